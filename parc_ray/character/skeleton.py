@@ -1,0 +1,287 @@
+"""MJCF -> Skeleton: body tree, degrees of freedom, forward kinematics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Dict, List, Tuple
+from xml.etree.ElementTree import Element
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.mjcf import Mjcf
+from parc_ray.errors import InputError
+
+AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Joint:
+    """How a body moves relative to its parent. Three hinges x, y, z in one body are one spherical joint."""
+
+    name: str
+    kind: str
+    """root, spherical, hinge or fixed"""
+    axis: Tuple[float, ...] = ()
+    """of a hinge, in the body's frame"""
+    dof_index: int = 0
+    """position of its first degree of freedom"""
+    lower: Tuple[float, ...] = ()
+    """limits per degree of freedom, rad"""
+    upper: Tuple[float, ...] = ()
+    stiffness: Tuple[float, ...] = ()
+    """proportional gain per degree of freedom, N m / rad"""
+    damping: Tuple[float, ...] = ()
+    """derivative gain, N m s / rad"""
+    armature: Tuple[float, ...] = ()
+    """kg m^2"""
+    torque_limit: Tuple[float, ...] = ()
+    """motor gear, N m; infinite without a motor"""
+
+    @property
+    def dof_count(self) -> int:
+        """Number of degrees of freedom: 3 for spherical, 1 for hinge, else 0."""
+        return len(self.lower)
+
+
+@dataclass(frozen=True)
+class Level:
+    """The bodies of one depth of the tree: their indices, and where their parents stand in the level above."""
+
+    bodies: Tensor
+    parents: Tensor
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A kinematic tree. Bodies and degrees of freedom come depth first through the MJCF; body 0 is the root.
+
+    Joint rotations are [..., B - 1, 4]: of bodies 1 .. B - 1 relative to their parents, xyzw.
+    Degrees of freedom are [..., D] rad: hinges one angle, spherical joints a rotation vector.
+    """
+
+    body_names: Tuple[str, ...]
+    parent_indices: Tuple[int, ...]
+    local_translation: Tensor
+    """[B, 3] m, of each body in its parent's frame"""
+    local_rotation: Tensor
+    """[B, 4]"""
+    joints: Tuple[Joint, ...]
+    _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    _levels: Tuple[Level, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def num_bodies(self) -> int:
+        """Number of bodies, B."""
+        return len(self.body_names)
+
+    @property
+    def dof_count(self) -> int:
+        """Number of degrees of freedom, D."""
+        return sum(joint.dof_count for joint in self.joints)
+
+    def body_index(self, name: str) -> int:
+        """Index of a body. Raises InputError for a name that the character lacks."""
+        if name not in self.body_names:
+            raise InputError(f"the character has no body {name!r}; it has: {', '.join(self.body_names)}")
+        return self.body_names.index(name)
+
+    def to(self, device: torch.device) -> Skeleton:
+        """The same skeleton with its tensors on a device."""
+        return replace(
+            self,
+            local_translation=self.local_translation.to(device),
+            local_rotation=self.local_rotation.to(device),
+            _tables={name: table.to(device) for name, table in self._tables.items()},
+            _levels=tuple(Level(v.bodies.to(device), v.parents.to(device)) for v in self._levels),
+        )
+
+    def dof_to_rot(self, dof: Tensor) -> Tensor:
+        """Joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
+        tables = self._tables
+        balls = dof[..., tables["ball_dofs"]].unflatten(-1, (-1, 3))
+        half = 0.5 * dof[..., tables["hinge_dofs"]].unsqueeze(-1)
+        hinges = torch.cat((tables["hinge_axes"] * torch.sin(half), torch.cos(half)), dim=-1)
+        fixed = tables["identity"].expand(*dof.shape[:-1], 1, 4)
+        parts = torch.cat((rotations.exp_map_to_quat(balls), rotations.quat_positive(hinges), fixed), dim=-2)
+        return parts[..., tables["rotation_order"], :]
+
+    def rot_to_dof(self, rot: Tensor) -> Tensor:
+        """Degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
+
+        A hinge reads the whole rotation angle, signed by its axis; what turns about other axes is not removed.
+        """
+        tables = self._tables
+        balls = rotations.quat_to_exp_map(rot[..., tables["ball_joints"], :])
+        axis, angle = rotations.quat_to_axis_angle(rot[..., tables["hinge_joints"], :])
+        hinges = torch.where(rotations.dot(axis, tables["hinge_axes"].expand_as(axis)) < 0, -angle, angle)
+        return torch.cat((balls.flatten(-2), hinges), dim=-1)[..., tables["dof_order"]]
+
+    def dof_velocity(self, rot0: Tensor, rot1: Tensor, dt: float) -> Tensor:
+        """Velocities between two poses dt seconds apart, [..., B - 1, 4] x 2 -> [..., D] rad/s.
+
+        log(rot0^-1 * rot1) / dt: spherical joints in the child's frame, hinges its component along the axis.
+        """
+        tables = self._tables
+        turn = rotations.quat_normalize(rotations.quat_mul(rotations.quat_conjugate(rot0), rot1))
+        velocity = rotations.quat_to_exp_map(turn) / dt
+        balls = velocity[..., tables["ball_joints"], :]
+        along = velocity[..., tables["hinge_joints"], :]
+        hinges = rotations.dot(along, tables["hinge_axes"].expand_as(along))
+        return torch.cat((balls.flatten(-2), hinges), dim=-1)[..., tables["dof_order"]]
+
+    def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
+        """Poses of all bodies: [..., 3], [..., 4], [..., B - 1, 4] -> positions [..., B, 3], rotations [..., B, 4].
+
+        In the frame of the root's pose; one batched step per depth of the tree.
+        """
+        turn = rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
+        positions, rots = [root_pos.unsqueeze(-2)], [root_rot.unsqueeze(-2)]
+        for level in self._levels:
+            parent_pos = positions[-1][..., level.parents, :]
+            parent_rot = rots[-1][..., level.parents, :]
+            offset = self.local_translation[level.bodies].expand_as(parent_pos)
+            positions.append(parent_pos + rotations.quat_rotate(parent_rot, offset))
+            rots.append(rotations.quat_mul(parent_rot, turn[..., level.bodies - 1, :]))
+        order = self._tables["body_order"]
+        return torch.cat(positions, dim=-2)[..., order, :], torch.cat(rots, dim=-2)[..., order, :]
+
+
+def load_skeleton(path: Path) -> Skeleton:
+    """Read a character file (MJCF). Raises InputError if it is missing or not a PARC-style character."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot read the character file: {error}") from error
+    return parse_skeleton(text, str(path))
+
+
+@lru_cache(maxsize=8)
+def parse_skeleton(text: str, source: str) -> Skeleton:
+    """Skeleton of MJCF text; source names it in messages. Raises InputError on what a PARC character cannot have."""
+    document = Mjcf(text, source)
+    gears = {
+        motor.get("joint"): abs(float((document.attribute(motor, "gear") or "1").split()[0]))
+        for motor in document.root.findall("actuator/motor")
+    }
+    names: List[str] = []
+    parents: List[int] = []
+    translations: List[List[float]] = []
+    local_rotations: List[List[float]] = []
+    joints: List[Joint] = []
+    dof_index = 0
+    for parent, body in document.bodies():
+        name = body.get("name")
+        if not name:
+            raise InputError(f"{source}: a <body> has no name: every body needs one")
+        for attribute in ("euler", "axisangle", "xyaxes", "zaxis"):
+            if body.get(attribute) is not None:
+                raise InputError(f"{source}: body {name!r} is turned by {attribute!r}: write it as 'quat'")
+        w, x, y, z = document.numbers(body, "quat", "1 0 0 0")
+        names.append(name)
+        parents.append(parent)
+        translations.append(document.numbers(body, "pos", "0 0 0"))
+        local_rotations.append([x, y, z, w])
+        joint = _parse_joint(document, body, parent < 0, gears, dof_index)
+        dof_index += joint.dof_count
+        joints.append(joint)
+    if len(names) < 2:
+        raise InputError(f"{source}: the character has one body only; a tracker needs an articulated one")
+    return Skeleton(
+        body_names=tuple(names),
+        parent_indices=tuple(parents),
+        local_translation=torch.tensor(translations, dtype=torch.float32),
+        local_rotation=torch.tensor(local_rotations, dtype=torch.float32),
+        joints=tuple(joints),
+        _tables=_index_tables(joints, parents),
+        _levels=_levels_of(parents),
+    )
+
+
+def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str | None, float], dof_index: int) -> Joint:
+    elements = body.findall("joint")
+    where = f"{document.source}: body {body.get('name')!r}"
+    if is_root:
+        free = body.find("freejoint")
+        if free is None and not any(document.attribute(joint, "type") == "free" for joint in elements):
+            raise InputError(f"{where} is the root and needs a <freejoint/>")
+        return Joint(name=body.get("name", ""), kind="root")
+    if not elements:
+        return Joint(name=body.get("name", ""), kind="fixed")
+    if len(elements) not in (1, 3):
+        raise InputError(f"{where} has {len(elements)} joints: PARC knows one hinge, or three that form a ball")
+    for element in elements:
+        if (document.attribute(element, "type") or "hinge") != "hinge":
+            raise InputError(f"{where}: joint {element.get('name')!r} is not a hinge")
+        if any(document.numbers(element, "pos", "0 0 0")):
+            raise InputError(f"{where}: joint {element.get('name')!r} is off the body's origin ('pos')")
+    axes = tuple(tuple(document.numbers(element, "axis", "0 0 1")) for element in elements)
+    if len(elements) == 3 and axes != AXES:
+        raise InputError(f"{where}: the axes of its three hinges are {axes}; they must be x, y, z in this order")
+    unit = math.pi / 180.0 if document.degrees() else 1.0
+    ranges = [document.numbers(element, "range") for element in elements]
+
+    def values(name: str) -> Tuple[float, ...]:
+        return tuple(document.numbers(element, name, "0")[0] for element in elements)
+
+    name = str(elements[0].get("name") or body.get("name"))
+    spherical = len(elements) == 3
+    return Joint(
+        name=name[: -len("_x")] if spherical and name.endswith("_x") else name,
+        kind="spherical" if spherical else "hinge",
+        axis=() if spherical else axes[0],
+        dof_index=dof_index,
+        lower=tuple(low * unit for low, _ in ranges),
+        upper=tuple(high * unit for _, high in ranges),
+        stiffness=values("stiffness"),
+        damping=values("damping"),
+        armature=values("armature"),
+        torque_limit=tuple(gears.get(element.get("name"), math.inf) for element in elements),
+    )
+
+
+def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
+    """Gather indices that let every joint kind be computed in one batched operation."""
+    moving = joints[1:]
+    balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
+    hinges = [i for i, joint in enumerate(moving) if joint.kind == "hinge"]
+    ball_dofs = [moving[i].dof_index + k for i in balls for k in range(3)]
+    hinge_dofs = [moving[i].dof_index for i in hinges]
+    position = {joint: place for place, joint in enumerate(balls + hinges)}
+    fixed_place = len(balls) + len(hinges)
+    dofs = ball_dofs + hinge_dofs
+    by_depth = [body for level in _bodies_by_depth(parents) for body in level]
+
+    def index(values: List[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.int64)
+
+    return {
+        "ball_joints": index(balls),
+        "hinge_joints": index(hinges),
+        "ball_dofs": index(ball_dofs),
+        "hinge_dofs": index(hinge_dofs),
+        "hinge_axes": torch.tensor([moving[i].axis for i in hinges], dtype=torch.float32).reshape(-1, 3),
+        "identity": torch.tensor([[0.0, 0.0, 0.0, 1.0]]),
+        "rotation_order": index([position.get(i, fixed_place) for i in range(len(moving))]),
+        "dof_order": index([dofs.index(i) for i in range(len(dofs))]),
+        "body_order": index([by_depth.index(body) for body in range(len(parents))]),
+    }
+
+
+def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
+    depth: List[int] = []
+    for parent in parents:
+        depth.append(0 if parent < 0 else depth[parent] + 1)
+    return [[body for body, own in enumerate(depth) if own == level] for level in range(max(depth) + 1)]
+
+
+def _levels_of(parents: List[int]) -> Tuple[Level, ...]:
+    levels = _bodies_by_depth(parents)
+    return tuple(
+        Level(torch.tensor(bodies), torch.tensor([above.index(parents[body]) for body in bodies]))
+        for above, bodies in zip(levels, levels[1:])
+    )

@@ -1,0 +1,135 @@
+"""Command line: parc-ray record | check | dataset."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import List, NoReturn, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from parc_ray.config import RecordConfig, find_data_dir, load_config
+from parc_ray.errors import InputError
+from parc_ray.record_args import config_of_args, parse_args
+
+app = typer.Typer(
+    help="Record physically tracked motions with PARC trackers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+dataset_app = typer.Typer(help="Make datasets.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+
+MIB = 2**20
+CONFIG = typer.Option(..., "--config", help="PARC's phys_record YAML.")
+DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
+OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run left in output_dir.")
+
+
+@app.command()
+def record(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
+    """Record every motion of a dataset that the tracker can physically track."""
+    from parc_ray.cluster.run import record as run
+
+    directory = find_data_dir(data_dir)
+    raise typer.Exit(run(load_config(config, RecordConfig, directory), directory, overwrite, Console()))
+
+
+@app.command()
+def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
+    """Check all inputs of a run and print its plan, without simulating or writing anything."""
+    from parc_ray.cluster.plan import bytes_per_env, local_resources, make_plan, read_inputs
+
+    directory = find_data_dir(data_dir)
+    inputs = read_inputs(load_config(config, RecordConfig, directory), directory)
+    plan = make_plan(inputs, local_resources())
+    console, dataset, placement = Console(), inputs.dataset, plan.placement
+    table = Table(title=f"{config}: plan for this machine", show_header=False)
+    rows = {
+        "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
+        "seconds of motion": f"{plan.seconds:.1f}",
+        "simulator": inputs.files.simulator,
+        "actors": f"{placement.actors} on {placement.device}, {placement.cpus} CPUs and {placement.gpus:g} GPUs each",
+        "shards": f"{len(plan.shards)} of {', '.join(str(len(shard)) for shard in plan.shards[:8])} motions",
+        "envs": ", ".join(str(envs) for envs in plan.envs[:8]),
+        "memory": f"about {plan.actor_bytes / MIB:.0f} MiB per actor, {bytes_per_env(inputs) / MIB:.1f} MiB per env",
+        "output": str(inputs.files.config.output_dir),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    for line in [placement.notice] * bool(placement.notice):
+        console.print(line, highlight=False, markup=False)
+    for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
+        for motion in motions:
+            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+
+
+@dataset_app.command("create")
+def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
+    """Write the motions.yaml that PARC's create_dataset_config describes."""
+    from parc_ray.character.skeleton import load_skeleton
+    from parc_ray.motions.dataset import DatasetConfig, create_dataset, write_dataset
+
+    loaded = load_config(config, DatasetConfig, find_data_dir(data_dir))
+    dataset = create_dataset(loaded, load_skeleton(loaded.char_filepath))
+    loaded.save_path.parent.mkdir(parents=True, exist_ok=True)
+    write_dataset(dataset, loaded.save_path)
+    console = Console()
+    for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
+        for motion in motions:
+            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False)
+
+
+@dataset_app.command("generate")
+def dataset_generate(
+    folder: Path = typer.Argument(..., help="Where the motion files go."),
+    character: Path = typer.Option(Path("configs/demo/humanoid.xml"), help="The character's MJCF."),
+    count: int = typer.Option(0, help="Number of motions; 0: the demo's motions."),
+    seed: int = typer.Option(0, help="Same seed, same motions."),
+) -> None:
+    """Generate synthetic motions: the demo's, or any number for benchmarks."""
+    from parc_ray.character.skeleton import load_skeleton
+    from parc_ray.motions.motion_file import motion_file_bytes, write_file_atomic
+    from parc_ray.motions.synthetic import demo_motions, generate_motions
+
+    skeleton = load_skeleton(character)
+    folder.mkdir(parents=True, exist_ok=True)
+    motions = generate_motions(count, seed, skeleton) if count else demo_motions(skeleton, seed)
+    written = 0
+    for motion in motions:
+        write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
+        written += 1
+    Console().print(f"{folder}: {written} motions", highlight=False)
+
+
+def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
+    """Run a command line; bad input ends it with one message and exit code 2."""
+    try:
+        function(arguments, standalone_mode=True)
+    except InputError as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def main() -> NoReturn:
+    """Console script parc-ray."""
+    guarded(app)
+
+
+def run_tracker(arguments: List[str]) -> NoReturn:
+    """PARC's scripts/run_tracker.py, for --mode record: repeats a run from its record_args.txt, over its output."""
+    from parc_ray.cluster.run import record as run
+
+    try:
+        data_dir = find_data_dir(None)
+        config = config_of_args(parse_args(arguments), data_dir)
+        sys.exit(run(config, data_dir, True, Console()))
+    except InputError as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,230 @@
+"""Driver: the run. Places actors, feeds them shards, replaces dead ones, and alone writes the output directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.journal import Journal
+from parc_ray.cluster.ledger import Ledger, Outcome
+from parc_ray.cluster.output import OutputDirectory
+from parc_ray.cluster.plan import Resources, RunPlan
+from parc_ray.cluster.progress import RunProgress
+from parc_ray.errors import InputError
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.motions.motion_file import read_bytes
+from parc_ray.recording.shard import Shard, ShardMotion
+
+REPORT_SECONDS = 1.0
+"""How long an actor works before it reports"""
+POLL_SECONDS = 0.5
+HOPELESS_SETUPS = 3
+"""So many failed setups before any has worked: it is not the motions"""
+DEATHS_BEFORE_SPLIT = 2
+"""A shard that has lost so many actors is split in two: one of its motions may be what kills them"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Motions for one actor, and how many actors they have cost so far."""
+
+    index: int
+    motions: Tuple[MotionEntry, ...]
+    deaths: int = 0
+
+
+@dataclass
+class Worker:
+    """An actor at work on a task."""
+
+    actor: Any
+    task: Task
+    asked: float
+    """when it was last given something to do (monotonic s)"""
+
+
+class Driver:
+    """One run on a connected Ray.
+
+    Driver(plan, output, journal, ledger, progress).run()
+    """
+
+    def __init__(self, plan: RunPlan, output: OutputDirectory, journal: Journal, ledger: Ledger, progress: RunProgress):
+        self.plan, self.output, self.journal = plan, output, journal
+        self.ledger, self.progress = ledger, progress
+        self.timeout = plan.inputs.files.config.ray.timeout_seconds
+        self.frames: Dict[Path, int] = {}
+        self._pending: Deque[Task] = deque(Task(i, shard) for i, shard in enumerate(plan.shards))
+        self._next_index = len(plan.shards)
+        self._workers: Dict[Any, Worker] = {}
+        self._failed_setups = 0
+        self._ever_ready = False
+        self._files = ray.put(plan.inputs.files)
+        placement = plan.placement
+        self._actor_class = ray.remote(ShardActor).options(
+            num_cpus=placement.cpus, num_gpus=placement.gpus, max_restarts=0, max_task_retries=0
+        )
+
+    def run(self) -> None:
+        """Work until every motion has its final state. Kills the actors however it ends."""
+        try:
+            while self._pending or self._workers:
+                while self._pending and len(self._workers) < self.plan.placement.actors:
+                    self._launch(self._pending.popleft())
+                ready, _ = ray.wait(list(self._workers), num_returns=1, timeout=POLL_SECONDS)
+                for reference in ready:
+                    self._receive(reference)
+                self._kill_the_silent()
+                self.progress.update()
+        finally:
+            for worker in self._workers.values():
+                ray.kill(worker.actor)
+
+    def _launch(self, task: Task) -> None:
+        """Start an actor on a task. The motions' contents are read only now."""
+        motions: List[ShardMotion] = []
+        for entry in task.motions:
+            try:
+                content = read_bytes(Path(entry.path))
+            except InputError as error:
+                self._crash(entry.name, f"its file has gone since the run began: {error}")
+                continue
+            motions.append(ShardMotion(entry.name, entry.path, content, self.ledger.next_attempt.get(entry.name, 0)))
+        if not motions:
+            return
+        actor: Any = self._actor_class.remote()
+        shard = ray.put(Shard(task.index, tuple(motions)))
+        placement = self.plan.placement
+        reference = actor.setup.remote(self._files, shard, placement.cpus, placement.device)
+        self._workers[reference] = Worker(actor, task, time.monotonic())
+        self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
+
+    def _receive(self, reference: Any) -> None:
+        """Take an actor's report, or its death, and give it more to do."""
+        worker = self._workers.pop(reference)
+        try:
+            report: WorkReport = ray.get(reference, timeout=self.timeout)
+        except RayActorError as error:
+            self._bury(worker, f"actor died ({type(error).__name__})")
+            return
+        except (RayTaskError, GetTimeoutError) as error:
+            self._bury(worker, f"actor raised: {_last_line(error)}")
+            return
+        if report.error is not None:
+            self._bury(worker, report.error)
+            return
+        self._ever_ready = True
+        self._account(worker.task, report)
+        if report.done:
+            ray.kill(worker.actor)
+            return
+        self._workers[worker.actor.work.remote(REPORT_SECONDS)] = worker
+        worker.asked = time.monotonic()
+
+    def _account(self, task: Task, report: WorkReport) -> None:
+        """Write what a report brings: recordings first, then the journal, so that a journal line never lies."""
+        self.ledger.env_steps += report.env_steps
+        self.ledger.busy += report.busy
+        self.ledger.slots += report.slots
+        for line in report.log:
+            self.log(line)
+        for result in report.results:
+            if not self.ledger.expects(result):
+                self.log(f"dropped a late result: {result}")
+                continue
+            path = None
+            if result.recording is not None:
+                path = self.output.write_recording(result.motion, result.recording)
+                frequency = self.plan.inputs.files.environment.env.control_freq
+                self.frames[path] = round(result.recorded_seconds * frequency) + 1
+            values = {key: value for key, value in vars(result).items() if key != "recording"}
+            self.journal.write("attempt", shard=task.index, **values)
+            outcome = self.ledger.add(result, path)
+            self.log(
+                f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}"
+                + (f" ({result.reason})" if result.reason else "")
+            )
+            if outcome is not None:
+                self._journal_outcome(result.motion, outcome)
+
+    def _bury(self, worker: Worker, reason: str) -> None:
+        """An actor is lost: give what it had not finished to another one, alone or in halves."""
+        ray.kill(worker.actor)
+        task = worker.task
+        names = set(self.ledger.unfinished([entry.name for entry in task.motions]))
+        motions = tuple(entry for entry in task.motions if entry.name in names)
+        self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
+        self.log(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
+        self.progress.note(f"shard {task.index}: {reason}; its {len(motions)} unfinished motions go on in a new actor")
+        deaths = task.deaths + 1
+        self._failed_setups += not self._ever_ready
+        if not motions:
+            return
+        if self._failed_setups >= HOPELESS_SETUPS:
+            for entry in (*motions, *(entry for waiting in self._pending for entry in waiting.motions)):
+                self._crash(entry.name, f"no actor could be set up: {reason}")
+            self._pending.clear()
+        elif deaths < DEATHS_BEFORE_SPLIT:
+            self._pending.append(Task(task.index, motions, deaths))
+        elif len(motions) == 1:
+            self._crash(motions[0].name, reason)
+        else:
+            middle = len(motions) // 2
+            for half in (motions[:middle], motions[middle:]):
+                self._pending.append(Task(self._next_index, half, deaths - 1))
+                self._next_index += 1
+
+    def _crash(self, motion: str, reason: str) -> None:
+        self._journal_outcome(motion, self.ledger.finish(motion, Outcome("crashed", reason)))
+
+    def _journal_outcome(self, motion: str, outcome: Outcome) -> None:
+        path = str(outcome.path.relative_to(self.output.path)) if outcome.path else None
+        self.journal.write("motion", motion=motion, **{**vars(outcome), "path": path})
+
+    def _kill_the_silent(self) -> None:
+        """Ray never notices an actor that hangs."""
+        now = time.monotonic()
+        for reference, worker in list(self._workers.items()):
+            if now - worker.asked > self.timeout:
+                del self._workers[reference]
+                self._bury(worker, f"actor was silent for {self.timeout:g} s (ray.timeout_seconds)")
+
+    def log(self, line: str) -> None:
+        """Append to logs/run.log."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with (self.output.path / "logs" / "run.log").open("a", encoding="utf-8") as file:
+            file.write(f"{stamp} {line}\n")
+
+
+def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
+    """Join a Ray cluster, or start Ray on this machine; returns what it has.
+
+    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs.
+    """
+    chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
+    if address is None and "RAY_ADDRESS" not in os.environ and chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address=address, log_to_driver=False, include_dashboard=None if address else False,
+                logging_level=logging.ERROR,
+            )  # fmt: skip
+        except ConnectionError as error:
+            raise InputError(f"ray.address = {address!r}: cannot be reached: {_last_line(error)}") from None
+    total: Dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

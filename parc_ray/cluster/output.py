@@ -1,0 +1,134 @@
+"""The output directory: names, atomic writes, merge. Only the driver writes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, List, Mapping, Sequence
+
+import numpy as np
+import yaml
+
+from parc_ray.config import OutputConfig
+from parc_ray.errors import InputError
+from parc_ray.motions import plain_pickle
+from parc_ray.motions.motion_file import write_file_atomic
+from parc_ray.motions.terrain import HeightField, square_layout
+
+RECORDINGS = "recorded_motions"
+OWN_FILES = (
+    "recorded_motions.yaml", "record_env.yaml", "record_args.txt", "terrain.pkl", "journal.jsonl", "summary.json",
+)  # fmt: skip
+"""What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
+
+GROUP_SIZE = 50
+MAX_MAP_CELLS = 50_000_000
+"""Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
+
+
+class OutputDirectory:
+    """One run's output directory."""
+
+    def __init__(self, path: Path, config: OutputConfig):
+        self.path, self.config = path, config
+        self.recordings = path / RECORDINGS
+
+    def occupied(self) -> List[str]:
+        """What an earlier run left here."""
+        return [name for name in (*OWN_FILES, RECORDINGS) if (self.path / name).exists()]
+
+    def prepare(self, overwrite: bool) -> None:
+        """Create the directory. Raises InputError if an earlier run is in it and overwrite is not set."""
+        found = self.occupied()
+        if found and not overwrite:
+            raise InputError(
+                f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
+                "choose another output_dir, or pass --overwrite to delete that run's files"
+            )
+        for name in found:
+            if name == RECORDINGS:
+                shutil.rmtree(self.recordings)
+            else:
+                (self.path / name).unlink()
+        try:
+            (self.path / "logs").mkdir(parents=True, exist_ok=True)
+            self.recordings.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"output_dir {self.path}: cannot be created: {error}") from error
+
+    def recording_path(self, motion: str) -> Path:
+        """Where a motion's recording is written."""
+        name = f"{motion}{self.config.name_suffix}"
+        folder = self.recordings / group_of(name) if self.config.layout == "grouped" else self.recordings
+        return folder / f"{name}.pkl"
+
+    def write_recording(self, motion: str, content: bytes) -> Path:
+        """Write a recording, whole or not at all; returns its path."""
+        path = self.recording_path(motion)
+        path.parent.mkdir(exist_ok=True)
+        write_file_atomic(path, content)
+        return path
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        write_file_atomic(self.path / name, text.encode("utf-8"))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file for people to read."""
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def write_recorded_dataset(self, frames: Mapping[Path, int], control_freq: int) -> None:
+        """recorded_motions.yaml: all recordings, weighted by their length as one class of PARC's."""
+        motions = [{"file": str(path), "weight": count / control_freq} for path, count in sorted(frames.items())]
+        self.write_text("recorded_motions.yaml", yaml.safe_dump({"motions": motions}))
+
+    def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> str:
+        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Returns why not, or ""."""
+        shapes = np.array([terrain.hf.shape for terrain in terrains]) + 2 * int(padding / dx)
+        cells = int(np.prod(np.ceil(np.sqrt(len(terrains))) * shapes.max(axis=0)))
+        if cells > MAX_MAP_CELLS:
+            return f"terrain.pkl left out: its map would have {cells} cells (limit {MAX_MAP_CELLS})"
+        try:
+            layout = square_layout(terrains, padding, dx)
+        except InputError as error:
+            return f"terrain.pkl left out: {error}"
+        terrain = layout.terrain
+        content = plain_pickle.dumps(
+            {
+                "motion_data": None,
+                "terrain_data": plain_pickle.dumps(
+                    {
+                        "hf": terrain.hf,
+                        "hf_maxmin": np.ascontiguousarray(terrain.hf_maxmin),
+                        "min_point": terrain.min_point,
+                        "dx": terrain.dx,
+                    }
+                ),
+                "misc_data": plain_pickle.dumps(
+                    {
+                        "terrains_per_motion": 1,
+                        "motion_offsets": layout.motion_offsets,
+                        "all_terrain_verts": [[vertices] for vertices, _ in layout.meshes],
+                        "all_terrain_tris": [[triangles] for _, triangles in layout.meshes],
+                    }
+                ),
+            }
+        )
+        write_file_atomic(self.path / "terrain.pkl", content)
+        return ""
+
+
+def group_of(name: str) -> str:
+    """PARC's folder of a recording: NAME_123_dm belongs to NAME_100_149; names without a number to ungrouped.
+
+    >>> group_of("boxes_123_dm"), group_of("boxes_7"), group_of("run")
+    ('boxes_100_149', 'boxes_0_49', 'ungrouped')
+    """
+    match = re.match(r"^(.*?)_(\d+)(?:_.*)?$", name)
+    if match is None:
+        return "ungrouped"
+    base, number = match.groups()
+    start = int(number) // GROUP_SIZE * GROUP_SIZE
+    return f"{base}_{start}_{start + GROUP_SIZE - 1}"

@@ -1,0 +1,236 @@
+"""RunPlan: everything about a run that can be known, and checked, before anything is simulated or written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import torch
+
+from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.cluster.sharding import count_shards, plan_shards
+from parc_ray.config import (
+    AgentConfig,
+    RecordConfig,
+    TrackerEnvironmentFile,
+    check_config,
+    expand,
+    load_config,
+    load_yaml,
+)
+from parc_ray.errors import InputError
+from parc_ray.motions.dataset import (
+    Dataset,
+    DatasetConfig,
+    MotionEntry,
+    Progress,
+    create_dataset,
+    load_dataset,
+)
+from parc_ray.recording.shard import RunFiles, envs_of_shard
+from parc_ray.simulators.simulator import choose_simulator
+from parc_ray.tracking.observations import Observer
+from parc_ray.tracking.termination import Termination
+from parc_ray.tracking.tracker import load_checkpoint
+
+CPUS_PER_ACTOR = 8
+MOTIONS_PER_ENV = 32
+"""A shard holds at most so many motions per env of its actor"""
+SHARD_BYTES = 1 << 30
+"""and at most so many bytes of motion files"""
+ACTOR_BYTES = 600 << 20
+"""memory of an actor without any env: libraries and the tracker (measured)"""
+ENV_BYTES = 5 << 20
+"""memory of one env's physics (measured with MuJoCo)"""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a Ray cluster, or this machine, has."""
+
+    cpus: int
+    gpus: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many actors run at a time, and what each of them gets."""
+
+    actors: int
+    cpus: int
+    gpus: float
+    device: str
+    notice: str = ""
+    """what is done differently from what the configuration asks for, and why"""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, read and checked."""
+
+    files: RunFiles
+    skeleton: Skeleton
+    environment_content: Dict[str, Any]
+    """dm_env.yaml as it is, expanded"""
+    dataset: Dataset
+    dataset_config: Optional[DatasetConfig]
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Inputs, dealt to shards."""
+
+    inputs: Inputs
+    placement: Placement
+    shards: Tuple[Tuple[MotionEntry, ...], ...]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of motion in all shards."""
+        return sum(entry.length for shard in self.shards for entry in shard)
+
+    @property
+    def envs(self) -> List[int]:
+        """Number of envs of each shard."""
+        return [envs_of_shard(self.inputs.files.config, len(shard)) for shard in self.shards]
+
+    @property
+    def actor_bytes(self) -> int:
+        """Estimated memory of the largest actor."""
+        per_env = bytes_per_env(self.inputs)
+        return max(
+            ACTOR_BYTES + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            for envs, shard in zip(self.envs, self.shards)
+        )
+
+
+def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optional[Progress] = None) -> Inputs:
+    """Read and check every input of a run. Raises InputError; writes nothing."""
+    environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
+    environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
+    agent = load_config(config.agent_file, AgentConfig, data_dir)
+    simulator = choose_simulator(config.simulator)
+    if environment.env.control_mode != "pd":
+        raise InputError(
+            f"{config.env_file}: key 'env.control_mode' = {environment.env.control_mode!r} is not supported by "
+            f"the {simulator} simulator; supported: 'pd'"
+        )
+    character_path = _find_character(environment.env.char_file, config.env_file)
+    skeleton = load_skeleton(character_path)
+    try:
+        obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size
+        Termination(environment.env, skeleton, torch.device("cpu"))
+    except InputError as error:
+        raise InputError(f"{config.env_file}: {error}") from None
+    checkpoint = _read(config.model_file, "model_file")
+    load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
+    files = RunFiles(
+        config=config,
+        simulator=simulator,
+        environment=environment,
+        agent=agent,
+        agent_source=str(config.agent_file),
+        character=character_path.read_text(encoding="utf-8"),
+        character_source=str(character_path),
+        checkpoint=checkpoint,
+        checkpoint_source=str(config.model_file),
+    )
+    dataset_config = None
+    if config.create_dataset_config is not None:
+        dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
+        dataset = create_dataset(dataset_config, skeleton, progress)
+    else:
+        assert config.dataset_file is not None, "RecordConfig requires one of the two"
+        source = str(config.dataset_file)
+        expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress)
+    return Inputs(files, skeleton, environment_content, dataset, dataset_config)
+
+
+def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
+    """Deal the motions of checked inputs to shards and actors."""
+    config = inputs.files.config
+    placement = place(config, resources)
+    entries = inputs.dataset.entries
+    largest = MOTIONS_PER_ENV * min(config.num_envs or config.max_envs_per_actor, config.max_envs_per_actor)
+    count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
+    shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
+    return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards))), shards)
+
+
+def place(config: RecordConfig, resources: Resources) -> Placement:
+    """Actors for a configuration: one per CUDA device that it asks for, or CPU actors where there is none.
+
+    Raises InputError if not even one actor fits the resources.
+    """
+    ray, notice = config.ray, ""
+    devices = config.device if isinstance(config.device, list) else [config.device]
+    gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else float(devices != ["cpu"])
+    if devices == ["cpu"]:
+        gpus = 0.0
+    elif resources.gpus == 0:
+        notice = f"device: {config.device}, but Ray has no CUDA device: recording on CPUs"
+        gpus = 0.0
+    elif len(devices) > resources.gpus:
+        raise InputError(f"device: {devices} are {len(devices)} devices, but Ray has {resources.gpus}; list fewer")
+    if gpus:
+        actors = len(devices) if devices != ["cuda"] else int(resources.gpus / gpus)
+        actors = ray.num_actors or actors
+    else:
+        actors = ray.num_actors or max(1, resources.cpus // CPUS_PER_ACTOR)
+    cpus = ray.cpus_per_actor or max(1, resources.cpus // actors)
+    if cpus > resources.cpus or gpus > resources.gpus:
+        raise InputError(
+            f"ray: an actor needs {cpus} CPUs and {gpus:g} GPUs, Ray has {resources.cpus} and {resources.gpus}; "
+            "lower cpus_per_actor or gpus_per_actor"
+        )
+    fit = min(resources.cpus // cpus, int(resources.gpus / gpus) if gpus else actors)
+    if fit < actors:
+        notice = f"{notice}; " if notice else ""
+        notice += f"{actors} actors of {cpus} CPUs and {gpus:g} GPUs do not fit Ray at once: {fit} at a time"
+    return Placement(min(actors, fit), cpus, gpus, "cuda:0" if gpus else "cpu", notice)
+
+
+def local_resources() -> Resources:
+    """What this machine has."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Resources(cpus, torch.cuda.device_count())
+
+
+def bytes_per_env(inputs: Inputs) -> int:
+    """Estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
+    environment, skeleton = inputs.files.environment.env, inputs.skeleton
+    longest = max(entry.length for entry in inputs.dataset.entries)
+    frames = int(longest * environment.control_freq) + 2 + max(environment.tar_obs_steps, default=0)
+    bodies, keys = skeleton.num_bodies, len(environment.key_bodies)
+    target = 9 + 6 * (bodies - 1) + 3 * keys + bodies
+    reference = 4 * (bodies - 1) + 7 * bodies
+    recorded = 7 + 4 * (bodies - 1) + bodies
+    if inputs.files.config.record.observations:
+        recorded += Observer(environment, skeleton, torch.device("cpu")).size
+    return ENV_BYTES + 4 * frames * (target + reference + recorded)
+
+
+def _find_character(name: str, env_file: Path) -> Path:
+    """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
+    candidates = [
+        Path(os.path.expandvars(name)).expanduser(),
+        env_file.parent / name,
+        env_file.parent / Path(name).name,
+    ]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise InputError(
+        f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
+        f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
+    )
+
+
+def _read(path: Path, key: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"key {key!r} = {str(path)!r}: {error.strerror}; give the path of an existing file") from None

@@ -1,0 +1,163 @@
+"""One run, from checked inputs to summary.json."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import ray
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+import parc_ray
+from parc_ray.cluster.driver import Driver, connect
+from parc_ray.cluster.journal import Journal
+from parc_ray.cluster.ledger import Ledger
+from parc_ray.cluster.output import OutputDirectory
+from parc_ray.cluster.plan import RunPlan, make_plan, read_inputs
+from parc_ray.cluster.progress import RunProgress
+from parc_ray.config import RecordConfig
+from parc_ray.motions.dataset import write_dataset
+from parc_ray.motions.motion_file import read_motion
+from parc_ray.record_args import format_args, record_environment
+
+DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, INTERRUPTED = 0, 2, 3, 130
+
+
+def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, console: Console) -> int:
+    """Record a dataset; returns the exit code. Raises InputError, before anything is written, on bad input."""
+    start = time.monotonic()
+    inputs = read_inputs(config, data_dir)
+    output = OutputDirectory(config.output_dir, config.output)
+    devices = config.device if isinstance(config.device, list) else [config.device]
+    resources = connect(config.ray.address, devices)
+    plan = make_plan(inputs, resources)
+    output.prepare(overwrite)
+    ledger = Ledger(inputs.dataset)
+    journal = Journal(output.path / "journal.jsonl")
+    _write_inputs(plan, output, journal)
+    code = INTERRUPTED
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with RunProgress(console, ledger) as progress:
+            for line in _opening_lines(plan):
+                progress.note(line)
+            driver = Driver(plan, output, journal, ledger, progress)
+            try:
+                driver.run()
+                _write_terrain(plan, output, progress)
+                code = NOT_ALL_ATTEMPTED if ledger.count("crashed") else DONE
+            except KeyboardInterrupt:
+                progress.note("interrupted")
+            output.write_recorded_dataset(driver.frames, inputs.files.environment.env.control_freq)
+        summary = _summary(plan, ledger, time.monotonic() - start, code)
+        output.write_json("summary.json", summary)
+        journal.write("end", exit_code=code)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        journal.close()
+        ray.shutdown()
+    print_summary(summary, output, console)
+    return code
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _write_inputs(plan: RunPlan, output: OutputDirectory, journal: Journal) -> None:
+    """What the run is made of: the dataset, record_env.yaml, record_args.txt, the journal's first lines."""
+    inputs, config = plan.inputs, plan.inputs.files.config
+    dataset_file = output.path / "motions.yaml"
+    write_dataset(inputs.dataset, dataset_file)
+    if inputs.dataset_config is not None and inputs.dataset_config.save_path.resolve() != dataset_file.resolve():
+        inputs.dataset_config.save_path.parent.mkdir(parents=True, exist_ok=True)
+        write_dataset(inputs.dataset, inputs.dataset_config.save_path)
+    content = record_environment(inputs.environment_content, config, dataset_file, output.path)
+    output.write_text("record_env.yaml", yaml.safe_dump(content))
+    entries = inputs.dataset.entries
+    output.write_text("record_args.txt", format_args(config, output.path / "record_env.yaml", len(entries)))
+    journal.write(
+        "run",
+        versions=_versions(),
+        simulator=inputs.files.simulator,
+        checkpoint_sha256=inputs.files.checkpoint_sha256,
+        config=config.model_dump(mode="json"),
+        motions=len(entries),
+    )
+    for motion in inputs.dataset.invalid:
+        journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
+
+
+def _write_terrain(plan: RunPlan, output: OutputDirectory, progress: RunProgress) -> None:
+    if not plan.inputs.files.config.output.terrain_file:
+        return
+    inputs = plan.inputs
+    terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in inputs.dataset.entries]
+    heightmap = inputs.files.environment.env.dm.heightmap
+    problem = output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
+    if problem:
+        progress.note(problem)
+
+
+def _opening_lines(plan: RunPlan) -> List[str]:
+    placement, dataset = plan.placement, plan.inputs.dataset
+    lines = [
+        f"{len(dataset.entries)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on {placement.actors} "
+        f"actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), simulator {plan.inputs.files.simulator}"
+    ]
+    if placement.notice:
+        lines.append(placement.notice)
+    lines += [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
+    return lines
+
+
+def _versions() -> Dict[str, str]:
+    return {
+        "parc_ray": parc_ray.__version__,
+        "python": platform.python_version(),
+        "ray": ray.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def _summary(plan: RunPlan, ledger: Ledger, seconds: float, code: int) -> Dict[str, Any]:
+    counts = ledger.summary()
+    return {
+        **counts,
+        "control_steps_per_second": round(ledger.env_steps / seconds, 1),
+        "wall_seconds": round(seconds, 2),
+        "exit_code": code,
+        "simulator": plan.inputs.files.simulator,
+        "actors": plan.placement.actors,
+        "shards": len(plan.shards),
+        "versions": _versions(),
+        "command": sys.argv,
+    }
+
+
+def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Console) -> None:
+    """The run's table on the terminal."""
+    table = Table(title=f"{output.path}", show_header=False)
+    table.add_row("motions", str(summary["motions"]))
+    table.add_row("attempted", str(summary["attempted"]))
+    for fraction, count in summary["recorded_from"].items():
+        where = "from the start" if float(fraction) == 0 else f"from {float(fraction):.0%}"
+        table.add_row(f"recorded {where}", str(count))
+    for reason, count in summary["rejected_by_reason"].items():
+        table.add_row(f"rejected, {reason}", str(count))
+    for state in ("invalid", "crashed", "not_attempted"):
+        if summary[state] or state != "not_attempted":
+            table.add_row(state.replace("_", " "), str(summary[state]))
+    table.add_row("recorded", f"{summary['recorded_seconds']:.1f} s of {summary['dataset_seconds']:.1f} s of motion")
+    table.add_row("speed", f"{summary['control_steps_per_second']:,.0f} control steps/s")
+    table.add_row("wall time", f"{summary['wall_seconds']:.1f} s")
+    console.print(table)
+    for motion, reason in summary["crashed_motions"].items():
+        console.print(f"crashed: {motion}: {reason}", highlight=False, markup=False)

@@ -1,0 +1,305 @@
+"""Datasets: folders of motion files -> `motions.yaml` with sampling weights -> a checked list of motions.
+
+Every file is read once, to learn its length and whether it is a valid motion; its contents are dropped, so
+memory does not grow with the frames. A bad file never stops a run: it is set aside with a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.motions.motion_file import parse_motion, read_bytes, write_file_atomic
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and the number of files in all."""
+
+# libyaml is ten times faster where PyYAML was built with it; a dataset may have 100,000 motions.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True)
+class MotionEntry:
+    """A valid motion of a dataset: all that is known of it without its frames."""
+
+    name: str
+    """File name without its ending; unique in the dataset."""
+    path: str
+    weight: float
+    """Sampling weight; only its ratio to other weights matters."""
+    num_frames: int
+    fps: float
+    length: float
+    """Seconds from the first frame to the last."""
+    terrain_shape: Tuple[int, int]
+    """Cells along x and y."""
+    file_bytes: int
+
+
+@dataclass(frozen=True)
+class InvalidMotion:
+    """A file that cannot be used, and why."""
+
+    name: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExcludedMotion:
+    """A valid motion that the configuration leaves out, and by which rule."""
+
+    name: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The motions to work on, in order, and what was found but set aside."""
+
+    entries: Tuple[MotionEntry, ...]
+    invalid: Tuple[InvalidMotion, ...] = ()
+    excluded: Tuple[ExcludedMotion, ...] = ()
+
+
+class DatasetConfig(BaseModel):
+    """How to make a dataset of motion folders; the keys are those of PARC's `create_dataset_config.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder_paths: List[Path] = Field(min_length=1)
+    """Folders to search. Each first-level folder inside is one motion class."""
+    save_path: Path
+    """The dataset file to write."""
+    char_filepath: Path = Path("data/assets/humanoid.xml")
+    """The character's MJCF file."""
+    compute_preprocessing_data: bool = False
+    """Accepted without effect: it would rewrite input files, for generator training; recording needs none."""
+    override_old_hf_mask_inds: bool = False
+    """Accepted without effect, like `compute_preprocessing_data`."""
+    cut_some_classes_in_half: bool = False
+    """Keep only every second file of the folders that `motion_classes_to_cut_in_half` names."""
+    motion_classes_to_cut_in_half: List[str] = Field(default_factory=list)
+    """A folder is meant if its path, as configured, contains one of these."""
+    max_terrain_dim_x: int = Field(default=1001, ge=1)
+    """Motions on terrain with more cells along x are left out."""
+    max_terrain_dim_y: int = Field(default=1001, ge=1)
+    """Motions on terrain with more cells along y are left out."""
+    min_num_frames: int = Field(default=15, ge=0)
+    """Motions with fewer frames are left out."""
+
+
+def create_dataset(config: DatasetConfig, skeleton: Skeleton, progress: Optional[Progress] = None) -> Dataset:
+    """The motions in `config.folder_paths`, weighted so that every class has the same share.
+
+    A motion's class is the first-level folder that it is in, at any depth. For a file directly in a listed
+    folder, which PARC passes over, it is that folder. Classes of the same name in several listed folders are
+    one class. Folders inside a listed folder with "ignore" in their name are skipped. Entries are in the
+    order of `folder_paths`, and sorted by path within each.
+
+    As in PARC, a motion weighs `(num_frames / fps) * (total / class_total) / num_classes`, totals in seconds.
+    Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
+    counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
+
+    Raises InputError if a listed folder is missing or no usable motion is found.
+    """
+    files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
+    scan = _Scan(skeleton)
+    classes: List[str] = []
+    for done, (path, motion_class) in enumerate(files, start=1):
+        if scan.add(path, 0.0, config):
+            classes.append(motion_class)
+        if progress is not None:
+            progress(done, len(files))
+    folders = ", ".join(map(str, config.folder_paths))
+    dataset = scan.dataset(f"folder_paths ({folders})")
+    weighted = [
+        dataclasses.replace(entry, weight=weight)
+        for entry, weight in zip(dataset.entries, _class_weights(dataset.entries, classes))
+    ]
+    return dataclasses.replace(dataset, entries=tuple(weighted))
+
+
+def write_dataset(dataset: Dataset, path: Path) -> None:
+    """Write the dataset's valid motions as a PARC dataset file, complete or not at all."""
+    motions = [{"file": entry.path, "weight": entry.weight} for entry in dataset.entries]
+    text = yaml.dump({"motions": motions}, Dumper=_Dumper)
+    write_file_atomic(path, text.encode("utf-8"))
+
+
+def load_dataset(
+    path: Path,
+    skeleton: Skeleton,
+    expand: Callable[[str], str] = str,
+    progress: Optional[Progress] = None,
+) -> Dataset:
+    """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
+
+    `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
+    directory. Files that are missing, unusable or repeat an earlier name are `invalid`.
+    Raises InputError if the dataset file itself is malformed or no usable motion is left.
+    """
+    motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
+    scan = _Scan(skeleton)
+    for done, (file, weight) in enumerate(motions, start=1):
+        scan.add(Path(expand(file)), weight)
+        if progress is not None:
+            progress(done, len(motions))
+    return scan.dataset(str(path))
+
+
+class _Scan:
+    """Collects the outcome of looking at one file after the other."""
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self._skeleton = skeleton
+        self._paths: Dict[str, str] = {}
+        self._entries: List[MotionEntry] = []
+        self._invalid: List[InvalidMotion] = []
+        self._excluded: List[ExcludedMotion] = []
+
+    def add(self, path: Path, weight: float, limits: Optional[DatasetConfig] = None) -> bool:
+        """Look at one file; whether it has become an entry."""
+        outcome = self._examine(path, weight, limits)
+        if isinstance(outcome, InvalidMotion):
+            self._invalid.append(outcome)
+        elif isinstance(outcome, ExcludedMotion):
+            self._excluded.append(outcome)
+        else:
+            self._entries.append(outcome)
+            self._paths[outcome.name] = outcome.path
+        return isinstance(outcome, MotionEntry)
+
+    def dataset(self, source: str) -> Dataset:
+        """What was found. Raises InputError if there is no entry."""
+        if not self._entries:
+            raise InputError(f"{source}: no usable motion. {self._reasons()}")
+        return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
+
+    def _examine(
+        self, path: Path, weight: float, limits: Optional[DatasetConfig]
+    ) -> Union[MotionEntry, InvalidMotion, ExcludedMotion]:
+        name, file = path.stem, str(path)
+        if name in self._paths:
+            reason = f"has the same name as {self._paths[name]}. Rename one of them"
+            return InvalidMotion(name, file, reason)
+        try:
+            # A name that is not text cannot be written to a dataset file, nor named in a log.
+            file.encode("utf-8")
+            content = read_bytes(path)
+            motion = parse_motion(content, name, self._skeleton, file)
+        except UnicodeEncodeError:
+            return InvalidMotion(ascii(name), ascii(file), "its path is not valid UTF-8. Rename it")
+        except InputError as error:
+            return InvalidMotion(name, file, str(error).replace(f"{file}: ", "", 1))
+        size_x, size_y = motion.terrain.hf.shape
+        rule = None if limits is None else _exclusion(motion.num_frames, size_x, size_y, limits)
+        if rule is not None:
+            return ExcludedMotion(name, file, rule)
+        return MotionEntry(
+            name=name,
+            path=file,
+            weight=weight,
+            num_frames=motion.num_frames,
+            fps=motion.fps,
+            length=motion.length,
+            terrain_shape=(size_x, size_y),
+            file_bytes=len(content),
+        )
+
+    def _reasons(self) -> str:
+        aside: List[Union[InvalidMotion, ExcludedMotion]] = [*self._invalid, *self._excluded]
+        if not aside:
+            return "There are no motion files (*.pkl): check the paths."
+        examples = "; ".join(f"{motion.path}: {motion.reason}" for motion in aside[:3])
+        return f"{len(aside)} file(s) were set aside, for instance {examples}"
+
+
+def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig) -> Optional[str]:
+    if num_frames < limits.min_num_frames:
+        return f"{num_frames} frames are fewer than min_num_frames {limits.min_num_frames}"
+    if size_x > limits.max_terrain_dim_x:
+        return f"{size_x} terrain cells along x are more than max_terrain_dim_x {limits.max_terrain_dim_x}"
+    if size_y > limits.max_terrain_dim_y:
+        return f"{size_y} terrain cells along y are more than max_terrain_dim_y {limits.max_terrain_dim_y}"
+    return None
+
+
+def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> List[float]:
+    """A weight per motion, in seconds, scaled so that all classes sum to the same."""
+    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
+    lengths = [entry.num_frames / entry.fps for entry in entries]
+    class_lengths: Dict[str, float] = defaultdict(float)
+    for motion_class, length in zip(classes, lengths):
+        class_lengths[motion_class] += length
+    total = sum(class_lengths.values())
+    share = 1.0 / len(class_lengths)
+    factors = {name: share / (length / total) for name, length in class_lengths.items()}
+    return [length * factors[motion_class] for motion_class, length in zip(classes, lengths)]
+
+
+def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
+    """The motion files in a listed folder and the class of each."""
+    if not folder.is_dir():
+        raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
+    for directory in _directories(folder, set()):
+        inside = directory.relative_to(folder).parts
+        motion_class = inside[0] if inside else folder.resolve().name
+        is_cut = config.cut_some_classes_in_half and any(
+            name in str(directory) for name in config.motion_classes_to_cut_in_half
+        )
+        paths = sorted(path for path in directory.glob("*.pkl") if not path.is_dir())
+        for path in paths[:: 2 if is_cut else 1]:
+            yield path, motion_class
+
+
+def _directories(folder: Path, seen: Set[str]) -> Iterator[Path]:
+    """`folder` and all folders in it, sorted, also behind links, each once."""
+    real_path = os.path.realpath(folder)
+    if real_path in seen:
+        return
+    seen.add(real_path)
+    yield folder
+    try:
+        children = sorted(path for path in folder.iterdir() if path.is_dir() and "ignore" not in path.name)
+    except OSError as error:
+        raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
+    for child in children:
+        yield from _directories(child, seen)
+
+
+def _listed_motions(path: Path) -> List[Tuple[str, float]]:
+    """File name and weight of every motion in a dataset file."""
+    try:
+        document = yaml.load(read_bytes(path), Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f" line {mark.line + 1}:"
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"{path}:{line} is not valid YAML ({problem}). Correct it there.") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not valid YAML ({error}). Correct it there.") from None
+    motions = document.get("motions") if isinstance(document, dict) else None
+    if not isinstance(motions, list):
+        raise InputError(f"{path}: has no list `motions`. Give it entries with `file` and `weight`.")
+    return [_listed_motion(motion, f"{path}: motions[{index}]") for index, motion in enumerate(motions)]
+
+
+def _listed_motion(motion: Any, source: str) -> Tuple[str, float]:
+    if not isinstance(motion, dict) or not isinstance(motion.get("file"), str):
+        raise InputError(f"{source}: has no `file`. Give it a path to a motion file.")
+    weight = motion.get("weight")
+    if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 <= weight < 1e300:
+        raise InputError(f"{source}: `weight` is {weight!r}. Give it a number of 0 or more, such as 1.0.")
+    return motion["file"], float(weight)

@@ -1,0 +1,113 @@
+"""MotionLibrary: frames of many motions at given times, batched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.motions.motion_file import Motion
+
+
+@dataclass(frozen=True)
+class ReferenceFrames:
+    """Reference states, batched over leading dimensions, in each motion's own frame."""
+
+    root_pos: Tensor
+    """[..., 3] m"""
+    root_rot: Tensor
+    """[..., 4] xyzw"""
+    root_vel: Tensor
+    """[..., 3] m/s, world axes"""
+    root_ang_vel: Tensor
+    """[..., 3] rad/s, world axes"""
+    joint_rot: Tensor
+    """[..., B - 1, 4] relative to the parent"""
+    dof_vel: Tensor
+    """[..., D] rad/s"""
+    contacts: Tensor
+    """[..., B] labels in [0, 1]"""
+
+
+class MotionLibrary:
+    """All frames of a list of motions in flat tensors.
+
+    Velocities are forward differences; the last frame repeats the one before it.
+    """
+
+    def __init__(self, motions: Sequence[Motion], skeleton: Skeleton, device: torch.device):
+        """Load motions (at least one, each of at least two frames) to a device."""
+        self.names = [motion.name for motion in motions]
+        self.device = device
+        parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
+        self.frames = ReferenceFrames(
+            **{name: torch.cat([getattr(part, name) for part in parts]).to(device) for name in _FIELDS}
+        )
+        counts = torch.tensor([motion.num_frames for motion in motions])
+        self.num_frames = counts.to(device)
+        self.start = (torch.cumsum(counts, 0) - counts).to(device)
+        self.lengths = torch.tensor([motion.length for motion in motions], dtype=torch.float32, device=device)
+        """seconds from the first frame to the last, [M]"""
+        self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
+        first = self.frames.root_pos[self.start]
+        self.stride = self.frames.root_pos[self.start + self.num_frames - 1] - first
+        """how far a WRAP motion travels in one cycle, [M, 3] m; never vertically"""
+        self.stride[:, 2] = 0.0
+
+    def sample(self, ids: Tensor, times: Tensor) -> ReferenceFrames:
+        """The states of motions [N] at times [N] (s).
+
+        Positions and contacts are interpolated linearly, rotations by slerp, velocities are the lower frame's.
+        CLAMP motions hold their ends; WRAP motions start over, moved on by their stride.
+        """
+        low, high, blend, cycles = self._blend(ids, times)
+        frames = self.frames
+        mix = blend.unsqueeze(-1)
+        root_pos = (1.0 - mix) * frames.root_pos[low] + mix * frames.root_pos[high]
+        joint_blend = mix.expand(-1, frames.joint_rot.shape[-2])
+        return ReferenceFrames(
+            root_pos=root_pos + cycles.unsqueeze(-1) * self.stride[ids],
+            root_rot=rotations.slerp(frames.root_rot[low], frames.root_rot[high], blend),
+            root_vel=frames.root_vel[low],
+            root_ang_vel=frames.root_ang_vel[low],
+            joint_rot=rotations.slerp(frames.joint_rot[low], frames.joint_rot[high], joint_blend),
+            dof_vel=frames.dof_vel[low],
+            contacts=(1.0 - mix) * frames.contacts[low] + mix * frames.contacts[high],
+        )
+
+    def _blend(self, ids: Tensor, times: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        phase = times / self.lengths[ids]
+        cycles = torch.where(self.wraps[ids], torch.floor(phase), torch.zeros_like(phase))
+        phase = (phase - cycles).clamp(0.0, 1.0)
+        last = self.num_frames[ids] - 1
+        place = phase * last
+        low = place.long()
+        high = torch.minimum(low + 1, last)
+        return low + self.start[ids], high + self.start[ids], place - low, cycles
+
+
+_FIELDS = tuple(ReferenceFrames.__dataclass_fields__)
+
+
+def _frames_of(motion: Motion, skeleton: Skeleton) -> ReferenceFrames:
+    fps = float(motion.fps)
+    root_pos, root_rot = torch.from_numpy(motion.root_pos), torch.from_numpy(motion.root_rot)
+    joint_rot = torch.from_numpy(motion.joint_rot)
+    turn = rotations.quat_diff(root_rot[:-1], root_rot[1:])
+    return ReferenceFrames(
+        root_pos=root_pos,
+        root_rot=root_rot,
+        root_vel=_repeat_last(fps * (root_pos[1:] - root_pos[:-1])),
+        root_ang_vel=_repeat_last(fps * rotations.quat_to_exp_map(turn)),
+        joint_rot=joint_rot,
+        dof_vel=_repeat_last(skeleton.dof_velocity(joint_rot[:-1], joint_rot[1:], 1.0 / fps)),
+        contacts=torch.from_numpy(motion.contacts),
+    )
+
+
+def _repeat_last(differences: Tensor) -> Tensor:
+    return torch.cat((differences, differences[-1:]))

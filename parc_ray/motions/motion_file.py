@@ -1,0 +1,324 @@
+"""Motions on disk: PARC's `.pkl` files, both generations.
+
+The current one is a dict of three parts, each a pickle of its own: `motion_data`, `terrain_data` and
+`misc_data` (anything, so it stays unread unless asked for). The older one is a single dict with `frames`
+(root position, root rotation vector and dofs side by side) and a `terrain`, an instance of PARC's class
+`SubTerrain`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from parc_ray.character.rotations import exp_map_to_quat, quat_positive
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.motions import plain_pickle
+from parc_ray.motions.plain_pickle import Inert
+from parc_ray.motions.terrain import HeightField
+
+FloatArray = npt.NDArray[np.float32]
+LOOP_MODES = ("CLAMP", "WRAP")
+MAX_NORM_ERROR = 1e-2
+MAX_TERRAIN_CELLS = 10**8
+LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """One clip of n frames and its terrain, in the motion's own frame (metres, z up, quaternions xyzw)."""
+
+    name: str
+    root_pos: FloatArray
+    """Origin of the root body [n, 3]."""
+    root_rot: FloatArray
+    """Rotation of the root body [n, 4]."""
+    joint_rot: FloatArray
+    """Rotation of every other body relative to its parent [n, J, 4]."""
+    contacts: FloatArray
+    """Contact label of every body in [0, 1] [n, B]."""
+    fps: float
+    loop_mode: str
+    """`CLAMP` or `WRAP`: whether the clip holds its last frame or starts over."""
+    terrain: HeightField
+
+    @property
+    def num_frames(self) -> int:
+        """The number of frames n."""
+        return int(self.root_pos.shape[0])
+
+    @property
+    def length(self) -> float:
+        """Seconds from the first frame to the last, (n - 1) / fps."""
+        return (self.num_frames - 1) / self.fps
+
+
+def read_motion(path: Path, skeleton: Skeleton) -> Motion:
+    """The motion in the file `path`, named after it. Raises InputError; see `parse_motion`."""
+    return parse_motion(read_bytes(path), path.stem, skeleton, str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises InputError if it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Check the path, or create the dataset again.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Check its name and permissions.") from None
+
+
+def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> Motion:
+    """The motion in the bytes of a motion file of either generation, checked against `skeleton`.
+
+    Quaternions are kept as they are stored; those of the older generation are computed from its rotation
+    vectors and dofs, with w >= 0. Raises InputError, which starts with `source`, for anything that is not a
+    complete, finite motion of this character with a terrain. Never runs code from the file.
+    """
+    container = _load_container(content, source)
+    if "frames" in container:
+        motion, terrain = _legacy_parts(container, skeleton, source)
+    else:
+        motion = _load_part(container, "motion_data", source)
+        terrain = _load_part(container, "terrain_data", source)
+    return _checked_motion(motion, _height_field(terrain, source), name, skeleton, source)
+
+
+def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
+    """The extras of a motion file: plain values and read-only numpy arrays; {} if it has none.
+
+    Raises InputError if they hold anything else, for instance torch tensors.
+    """
+    container = _load_container(content, source)
+    if "frames" in container:
+        container = plain_pickle.loads(content, source, inert=_is_legacy_terrain)
+        return {key: value for key, value in container.items() if key not in LEGACY_KEYS}
+    if container.get("misc_data") is None:
+        return {}
+    return _load_part(container, "misc_data", source)
+
+
+def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) -> bytes:
+    """The bytes of a motion file of the current generation, readable by PARC and under numpy 1 and 2.
+
+    `misc` may hold dicts, lists, tuples, scalars and numpy arrays; InputError otherwise.
+    """
+    fps = int(motion.fps) if float(motion.fps).is_integer() else float(motion.fps)
+    motion_data = {
+        "root_pos": _contiguous(motion.root_pos),
+        "root_rot": _contiguous(motion.root_rot),
+        "joint_rot": _contiguous(motion.joint_rot),
+        "body_contacts": _contiguous(motion.contacts),
+        "fps": fps,
+        "loop_mode": motion.loop_mode,
+    }
+    terrain_data = {
+        "hf": _contiguous(motion.terrain.hf),
+        "hf_maxmin": _contiguous(motion.terrain.hf_maxmin),
+        "min_point": _contiguous(motion.terrain.min_point),
+        "dx": float(motion.terrain.dx),
+    }
+    return plain_pickle.dumps(
+        {
+            "motion_data": plain_pickle.dumps(motion_data),
+            "terrain_data": plain_pickle.dumps(terrain_data),
+            "misc_data": None if misc is None else plain_pickle.dumps(dict(misc)),
+        }
+    )
+
+
+def write_file_atomic(path: Path, content: bytes) -> None:
+    """Write a file that is either complete or, after a crash at any moment, as it was before.
+
+    Its permissions follow the umask. Raises InputError if the directory is missing, full or not writable.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        # mkstemp would give permissions 0600, which would hide a recording from the rest of a group.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). "
+            "Check that its directory exists, is writable and has space left."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _fail(source: str, problem: str, remedy: str = "Generate the motion again, or leave it out.") -> NoReturn:
+    raise InputError(f"{source}: {problem}. {remedy}")
+
+
+def _load_container(content: bytes, source: str) -> Dict[str, Any]:
+    if not content:
+        _fail(source, "is empty")
+    container = plain_pickle.loads(content, source, inert=_is_legacy_object)
+    if not isinstance(container, dict) or not ("frames" in container or "motion_data" in container):
+        _fail(source, "is not a motion file (no `motion_data` and no `frames`)", "Leave it out of the dataset.")
+    return container
+
+
+def _load_part(container: Mapping[str, Any], key: str, source: str) -> Dict[str, Any]:
+    content = container.get(key)
+    if content is None:
+        _fail(source, f"has no {key}")
+    if not isinstance(content, (bytes, bytearray)):
+        _fail(source, f"{key} is a {type(content).__name__} instead of a pickle of its own")
+    part = plain_pickle.loads(bytes(content), f"{source}: {key}")
+    if not isinstance(part, dict):
+        _fail(source, f"{key} is a {type(part).__name__} instead of a dict")
+    return part
+
+
+def _is_legacy_terrain(name: str) -> bool:
+    return name.endswith(".SubTerrain")
+
+
+def _is_legacy_object(name: str) -> bool:
+    """Extras of older files hold torch tensors next to the frames: they are passed over, not built."""
+    return _is_legacy_terrain(name) or name.startswith("torch.")
+
+
+def _legacy_parts(
+    container: Mapping[str, Any], skeleton: Skeleton, source: str
+) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """The older generation's single dict as the `motion_data` and `terrain_data` of the current one."""
+    frames = _array(_first_of_one(container["frames"], 3), "frames", (None, 6 + skeleton.dof_count), source)
+    poses = torch.from_numpy(frames)
+    fps = container.get("fps", 30)
+    motion = {
+        "root_pos": frames[:, 0:3],
+        "root_rot": quat_positive(exp_map_to_quat(poses[:, 3:6])).numpy(),
+        "joint_rot": quat_positive(skeleton.dof_to_rot(poses[:, 6:])).numpy(),
+        "body_contacts": _first_of_one(container.get("contacts"), 3),
+        # Older exporters wrote 30 fps as 1 / 0.0333 and the like.
+        "fps": 30 if isinstance(fps, (float, np.floating)) and 29 < fps < 31 else fps,
+        "loop_mode": container.get("loop_mode", "CLAMP"),
+    }
+    terrain = container.get("terrain")
+    if not isinstance(terrain, Inert) or not isinstance(terrain.state, dict):
+        _fail(source, "has no terrain")
+    cell = _array(terrain.state.get("dxdy"), "terrain dxdy", (2,), source)
+    if cell[0] != cell[1]:
+        _fail(source, f"its terrain cells are not square ({cell[0]} x {cell[1]} m)")
+    return motion, {**terrain.state, "dx": cell[0]}
+
+
+def _first_of_one(value: Any, dimensions: int) -> Any:
+    """Some older files have a leading batch dimension of one motion."""
+    if isinstance(value, np.ndarray) and value.ndim == dimensions and value.shape[0] == 1:
+        return value[0]
+    return value
+
+
+def _checked_motion(
+    part: Mapping[str, Any], terrain: HeightField, name: str, skeleton: Skeleton, source: str
+) -> Motion:
+    root_pos = _array(part.get("root_pos"), "root_pos", (None, 3), source)
+    num_frames = root_pos.shape[0]
+    if num_frames < 2:
+        _fail(source, f"has {num_frames} frame(s), but a motion needs at least 2")
+    bodies = skeleton.num_bodies
+    contacts = part.get("body_contacts")
+    if contacts is None:
+        contacts = np.zeros((num_frames, bodies), dtype=np.float32)
+    loop_mode = part.get("loop_mode")
+    if not isinstance(loop_mode, str) or loop_mode not in LOOP_MODES:
+        _fail(source, f"its loop_mode is {_shown(loop_mode)}", f"Known are {' and '.join(LOOP_MODES)}.")
+    return Motion(
+        name=name,
+        root_pos=root_pos,
+        root_rot=_rotations(part.get("root_rot"), "root_rot", (num_frames, 4), source),
+        joint_rot=_rotations(part.get("joint_rot"), "joint_rot", (num_frames, bodies - 1, 4), source),
+        contacts=_array(contacts, "body_contacts", (num_frames, bodies), source),
+        fps=_positive_number(part.get("fps"), "fps", source),
+        loop_mode=str(loop_mode),
+        terrain=terrain,
+    )
+
+
+def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
+    hf = _array(part.get("hf"), "terrain hf", (None, None), source)
+    if not 0 < hf.size <= MAX_TERRAIN_CELLS:
+        _fail(source, f"its terrain has {hf.size} cells; 1 to {MAX_TERRAIN_CELLS} are possible")
+    bounds = part.get("hf_maxmin")
+    if bounds is None:
+        bounds = np.stack([hf, hf], axis=-1)
+    return HeightField(
+        hf=hf,
+        # Carried along, never used: PARC accepts unbounded augmentation, so no need for finite values.
+        hf_maxmin=_array(bounds, "terrain hf_maxmin", (*hf.shape, 2), source, finite=False),
+        min_point=_array(part.get("min_point"), "terrain min_point", (2,), source),
+        dx=_positive_number(part.get("dx"), "terrain dx", source),
+    )
+
+
+def _array(value: Any, what: str, shape: Tuple[Optional[int], ...], source: str, finite: bool = True) -> FloatArray:
+    """A copy of `value` as a float32 array of `shape`, where None matches any size."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+        _fail(source, f"{what} is {_shown(value)} instead of an array of numbers")
+    if len(value.shape) != len(shape) or any(want not in (None, have) for want, have in zip(shape, value.shape)):
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        _fail(
+            source,
+            f"{what} has shape {list(value.shape)} instead of [{expected}]",
+            "Check that all parts have the same number of frames and that the motion is for this character.",
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.array(value, dtype=np.float32, order="C")
+    if finite and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        _fail(source, f"{what} is not finite, first in row {row}")
+    return array
+
+
+def _rotations(value: Any, what: str, shape: Tuple[int, ...], source: str) -> FloatArray:
+    rotations = _array(value, what, shape, source)
+    error = np.abs(np.linalg.norm(rotations.astype(np.float64), axis=-1) - 1)
+    if error.size and error.max() > MAX_NORM_ERROR:
+        row = int(np.argwhere(error > MAX_NORM_ERROR)[0][0])
+        _fail(source, f"{what} is not a unit quaternion, first in row {row}", "Normalise its rotations.")
+    return rotations
+
+
+def _positive_number(value: Any, what: str, source: str) -> float:
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    with suppress(OverflowError):
+        # Beyond these bounds, lengths and weights computed from the number overflow.
+        if is_number and 1e-6 <= float(value) <= 1e6:
+            return float(value)
+    _fail(source, f"{what} is {_shown(value)} instead of a positive number (1e-6 to 1e6)")
+
+
+def _shown(value: Any) -> str:
+    """A short description of a value; a repr could be as long, or nested as deeply, as the file likes."""
+    if value is None:
+        return "missing"
+    if isinstance(value, (str, float, bool, np.integer, np.floating)):
+        return repr(value)[:40]
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}"
+    if isinstance(value, Inert):
+        return f"a {value.name}"
+    return f"a {type(value).__name__}"
+
+
+def _contiguous(array: npt.ArrayLike) -> FloatArray:
+    return np.ascontiguousarray(array, dtype=np.float32)

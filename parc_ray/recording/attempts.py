@@ -1,0 +1,73 @@
+"""Attempts at motions, and in which order they are made."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import List, Optional, Tuple
+
+from parc_ray.config import RetryConfig
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one motion from one start fraction."""
+
+    motion: int
+    """index into the shard's motions"""
+    number: int
+    """0 for the first attempt"""
+    start_fraction: float
+    """0 = from the start"""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Which attempt follows a failed one.
+
+    >>> policy = RetryPolicy(RetryConfig())
+    >>> policy.next_fraction(0, 10.0), policy.next_fraction(3, 10.0), policy.next_fraction(0, 2.5)
+    (0.25, None, None)
+    """
+
+    config: RetryConfig
+
+    def next_fraction(self, number: int, length: float) -> Optional[float]:
+        """Start fraction after attempt `number` at a motion of `length` seconds has failed; None: give up.
+
+        Fractions grow, so once a segment would be too short all later ones are.
+        """
+        fractions = self.config.start_fractions
+        if number >= min(self.config.max_retries, len(fractions)):
+            return None
+        fraction = fractions[number]
+        return fraction if (1.0 - fraction) * length >= self.config.min_segment_seconds else None
+
+    def fraction_of(self, number: int) -> float:
+        """Start fraction of attempt `number`."""
+        return 0.0 if number == 0 else self.config.start_fractions[number - 1]
+
+
+@dataclass
+class RetryQueue:
+    """Attempts that wait for a free env, the one with most seconds to simulate first.
+
+    >>> queue = RetryQueue()
+    >>> for motion, seconds in enumerate((2.0, 9.0, 5.0)):
+    ...     queue.add(Attempt(motion, 0, 0.0), seconds)
+    >>> [queue.pop().motion for _ in range(len(queue))]
+    [1, 2, 0]
+    """
+
+    _heap: List[Tuple[float, int, int, Attempt]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, attempt: Attempt, seconds: float) -> None:
+        """Queue an attempt that will take `seconds` of simulated time."""
+        heapq.heappush(self._heap, (-seconds, attempt.motion, attempt.number, attempt))
+
+    def pop(self) -> Attempt:
+        """Take the longest attempt. Raises IndexError when there is none."""
+        return heapq.heappop(self._heap)[-1]

@@ -1,0 +1,215 @@
+"""ShardRecorder: keeps every env of one simulator busy until all motions of a shard are dealt with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from parc_ray.config import RecordConfig
+from parc_ray.motions.motion_file import Motion
+from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
+from parc_ray.recording.recording import Trajectory, recording_file
+from parc_ray.tracking.environment import Pose, Step, TrackingEnvironment
+from parc_ray.tracking.quality import Quality, QualityMeter
+from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
+from parc_ray.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """How one attempt ended. Plain values only: it travels between processes that may lack torch."""
+
+    motion: str
+    number: int
+    start_fraction: float
+    start_time: float
+    """s in the motion"""
+    seconds: float
+    """simulated"""
+    outcome: str
+    """recorded, failed (early termination) or rejected (acceptance)"""
+    reason: str
+    """what ended or disqualified it, with the figures; empty for a recording"""
+    quality: Dict[str, float]
+    next_fraction: Optional[float]
+    """where the motion is tried again; None: this outcome is final"""
+    recording: Optional[bytes] = field(default=None, repr=False)
+    """contents of a motion file"""
+    recorded_seconds: float = 0.0
+
+
+@dataclass
+class Usage:
+    """How well the envs were used."""
+
+    env_steps: int = 0
+    """control steps of all envs"""
+    busy: int = 0
+    """env steps made while work was waiting"""
+    slots: int = 0
+    """env steps that all slots could have made in that time"""
+
+
+class ShardRecorder:
+    """One retry queue over one environment.
+
+    recorder = ShardRecorder(environment, tracker, meter, motions, config, origin)
+    while not recorder.done:
+        results = recorder.work(seconds=1.0)
+    """
+
+    def __init__(
+        self,
+        environment: TrackingEnvironment,
+        tracker: Tracker,
+        meter: QualityMeter,
+        motions: Sequence[Motion],
+        config: RecordConfig,
+        origin: Mapping[str, Any],
+        first_attempts: Optional[Sequence[int]] = None,
+    ):
+        """motions as in the environment's library; origin goes into every recording (simulator, checkpoint, ...).
+
+        first_attempts: the number of each motion's first attempt here, where earlier ones were made elsewhere.
+        """
+        self.environment, self.tracker, self.meter = environment, tracker, meter
+        self.motions, self.config, self.origin = motions, config, dict(origin)
+        self.policy = RetryPolicy(config.retry)
+        self.queue = RetryQueue()
+        self.usage = Usage()
+        self._free = list(range(environment.num_envs))[::-1]
+        self._running: Dict[int, Attempt] = {}
+        skeleton = environment.skeleton
+        width = 7 + 4 * (skeleton.num_bodies - 1) + skeleton.num_bodies
+        frames = environment.max_steps + 1
+        self._frames = torch.zeros(environment.num_envs, frames, width, device=environment.device)
+        kept = environment.observer.size if config.record.observations else 0
+        self._observations = torch.zeros(environment.num_envs, frames, kept, device=environment.device)
+        for index, number in enumerate(first_attempts or [0] * len(motions)):
+            self._enqueue(Attempt(index, number, self.policy.fraction_of(number)))
+
+    @property
+    def done(self) -> bool:
+        """Whether every motion has its final outcome."""
+        return not self.queue and not self._running
+
+    def work(self, seconds: float) -> List[AttemptResult]:
+        """Simulate for about so long; returns the attempts that ended."""
+        deadline = time.monotonic() + seconds
+        results: List[AttemptResult] = []
+        while not self.done and time.monotonic() < deadline:
+            results += self.advance()
+        return results
+
+    def advance(self) -> List[AttemptResult]:
+        """Fill the free envs and make one control step in all busy ones; returns the attempts that ended."""
+        self._fill()
+        envs = sorted(self._running)
+        self.usage.env_steps += len(envs)
+        if self.queue:
+            self.usage.busy += len(envs)
+            self.usage.slots += self.environment.num_envs
+        observations = self.environment.observe(envs)
+        step = self.environment.step(envs, self.tracker.act(observations))
+        rows = torch.tensor(envs, device=self.environment.device)
+        self.meter.add(envs, self.environment.motion[rows], step)
+        self._store(rows, step.state.root_pos, step.pose, step.contacts)
+        if self.config.record.observations:
+            self._observations[rows, self.environment.steps_done[rows]] = self.environment.observe(envs)
+        finished = ((step.cause > 0) | step.ended).nonzero().flatten().tolist()
+        return [self._finish(envs[place], step, place) for place in finished]
+
+    def _enqueue(self, attempt: Attempt) -> None:
+        self.queue.add(attempt, (1.0 - attempt.start_fraction) * self.motions[attempt.motion].length)
+
+    def _fill(self) -> None:
+        """Start waiting attempts in free envs."""
+        started: Dict[int, Attempt] = {}
+        while self._free and self.queue:
+            started[self._free.pop()] = self.queue.pop()
+        if not started:
+            return
+        envs, attempts = list(started), list(started.values())
+        self._running.update(started)
+        self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts])
+        self.meter.start(envs)
+        state, pose, contacts = self.environment.first_frame(envs)
+        rows = torch.tensor(envs, device=self.environment.device)
+        self._store(rows, state.root_pos, pose, contacts)
+        if self.config.record.observations:
+            self._observations[rows, 0] = self.environment.observe(envs)
+
+    def _store(self, rows: Tensor, root_pos: Tensor, pose: Pose, contacts: Tensor) -> None:
+        frame = torch.cat((root_pos, pose.body_rot[:, 0], pose.joint_rot.flatten(1), contacts), dim=1)
+        self._frames[rows, self.environment.steps_done[rows]] = frame
+
+    def _finish(self, env: int, step: Step, place: int) -> AttemptResult:
+        attempt = self._running.pop(env)
+        motion = self.motions[attempt.motion]
+        steps = int(self.environment.steps_done[env])
+        quality = self.meter.figures(env)
+        cause, body = int(step.cause[place]), int(step.body[place])
+        reason = self._failure(cause, body, steps) if cause else "; ".join(quality.shortcomings(self.config.acceptance))
+        outcome = "failed" if cause else "rejected" if reason else "recorded"
+        next_fraction = None
+        if outcome != "recorded":
+            next_fraction = self.policy.next_fraction(attempt.number, motion.length)
+        recording = self._recording(env, attempt, steps, quality) if outcome == "recorded" else None
+        self.environment.simulator.park([env])
+        self._free.append(env)
+        if next_fraction is not None:
+            self._enqueue(Attempt(attempt.motion, attempt.number + 1, next_fraction))
+        frequency = self.environment.config.control_freq
+        return AttemptResult(
+            motion=motion.name,
+            number=attempt.number,
+            start_fraction=attempt.start_fraction,
+            start_time=float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
+            seconds=steps / frequency,
+            outcome=outcome,
+            reason=reason,
+            quality=vars(quality),
+            next_fraction=next_fraction,
+            recording=recording,
+            recorded_seconds=steps / frequency if recording else 0.0,
+        )
+
+    def _failure(self, cause: int, body: int, steps: int) -> str:
+        name = CAUSES[cause]
+        if cause in (BODY_POSITION, FALL):
+            name += f" ({self.environment.skeleton.body_names[body]})"
+        return f"{name} after {steps / self.environment.config.control_freq:.2f} s"
+
+    def _recording(self, env: int, attempt: Attempt, steps: int, quality: Quality) -> bytes:
+        motion = self.motions[attempt.motion]
+        bodies = self.environment.skeleton.num_bodies
+        frames = self._frames[env, : steps + 1].cpu()
+        root_pos, root_rot, joint_rot, contacts = frames.split([3, 4, 4 * (bodies - 1), bodies], dim=1)
+        observations = self._observations[env, : steps + 1].cpu().numpy() if self.config.record.observations else None
+        origin = {
+            **self.origin,
+            "source_motion": motion.name,
+            "start_fraction": attempt.start_fraction,
+            "start_time": float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
+            "attempt": attempt.number,
+            "quality": vars(quality),
+        }
+        return recording_file(
+            motion.name,
+            Trajectory(
+                root_pos.contiguous().numpy(),
+                root_rot.contiguous().numpy(),
+                joint_rot.reshape(steps + 1, bodies - 1, 4).numpy(),
+                contacts.contiguous().numpy(),
+                observations,
+            ),
+            motion.terrain,
+            self.environment.config.control_freq,
+            origin,
+            {name: {"shape": shape, "use_normalizer": name in ("char_obs", "tar_obs")}
+             for name, shape in self.environment.observer.layout.items()},
+        )  # fmt: skip

@@ -1,0 +1,71 @@
+"""A finished attempt -> the contents of a motion file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.terrain import HeightField, slice_around
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What was simulated in one attempt, frame 0 included, in the motion's own frame."""
+
+    root_pos: FloatArray
+    """[n, 3] m"""
+    root_rot: FloatArray
+    """[n, 4] xyzw"""
+    joint_rot: FloatArray
+    """[n, B - 1, 4]"""
+    contacts: FloatArray
+    """[n, B] 0 or 1"""
+    observations: Optional[FloatArray]
+    """[n, size], if they are to be kept"""
+
+
+def terrain_padding(dx: float) -> float:
+    """How much terrain (m) a recording keeps around the motion: the whole cells in one metre."""
+    return float(np.float32(round(1.0 // dx) * dx))
+
+
+def recording_file(
+    name: str,
+    trajectory: Trajectory,
+    terrain: HeightField,
+    control_freq: int,
+    origin: Dict[str, Any],
+    observation_layout: Optional[Dict[str, Any]],
+) -> bytes:
+    """A PARC motion file of a trajectory.
+
+    The motion is moved so that frame 0 is at xy = 0 and z is relative to the terrain under it; the terrain is cut
+    around it and moved along. origin goes to misc_data["recording"].
+    """
+    cut, root_pos = slice_around(trajectory.root_pos, terrain, terrain_padding(terrain.dx))
+    motion = Motion(
+        name=name,
+        root_pos=root_pos,
+        root_rot=_positive(trajectory.root_rot),
+        joint_rot=_positive(trajectory.joint_rot),
+        contacts=trajectory.contacts,
+        fps=float(control_freq),
+        loop_mode="CLAMP",
+        terrain=cut,
+    )
+    misc: Dict[str, Any] = {"recording": origin}
+    if trajectory.observations is not None:
+        misc["obs"] = trajectory.observations
+        misc["obs_shapes"] = observation_layout
+    return motion_file_bytes(motion, misc)
+
+
+def _positive(q: FloatArray) -> FloatArray:
+    """The same rotations with w >= 0, as everywhere in PARC's files."""
+    return np.where(q[..., 3:] < 0, -q, q)

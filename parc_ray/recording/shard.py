@@ -1,0 +1,142 @@
+"""What an actor needs to record a shard, as plain values, and how a recorder is built from it.
+
+No torch and no simulator at module level: `import isaacgym` must come before `import torch` in a process, and this
+module is imported wherever a shard is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Tuple
+
+from parc_ray.config import AgentConfig, RecordConfig, TrackerEnvironmentFile
+
+if TYPE_CHECKING:
+    from parc_ray.recording.recorder import ShardRecorder
+
+TILE_MARGIN = 3.0
+"""Terrain that a simulator holds around a motion, m: farther than a character gets before its attempt has failed"""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What all shards of a run have in common."""
+
+    config: RecordConfig
+    simulator: str
+    environment: TrackerEnvironmentFile
+    agent: AgentConfig
+    agent_source: str
+    character: str
+    """text of the MJCF"""
+    character_source: str
+    checkpoint: bytes
+    checkpoint_source: str
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Fingerprint of the checkpoint file."""
+        return hashlib.sha256(self.checkpoint).hexdigest()
+
+
+@dataclass(frozen=True)
+class ShardMotion:
+    """One motion of a shard."""
+
+    name: str
+    source: str
+    """where its file came from, for messages"""
+    content: bytes
+    """of its motion file"""
+    first_attempt: int
+    """number of the first attempt to make; earlier ones were made and reported elsewhere"""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The motions that one actor process works through."""
+
+    index: int
+    motions: Tuple[ShardMotion, ...]
+
+
+def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) -> ShardRecorder:
+    """A recorder for a shard, in a process of its own.
+
+    Raises InputError if a motion, the character or the checkpoint does not fit (all were checked before, so this
+    means that a file has changed since).
+    """
+    if not device_name.startswith("cuda"):
+        # An actor without GPUs sees all of them on newer Ray versions, and torch would reserve memory there.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator  # isort: skip  before torch
+    import torch
+
+    from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.motions.library import MotionLibrary
+    from parc_ray.motions.motion_file import parse_motion
+    from parc_ray.motions.terrain import TerrainStack, crop
+    from parc_ray.recording.recorder import ShardRecorder
+    from parc_ray.tracking.environment import TrackingEnvironment
+    from parc_ray.tracking.quality import QualityMeter, make_probes
+    from parc_ray.tracking.tracker import Tracker, load_checkpoint
+
+    torch.manual_seed(run.config.seed)
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    skeleton = parse_skeleton(run.character, run.character_source)
+    motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]
+    tiles = [
+        crop(m.terrain, m.root_pos[:, :2].min(0) - TILE_MARGIN, m.root_pos[:, :2].max(0) + TILE_MARGIN) for m in motions
+    ]
+    config = run.environment.env
+    num_envs = envs_of_shard(run.config, len(motions))
+    simulator = create_simulator(
+        run.simulator,
+        SimulatorConfig(
+            character=run.character,
+            character_source=run.character_source,
+            tiles=tiles,
+            num_envs=num_envs,
+            control_freq=config.control_freq,
+            steps_per_control=run.environment.steps_per_control,
+            friction=config.plane.static_friction,
+            device=device,
+            threads=threads,
+        ),
+        skeleton,
+    )
+    library = MotionLibrary(motions, skeleton, device)
+    terrains = TerrainStack([motion.terrain for motion in motions], device)
+    environment = TrackingEnvironment(simulator, library, terrains, skeleton, config)
+    parameters = load_checkpoint(
+        run.checkpoint,
+        run.checkpoint_source,
+        run.agent,
+        run.agent_source,
+        environment.observer.size,
+        skeleton,
+    )
+    return ShardRecorder(
+        environment=environment,
+        tracker=Tracker(parameters, run.agent, skeleton, device),
+        meter=QualityMeter(
+            num_envs, make_probes(run.character, run.character_source, skeleton, device), terrains, device
+        ),
+        motions=motions,
+        config=run.config,
+        origin={
+            "simulator": simulator.name,
+            "simulator_version": simulator.version,
+            "checkpoint_sha256": run.checkpoint_sha256,
+            "seed": run.config.seed,
+        },
+        first_attempts=[motion.first_attempt for motion in shard.motions],
+    )
+
+
+def envs_of_shard(config: RecordConfig, motions: int) -> int:
+    """Number of envs for a shard: num_envs, or one per motion, never more than max_envs_per_actor or motions."""
+    return max(1, min(config.num_envs or motions, config.max_envs_per_actor, motions))

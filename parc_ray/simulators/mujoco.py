@@ -1,0 +1,311 @@
+"""The MuJoCo simulator: one model per env, stepped by a pool of threads.
+
+PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target
+(written to qpos_spring every control step). That is the geodesic spherical drive of PhysX, and its damping is
+integrated implicitly. Every env has its own model, with its tile as boxes, and is stepped by itself: what happens
+in one env cannot depend on how many others there are, in bits.
+"""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+from xml.etree.ElementTree import Element, SubElement
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.motions.terrain import HeightField, box_cover
+from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+
+BORDER = 5.0
+"""Ground continues so far beyond the map (m), at the height of its border cells"""
+
+BATCH = 64
+"""Rows of torch math are padded to multiples of this: vector kernels may round their odd tail differently"""
+
+SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
+XYZW, WXYZ = [1, 2, 3, 0], [3, 0, 1, 2]
+
+
+@dataclass
+class Env:
+    """One slot: the model with its tile, its state, and views into them that cost nothing to reach."""
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
+    qpos: npt.NDArray[np.float64]
+    qvel: npt.NDArray[np.float64]
+    spring: npt.NDArray[np.float64]
+    external_force: npt.NDArray[np.float64]
+
+
+class MujocoSimulator:
+    """Simulator on the CPU with MuJoCo. Repeats to the bit, whatever the number of envs and threads."""
+
+    name = "mujoco"
+
+    def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
+        """Raises InputError if MuJoCo cannot load the character."""
+        self.version: str = mujoco.__version__
+        self.num_envs = config.num_envs
+        self.device = config.device
+        self.skeleton = skeleton
+        self._config = config
+        self._character = _physical_character(config, skeleton)
+        self._bare = _compile(self._character, None, config)
+        self._envs: List[Env | None] = [None] * config.num_envs
+        self._pool = ThreadPoolExecutor(max(1, config.threads))
+        self._threads = max(1, config.threads)
+        bodies = skeleton.num_bodies
+        self._qpos = np.zeros((config.num_envs, self._bare.nq))
+        self._qvel = np.zeros((config.num_envs, self._bare.nv))
+        self._force = np.zeros((config.num_envs, bodies, 3))
+        self._root_com = torch.tensor(self._bare.body_ipos[1], dtype=torch.float32)
+        self._ball_columns, self._hinge_columns = _position_columns(skeleton)
+        self._velocity_columns = list(range(6, self._bare.nv))
+
+    def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
+        """See Simulator.reset. Every env gets a model of its own: the PD target is part of the model."""
+        qpos, qvel = self._to_mujoco(state)
+        for row, (index, tile) in enumerate(zip(envs, tiles)):
+            model = _compile(self._character, self._config.tiles[tile], self._config)
+            data = mujoco.MjData(model)
+            data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
+            self._envs[index] = Env(model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext)
+
+    def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
+        """See Simulator.step."""
+        springs = self._joint_positions(targets)
+        active = [self._envs[index] for index in envs]
+        # Small pieces, so that a thread that drew the easy envs takes more of them.
+        size = max(1, min(8, -(-len(active) // self._threads)))
+        pieces = [(start, min(start + size, len(active))) for start in range(0, len(active), size)]
+        if self._threads == 1 or len(pieces) == 1:
+            for piece in pieces:
+                self._step_piece(active, springs, piece)
+        else:
+            list(self._pool.map(lambda piece: self._step_piece(active, springs, piece), pieces))
+        return self._from_mujoco(len(active))
+
+    def park(self, envs: Sequence[int]) -> None:
+        """See Simulator.park: frees the env's model."""
+        for index in envs:
+            self._envs[index] = None
+
+    def close(self) -> None:
+        """See Simulator.close."""
+        self._pool.shutdown()
+        self._envs = [None] * self.num_envs
+
+    def _step_piece(self, active: List[Env | None], springs: npt.NDArray[np.float64], piece: Tuple[int, int]) -> None:
+        # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
+        steps = self._config.steps_per_control
+        for row in range(*piece):
+            env = active[row]
+            assert env is not None, "an env was stepped before its first reset"
+            env.spring[7:] = springs[row]
+            mujoco.mj_step(env.model, env.data, steps)
+            mujoco.mj_rnePostConstraint(env.model, env.data)
+            self._qpos[row] = env.qpos
+            self._qvel[row] = env.qvel
+            self._force[row] = env.external_force[1:, 3:]
+
+    def _joint_positions(self, dof_pos: Tensor) -> npt.NDArray[np.float64]:
+        """Positions of all joints below the root as MuJoCo stores them, [n, nq - 7]."""
+        joints = _padded(dof_pos.cpu())
+        rot = self.skeleton.dof_to_rot(joints)[: len(dof_pos)].double().numpy()
+        result = np.empty((len(dof_pos), self._bare.nq - 7))
+        for body, column in self._ball_columns:
+            result[:, column : column + 4] = rot[:, body - 1, WXYZ]
+        for dof, column in self._hinge_columns:
+            result[:, column] = dof_pos[:, dof].cpu().numpy()
+        return result
+
+    def _to_mujoco(self, state: CharacterState) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        root_rot = state.root_rot.cpu()
+        ang_vel = state.root_ang_vel.cpu()
+        com = rotations.quat_rotate(root_rot, self._root_com.expand(len(root_rot), 3))
+        origin_vel = state.root_vel.cpu() - torch.linalg.cross(ang_vel, com)
+        body_ang_vel = rotations.quat_rotate(rotations.quat_conjugate(root_rot), ang_vel)
+        qpos = np.concatenate(
+            (state.root_pos.cpu().numpy(), root_rot.numpy()[:, WXYZ], self._joint_positions(state.dof_pos)),
+            axis=1,
+        )
+        qvel = torch.cat((origin_vel, body_ang_vel, state.dof_vel.cpu()), dim=1).double().numpy()
+        return qpos.astype(np.float64), qvel
+
+    def _from_mujoco(self, count: int) -> CharacterState:
+        """State of the first `count` rows. MuJoCo has the root velocity of the origin, and its spin in body axes."""
+        qpos = _padded(torch.from_numpy(self._qpos[:count]).float())
+        qvel = _padded(torch.from_numpy(self._qvel[:count]).float())
+        root_rot = qpos[:, [4, 5, 6, 3]]
+        ang_vel = rotations.quat_rotate(root_rot, qvel[:, 3:6])
+        com = rotations.quat_rotate(root_rot, self._root_com.expand(len(root_rot), 3))
+        parts = CharacterState(
+            root_pos=qpos[:, :3],
+            root_rot=root_rot,
+            root_vel=qvel[:, :3] + torch.linalg.cross(ang_vel, com),
+            root_ang_vel=ang_vel,
+            dof_pos=self._dof_positions(qpos[:, 7:]),
+            dof_vel=qvel[:, self._velocity_columns],
+            contact_force=torch.from_numpy(self._force[:count]).float(),
+        )
+        return CharacterState(**{name: value[:count].to(self.device) for name, value in vars(parts).items()})
+
+    def _dof_positions(self, joints: Tensor) -> Tensor:
+        result = torch.empty(len(joints), self.skeleton.dof_count)
+        balls = torch.stack([joints[:, [c + 1, c + 2, c + 3, c]] for _, c in self._ball_columns], dim=1)
+        exp_maps = rotations.quat_to_exp_map(balls)
+        for place, (body, _) in enumerate(self._ball_columns):
+            start = self.skeleton.joints[body].dof_index
+            result[:, start : start + 3] = exp_maps[:, place]
+        for dof, column in self._hinge_columns:
+            result[:, dof] = joints[:, column]
+        return result
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """Rows repeated from the last one up to a multiple of BATCH."""
+    missing = -len(rows) % BATCH
+    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:]))) if missing else rows
+
+
+def _position_columns(skeleton: Skeleton) -> Tuple[List[Tuple[int, int]], List[Tuple[int, int]]]:
+    """Where joints stand in qpos[7:]: (body, column) of ball joints, (dof, column) of hinges."""
+    balls, hinges, column = [], [], 0
+    for body, joint in enumerate(skeleton.joints):
+        if joint.kind == "spherical":
+            balls.append((body, column))
+            column += 4
+        elif joint.kind == "hinge":
+            hinges.append((joint.dof_index, column))
+            column += 1
+    return balls, hinges
+
+
+def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Element:
+    """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators."""
+    document = Mjcf(config.character, config.character_source)
+    root = ElementTree.Element("mujoco")
+    for tag in ("compiler", "default"):
+        for element in document.root.findall(tag):
+            root.append(copy.deepcopy(element))
+    compiler = root.find("compiler")
+    if compiler is not None:
+        compiler.attrib.pop("meshdir", None)
+    SubElement(
+        root,
+        "option",
+        timestep=repr(1.0 / (config.control_freq * config.steps_per_control)),
+        integrator="implicitfast",
+    )
+    world = SubElement(root, "worldbody")
+    body = copy.deepcopy(document.root_body())
+    for element, joint in zip(_bodies(body), skeleton.joints):
+        _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
+    _strip(body, config.character_source, document)
+    world.append(body)
+    for default in root.iter("default"):
+        for geom in default.findall("geom"):
+            geom.attrib.pop("material", None)
+    return root
+
+
+def _bodies(root: Element) -> List[Element]:
+    """All bodies depth first."""
+    return [root] + [body for child in root.findall("body") for body in _bodies(child)]
+
+
+def _drive(
+    body: Element,
+    kind: str,
+    stiffness: Sequence[float],
+    damping: Sequence[float],
+    armature: Sequence[float],
+    source: str,
+) -> None:
+    """Give a body's joint the PD gains as spring and damper; three hinges become one ball joint."""
+    joints = body.findall("joint")
+    if kind == "hinge":
+        joints[0].set("stiffness", repr(stiffness[0]))
+        joints[0].set("damping", repr(damping[0]))
+        joints[0].set("limited", "true")
+    if kind == "spherical":
+        for name, values in (("stiffness", stiffness), ("damping", damping), ("armature", armature)):
+            if len(set(values)) > 1:
+                raise InputError(
+                    f"{source}: the three hinges of body {body.get('name')!r} have different {name} {tuple(values)}; "
+                    "a spherical drive needs one value"
+                )
+        for joint in joints:
+            body.remove(joint)
+        ball = Element(
+            "joint",
+            name=str(joints[0].get("name") or body.get("name")),
+            type="ball",
+            limited="false",
+            stiffness=repr(stiffness[0]),
+            damping=repr(damping[0]),
+            armature=repr(armature[0]),
+        )
+        body.insert(0, ball)
+
+
+def _strip(root: Element, source: str, document: Mjcf) -> None:
+    """Drop what only looks need, and refuse geoms that would collide differently than the file means."""
+    for body in _bodies(root):
+        for child in list(body):
+            if child.tag not in ("body", "geom", "joint", "freejoint", "inertial"):
+                body.remove(child)
+            elif child.tag == "geom":
+                child.attrib.pop("material", None)
+                shape = document.attribute(child, "type") or child.get("type") or "sphere"
+                if "mesh" in child.attrib or shape not in (*SHAPES,):
+                    raise InputError(
+                        f"{source}: geom {child.get('name')!r} of body {body.get('name')!r} is a {shape}; "
+                        f"supported shapes: {', '.join(SHAPES)}"
+                    )
+
+
+def _compile(character: Element, tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
+    """The model of the character on a tile (None: in empty space)."""
+    root = copy.deepcopy(character)
+    world = root.find("worldbody")
+    assert world is not None
+    if tile is not None:
+        boxes = box_cover(tile, border=BORDER)
+        for centre, half_size in zip(boxes.centre, boxes.half_size):
+            SubElement(
+                world,
+                "geom",
+                type="box",
+                pos=_text(centre),
+                size=_text(half_size),
+                contype="1",
+                conaffinity="1",
+            )
+    try:
+        model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
+    except ValueError as error:
+        raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
+    # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
+    model.geom_condim[:] = 3
+    model.geom_friction[:] = (config.friction, 0.005, 0.0001)
+    # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    return model
+
+
+def _text(numbers: npt.NDArray[np.floating]) -> str:
+    return " ".join(repr(float(number)) for number in numbers)

@@ -1,0 +1,99 @@
+"""The Simulator interface: one physics engine behind one control step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+from torch import Tensor
+from typing_extensions import Protocol
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.motions.terrain import HeightField
+
+IMPLEMENTED = ("mujoco",)
+PLANNED = ("isaacgym", "physx", "mujoco_warp")
+
+
+@dataclass(frozen=True)
+class CharacterState:
+    """States of N characters, each in the frame of the tile it stands on (DESIGN: its motion's own frame)."""
+
+    root_pos: Tensor
+    """[N, 3] m, origin of the root body"""
+    root_rot: Tensor
+    """[N, 4] xyzw"""
+    root_vel: Tensor
+    """[N, 3] m/s, of the root body's centre of mass, world axes"""
+    root_ang_vel: Tensor
+    """[N, 3] rad/s, world axes"""
+    dof_pos: Tensor
+    """[N, D] rad; spherical joints as rotation vectors"""
+    dof_vel: Tensor
+    """[N, D] rad/s; spherical joints in the child's frame"""
+    contact_force: Tensor
+    """[N, B, 3] N, net contact force on each body in the last simulation step, world axes"""
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """What a simulator is built from."""
+
+    character: str
+    """text of the character's MJCF"""
+    character_source: str
+    """where the text came from, for messages"""
+    tiles: Sequence[HeightField]
+    """one terrain per motion, in the motion's own frame"""
+    num_envs: int
+    control_freq: float
+    """control steps per second"""
+    steps_per_control: int
+    """physics steps per control step (PARC: sim_freq / control_freq * substeps)"""
+    friction: float
+    device: torch.device
+    threads: int
+
+
+class Simulator(Protocol):
+    """Characters in num_envs slots; every env can stand on every tile. Knows tiles, not motions."""
+
+    name: str
+    version: str
+    num_envs: int
+
+    def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
+        """Put the character of each given env on a tile, in the given state (contact_force is ignored)."""
+
+    def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
+        """Hold PD targets [n, D] (rad) for one control step in the given envs; return their states, in order.
+
+        Envs that are not given do not move. A state that the engine could not integrate is not finite.
+        """
+
+    def park(self, envs: Sequence[int]) -> None:
+        """Take envs out of the simulation until their next reset, so that they touch nothing."""
+
+    def close(self) -> None:
+        """Free the engine's threads and memory."""
+
+
+def choose_simulator(name: str) -> str:
+    """The simulator that a name stands for ("auto": the best one here). Raises InputError for one that is not here."""
+    if name == "auto":
+        return "mujoco"
+    if name in IMPLEMENTED:
+        return name
+    if name in PLANNED:
+        raise InputError(f"simulator: {name!r} is not part of this version; use 'mujoco' or 'auto'")
+    raise InputError(f"simulator: unknown simulator {name!r}; use one of: auto, {', '.join(IMPLEMENTED)}")
+
+
+def create_simulator(name: str, config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
+    """Build a simulator by the name that choose_simulator returned. Raises InputError on an unfit character."""
+    choose_simulator(name)
+    from parc_ray.simulators.mujoco import MujocoSimulator
+
+    return MujocoSimulator(config, skeleton)

@@ -1,0 +1,255 @@
+"""TrackingEnvironment: simulator, motions, observations and termination, for num_envs slots.
+
+It knows attempts only as "this motion from this time" and no tracker: whoever drives it observes, decides and steps.
+All states are in the frame of the motion that the slot tracks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, List, Sequence, Tuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.config import EnvironmentConfig
+from parc_ray.motions.library import MotionLibrary, ReferenceFrames
+from parc_ray.motions.terrain import TerrainStack
+from parc_ray.simulators.simulator import CharacterState, Simulator
+from parc_ray.tracking.observations import Observer
+from parc_ray.tracking.termination import NOT_FINITE, Termination
+
+BATCH = 64
+"""Rows are padded to multiples of this: vector kernels may round their odd tail differently, and the outcome of a
+motion must not depend, not even in its last bit, on how many others are tracked beside it"""
+
+SAMPLES = 256
+"""Reference frames that are sampled at a time"""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the bodies of N characters are."""
+
+    joint_rot: Tensor
+    """[N, B - 1, 4]"""
+    body_pos: Tensor
+    """[N, B, 3] m"""
+    body_rot: Tensor
+    """[N, B, 4]"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one control step brought in N envs, in the order in which they were given."""
+
+    state: CharacterState
+    pose: Pose
+    contacts: Tensor
+    """[N, B] 1 where a body is in contact"""
+    reference: Pose
+    """the reference at the same time"""
+    reference_contacts: Tensor
+    """[N, B]"""
+    cause: Tensor
+    """[N] why the attempt has failed, index into termination.CAUSES; 0: it has not"""
+    body: Tensor
+    """[N] the body that failed"""
+    ended: Tensor
+    """[N] bool: the end of the motion is reached"""
+
+
+class TrackingEnvironment:
+    """num_envs characters, each tracking a motion of the library on its terrain."""
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        library: MotionLibrary,
+        terrains: TerrainStack,
+        skeleton: Skeleton,
+        config: EnvironmentConfig,
+    ):
+        """library and terrains hold the same motions in the same order, as do the simulator's tiles."""
+        device = library.device
+        self.simulator, self.library, self.terrains = simulator, library, terrains
+        self.config, self.num_envs, self.device = config, simulator.num_envs, device
+        self.skeleton = skeleton.to(device)
+        self.observer = Observer(config, self.skeleton, device)
+        self.termination = Termination(config, self.skeleton, device)
+        self.timestep = torch.tensor(1.0 / config.control_freq, dtype=torch.float32, device=device)
+        self.lookahead = max(config.tar_obs_steps, default=0)
+        self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
+        bodies = skeleton.num_bodies
+        envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
+        features = 9 + 6 * (bodies - 1) + 3 * len(config.key_bodies) + bodies
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, device=device)
+
+        self.motion = torch.zeros(envs, dtype=torch.int64, device=device)
+        self.steps_done = torch.zeros(envs, dtype=torch.int64, device=device)
+        self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
+        self._targets = zeros(envs, frames, features)
+        self._reference = Pose(
+            zeros(envs, frames, bodies - 1, 4), zeros(envs, frames, bodies, 3), zeros(envs, frames, bodies, 4)
+        )
+        self._state = CharacterState(
+            zeros(envs, 3), zeros(envs, 4), zeros(envs, 3), zeros(envs, 3), zeros(envs, skeleton.dof_count),
+            zeros(envs, skeleton.dof_count), zeros(envs, bodies, 3),
+        )  # fmt: skip
+        self._pose = Pose(zeros(envs, bodies - 1, 4), zeros(envs, bodies, 3), zeros(envs, bodies, 4))
+        self._contacts = zeros(envs, bodies)
+
+    def start_time(self, motion: int, fraction: float) -> Tensor:
+        """Time in a motion at a start fraction, float32 s."""
+        return self.library.lengths[motion] * fraction
+
+    def steps_of(self, motion: int, fraction: float) -> int:
+        """Control steps from a start fraction until the time reaches the motion's length (float32, as in PARC)."""
+        length = self.library.lengths[motion]
+        upper = int(float(length) * self.config.control_freq) + 3
+        times = torch.arange(upper, device=self.device) * self.timestep + self.start_time(motion, fraction)
+        return int((times >= length).to(torch.int64).argmax())
+
+    def start(self, envs: Sequence[int], motions: Sequence[int], fractions: Sequence[float]) -> None:
+        """Put characters into the reference state of motions at start fractions, without noise.
+
+        No contact has been simulated yet, so the contacts of the first frame are the reference's.
+        """
+        first: List[ReferenceFrames] = []
+        for env, motion, fraction in zip(envs, motions, fractions):
+            frames = self._load_reference(env, motion, fraction)
+            first.append(frames)
+        rows = torch.tensor(list(envs), device=self.device)
+        joined = ReferenceFrames(**{name: torch.cat([getattr(f, name) for f in first]) for name in vars(first[0])})
+        state = CharacterState(
+            root_pos=joined.root_pos,
+            root_rot=joined.root_rot,
+            root_vel=joined.root_vel,
+            root_ang_vel=joined.root_ang_vel,
+            dof_pos=_in_batches(self.skeleton.rot_to_dof, joined.joint_rot),
+            dof_vel=joined.dof_vel,
+            contact_force=torch.zeros(len(rows), self.skeleton.num_bodies, 3, device=self.device),
+        )
+        _write(self._state, rows, state)
+        _write(self._pose, rows, Pose(**{name: v[rows, 0] for name, v in vars(self._reference).items()}))
+        self._contacts[rows] = (joined.contacts > 0.5).float()
+        self.simulator.reset(list(envs), list(motions), state)
+
+    def observe(self, envs: Sequence[int]) -> Tensor:
+        """Observations of the given envs, [n, observer.size]."""
+        rows = self._rows(envs)
+        state, pose = _read(self._state, rows), _read(self._pose, rows)
+        frames = self.steps_done[rows].unsqueeze(1) + self.observer.target_steps
+        targets = self._targets[rows.unsqueeze(1), frames]
+        heights = self.terrains.height_at(self.motion[rows], self.observer.sample_points(state))
+        contacts = self._contacts[rows]
+        return self.observer.observe(state, pose.joint_rot, pose.body_pos, contacts, targets, heights)[: len(envs)]
+
+    def step(self, envs: Sequence[int], actions: Tensor) -> Step:
+        """Hold PD targets [n, D] (rad) for one control step in the given envs."""
+        own = torch.tensor(list(envs), device=self.device)
+        simulated = self.simulator.step(list(envs), actions)
+        _write(self._state, own, simulated)
+        self.steps_done[own] += 1
+        rows, count = self._rows(envs), len(envs)
+        state = _read(self._state, rows)
+        joint_rot = self.skeleton.dof_to_rot(state.dof_pos)
+        body_pos, body_rot = self.skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
+        pose = Pose(joint_rot, body_pos, body_rot)
+        force = state.contact_force
+        contacts = (_norm(force) > self.config.contact_detection_eps).float()
+        steps = self.steps_done[rows]
+        reference = Pose(**{name: value[rows, steps] for name, value in vars(self._reference).items()})
+        verdict = self.termination.judge(
+            steps * self.timestep,
+            state.root_rot,
+            body_pos,
+            reference.body_rot[:, 0],
+            reference.body_pos,
+            force,
+            self.terrains.height_at(self.motion[rows], body_pos[..., :2]),
+        )
+        cause = torch.where(_finite(state), verdict.cause, NOT_FINITE)
+        result = Step(
+            state=_first(state, count),
+            pose=_first(pose, count),
+            contacts=contacts[:count],
+            reference=_first(reference, count),
+            reference_contacts=self._targets[rows, steps][:count, -self.skeleton.num_bodies :],
+            cause=cause[:count],
+            body=verdict.body[:count],
+            ended=(steps >= self.steps_total[rows])[:count],
+        )
+        _write(self._pose, own, result.pose)
+        self._contacts[own] = result.contacts
+        return result
+
+    def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
+        """State, pose and contacts right now, in the given envs."""
+        rows = torch.tensor(list(envs), device=self.device)
+        return _read(self._state, rows), _read(self._pose, rows), self._contacts[rows]
+
+    def _rows(self, envs: Sequence[int]) -> Tensor:
+        """Row indices of envs, the first one repeated up to a multiple of BATCH."""
+        return torch.tensor([*envs, *[envs[0]] * (-len(envs) % BATCH)], device=self.device)
+
+    def _load_reference(self, env: int, motion: int, fraction: float) -> ReferenceFrames:
+        """Sample a motion at all control steps of an attempt, and as far beyond as targets reach.
+
+        Sampled for itself, so that its numbers depend on nothing else. Returns the first frame, batched by one.
+        """
+        steps = self.steps_of(motion, fraction)
+        self.motion[env], self.steps_done[env], self.steps_total[env] = motion, 0, steps
+        count = steps + 1 + self.lookahead
+        place = torch.arange(-(-count // BATCH) * BATCH, device=self.device)
+        times = place * self.timestep + self.start_time(motion, fraction)
+        first: ReferenceFrames | None = None
+        for chunk, some in zip(place.split(SAMPLES), times.split(SAMPLES)):
+            frames = self.library.sample(torch.full_like(chunk, motion), some)
+            pose = Pose(
+                frames.joint_rot,
+                *self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot),
+            )
+            features = self.observer.target_features(frames, pose.body_pos)
+            kept = slice(int(chunk[0]), min(int(chunk[-1]) + 1, count))
+            length = kept.stop - kept.start
+            self._targets[env, kept] = features[:length]
+            for name, value in vars(pose).items():
+                getattr(self._reference, name)[env, kept] = value[:length]
+            first = first or ReferenceFrames(**{name: value[:1] for name, value in vars(frames).items()})
+        assert first is not None
+        return first
+
+
+def _norm(v: Tensor) -> Tensor:
+    x, y, z = v.unbind(-1)
+    return torch.sqrt(x * x + y * y + z * z)
+
+
+def _finite(state: CharacterState) -> Tensor:
+    """[N] bool: every number of a state is finite."""
+    return torch.stack([torch.isfinite(value.flatten(1)).all(dim=1) for value in vars(state).values()]).all(dim=0)
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    missing = -len(rows) % BATCH
+    return function(torch.cat((rows, rows[:1].expand(missing, *rows.shape[1:]))))[: len(rows)]
+
+
+Batch = TypeVar("Batch", CharacterState, Pose)
+
+
+def _read(batch: Batch, rows: Tensor) -> Batch:
+    return type(batch)(**{name: value[rows] for name, value in vars(batch).items()})
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    return type(batch)(**{name: value[:count] for name, value in vars(batch).items()})
+
+
+def _write(batch: Batch, rows: Tensor, values: Batch) -> None:
+    for name, value in vars(values).items():
+        getattr(batch, name)[rows] = value

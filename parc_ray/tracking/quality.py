@@ -1,0 +1,180 @@
+"""How well a motion was tracked, and whether that is good enough to be recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.config import AcceptanceConfig
+from parc_ray.motions.terrain import TerrainStack
+from parc_ray.tracking.environment import Pose, Step
+
+MEANS = ("root_error", "root_angle_error", "body_error", "joint_angle_error")
+COUNTS = ("frames", "contacts_agreed", "contacts_either")
+WORST = ("max_root_error", "max_penetration")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Figures of one attempt, over all of its frames after the first."""
+
+    root_error: float
+    """mean distance of the root from the reference, m"""
+    root_angle_error: float
+    """mean angle between the root's rotations, rad"""
+    body_error: float
+    """mean distance of bodies from the reference, each relative to its root, m"""
+    joint_angle_error: float
+    """mean angle between joint rotations, rad"""
+    max_root_error: float
+    """largest distance of the root, m"""
+    contact_agreement: float
+    """contacts that reference and simulation share over those that either has (Jaccard index); 1 if there are none"""
+    max_penetration: float
+    """deepest that any geom was inside the terrain, m"""
+
+    def shortcomings(self, limits: Optional[AcceptanceConfig]) -> List[str]:
+        """Which limits are broken and by how much; empty if the attempt may be recorded."""
+        if limits is None:
+            return []
+        too_large = (
+            ("max_penetration", self.max_penetration, limits.max_penetration),
+            ("max_mean_root_error", self.root_error, limits.max_mean_root_error),
+            ("max_mean_body_error", self.body_error, limits.max_mean_body_error),
+        )
+        found = [
+            f"{name}: {value:.3f} > {limit:g}"
+            for name, value, limit in too_large
+            if limit is not None and not value <= limit
+        ]
+        if not self.contact_agreement >= limits.min_contact_agreement:
+            found.insert(0, f"min_contact_agreement: {self.contact_agreement:.3f} < {limits.min_contact_agreement:g}")
+        return found
+
+
+class QualityMeter:
+    """Running sums of all envs; nothing is kept per frame."""
+
+    def __init__(self, num_envs: int, probes: Probes, terrains: TerrainStack, device: torch.device):
+        """probes and terrains measure penetration."""
+        self.probes, self.terrains = probes, terrains
+        self._sums = {name: torch.zeros(num_envs, device=device) for name in (*MEANS, *COUNTS, *WORST)}
+
+    def start(self, envs: Sequence[int]) -> None:
+        """Forget what was measured in these envs."""
+        for value in self._sums.values():
+            value[list(envs)] = 0.0
+
+    def add(self, envs: Sequence[int], motions: Tensor, step: Step) -> None:
+        """Account for one control step of the given envs, which track motions [N]."""
+        rows = torch.tensor(list(envs), device=motions.device)
+        pose, reference = step.pose, step.reference
+        root = _distance(pose.body_pos[:, 0], reference.body_pos[:, 0])
+        relative = pose.body_pos[:, 1:] - pose.body_pos[:, :1]
+        reference_relative = reference.body_pos[:, 1:] - reference.body_pos[:, :1]
+        labels, contacts = step.reference_contacts > 0.5, step.contacts > 0.5
+        figures = {
+            "root_error": root,
+            "root_angle_error": rotations.quat_diff_angle(pose.body_rot[:, 0], reference.body_rot[:, 0]),
+            "body_error": _distance(relative, reference_relative).mean(dim=1),
+            "joint_angle_error": rotations.quat_diff_angle(pose.joint_rot, reference.joint_rot).mean(dim=1),
+            "frames": torch.ones_like(root),
+            "contacts_agreed": (labels & contacts).sum(dim=1).float(),
+            "contacts_either": (labels | contacts).sum(dim=1).float(),
+        }
+        for name, value in figures.items():
+            self._sums[name][rows] += value
+        worst = {"max_root_error": root, "max_penetration": self._deepest(motions, pose)}
+        for name, value in worst.items():
+            self._sums[name][rows] = torch.maximum(self._sums[name][rows], value)
+
+    def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
+        """How deep the deepest probe of each character is in the terrain, [N] m."""
+        points = self.probes.positions(pose.body_pos, pose.body_rot)
+        below = points[..., 2] < self.terrains.height_at(motions, points[..., :2])
+        # Few probes are below ground, and only for those the distance to the nearest way out is worth its price.
+        row, probe = below.nonzero(as_tuple=True)
+        depth = self.terrains.penetration_depth(motions[row], points[row, probe].unsqueeze(1)).squeeze(1)
+        return torch.zeros(len(points), device=points.device).index_reduce_(0, row, depth, "amax")
+
+    def figures(self, env: int) -> Quality:
+        """What was measured in an env since its start."""
+        sums: Dict[str, float] = {name: float(value[env]) for name, value in self._sums.items()}
+        frames = max(1.0, sums["frames"])
+        either = sums["contacts_either"]
+        return Quality(
+            **{name: sums[name] / frames for name in MEANS},
+            **{name: sums[name] for name in WORST},
+            contact_agreement=sums["contacts_agreed"] / either if either else 1.0,
+        )
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return rotations.norm(a - b)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
+
+    bodies: Tensor
+    """[P] the body of each point"""
+    points: Tensor
+    """[P, 3] m in the body's frame"""
+    drops: Tensor
+    """[P] radius (m) by which the probed point hangs below `points`, in the world"""
+
+    def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
+        """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
+        rot = body_rot[:, self.bodies]
+        points = body_pos[:, self.bodies] + rotations.quat_rotate(rot, self.points.expand(len(rot), -1, -1))
+        x, y, z = points.unbind(-1)
+        return torch.stack((x, y, z - self.drops), dim=-1)
+
+
+def make_probes(character: str, source: str, skeleton: Skeleton, device: torch.device) -> Probes:
+    """Probes of a character from the text of its MJCF."""
+    document = Mjcf(character, source)
+    bodies: List[int] = []
+    points: List[Tuple[float, float, float]] = []
+    drops: List[float] = []
+    for index, (_, body) in enumerate(document.bodies()):
+        for geom in body.findall("geom"):
+            shape = document.attribute(geom, "type") or "sphere"
+            size = document.numbers(geom, "size", "0")
+            w, x, y, z = document.numbers(geom, "quat", "1 0 0 0")
+            place = (torch.tensor(document.numbers(geom, "pos", "0 0 0")), torch.tensor([x, y, z, w]))
+            ends, drop = _surface(shape, size, document.numbers(geom, "fromto", ""), place)
+            bodies += [index] * len(ends)
+            points += ends
+            drops += [drop] * len(ends)
+    return Probes(
+        torch.tensor(bodies, device=device),
+        torch.tensor(points, dtype=torch.float32, device=device).reshape(-1, 3),
+        torch.tensor(drops, dtype=torch.float32, device=device),
+    )
+
+
+def _surface(
+    shape: str, size: List[float], fromto: List[float], place: Tuple[Tensor, Tensor]
+) -> Tuple[List[Tuple[float, float, float]], float]:
+    """Points that span a geom, in its body's frame, and the radius around them."""
+    if len(fromto) == 6:
+        return [tuple(fromto[:3]), tuple(fromto[3:])], size[0] if shape == "capsule" else 0.0  # type: ignore[list-item]
+    position, rotation = place
+    if shape == "box":
+        corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in size[:3]))
+        drop = 0.0
+    elif shape in ("capsule", "cylinder"):
+        corners = torch.tensor([[0.0, 0.0, -size[1]], [0.0, 0.0, size[1]]])
+        drop = size[0] if shape == "capsule" else 0.0
+    else:
+        corners, drop = torch.zeros(1, 3), min(size)
+    world = position + rotations.quat_rotate(rotation.expand(len(corners), 4), corners)
+    return [tuple(point) for point in world.tolist()], drop

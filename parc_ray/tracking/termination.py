@@ -1,0 +1,94 @@
+"""When an attempt has failed: PARC's compute_done without its time-out and its end-of-motion rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.config import EnvironmentConfig
+from parc_ray.errors import InputError
+
+CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")
+BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why attempts have failed, per env."""
+
+    cause: Tensor
+    """[N] index into CAUSES, 0 where the attempt goes on"""
+    body: Tensor
+    """[N] the body that strayed farthest beyond its limit, meaningful for BODY_POSITION and FALL"""
+
+
+class Termination:
+    """The failure test of one character and one environment configuration."""
+
+    def __init__(self, config: EnvironmentConfig, skeleton: Skeleton, device: torch.device):
+        """Raises InputError if the limits do not fit the character's bodies."""
+        self.config = config
+        distances = config.pose_termination_dist
+        moving = skeleton.num_bodies - 1
+        if isinstance(distances, list) and len(distances) != moving:
+            raise InputError(
+                f"env.pose_termination_dist has {len(distances)} distances, but the character has {moving} "
+                "bodies below its root: give one each, or a single number"
+            )
+        self.body_limits = torch.as_tensor(distances, dtype=torch.float32, device=device).expand(moving)
+        allowed = [skeleton.body_index(name) for name in config.contact_bodies]
+        self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
+        self.may_not_touch[allowed] = False
+
+    def judge(
+        self,
+        time: Tensor,
+        root_rot: Tensor,
+        body_pos: Tensor,
+        reference_root_rot: Tensor,
+        reference_body_pos: Tensor,
+        contact_force: Tensor,
+        ground: Tensor,
+    ) -> Verdict:
+        """Judge characters [N] against their references at the same time.
+
+        time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
+        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body. Bodies are compared relative
+        to their own root in world axes; every limit must be exceeded strictly.
+        """
+        config = self.config
+        cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
+        body = torch.zeros_like(cause)
+        if not config.enable_early_termination:
+            return Verdict(cause, body)
+        if config.contact_bodies:
+            fallen, body = self._fallen(body_pos, contact_force, ground)
+            cause = torch.where(fallen, FALL, cause)
+        if config.pose_termination:
+            if config.track_root:
+                angle = rotations.quat_diff_angle(root_rot, reference_root_rot)
+                cause = torch.where(angle > config.root_rot_termination_angle, ROOT_ROTATION, cause)
+                offset = body_pos[:, 0] - reference_body_pos[:, 0]
+                too_far = rotations.dot(offset, offset) > config.root_pos_termination_dist**2
+                cause = torch.where(too_far, ROOT_POSITION, cause)
+            strayed, worst = self._strayed(body_pos, reference_body_pos)
+            cause = torch.where(strayed, BODY_POSITION, cause)
+            body = torch.where(strayed, worst, body)
+        return Verdict(torch.where(time > 1e-5, cause, 0), body)
+
+    def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
+        offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
+        excess = rotations.dot(offset, offset) - self.body_limits * self.body_limits
+        most, worst = excess.max(dim=-1)
+        return most > 0, worst + 1
+
+    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
+        """A forbidden body is in contact, and a forbidden body (not necessarily the same) is close to the ground."""
+        touching = (contact_force.abs() > 0.1).any(dim=-1) & self.may_not_touch
+        low = (body_pos[..., 2] < ground + self.config.termination_height) & self.may_not_touch
+        return touching.any(dim=-1) & low.any(dim=-1), touching.to(torch.int64).argmax(dim=-1)

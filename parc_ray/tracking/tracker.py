@@ -1,0 +1,149 @@
+"""Tracker: a stage-3 checkpoint and its agent configuration -> deterministic actions."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Dict, List, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.config import AgentConfig
+from parc_ray.errors import InputError
+
+NETWORKS: Dict[str, Tuple[int, ...]] = {
+    "fc_2layers_1024units": (1024, 512),
+    "fc_3layers_1024units": (1024, 1024, 512),
+    "fc_3layers_2048units": (2048, 1024, 512),
+}
+"""PARC's network names and the widths of their hidden layers, each followed by a ReLU"""
+
+CHUNK = 64
+"""Rows that go through the network at a time. One shape, padded: how a matrix product sums depends on its shape."""
+
+
+def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
+    """Lowest and highest PD target [D], rad (PARC's pd control mode).
+
+    Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range.
+    """
+    low: List[float] = []
+    high: List[float] = []
+    for joint in skeleton.joints:
+        if joint.kind == "spherical":
+            reach = 1.2 * max(abs(limit) for limit in joint.lower + joint.upper)
+            low += [-reach] * 3
+            high += [reach] * 3
+        elif joint.kind == "hinge":
+            centre, reach = 0.5 * (joint.upper[0] + joint.lower[0]), 0.7 * (joint.upper[0] - joint.lower[0])
+            low.append(centre - reach)
+            high.append(centre + reach)
+    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
+
+
+class Tracker:
+    """Observation normaliser, actor network and action normaliser of a checkpoint, evaluated at the mode."""
+
+    def __init__(self, parameters: Dict[str, Tensor], config: AgentConfig, skeleton: Skeleton, device: torch.device):
+        """parameters: a checkpoint as load_checkpoint returns it, already checked against the observation size."""
+        self.clip = config.norm_obs_clip
+        parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
+        self.obs_mean, self.obs_std = parameters["_obs_norm._mean"], parameters["_obs_norm._std"]
+        self.action_mean, self.action_std = parameters["_a_norm._mean"], parameters["_a_norm._std"]
+        self.layers = [
+            (parameters[f"{name}.weight"].t().contiguous(), parameters[f"{name}.bias"])
+            for name in _layer_names(config.model.actor_net)
+        ]
+        low, high = action_bounds(skeleton)
+        self.low, self.high = low.to(device), high.to(device)
+
+    def act(self, obs: Tensor) -> Tensor:
+        """PD targets [N, D] rad for observations [N, size], within the action bounds."""
+        rows = len(obs)
+        padded = torch.nn.functional.pad(obs, (0, 0, 0, -rows % CHUNK))
+        actions = torch.cat([self.normalized_mode(chunk) for chunk in padded.split(CHUNK)])[:rows]
+        return torch.minimum(torch.maximum(actions * self.action_std + self.action_mean, self.low), self.high)
+
+    def normalized_mode(self, obs: Tensor) -> Tensor:
+        """Most likely normalised action [N, D]."""
+        hidden = ((obs - self.obs_mean) / self.obs_std).clamp(-self.clip, self.clip)
+        for weight, bias in self.layers[:-1]:
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+        weight, bias = self.layers[-1]
+        return torch.addmm(bias, hidden, weight)
+
+
+def load_checkpoint(
+    content: bytes, source: str, config: AgentConfig, agent_source: str, obs_size: int, skeleton: Skeleton
+) -> Dict[str, Tensor]:
+    """The actor's part of a PARC checkpoint (torch.save of BaseAgent.state_dict()), checked.
+
+    Raises InputError, naming the file, if it is no checkpoint, holds anything but tensors, or does not fit the
+    network of the agent file or the size of the observation.
+    """
+    if config.model.actor_net not in NETWORKS:
+        raise InputError(
+            f"{agent_source}: key 'model.actor_net' = {config.model.actor_net!r} is not supported; "
+            f"supported: {', '.join(NETWORKS)}"
+        )
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError(
+            f"{source}: not a checkpoint of plain tensors (torch.save of a state dict): {reason}"
+        ) from None
+    if not isinstance(state, dict):
+        raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give PARC's model.pt")
+    shapes = _expected_shapes(config.model.actor_net, obs_size, skeleton.dof_count)
+    for name, shape in shapes.items():
+        value = state.get(name)
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{source}: has no {name!r}: is it a checkpoint of a DM_PPO agent with actor_net "
+                f"{config.model.actor_net} ({agent_source})?"
+            )
+        if tuple(value.shape) != shape:
+            raise InputError(_misfit(source, name, tuple(value.shape), shape, agent_source))
+        if not bool(torch.isfinite(value).all()):
+            raise InputError(f"{source}: {name!r} holds numbers that are not finite: the training has diverged")
+    return {name: state[name] for name in shapes}
+
+
+def _layer_names(network: str) -> List[str]:
+    hidden = [f"_model._actor_layers.{2 * i}" for i in range(len(NETWORKS[network]))]
+    return [*hidden, "_model._action_dist._mean_net"]
+
+
+def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, Tuple[int, ...]]:
+    shapes: Dict[str, Tuple[int, ...]] = {
+        "_obs_norm._mean": (obs_size,),
+        "_obs_norm._std": (obs_size,),
+        "_a_norm._mean": (dof_count,),
+        "_a_norm._std": (dof_count,),
+    }
+    widths = (obs_size, *NETWORKS[network], dof_count)
+    for name, width_in, width_out in zip(_layer_names(network), widths, widths[1:]):
+        shapes[f"{name}.weight"] = (width_out, width_in)
+        shapes[f"{name}.bias"] = (width_out,)
+    return shapes
+
+
+def _misfit(source: str, name: str, actual: Tuple[int, ...], expected: Tuple[int, ...], agent_source: str) -> str:
+    message = f"{source}: {name!r} has shape {list(actual)}, expected {list(expected)}"
+    if name.startswith("_obs_norm"):
+        return (
+            f"{message}: the checkpoint observes {actual[0]} numbers, the env_file describes {expected[0]}. "
+            "Use the dm_env.yaml that this checkpoint was trained with"
+        )
+    return f"{message}: the character or the network of {agent_source} is not what this checkpoint was trained with"

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import os
+import pickle
+import pickletools
+import struct
+import sys
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parc_ray.errors import InputError
+from parc_ray.motions.plain_pickle import dumps, loads
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers(), st.text()), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+arrays = [
+    np.arange(6, dtype=np.float32).reshape(2, 3),
+    np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3)),
+    np.arange(12, dtype=np.int64).reshape(3, 4)[::2, 1:],
+    np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(1, 0, 2),
+    np.zeros((0, 3), dtype=np.float32),
+    np.array(5, dtype=np.uint8),
+    np.array([True, False]),
+    np.array([1.0, 2.0], dtype=">f4"),
+    np.array(["left", "right_foot"]),
+    np.array([1 + 2j]),
+]
+
+
+class Calls:
+    """Pickles to a call of `function`."""
+
+    def __init__(self, function, *arguments, state=None):
+        self.call = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self):
+        return self.call
+
+
+@given(plain, st.sampled_from([3, 4, 5]))
+def test_plain_values_at_every_protocol(value, protocol):
+    assert loads(pickle.dumps(value, protocol), "test") == value
+
+
+@given(plain)
+def test_what_is_written_is_what_any_pickle_reader_gets(value):
+    assert pickle.loads(dumps(value)) == value
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("array", arrays, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_arrays(array, protocol):
+    for content in (pickle.dumps([array, array], protocol), dumps([array, array])):
+        first, second = loads(content, "test")
+        assert first is second
+        assert first.dtype == array.dtype
+        np.testing.assert_array_equal(first, array)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("scalar", [np.float32(0.4), np.int64(-3), np.bool_(True), np.str_("CLAMP")])
+def test_numpy_scalars(scalar, protocol):
+    for content in (pickle.dumps(scalar, protocol), dumps(scalar)):
+        result = loads(content, "test")
+        assert type(result) is type(scalar)
+        assert result == scalar
+
+
+def test_other_containers():
+    assert loads(pickle.dumps({1, 2}, 4), "test") == {1, 2}
+    assert loads(pickle.dumps(frozenset({1, 2}), 4), "test") == frozenset({1, 2})
+    ordered = loads(pickle.dumps(OrderedDict(b=1, a=2)), "test")
+    assert type(ordered) is OrderedDict
+    assert list(ordered.items()) == [("b", 1), ("a", 2)]
+
+
+def test_reads_the_names_of_numpy_1_and_2():
+    old = dumps({"a": np.arange(3), "b": np.float32(2)})
+    assert b"numpy.core" in old
+    new = old.replace(b"numpy.core", b"numpy._core")
+    for content in (old, new):
+        result = loads(content, "test")
+        assert list(result["a"]) == [0, 1, 2]
+        assert result["b"] == 2
+
+
+def test_writes_the_names_of_numpy_1():
+    text = b"cnumpy._core.multiarray\n"
+    content = dumps({"array": np.arange(3), "scalar": np.float32(2), "like a name": text})
+    assert content.count(b"numpy._core") == 1
+    assert pickle.loads(content)["like a name"] == text
+    assert all(op.proto <= 3 for op, _, _ in pickletools.genops(content))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Path("x"),
+        np.array([None], dtype=object),
+        np.zeros(2, dtype=[("x", "f4")]),
+        np.array(["2024-01-01"], dtype="datetime64[D]"),
+        torch.zeros(2),
+        sys.exit,
+    ],
+    ids=str,
+)
+def test_anything_else_is_refused(value):
+    with pytest.raises(InputError, match=r"file.pkl: asks for"):
+        loads(pickle.dumps(value), "file.pkl")
+    with pytest.raises(InputError):
+        dumps(value)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda evil: evil,
+        lambda evil: {"root_pos": [evil]},
+        lambda evil: np.array([evil], dtype=object),
+        lambda evil: Calls(OrderedDict, state=evil),
+        lambda evil: {(evil,): 1},
+        lambda evil: Calls(np.zeros(1).__reduce__()[0], np.ndarray, (0,), b"b", state=evil),
+    ],
+)
+def test_no_code_runs(tmp_path, wrap, protocol):
+    proof = tmp_path / "ran"
+    content = pickle.dumps(wrap(Calls(os.mkdir, str(proof))), protocol)
+    with pytest.raises(InputError):
+        loads(content, "test")
+    with pytest.raises(InputError):
+        loads(content, "test", inert=lambda name: name == "os.mkdir")
+    assert not proof.exists()
+    with suppress(Exception):
+        pickle.loads(content)
+    assert proof.exists(), "the attack does not work, so it proves nothing"
+
+
+def test_inert_objects_are_not_built(tmp_path):
+    proof = tmp_path / "ran"
+    content = pickle.dumps([Calls(os.mkdir, str(proof)), 1])
+    evil, one = loads(content, "test", inert=lambda name: name.endswith(".mkdir"))
+    assert (evil.name.split(".")[1], one) == ("mkdir", 1)
+    assert not proof.exists()
+
+
+RECONSTRUCT = np.zeros(1).__reduce__()[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Calls(RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, shape, dtype, False, data)))
+        for shape, dtype, data in [
+            ((10**13,), np.dtype("f4"), b"1234"),
+            ((-1,), np.dtype("f4"), b"1234"),
+            ((2, 2**40, 2**40), np.dtype("f4"), b""),
+            ((2,), np.dtype("f4"), b"123"),
+            ((1,), np.dtype("f4"), "1234"),
+            ((1,) * 100, np.dtype("f4"), b"1234"),
+            ((1,), np.dtype("U9999"), b"1234"),
+            ((1,), None, b"1234"),
+        ]
+    ]
+    + [
+        pickle.dumps(Calls(bytearray, 10**13)),
+        pickle.dumps(Calls(np.dtype, "V1000000000")),
+        pickle.dumps(Calls(RECONSTRUCT, np.ndarray, (0,), b"b")),
+        b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b".",
+        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
+        b"}" + b")" + b"\x85" * 300_000 + b"Ns.",
+        b"Pname\n.",
+        b"\x82\x01.",
+        b"(((((.",
+        b"h\x05.",
+        b"N",
+        b"",
+    ],
+)
+def test_absurd_pickles_are_refused_without_harm(content):
+    with pytest.raises(InputError):
+        loads(content, "test")
+
+
+def test_a_large_memo_index_allocates_nothing():
+    assert loads(b"\x80\x03Nr\xff\xff\xff\xff.", "test") is None
+
+
+def test_deep_nesting_does_not_recurse():
+    depth = 200_000
+    value = loads(b"]" * depth + b"a" * (depth - 1) + b".", "test")
+    for _ in range(depth - 1):
+        (value,) = value
+    assert value == []
+
+
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_noise_is_refused_or_plain(content):
+    try:
+        loads(content, "test")
+    except InputError as error:
+        assert str(error).startswith("test: ")

@@ -1,0 +1,36 @@
+"""Reference vectors: inputs and outputs of the original's numeric blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(__file__).parent / "data"
+HUMANOID = ROOT / "configs" / "demo" / "humanoid.xml"
+
+
+def vectors(name: str) -> Dict[str, np.ndarray]:
+    with np.load(DATA / f"{name}.npz", allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def max_error(actual, expected) -> float:
+    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    assert actual.shape == expected.shape
+    return float(np.max(np.abs(actual - expected))) if actual.size else 0.0
+
+
+def max_rotation_error(actual, expected) -> float:
+    """Largest component difference modulo the sign of each quaternion."""
+    actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    assert actual.shape == expected.shape
+    errors = np.minimum(np.abs(actual - expected).max(-1), np.abs(actual + expected).max(-1))
+    return float(errors.max())
