@@ -40,7 +40,7 @@ class RayConfig(Strict):
     num_actors: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Actors at a time. Default: one per CUDA device; without one, one per 8 CPUs.",
+        description="Actors at a time. Default: one per CUDA device; without one, one per CPU, up to 8.",
     )
     cpus_per_actor: Optional[int] = Field(
         default=None,

@@ -11,40 +11,44 @@ they nor the held-out ones are the demo's. The same arguments give the same chec
 from __future__ import annotations
 
 import argparse
+import io
 import math
-import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs from a clone that is not installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone that is not installed
 
-from parc_ray.simulators.simulator import SimulatorConfig, create_simulator  # isort: skip  before torch
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from parc_ray.character import rotations
-from parc_ray.character.skeleton import Skeleton, parse_skeleton
+from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config import AgentConfig, RecordConfig, RetryConfig, TrackerEnvironmentFile, load_config
-from parc_ray.motions.library import MotionLibrary
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion_file import Motion, motion_file_bytes, write_file_atomic
 from parc_ray.motions.synthetic import centre_of_mass, generate_motions
-from parc_ray.motions.terrain import TerrainStack
 from parc_ray.recording.recorder import ShardRecorder
+from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.tracking.environment import TrackingEnvironment
-from parc_ray.tracking.quality import QualityMeter, make_probes
+from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.tracker import NETWORKS, Tracker, action_bounds
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 CPU = torch.device("cpu")
 TRAINING_SEED, HELD_OUT_SEED = 10_000, 20_000
 LEAD_STEPS = 3
-"""Control steps by which PD targets lead the reference: the drives' damping over stiffness is 0.1 s, so they lag that far"""
+"""Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
 LOST = 0.2
-"""Where the centre of mass is so far (m) from the reference, no ankle brings it back: nothing to learn there"""
+"""With its centre of mass so far (m) from the reference no ankle brings a body back: nothing to learn there"""
+LEGS_REACH = 0.05
+"""Errors of height (m) beyond this are beyond the legs: under a reference that hovers a body should stand, not jump"""
 SMALLEST_STD = 0.01
-"""Observations that hardly vary are not blown up to unit variance"""
+"""Observations that hardly vary are not blown up to unit variance: on other motions they would vary more"""
+BATCH = 512
 
 
 class Teacher:
@@ -58,9 +62,10 @@ class Teacher:
         self.low, self.high = action_bounds(self.skeleton)
 
     def act(self, envs: List[int]) -> Tuple[Tensor, Tensor]:
-        """PD targets [n, D], rad, and how far each centre of mass is from the reference [n], m."""
+        """PD targets [n, D], rad, and how far each centre of mass is from the reference, horizontally [n], m."""
         joint_rot, error, velocity_error = self._errors(envs)
         x, y, z = error.unbind(-1)
+        z = z.clamp(-LEGS_REACH, LEGS_REACH)
         velocity_x, velocity_y, _ = velocity_error.unbind(-1)
         action = self.skeleton.rot_to_dof(joint_rot)
         for side, sign in (("right", -1.0), ("left", 1.0)):
@@ -73,7 +78,7 @@ class Teacher:
             action[:, hip + 1] -= bend
             action[:, knee] += 2.0 * bend
             action[:, ankle + 1] -= bend
-        return torch.minimum(torch.maximum(action, self.low), self.high), rotations.norm(error)
+        return torch.minimum(torch.maximum(action, self.low), self.high), (x * x + y * y).sqrt()
 
     def _errors(self, envs: List[int]) -> Tuple[Tensor, Tensor, Tensor]:
         """Joint rotations to aim at, and the centre of mass's errors (m, m/s) in the heading frame.
@@ -128,26 +133,39 @@ def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def build(motions: List[Motion], num_envs: int, threads: int) -> Tuple[TrackingEnvironment, QualityMeter]:
-    """The recorder's environment on some motions."""
-    file = load_config(DEMO / "dm_env.yaml", TrackerEnvironmentFile, None)
-    source = DEMO / "humanoid.xml"
-    character = source.read_text()
-    skeleton = parse_skeleton(character, str(source))
-    tiles, friction = [motion.terrain for motion in motions], file.env.plane.static_friction
-    simulator = create_simulator(
-        "mujoco",
-        SimulatorConfig(character, str(source), tiles, num_envs, file.env.control_freq, file.steps_per_control,
-                        friction, CPU, threads),
-        skeleton,
+def lifted(motion: Motion, height: float) -> Motion:
+    """A motion that hovers, as generated motions at times do: nobody follows it, but nobody need fall under it."""
+    return replace(motion, root_pos=motion.root_pos + np.float32([0, 0, height]), contacts=0 * motion.contacts)
+
+
+def run_files(content: bytes, num_envs: int | None) -> RunFiles:
+    """A recording of the demo with a checkpoint, without retries."""
+    config = RecordConfig(
+        output_dir=DEMO, device="cpu", model_file=DEMO / "model.pt", env_file=DEMO / "dm_env.yaml",
+        agent_file=DEMO / "agent_config.yaml", dataset_file=DEMO, num_envs=num_envs, retry=RetryConfig(max_retries=0),
     )  # fmt: skip
-    terrains = TerrainStack(tiles, CPU)
-    environment = TrackingEnvironment(simulator, MotionLibrary(motions, skeleton, CPU), terrains, skeleton, file.env)
-    return environment, QualityMeter(num_envs, make_probes(character, str(source), skeleton, CPU), terrains, CPU)
+    character = DEMO / "humanoid.xml"
+    return RunFiles(
+        config=config,
+        simulator="mujoco",
+        environment=load_config(config.env_file, TrackerEnvironmentFile, None),
+        agent=load_config(config.agent_file, AgentConfig, None),
+        agent_source=str(config.agent_file),
+        character=character.read_text(),
+        character_source=str(character),
+        checkpoint=content,
+        checkpoint_source="the checkpoint",
+    )
+
+
+def build(motions: Sequence[Motion], content: bytes, threads: int, num_envs: int | None = None) -> ShardRecorder:
+    """The recorder of these motions with a checkpoint; num_envs as in RecordConfig."""
+    shard = [ShardMotion(m.name, m.name, motion_file_bytes(m, None), first_attempt=0) for m in motions]
+    return build_recorder(run_files(content, num_envs), Shard(0, tuple(shard)), threads, "cpu")
 
 
 def collect(
-    environment: TrackingEnvironment, teacher: Teacher, tracker: Tracker | None, steps: int
+    environment: TrackingEnvironment, teacher: Teacher, tracker: Tracker | None, steps: int, random: torch.Generator
 ) -> Tuple[Tensor, Tensor]:
     """Observations and the teacher's actions, over some steps from random times in random motions.
 
@@ -161,14 +179,14 @@ def collect(
     fresh, observations, labels = envs, [], []
     for _ in range(steps):
         if fresh:
-            motions = torch.randint(len(environment.library.names), (len(fresh),)).tolist()
-            fractions = (0.8 * torch.rand(len(fresh))).tolist()
+            motions = torch.randint(len(environment.library.names), (len(fresh),), generator=random).tolist()
+            fractions = (0.8 * torch.rand(len(fresh), generator=random)).tolist()
             environment.start(fresh, motions, fractions)
             for env, motion, fraction in zip(fresh, motions, fractions):
                 teacher.start_times[env] = environment.start_time(motion, fraction)
         observed = environment.observe(envs)
         label, distance = teacher.act(envs)
-        noise = 0.8 * noise + 0.6 * torch.randn_like(noise)
+        noise = 0.8 * noise + 0.6 * torch.randn(noise.shape, generator=random)
         action = label if tracker is None else torch.where(by_teacher.unsqueeze(-1), label, tracker.act(observed))
         result = environment.step(envs, action + strength * noise)
         observations.append(observed[distance < LOST])
@@ -178,26 +196,107 @@ def collect(
     return torch.cat(observations), torch.cat(labels)
 
 
-def observation_normalizer(environment: TrackingEnvironment, observations: Tensor) -> Tuple[Tensor, Tensor]:
-    """Mean and standard deviation [size]; contacts and heights are left as they are, as in PARC."""
-    mean, std, start = observations.mean(0), observations.std(0).clamp(min=SMALLEST_STD), 0
-    for name, shape in environment.observer.layout.items():
-        part = slice(start, start := start + math.prod(shape))
+def make_normalizers(observer: Observer, observations: Tensor) -> Dict[str, Tensor]:
+    """Of observations [N, size] (contacts and heights stay as they are, as in PARC) and of actions (their bounds)."""
+    mean, std = observations.mean(0), observations.std(0).clamp(min=SMALLEST_STD)
+    start = 0
+    for name, shape in observer.layout.items():
+        stop = start + math.prod(shape)
         if name not in ("char_obs", "tar_obs"):
-            mean[part], std[part] = 0.0, 1.0
-    return mean, std
+            mean[start:stop], std[start:stop] = 0.0, 1.0
+        start = stop
+    low, high = action_bounds(observer.skeleton)
+    return {
+        "_obs_norm._mean": mean,
+        "_obs_norm._std": std,
+        "_a_norm._mean": 0.5 * (high + low),
+        "_a_norm._std": 0.5 * (high - low),
+    }
 
 
-def checkpoint(network: Network, normalizers: Dict[str, Tensor], count: int) -> Dict[str, Tensor]:
-    """PARC's state dict. Weights are halved in precision to keep the file small, the statistics are not."""
-    counts = {f"{name}._count": torch.tensor([count]) for name in ("_obs_norm", "_a_norm")}
-    weights = {f"_model.{name}": value.half().clone() for name, value in network.state_dict().items()}
-    return {**counts, **normalizers, **weights}
+def checkpoint(network: Network, normalizers: Dict[str, Tensor], count: int) -> bytes:
+    """PARC's state dict, saved. Weights have half precision, which keeps the file small; the statistics do not."""
+    state = {f"{name}._count": torch.tensor([count]) for name in ("_obs_norm", "_a_norm")}
+    state.update(normalizers)
+    state.update({f"_model.{name}": value.half() for name, value in network.state_dict().items()})
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
-def tracked_whole(recorder: ShardRecorder) -> float:
-    """Share of a recorder's motions that are recorded from the start."""
+def minibatch_loss(network: Network, data: TensorDataset, unit: Tensor, random: torch.Generator) -> Tensor:
+    """Mean square error (rad2) on random rows of normalised observations and actions; unit [D]: an action's, rad."""
+    inputs, labels = data[torch.randint(len(data), (BATCH,), generator=random)]
+    return ((network(inputs) - labels) * unit).square().mean()
+
+
+def share_recorded(recorder: ShardRecorder) -> float:
+    """Share of a recorder's motions that are recorded from their start to their end."""
     recorded = 0
     while not recorder.done:
         recorded += sum(result.outcome == "recorded" for result in recorder.advance())
     return recorded / len(recorder.motions)
+
+
+def main() -> None:
+    """Collect, learn and evaluate in turn; save the checkpoint after every round."""
+    parser = argparse.ArgumentParser(description="Train the demo's tracker.")
+    parser.add_argument("--output", type=Path, default=DEMO / "model.pt", help="the checkpoint")
+    parser.add_argument("--iterations", type=int, default=8, help="rounds of collecting and learning")
+    parser.add_argument("--learn-steps", type=int, default=400, help="minibatches per round")
+    parser.add_argument("--num-envs", type=int, default=64, help="characters at a time")
+    parser.add_argument("--env-steps", type=int, default=150, help="control steps per round")
+    parser.add_argument("--motions", type=int, default=240, help="generated motions to train on")
+    parser.add_argument("--held-out", type=int, default=40, help="generated motions to evaluate on")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+
+    began = time.monotonic()
+    skeleton = load_skeleton(DEMO / "humanoid.xml")
+    training = list(generate_motions(options.motions, TRAINING_SEED + options.seed, skeleton))
+    training[::6] = [lifted(motion, 0.05 + 0.3 * k / len(training[::6])) for k, motion in enumerate(training[::6])]
+    held_out = list(generate_motions(options.held_out, HELD_OUT_SEED + options.seed, skeleton))
+    files = run_files(b"", None)
+    observer = Observer(files.environment.env, skeleton, CPU)
+    torch.manual_seed(options.seed)
+    random = torch.Generator().manual_seed(options.seed)  # a recorder seeds the global one
+    network = Network(observer.size, NETWORKS[files.agent.model.actor_net], skeleton.dof_count)
+    normalizers = make_normalizers(observer, torch.zeros(2, observer.size))
+    environment = build(training, checkpoint(network, normalizers, 0), options.threads, options.num_envs).environment
+    teacher, tracker = Teacher(environment), None
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.iterations * options.learn_steps)
+    observations, actions = torch.empty(0, observer.size), torch.empty(0, skeleton.dof_count)
+    print(f"{len(training)} motions, {observer.size} observations, ready after {time.monotonic() - began:.0f} s")
+    for iteration in range(options.iterations):
+        found = collect(environment, teacher, tracker, options.env_steps, random)
+        observations, actions = torch.cat((observations, found[0])), torch.cat((actions, found[1]))
+        if iteration == 0:
+            normalizers = make_normalizers(observer, observations)
+        obs_mean, obs_std, action_mean, action_std = normalizers.values()
+        clip = files.agent.norm_obs_clip
+        inputs = ((observations - obs_mean) / obs_std).clamp(-clip, clip)
+        data, total = TensorDataset(inputs, (actions - action_mean) / action_std), 0.0
+        for _ in range(options.learn_steps):
+            loss = minibatch_loss(network, data, action_std, random)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach())
+        content = checkpoint(network, normalizers, len(observations))
+        evaluation = build(held_out, content, options.threads)
+        tracker = evaluation.tracker
+        write_file_atomic(options.output, content)
+        print(
+            f"round {iteration + 1}/{options.iterations}: {len(observations)} samples, error {math.sqrt(total / options.learn_steps):.4f} rad, "
+            f"held-out motions recorded whole {100 * share_recorded(evaluation):.0f} %, "
+            f"{time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+    print(f"{options.output}: {len(content) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

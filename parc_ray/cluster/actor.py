@@ -51,8 +51,11 @@ class ShardActor:
         except InputError as error:
             return WorkReport(error=str(error))
         simulator = self._recorder.environment.simulator
+        used = str(self._recorder.environment.device)
+        if used != device:
+            used += f" ({device} was given, but torch sees no CUDA device)"
         line = (
-            f"shard {shard.index}: {len(shard.motions)} motions in {simulator.num_envs} envs on {device}, "
+            f"shard {shard.index}: {len(shard.motions)} motions in {simulator.num_envs} envs on {used}, "
             f"{simulator.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
             f"{socket.gethostname()} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -211,18 +212,36 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
     devices such as ["cuda:2"] limit a Ray that is started here to these GPUs.
     """
     chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
-    if address is None and "RAY_ADDRESS" not in os.environ and chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        address = "local"  # None would join whatever cluster happens to run on this machine
+        if chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
     if not ray.is_initialized():
+        _require_listener(address)
         try:
             ray.init(
-                address=address, log_to_driver=False, include_dashboard=None if address else False,
+                address=address, log_to_driver=False, include_dashboard=False if address == "local" else None,
                 logging_level=logging.ERROR,
             )  # fmt: skip
-        except ConnectionError as error:
+        except (ConnectionError, ValueError) as error:
             raise InputError(f"ray.address = {address!r}: cannot be reached: {_last_line(error)}") from None
     total: Dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+
+
+def _require_listener(address: str) -> None:
+    """Raises InputError if nothing listens at host:port: Ray itself would retry for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"ray.address = {address!r}: nothing answers there ({error}); give the address of a running head node, "
+            "or leave it out to start Ray on this machine"
+        ) from None
 
 
 def _last_line(error: BaseException) -> str:

@@ -115,8 +115,7 @@ class Ledger:
 
 
 def _kind(reason: str) -> str:
-    """A rejection without its figures, so that equal reasons count together."""
-    parts = [part.split(" after ")[0] for part in reason.split("; ")]
-    how, _, rest = parts[0].partition(": ")
-    names = [rest.split(":")[0], *(part.split(":")[0] for part in parts[1:])]
+    """A rejection without its figures and bodies, so that equal reasons count together."""
+    how, _, rest = reason.partition(": ")
+    names = [part.split(" after ")[0].split(" (")[0].split(":")[0] for part in rest.split("; ")]
     return f"{how}: {', '.join(names)}"

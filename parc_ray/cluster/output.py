@@ -19,8 +19,14 @@ from parc_ray.motions.terrain import HeightField, square_layout
 
 RECORDINGS = "recorded_motions"
 OWN_FILES = (
-    "recorded_motions.yaml", "record_env.yaml", "record_args.txt", "terrain.pkl", "journal.jsonl", "summary.json",
-)  # fmt: skip
+    "recorded_motions.yaml",
+    "record_env.yaml",
+    "record_args.txt",
+    "terrain.pkl",
+    "journal.jsonl",
+    "summary.json",
+    "logs/run.log",
+)
 """What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
 
 GROUP_SIZE = 50
@@ -39,15 +45,18 @@ class OutputDirectory:
         """What an earlier run left here."""
         return [name for name in (*OWN_FILES, RECORDINGS) if (self.path / name).exists()]
 
-    def prepare(self, overwrite: bool) -> None:
-        """Create the directory. Raises InputError if an earlier run is in it and overwrite is not set."""
+    def require_free(self) -> None:
+        """Raises InputError if an earlier run is in the directory."""
         found = self.occupied()
-        if found and not overwrite:
+        if found:
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"
             )
-        for name in found:
+
+    def prepare(self) -> None:
+        """Create the directory, and delete what an earlier run wrote. Raises InputError if that is not possible."""
+        for name in self.occupied():
             if name == RECORDINGS:
                 shutil.rmtree(self.recordings)
             else:

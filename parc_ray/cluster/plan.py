@@ -35,7 +35,8 @@ from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
 
-CPUS_PER_ACTOR = 8
+MAX_CPU_ACTORS = 8
+"""CPU actors by default, if there are as many CPUs: more processes would cost memory and bring little"""
 MOTIONS_PER_ENV = 32
 """A shard holds at most so many motions per env of its actor"""
 SHARD_BYTES = 1 << 30
@@ -179,7 +180,7 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
         actors = len(devices) if devices != ["cuda"] else int(resources.gpus / gpus)
         actors = ray.num_actors or actors
     else:
-        actors = ray.num_actors or max(1, resources.cpus // CPUS_PER_ACTOR)
+        actors = ray.num_actors or min(resources.cpus, MAX_CPU_ACTORS)
     cpus = ray.cpus_per_actor or max(1, resources.cpus // actors)
     if cpus > resources.cpus or gpus > resources.gpus:
         raise InputError(

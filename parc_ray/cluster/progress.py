@@ -53,7 +53,7 @@ class RunProgress:
 
     def note(self, line: str) -> None:
         """Say something that stays on the screen or in the log."""
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def update(self) -> None:
         """Show the ledger as it is now."""

@@ -33,12 +33,15 @@ DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, INTERRUPTED = 0, 2, 3, 130
 def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, console: Console) -> int:
     """Record a dataset; returns the exit code. Raises InputError, before anything is written, on bad input."""
     start = time.monotonic()
-    inputs = read_inputs(config, data_dir)
     output = OutputDirectory(config.output_dir, config.output)
+    if not overwrite:
+        output.require_free()
+    with console.status("reading motions") as status:
+        inputs = read_inputs(config, data_dir, lambda done, total: status.update(f"reading motions: {done}/{total}"))
     devices = config.device if isinstance(config.device, list) else [config.device]
     resources = connect(config.ray.address, devices)
     plan = make_plan(inputs, resources)
-    output.prepare(overwrite)
+    output.prepare()
     ledger = Ledger(inputs.dataset)
     journal = Journal(output.path / "journal.jsonl")
     _write_inputs(plan, output, journal)
@@ -75,10 +78,15 @@ def _write_inputs(plan: RunPlan, output: OutputDirectory, journal: Journal) -> N
     """What the run is made of: the dataset, record_env.yaml, record_args.txt, the journal's first lines."""
     inputs, config = plan.inputs, plan.inputs.files.config
     dataset_file = output.path / "motions.yaml"
-    write_dataset(inputs.dataset, dataset_file)
-    if inputs.dataset_config is not None and inputs.dataset_config.save_path.resolve() != dataset_file.resolve():
-        inputs.dataset_config.save_path.parent.mkdir(parents=True, exist_ok=True)
-        write_dataset(inputs.dataset, inputs.dataset_config.save_path)
+    written = {dataset_file.resolve()}
+    if inputs.dataset_config is not None:
+        written.add(inputs.dataset_config.save_path.resolve())
+    elif config.dataset_file is not None:
+        # A run repeated from its record_args.txt reads the motions.yaml in its own output_dir: an input stays as it is.
+        written.discard(config.dataset_file.resolve())
+    for path in written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_dataset(inputs.dataset, path)
     content = record_environment(inputs.environment_content, config, dataset_file, output.path)
     output.write_text("record_env.yaml", yaml.safe_dump(content))
     entries = inputs.dataset.entries

@@ -16,8 +16,8 @@ from parc_ray.config import AgentConfig, RecordConfig, TrackerEnvironmentFile
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import ShardRecorder
 
-TILE_MARGIN = 3.0
-"""Terrain that a simulator holds around a motion, m: farther than a character gets before its attempt has failed"""
+REACH = 1.5
+"""How far the body of a character reaches from its root, m, with room to spare"""
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,23 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.tracking.tracker import Tracker, load_checkpoint
 
     torch.manual_seed(run.config.seed)
-    torch.set_num_threads(threads)
-    device = torch.device(device_name)
+    # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.
+    torch.set_num_threads(1)
+    # With MuJoCo the GPU only runs the network: a torch without CUDA does the same more slowly.
+    device = torch.device(device_name if torch.cuda.is_available() else "cpu")
     skeleton = parse_skeleton(run.character, run.character_source)
     motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]
-    tiles = [
-        crop(m.terrain, m.root_pos[:, :2].min(0) - TILE_MARGIN, m.root_pos[:, :2].max(0) + TILE_MARGIN) for m in motions
-    ]
     config = run.environment.env
+    tiles = [motion.terrain for motion in motions]
+    if config.enable_early_termination and config.pose_termination and config.track_root:
+        # An attempt has failed before its character could leave this part of the map.
+        margin = config.root_pos_termination_dist + REACH
+        tiles = [
+            crop(m.terrain, m.root_pos[:, :2].min(0) - margin, m.root_pos[:, :2].max(0) + margin)
+            if m.loop_mode == "CLAMP"
+            else m.terrain
+            for m in motions
+        ]
     num_envs = envs_of_shard(run.config, len(motions))
     simulator = create_simulator(
         run.simulator,
@@ -121,7 +130,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     )
     return ShardRecorder(
         environment=environment,
-        tracker=Tracker(parameters, run.agent, skeleton, device),
+        tracker=Tracker(parameters, run.agent, skeleton, device, threads),
         meter=QualityMeter(
             num_envs, make_probes(run.character, run.character_source, skeleton, device), terrains, device
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import xml.etree.ElementTree as ElementTree
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import List, Sequence, Tuple
@@ -40,8 +41,9 @@ XYZW, WXYZ = [1, 2, 3, 0], [3, 0, 1, 2]
 
 @dataclass
 class Env:
-    """One slot: the model with its tile, its state, and views into them that cost nothing to reach."""
+    """A character on a tile: its model, its state, and views into them that cost nothing to reach."""
 
+    tile: int
     model: mujoco.MjModel
     data: mujoco.MjData
     qpos: npt.NDArray[np.float64]
@@ -65,6 +67,7 @@ class MujocoSimulator:
         self._character = _physical_character(config, skeleton)
         self._bare = _compile(self._character, None, config)
         self._envs: List[Env | None] = [None] * config.num_envs
+        self._spare: OrderedDict[int, Env] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
         bodies = skeleton.num_bodies
@@ -76,13 +79,14 @@ class MujocoSimulator:
         self._velocity_columns = list(range(6, self._bare.nv))
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
-        """See Simulator.reset. Every env gets a model of its own: the PD target is part of the model."""
+        """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
         qpos, qvel = self._to_mujoco(state)
         for row, (index, tile) in enumerate(zip(envs, tiles)):
-            model = _compile(self._character, self._config.tiles[tile], self._config)
-            data = mujoco.MjData(model)
-            data.qpos[:], data.qvel[:] = qpos[row], qvel[row]
-            self._envs[index] = Env(model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext)
+            self.park([index])
+            env = self._spare.pop(tile, None) or self._build(tile)
+            mujoco.mj_resetData(env.model, env.data)
+            env.qpos[:], env.qvel[:] = qpos[row], qvel[row]
+            self._envs[index] = env
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """See Simulator.step."""
@@ -99,14 +103,24 @@ class MujocoSimulator:
         return self._from_mujoco(len(active))
 
     def park(self, envs: Sequence[int]) -> None:
-        """See Simulator.park: frees the env's model."""
+        """See Simulator.park. The models used last are kept, because a failed motion is soon tried again."""
         for index in envs:
-            self._envs[index] = None
+            env, self._envs[index] = self._envs[index], None
+            if env is not None:
+                self._spare[env.tile] = env
+        while len(self._spare) > self.num_envs:
+            self._spare.popitem(last=False)
 
     def close(self) -> None:
         """See Simulator.close."""
         self._pool.shutdown()
         self._envs = [None] * self.num_envs
+        self._spare.clear()
+
+    def _build(self, tile: int) -> Env:
+        model = _compile(self._character, self._config.tiles[tile], self._config)
+        data = mujoco.MjData(model)
+        return Env(tile, model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext)
 
     def _step_piece(self, active: List[Env | None], springs: npt.NDArray[np.float64], piece: Tuple[int, int]) -> None:
         # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
@@ -165,8 +179,8 @@ class MujocoSimulator:
 
     def _dof_positions(self, joints: Tensor) -> Tensor:
         result = torch.empty(len(joints), self.skeleton.dof_count)
-        balls = torch.stack([joints[:, [c + 1, c + 2, c + 3, c]] for _, c in self._ball_columns], dim=1)
-        exp_maps = rotations.quat_to_exp_map(balls)
+        columns = [[c + 1, c + 2, c + 3, c] for _, c in self._ball_columns]
+        exp_maps = rotations.quat_to_exp_map(joints[:, torch.tensor(columns, dtype=torch.int64).reshape(-1, 4)])
         for place, (body, _) in enumerate(self._ball_columns):
             start = self.skeleton.joints[body].dof_index
             result[:, start : start + 3] = exp_maps[:, place]
@@ -194,8 +208,11 @@ def _position_columns(skeleton: Skeleton) -> Tuple[List[Tuple[int, int]], List[T
     return balls, hinges
 
 
-def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Element:
-    """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators."""
+def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
+    """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators.
+
+    In two pieces of text, between which the geoms of a tile belong.
+    """
     document = Mjcf(config.character, config.character_source)
     root = ElementTree.Element("mujoco")
     for tag in ("compiler", "default"):
@@ -219,7 +236,8 @@ def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Element:
     for default in root.iter("default"):
         for geom in default.findall("geom"):
             geom.attrib.pop("material", None)
-    return root
+    head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
+    return f"{head}<worldbody>", tail
 
 
 def _bodies(root: Element) -> List[Element]:
@@ -278,25 +296,12 @@ def _strip(root: Element, source: str, document: Mjcf) -> None:
                     )
 
 
-def _compile(character: Element, tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
+def _compile(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
     """The model of the character on a tile (None: in empty space)."""
-    root = copy.deepcopy(character)
-    world = root.find("worldbody")
-    assert world is not None
-    if tile is not None:
-        boxes = box_cover(tile, border=BORDER)
-        for centre, half_size in zip(boxes.centre, boxes.half_size):
-            SubElement(
-                world,
-                "geom",
-                type="box",
-                pos=_text(centre),
-                size=_text(half_size),
-                contype="1",
-                conaffinity="1",
-            )
+    head, tail = character
+    boxes = "" if tile is None else _box_geoms(tile)
     try:
-        model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
+        model = mujoco.MjModel.from_xml_string(f"{head}{boxes}{tail}")
     except ValueError as error:
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
@@ -307,5 +312,10 @@ def _compile(character: Element, tile: HeightField | None, config: SimulatorConf
     return model
 
 
-def _text(numbers: npt.NDArray[np.floating]) -> str:
-    return " ".join(repr(float(number)) for number in numbers)
+def _box_geoms(tile: HeightField) -> str:
+    """MJCF of the boxes that cover a tile."""
+    boxes = box_cover(tile, border=BORDER)
+    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
+    return "".join(
+        geom % (*centre, *half_size) for centre, half_size in zip(boxes.centre.tolist(), boxes.half_size.tolist())
+    )

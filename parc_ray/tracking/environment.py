@@ -7,14 +7,14 @@ All states are in the frame of the motion that the slot tracks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, List, Sequence, Tuple, TypeVar
+from typing import Sequence, Tuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import EnvironmentConfig
-from parc_ray.motions.library import MotionLibrary, ReferenceFrames
+from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.terrain import TerrainStack
 from parc_ray.simulators.simulator import CharacterState, Simulator
 from parc_ray.tracking.observations import Observer
@@ -24,7 +24,7 @@ BATCH = 64
 """Rows are padded to multiples of this: vector kernels may round their odd tail differently, and the outcome of a
 motion must not depend, not even in its last bit, on how many others are tracked beside it"""
 
-SAMPLES = 256
+SAMPLES = 2048
 """Reference frames that are sampled at a time"""
 
 
@@ -118,24 +118,27 @@ class TrackingEnvironment:
 
         No contact has been simulated yet, so the contacts of the first frame are the reference's.
         """
-        first: List[ReferenceFrames] = []
-        for env, motion, fraction in zip(envs, motions, fractions):
-            frames = self._load_reference(env, motion, fraction)
-            first.append(frames)
         rows = torch.tensor(list(envs), device=self.device)
-        joined = ReferenceFrames(**{name: torch.cat([getattr(f, name) for f in first]) for name in vars(first[0])})
+        for env, motion, fraction in zip(envs, motions, fractions):
+            self.motion[env], self.steps_done[env] = motion, 0
+            self.steps_total[env] = self.steps_of(motion, fraction)
+        times = torch.stack([self.start_time(motion, fraction) for motion, fraction in zip(motions, fractions)])
+        self._load_references(rows, times)
+        whole = _whole_batches(torch.arange(len(rows), device=self.device))
+        joined = self.library.sample(self.motion[rows[whole]], times[whole])
         state = CharacterState(
             root_pos=joined.root_pos,
             root_rot=joined.root_rot,
             root_vel=joined.root_vel,
             root_ang_vel=joined.root_ang_vel,
-            dof_pos=_in_batches(self.skeleton.rot_to_dof, joined.joint_rot),
+            dof_pos=self.skeleton.rot_to_dof(joined.joint_rot),
             dof_vel=joined.dof_vel,
-            contact_force=torch.zeros(len(rows), self.skeleton.num_bodies, 3, device=self.device),
+            contact_force=torch.zeros(len(joined.root_pos), self.skeleton.num_bodies, 3, device=self.device),
         )
+        state = _first(state, len(rows))
         _write(self._state, rows, state)
         _write(self._pose, rows, Pose(**{name: v[rows, 0] for name, v in vars(self._reference).items()}))
-        self._contacts[rows] = (joined.contacts > 0.5).float()
+        self._contacts[rows] = (joined.contacts[: len(rows)] > 0.5).float()
         self.simulator.reset(list(envs), list(motions), state)
 
     def observe(self, envs: Sequence[int]) -> Tensor:
@@ -193,35 +196,27 @@ class TrackingEnvironment:
         return _read(self._state, rows), _read(self._pose, rows), self._contacts[rows]
 
     def _rows(self, envs: Sequence[int]) -> Tensor:
-        """Row indices of envs, the first one repeated up to a multiple of BATCH."""
-        return torch.tensor([*envs, *[envs[0]] * (-len(envs) % BATCH)], device=self.device)
+        """Row indices of envs, in whole batches."""
+        return _whole_batches(torch.tensor(list(envs), device=self.device))
 
-    def _load_reference(self, env: int, motion: int, fraction: float) -> ReferenceFrames:
-        """Sample a motion at all control steps of an attempt, and as far beyond as targets reach.
-
-        Sampled for itself, so that its numbers depend on nothing else. Returns the first frame, batched by one.
-        """
-        steps = self.steps_of(motion, fraction)
-        self.motion[env], self.steps_done[env], self.steps_total[env] = motion, 0, steps
-        count = steps + 1 + self.lookahead
-        place = torch.arange(-(-count // BATCH) * BATCH, device=self.device)
-        times = place * self.timestep + self.start_time(motion, fraction)
-        first: ReferenceFrames | None = None
-        for chunk, some in zip(place.split(SAMPLES), times.split(SAMPLES)):
-            frames = self.library.sample(torch.full_like(chunk, motion), some)
-            pose = Pose(
-                frames.joint_rot,
-                *self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot),
-            )
-            features = self.observer.target_features(frames, pose.body_pos)
-            kept = slice(int(chunk[0]), min(int(chunk[-1]) + 1, count))
-            length = kept.stop - kept.start
-            self._targets[env, kept] = features[:length]
+    def _load_references(self, envs: Tensor, start_times: Tensor) -> None:
+        """Sample the motions of envs at all control steps of their attempts, and as far beyond as targets reach."""
+        counts = self.steps_total[envs] + 1 + self.lookahead
+        place = torch.repeat_interleave(torch.arange(len(envs), device=self.device), counts)
+        first = torch.repeat_interleave(torch.cumsum(counts, 0) - counts, counts)
+        frame = torch.arange(len(place), device=self.device) - first
+        for start in range(0, len(place), SAMPLES):
+            kept = slice(start, min(start + SAMPLES, len(place)))
+            rows = _whole_batches(torch.arange(kept.start, kept.stop, device=self.device))
+            which, step = place[rows], frame[rows]
+            frames = self.library.sample(self.motion[envs[which]], step * self.timestep + start_times[which])
+            body_pos, body_rot = self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)
+            pose = Pose(frames.joint_rot, body_pos, body_rot)
+            count = kept.stop - kept.start
+            at = (envs[which[:count]], step[:count])
+            self._targets[at] = self.observer.target_features(frames, body_pos)[:count]
             for name, value in vars(pose).items():
-                getattr(self._reference, name)[env, kept] = value[:length]
-            first = first or ReferenceFrames(**{name: value[:1] for name, value in vars(frames).items()})
-        assert first is not None
-        return first
+                getattr(self._reference, name)[at] = value[:count]
 
 
 def _norm(v: Tensor) -> Tensor:
@@ -234,9 +229,9 @@ def _finite(state: CharacterState) -> Tensor:
     return torch.stack([torch.isfinite(value.flatten(1)).all(dim=1) for value in vars(state).values()]).all(dim=0)
 
 
-def _in_batches(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    missing = -len(rows) % BATCH
-    return function(torch.cat((rows, rows[:1].expand(missing, *rows.shape[1:]))))[: len(rows)]
+def _whole_batches(rows: Tensor) -> Tensor:
+    """Row indices, the first one repeated up to a multiple of BATCH."""
+    return torch.cat((rows, rows[:1].expand(-len(rows) % BATCH)))
 
 
 Batch = TypeVar("Batch", CharacterState, Pose)

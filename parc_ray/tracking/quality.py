@@ -101,7 +101,9 @@ class QualityMeter:
         # Few probes are below ground, and only for those the distance to the nearest way out is worth its price.
         row, probe = below.nonzero(as_tuple=True)
         depth = self.terrains.penetration_depth(motions[row], points[row, probe].unsqueeze(1)).squeeze(1)
-        return torch.zeros(len(points), device=points.device).index_reduce_(0, row, depth, "amax")
+        deepest = torch.zeros_like(below, dtype=depth.dtype)
+        deepest[row, probe] = depth
+        return deepest.amax(dim=1)
 
     def figures(self, env: int) -> Quality:
         """What was measured in an env since its start."""

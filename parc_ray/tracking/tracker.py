@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Tuple
 
 import torch
@@ -46,8 +47,19 @@ def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
 class Tracker:
     """Observation normaliser, actor network and action normaliser of a checkpoint, evaluated at the mode."""
 
-    def __init__(self, parameters: Dict[str, Tensor], config: AgentConfig, skeleton: Skeleton, device: torch.device):
-        """parameters: a checkpoint as load_checkpoint returns it, already checked against the observation size."""
+    def __init__(
+        self,
+        parameters: Dict[str, Tensor],
+        config: AgentConfig,
+        skeleton: Skeleton,
+        device: torch.device,
+        threads: int = 1,
+    ):
+        """parameters: a checkpoint as load_checkpoint returns it, already checked against the observation size.
+
+        threads: how many chunks go through the network side by side (on the CPU).
+        """
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 and device.type == "cpu" else None
         self.clip = config.norm_obs_clip
         parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
         self.obs_mean, self.obs_std = parameters["_obs_norm._mean"], parameters["_obs_norm._std"]
@@ -63,7 +75,8 @@ class Tracker:
         """PD targets [N, D] rad for observations [N, size], within the action bounds."""
         rows = len(obs)
         padded = torch.nn.functional.pad(obs, (0, 0, 0, -rows % CHUNK))
-        actions = torch.cat([self.normalized_mode(chunk) for chunk in padded.split(CHUNK)])[:rows]
+        run = map if self._pool is None else self._pool.map
+        actions = torch.cat(list(run(self.normalized_mode, padded.split(CHUNK))))[:rows]
         return torch.minimum(torch.maximum(actions * self.action_std + self.action_mean, self.low), self.high)
 
     def normalized_mode(self, obs: Tensor) -> Tensor:

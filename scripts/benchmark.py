@@ -1,0 +1,218 @@
+"""Speed of recording: python scripts/benchmark.py [--repeats 3] [--quick].
+
+All figures come from one run on one machine; compare the ratios, not the absolute numbers. One thread does everything
+but the end-to-end part, so that the ratios say how much of a core's time is physics.
+
+(a) control steps/s of the bare simulator stepping, (b) of the whole recorder, and b / a
+(c) the original's schedule (all motions in lockstep, every env stepping until the slowest ends, one round per start
+    fraction) over ours, on the same simulator
+(d) share of env slots that do useful work until the queue is empty
+(e) peak memory per 256 envs
+(f) end to end, start-up included: parc-ray record on 500 motions of 5 s
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+from parc_ray.character.skeleton import load_skeleton
+from parc_ray.cluster.plan import read_inputs
+from parc_ray.config import RecordConfig
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.synthetic import generate_motions
+from parc_ray.recording.attempts import RetryPolicy
+from parc_ray.recording.recorder import ShardRecorder
+from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVS_WAITING = 64
+"""Envs for (d): fewer than motions, so that there is a queue"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
+    arguments.add_argument("--quick", action="store_true", help="a small version, to see that it works")
+    arguments.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    os.chdir(ROOT)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.memory:
+            print(peak_memory(folder, options.memory))
+            return
+        count = 32 if options.quick else 256
+        files, shard = make_shard(folder, count)
+        results: List[Dict[str, float]] = []
+        for repeat in range(1 if options.quick else options.repeats):
+            results.append({**rates(files, shard), **schedules(files, shard), **usage(files, shard)})
+            print(f"repeat {repeat + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in results[-1].items()))
+        figures = {key: statistics.median(result[key] for result in results) for key in results[0]}
+        few, many = (memory_of(envs) for envs in (1, count))
+        figures["e_peak_mib_per_256_envs"] = (many - few) / (count - 1) * 256
+        figures["e_peak_mib_without_envs"] = few
+        figures.update(end_to_end(folder, 20 if options.quick else 500))
+    for key, value in figures.items():
+        print(f"{key:36s} {value:12,.3f}")
+    print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
+
+
+def config(folder: Path, **changes: Any) -> RecordConfig:
+    """The demo's tracker on the motions in a folder."""
+    demo = Path("configs/demo")
+    return RecordConfig(
+        output_dir=folder / "out",
+        device="cpu",
+        dataset_file=folder / "motions.yaml",
+        model_file=demo / "model.pt",
+        env_file=demo / "dm_env.yaml",
+        agent_file=demo / "agent_config.yaml",
+        **changes,
+    )
+
+
+def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: int) -> None:
+    """Generated motions of which about a third are impossible at first, and a dataset file."""
+    skeleton = load_skeleton(Path("configs/demo/humanoid.xml"))
+    lines = ["motions:"]
+    for motion in generate_motions(count, seed, skeleton, seconds=seconds, impossible_start_share=1 / 3):
+        path = folder / f"{motion.name}.pkl"
+        path.write_bytes(motion_file_bytes(motion))
+        lines += [f"- file: {path}", "  weight: 1.0"]
+    (folder / "motions.yaml").write_text("\n".join(lines) + "\n")
+
+
+def make_shard(folder: Path, count: int) -> Tuple[RunFiles, Shard]:
+    """One shard of generated motions of 2-10 s."""
+    write_motions(folder, count, (2.0, 10.0), seed=1)
+    inputs = read_inputs(config(folder, max_envs_per_actor=count), None)
+    motions = tuple(
+        ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in inputs.dataset.entries
+    )
+    return inputs.files, Shard(0, motions)
+
+
+def with_envs(files: RunFiles, envs: int) -> RunFiles:
+    return replace(files, config=files.config.model_copy(update={"max_envs_per_actor": envs}))
+
+
+def timed(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def record_all(recorder: ShardRecorder) -> List[Any]:
+    results = []
+    while not recorder.done:
+        results += recorder.advance()
+    return results
+
+
+def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
+    """(a) and (b), on one thread."""
+    recorder = build_recorder(files, shard, threads=1, device_name="cpu")
+    seconds = timed(lambda: record_all(recorder))
+    whole = recorder.usage.env_steps / seconds
+    recorder = build_recorder(files, shard, threads=1, device_name="cpu")
+    environment = recorder.environment
+    envs = list(range(environment.num_envs))
+    environment.start(envs, envs, [0.0] * len(envs))
+    targets = environment.skeleton.rot_to_dof(environment.first_frame(envs)[1].joint_rot)
+    steps = 45
+    bare = steps * len(envs) / timed(lambda: [environment.simulator.step(envs, targets) for _ in range(steps)])
+    return {"a_bare_steps_per_s": bare, "b_recorder_steps_per_s": whole, "b_over_a": whole / bare}
+
+
+def schedules(files: RunFiles, shard: Shard) -> Dict[str, float]:
+    """(c): the same motions and the same retries, in lockstep and with a queue."""
+    ours = build_recorder(files, shard, threads=1, device_name="cpu")
+    ours_seconds = timed(lambda: record_all(ours))
+    lockstep = build_recorder(files, shard, threads=1, device_name="cpu")
+    lockstep_seconds = timed(lambda: record_in_lockstep(lockstep))
+    return {"c_lockstep_over_ours": lockstep_seconds / ours_seconds}
+
+
+def record_in_lockstep(recorder: ShardRecorder) -> None:
+    """The original's schedule: in every round all envs step until the last attempt of the round has ended.
+
+    An env whose attempt has ended starts the same motion again and steps on, unused, as in the original.
+    """
+    environment, motions = recorder.environment, recorder.motions
+    policy = RetryPolicy(recorder.config.retry)
+    envs = list(range(environment.num_envs))
+    open_motions = set(envs)
+    fractions = [0.0, *recorder.config.retry.start_fractions]
+    for number, fraction in enumerate(fractions):
+        environment.start(envs, envs, [fraction] * len(envs))
+        writing = set(open_motions)
+        while writing:
+            step = environment.step(envs, recorder.tracker.act(environment.observe(envs)))
+            over = ((step.cause > 0) | step.ended).nonzero().flatten().tolist()
+            open_motions -= {env for env in over if env in writing and not int(step.cause[env])}
+            writing -= set(over)
+            if over and writing:
+                environment.start(over, over, [fraction] * len(over))
+        open_motions = {env for env in open_motions if policy.next_fraction(number, motions[env].length) is not None}
+        if not open_motions:
+            return
+
+
+def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
+    """(d)"""
+    recorder = build_recorder(with_envs(files, ENVS_WAITING), shard, threads=1, device_name="cpu")
+    results = record_all(recorder)
+    retried = len({result.motion for result in results if result.number > 0})
+    recorded = sum(result.outcome == "recorded" for result in results)
+    return {
+        "d_busy_share": recorder.usage.busy / max(1, recorder.usage.slots),
+        "share_of_motions_retried": retried / len(shard.motions),
+        "share_of_motions_recorded": recorded / len(shard.motions),
+    }
+
+
+def peak_memory(folder: Path, envs: int) -> float:
+    """Peak memory (MiB) of a process that records with so many envs."""
+    files, shard = make_shard(folder, envs)
+    recorder = build_recorder(files, shard, threads=1, device_name="cpu")
+    for _ in range(30):
+        recorder.advance()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory_of(envs: int) -> float:
+    command = [sys.executable, __file__, "--memory", str(envs)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def end_to_end(folder: Path, count: int) -> Dict[str, float]:
+    """(f)"""
+    motions = folder / "end_to_end"
+    motions.mkdir()
+    write_motions(motions, count, (5.0, 5.0), seed=2)
+    settings = json.loads(config(motions).model_dump_json())
+    path = motions / "record.json"  # JSON is YAML
+    path.write_text(json.dumps(settings))
+    command = [sys.executable, "-c", "from parc_ray.cli import main; main()", "record", "--config", str(path)]
+    seconds = timed(lambda: subprocess.run(command, check=True, capture_output=True, cwd=ROOT))
+    summary = json.loads((motions / "out" / "summary.json").read_text())
+    return {
+        f"f_seconds_for_{count}_motions": seconds,
+        "f_recorded": summary["recorded"],
+        "f_env_steps": summary["env_steps"],
+    }
+
+
+if __name__ == "__main__":
+    main()

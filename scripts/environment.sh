@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with parc_ray in it: scripts/environment.sh [EXTRAS], for instance "dev".
+# Quick if it is there already. What can be chosen, as environment variables:
+#   PYTHON  the interpreter                  default python3
+#   VENV    the environment's folder         default .venv
+#   TORCH   what pip installs as PyTorch     default the version that parc_ray is tested with
+# pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) choose where packages come from.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+extras=${1:-}
+venv=${VENV:-.venv}
+base=${PYTHON:-python3}
+python=$venv/bin/python
+
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+version=$(version_of "$base")
+case $version in
+    3.8) tested_torch=torch==2.4.1 ;;
+    3.9) tested_torch=torch ;;
+    *) tested_torch=torch==2.13.0 ;;
+esac
+torch=${TORCH:-$tested_torch}
+
+# What the environment was made of. With extras installed, everything is there that no extras ask for.
+key="$version $torch $PWD $(cksum < pyproject.toml)"
+stamp=$venv/parc_ray${extras:+-$extras}.stamp
+if [[ -x $python && $(cat "$stamp" 2> /dev/null) == "$key" ]]; then
+    exit 0
+fi
+
+if [[ ! -e $venv ]]; then
+    echo "making $venv with Python $version" >&2
+    "$base" -m venv "$venv"
+elif [[ ! -x $python || $(version_of "$python") != "$version" ]]; then
+    echo "error: $venv is not an environment of Python $version; remove it, or set VENV to another folder" >&2
+    exit 2
+fi
+echo "installing parc_ray${extras:+[$extras]} and $torch into $venv" >&2
+# Only wheels: on older Pythons pip would otherwise prefer to compile newer sources of grpcio and others for minutes.
+"$python" -m pip install --quiet --only-binary=:all: --editable ".${extras:+[$extras]}" "$torch"
+echo "$key" > "$venv/parc_ray.stamp"
+echo "$key" > "$stamp"

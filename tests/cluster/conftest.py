@@ -1,0 +1,80 @@
+"""A small dataset in which everything happens, a local Ray cluster that stays up, and runs of the one on the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+import torch
+
+from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.synthetic import MotionSpec, generate_motion
+from tests.cluster.runs import Run, fingerprints, record_run
+from tests.reference import HUMANOID
+
+SPECS = {
+    "stand_000": MotionSpec("stand", 1, 2.0),
+    "sway_001": MotionSpec("sway", 2, 2.5),
+    "squat_002": MotionSpec("squat", 3, 2.0),
+    "fly_003": MotionSpec("fly", 4, 2.2, on_blocks=True),
+    "leap_004": MotionSpec("leap", 5, 2.4),
+    "late_stand_105": MotionSpec("stand", 6, 2.5, feasible_from=0.25),
+    "late_turn_106": MotionSpec("turn", 7, 2.5, feasible_from=0.5),
+    "turn_107": MotionSpec("turn", 8, 2.3),
+}
+"""Feasible motions, impossible ones, and some that are possible only later on"""
+UNREADABLE, TWICE = "broken_108", "sway_001"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Ray, the actors and torch in this process share few cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def skeleton() -> Skeleton:
+    return load_skeleton(HUMANOID)
+
+
+@pytest.fixture(scope="session")
+def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Path:
+    """A folder of ten motion files: SPECS, an unreadable one and, in a subfolder, a name for the second time."""
+    folder = tmp_path_factory.mktemp("motions")
+    (folder / "more" / "deep").mkdir(parents=True)
+    for name, spec in SPECS.items():
+        place = folder / "more" if spec.on_blocks else folder
+        (place / f"{name}.pkl").write_bytes(motion_file_bytes(generate_motion(spec, skeleton, name)))
+    (folder / f"{UNREADABLE}.pkl").write_bytes(b"\x80\x04not a pickle")
+    again = generate_motion(MotionSpec("stand", 9, 2.0), skeleton, TWICE)
+    (folder / "more" / "deep" / f"{TWICE}.pkl").write_bytes(motion_file_bytes(again))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """A Ray cluster of two nodes, each with two CPUs and two GPUs, all of them pretended."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 2, "num_gpus": 2, "object_store_memory": 100 << 20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    cluster.add_node(**node)
+    cluster.wait_for_nodes()
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, motions: Path, address: str) -> Run:
+    """The dataset recorded by one actor in one shard: what every other run is compared with."""
+    return record_run(tmp_path_factory.mktemp("undisturbed"), motions, address)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def inputs_stay_as_they_are(motions: Path) -> Iterator[None]:
+    """No run of any test may change a motion file, or leave anything beside them."""
+    before = fingerprints(motions)
+    yield
+    assert fingerprints(motions) == before

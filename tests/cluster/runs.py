@@ -1,0 +1,130 @@
+"""Runs as a user makes them: two YAML files in, an output directory out."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import yaml
+from rich.console import Console
+
+from parc_ray.cluster.journal import read_journal
+from parc_ray.cluster.run import record
+from parc_ray.config import RecordConfig, load_config
+from tests.reference import HUMANOID, ROOT
+
+DEMO = ROOT / "configs" / "demo"
+CHECKPOINT = DEMO / "model.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has left behind."""
+
+    code: int
+    output: Path
+    console: str
+
+    @property
+    def summary(self) -> Dict[str, Any]:
+        return json.loads((self.output / "summary.json").read_text())
+
+    def events(self, kind: str) -> List[Dict[str, Any]]:
+        return [line for line in read_journal(self.output / "journal.jsonl") if line["event"] == kind]
+
+    @property
+    def log(self) -> str:
+        return (self.output / "logs" / "run.log").read_text()
+
+    @property
+    def files(self) -> List[Path]:
+        return sorted((self.output / "recorded_motions").rglob("*.pkl"))
+
+    def recordings(self) -> Dict[str, Any]:
+        """Motion name -> the pickled bytes of its motion, terrain and misc data."""
+        return {path.stem: pickle.loads(path.read_bytes()) for path in self.files}
+
+    def final_states(self) -> Dict[str, Any]:
+        """Motion name -> what has become of it. Fails if any motion has no state, or two."""
+        lines = [line for line in self.events("motion") if line["state"] != "invalid"]
+        states = {
+            line["motion"]: (line["state"], line["reason"], line["start_fraction"], line["seconds"]) for line in lines
+        }
+        assert len(lines) == len(states), "a motion has two final states"
+        return states
+
+
+def write_config(
+    folder: Path, inputs: Sequence[Path], address: Optional[str], output: Optional[Path] = None, **settings: Any
+) -> Path:
+    """phys_record.yaml for a dataset of folders. Settings replace its keys; ray's are added one by one."""
+    folder.mkdir(exist_ok=True)
+    dataset = {
+        "folder_paths": [str(path) for path in inputs],
+        "save_path": str(folder / "dataset.yaml"),
+        "char_filepath": str(HUMANOID),
+    }
+    (folder / "create_dataset_config.yaml").write_text(yaml.safe_dump(dataset))
+    ray = {"num_actors": 1, "cpus_per_actor": 1, **settings.pop("ray", {})}
+    content = {
+        "output_dir": str(output or folder / "out"),
+        "device": "cpu",
+        "create_dataset_config": str(folder / "create_dataset_config.yaml"),
+        "model_file": str(CHECKPOINT),
+        "env_file": str(DEMO / "dm_env.yaml"),
+        "agent_file": str(DEMO / "agent_config.yaml"),
+        "simulator": "mujoco",
+        "retry": {"min_segment_seconds": 1.0},
+        "ray": {**ray, "address": address} if address else ray,
+        **settings,
+    }
+    path = folder / "phys_record.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: bool = False, **settings: Any) -> Run:
+    """Record a folder of motions in this process."""
+    config = load_config(write_config(folder, [motions], address, **settings), RecordConfig, None)
+    console = Console(file=io.StringIO(), width=200)
+    code = record(config, None, overwrite, console)
+    return Run(code, config.output_dir, console.file.getvalue())
+
+
+def fingerprints(folder: Path) -> Dict[str, str]:
+    """Relative path -> checksum, of every file in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def temporary_files(folder: Path) -> List[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name.startswith(".")]
+
+
+def assert_accounted_for(run: Run) -> None:
+    """Every motion of the dataset has exactly one final state, at most one recording, and the counts add up."""
+    summary = run.summary
+    counts = {key: summary[key] for key in ("recorded", "rejected", "invalid", "crashed", "not_attempted")}
+    assert sum(counts.values()) == summary["motions"]
+    states = run.final_states()
+    assert {name for name, state in states.items() if state[0] == "recorded"} == {path.stem for path in run.files}
+    assert sum(state[0] == "rejected" for state in states.values()) == counts["rejected"]
+    assert sum(state[0] == "crashed" for state in states.values()) == counts["crashed"]
+    assert len(states) + counts["not_attempted"] + counts["invalid"] == summary["motions"]
+    assert summary["attempts"] == len(run.events("attempt"))
+    assert not temporary_files(run.output)
+
+
+def assert_same_recordings(run: Run, other: Run) -> None:
+    """Motion, terrain and what is said of them agree to the last bit."""
+    mine, theirs = run.recordings(), other.recordings()
+    assert mine.keys() == theirs.keys()
+    for name, parts in mine.items():
+        for part in ("motion_data", "terrain_data", "misc_data"):
+            assert parts[part] == theirs[name][part], f"{part} of {name} differs"
+    assert run.final_states() == other.final_states()

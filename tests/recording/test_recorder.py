@@ -1,0 +1,275 @@
+"""A shard worked through with a stand-in for the tracker, on the mujoco simulator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from parc_ray.config import RecordConfig
+from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.recording.recorder import AttemptResult, ShardRecorder
+from parc_ray.tracking.quality import QualityMeter, make_probes
+from tests.reference import max_error
+from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
+
+MOTIONS = [
+    motion("stand", 2.0, seed=1),
+    motion("sway", 2.2, seed=2, on_blocks=True),
+    motion("squat", 1.6, seed=3),
+    motion("reach", 2.0, seed=4),
+    motion("turn", 1.2, seed=5, on_blocks=True),
+    motion("fly", 2.0, seed=6),
+    motion("stand", 2.4, seed=7, feasible_from=0.25),
+    motion("turn", 3.0, seed=8, feasible_from=0.5),
+]
+FEASIBLE, IMPOSSIBLE, LATE = MOTIONS[:5], MOTIONS[5], MOTIONS[6:]
+ORIGIN = {"simulator": "mujoco", "checkpoint_sha256": "0" * 64, "seed": 0}
+RETRY = {"min_segment_seconds": 0.5}
+
+
+def make_recorder(
+    motions: Sequence[Motion] = MOTIONS,
+    num_envs: int = 4,
+    first_attempts: Optional[List[int]] = None,
+    threads: int = 1,
+    **config: Any,
+) -> ShardRecorder:
+    settings: Dict[str, Any] = {"retry": RETRY, **config}
+    files = {name: "unused" for name in ("output_dir", "model_file", "env_file", "agent_file", "dataset_file")}
+    environment = make_environment(motions, num_envs, threads)
+    probes = make_probes(TEXT, "humanoid.xml", SKELETON, CPU)
+    return ShardRecorder(
+        environment,
+        Follower(environment),
+        QualityMeter(num_envs, probes, environment.terrains, CPU),
+        motions,
+        RecordConfig.model_validate({**files, **settings}),
+        ORIGIN,
+        first_attempts,
+    )
+
+
+def run(recorder: ShardRecorder) -> List[AttemptResult]:
+    results = []
+    while not recorder.done:
+        results += recorder.advance()
+    return results
+
+
+def by_attempt(results: Sequence[AttemptResult]) -> Dict[Any, AttemptResult]:
+    assert len({(result.motion, result.number) for result in results}) == len(results)
+    return {(result.motion, result.number): result for result in results}
+
+
+@pytest.fixture(scope="module")
+def results() -> List[AttemptResult]:
+    return run(make_recorder())
+
+
+def attempts_at(results: Sequence[AttemptResult], source: Motion) -> List[AttemptResult]:
+    return [result for result in results if result.motion == source.name]
+
+
+# ------------------------------------------------------------------------------------------------- outcomes
+
+
+def test_every_motion_has_exactly_one_final_outcome(results):
+    for source in MOTIONS:
+        attempts = attempts_at(results, source)
+        assert [attempt.number for attempt in attempts] == list(range(len(attempts)))
+        assert [attempt.next_fraction is None for attempt in attempts] == [False] * (len(attempts) - 1) + [True]
+        for before, after in zip(attempts, attempts[1:]):
+            assert before.outcome in ("failed", "rejected") and after.start_fraction == before.next_fraction
+        assert attempts[0].start_fraction == 0.0
+        for attempt in attempts:
+            assert (attempt.recording is not None) == (attempt.outcome == "recorded") == (attempt.reason == "")
+            assert attempt.start_time == pytest.approx(attempt.start_fraction * source.length, rel=1e-6)
+
+
+def test_what_can_be_tracked_is_recorded(results):
+    for source in FEASIBLE:
+        (attempt,) = attempts_at(results, source)
+        assert attempt.outcome == "recorded", attempt.reason
+        assert attempt.seconds == attempt.recorded_seconds == pytest.approx(source.length)
+
+
+def test_what_cannot_be_tracked_is_given_up(results):
+    attempts = attempts_at(results, IMPOSSIBLE)
+    assert [attempt.start_fraction for attempt in attempts] == [0.0, 0.25, 0.5, 0.75]
+    assert all(attempt.outcome == "failed" and attempt.recorded_seconds == 0.0 for attempt in attempts)
+    assert all(attempt.reason.startswith(("root position after", "body position (")) for attempt in attempts)
+    assert attempts[0].reason.endswith(f"after {attempts[0].seconds:.2f} s")
+
+
+def test_a_later_start_saves_what_only_begins_badly(results):
+    for source, fraction in zip(LATE, (0.25, 0.5)):
+        last = attempts_at(results, source)[-1]
+        assert (last.outcome, last.start_fraction) == ("recorded", fraction)
+        assert last.recorded_seconds == pytest.approx((1 - fraction) * source.length, abs=1 / 30)
+
+
+def test_recordings_are_motions_that_resemble_their_source(results):
+    for result in results:
+        if result.recording is None:
+            continue
+        recorded = parse_motion(result.recording, result.motion, SKELETON, result.motion)
+        source = next(item for item in MOTIONS if item.name == result.motion)
+        first = round(result.start_fraction * (source.num_frames - 1))
+        assert (recorded.fps, recorded.num_frames) == (30.0, round(30 * result.seconds) + 1)
+        moved = recorded.root_pos - source.root_pos[first : first + recorded.num_frames]
+        assert np.linalg.norm(moved - moved[0], axis=1).max() < 0.3
+        assert recorded.root_pos[0, :2].tolist() == [0.0, 0.0]
+        assert set(np.unique(recorded.contacts)) <= {0.0, 1.0}
+        origin = read_misc(result.recording)["recording"]
+        assert origin == {
+            **ORIGIN,
+            "source_motion": result.motion,
+            "start_fraction": result.start_fraction,
+            "start_time": result.start_time,
+            "attempt": result.number,
+            "quality": result.quality,
+        }
+
+
+def test_results_are_plain_values(results):
+    """They travel to processes without torch, and into a JSON journal."""
+    for result in results:
+        for value in [*vars(result).values(), *result.quality.values()]:
+            assert type(value) in (str, int, float, dict, bytes, type(None))
+
+
+# --------------------------------------------------------------------------------- the same however it is run
+
+
+@pytest.mark.parametrize(("num_envs", "threads"), [(3, 2), (8, 1)])
+def test_the_number_of_envs_changes_nothing(results, num_envs, threads):
+    """Recordings are equal to the byte, and so is everything else."""
+    assert by_attempt(run(make_recorder(num_envs=num_envs, threads=threads))) == by_attempt(results)
+
+
+def test_sharding_and_order_change_nothing(results):
+    together = by_attempt(results)
+    for shard in (MOTIONS[::-2], MOTIONS[::2]):
+        part = by_attempt(run(make_recorder(shard, num_envs=2)))
+        names = {source.name for source in shard}
+        assert part == {key: result for key, result in together.items() if key[0] in names}
+
+
+def test_work_begun_elsewhere_is_continued(results):
+    """The first attempts of these motions were made and reported by an actor that died."""
+    together, source = by_attempt(results), [LATE[1], IMPOSSIBLE, FEASIBLE[0]]
+    continued = by_attempt(run(make_recorder(source, num_envs=2, first_attempts=[1, 2, 0])))
+    assert set(continued) == {
+        (LATE[1].name, 1), (LATE[1].name, 2), (IMPOSSIBLE.name, 2), (IMPOSSIBLE.name, 3), (FEASIBLE[0].name, 0)
+    }  # fmt: skip
+    assert all(together[key] == result for key, result in continued.items())
+
+
+class Poisoned(Follower):
+    """Gives one action that is not a number, in its tenth step to the first env."""
+
+    steps = 0
+
+    def act(self, obs: Tensor) -> Tensor:
+        actions = super().act(obs)
+        self.steps += 1
+        if self.steps == 10:
+            actions[0, 3] = math.nan
+        return actions
+
+
+def test_a_broken_action_fails_one_attempt_only(results):
+    recorder = make_recorder(num_envs=4)
+    recorder.tracker = Poisoned(recorder.environment)
+    expected, broken = by_attempt(results), by_attempt(run(recorder))
+    (victim,) = [key for key, result in broken.items() if result.reason.startswith("not finite")]
+    failed = broken.pop(victim)
+    assert (failed.outcome, failed.reason, failed.next_fraction) == ("failed", "not finite after 0.33 s", 0.25)
+    del expected[victim]
+    assert broken == expected  # the next attempts at the same motion, and in the same env, included
+
+
+# ------------------------------------------------------------------------------------------------- acceptance
+
+
+def test_acceptance_rejects_with_figures_and_tries_again():
+    recorder = make_recorder(FEASIBLE[:2], acceptance={"max_mean_root_error": 0.0001})
+    rejected = run(recorder)
+    assert all(result.outcome == "rejected" and result.recording is None for result in rejected)
+    assert all(result.reason.startswith("max_mean_root_error: 0.0") for result in rejected)
+    assert {result.start_fraction for result in rejected} == {0.0, 0.25, 0.5, 0.75}
+    assert all(result.recorded_seconds == 0.0 < result.seconds for result in rejected)
+
+
+def test_acceptance_none_records_whatever_survives(results):
+    """Nothing that survives is rejected, even with a sole deep in the ground."""
+    limits = {"min_contact_agreement": 1.0, "max_penetration": 0.0, "max_mean_root_error": 0.0}
+    strict = run(make_recorder(FEASIBLE[:2], acceptance=limits, retry={"max_retries": 0}))
+    assert [result.outcome for result in strict] == ["rejected"] * 2
+    lenient = run(make_recorder(MOTIONS, acceptance="none"))
+    assert {result.outcome for result in lenient} == {"recorded", "failed"}
+    assert {result.motion for result in lenient if result.recording} == {m.name for m in MOTIONS if m is not IMPOSSIBLE}
+
+
+def test_no_retries():
+    recorder = make_recorder([IMPOSSIBLE, LATE[0]], retry={"max_retries": 0})
+    assert [(result.outcome, result.next_fraction) for result in run(recorder)] == [("failed", None)] * 2
+
+
+# ----------------------------------------------------------------------------------------------- observations
+
+
+def test_observations_are_recorded_on_request(results):
+    motions = [FEASIBLE[2], LATE[0]]
+    recorder = make_recorder(motions, num_envs=2, record={"observations": True})
+    recorded = {result.motion: result for result in run(recorder) if result.recording}
+    layout = recorder.environment.observer.layout
+    for index, source in enumerate(motions):
+        result = recorded[source.name]
+        misc, plain = read_misc(result.recording), by_attempt(results)[(source.name, result.number)]
+        assert misc["obs"].shape == (round(30 * result.seconds) + 1, recorder.environment.observer.size)
+        assert [tuple(part["shape"]) for part in misc["obs_shapes"].values()] == list(layout.values())
+        assert list(misc["obs_shapes"]) == list(layout)
+        fresh = make_environment(motions, num_envs=1)
+        fresh.start([0], [index], [result.start_fraction])
+        for step in range(3):
+            expected = fresh.observe([0])
+            assert max_error(misc["obs"][step], expected[0]) == 0.0
+            fresh.step([0], Follower(fresh).act(expected))
+        assert misc["recording"] == read_misc(plain.recording)["recording"]
+        # What is observed about contacts is what is recorded about them.
+        columns = slice(*np.cumsum([0, *(torch.Size(s).numel() for s in layout.values())])[[3, 4]])
+        assert list(layout)[3] == "char_contacts"
+        again = parse_motion(result.recording, source.name, SKELETON, source.name)
+        assert max_error(misc["obs"][:, columns], again.contacts) == 0.0
+
+
+# ---------------------------------------------------------------------------------------------- running it
+
+
+def test_work_returns_in_time_and_goes_on_where_it_was(results):
+    recorder = make_recorder(num_envs=3)
+    assert not recorder.done and recorder.work(0.0) == []
+    pieces = []
+    while not recorder.done:
+        pieces.append(recorder.work(0.05))
+    assert len(pieces) > 3
+    assert by_attempt([result for piece in pieces for result in piece]) == by_attempt(results)
+    assert recorder.work(1.0) == []
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 20])
+def test_usage_adds_up(num_envs):
+    motions = [*MOTIONS[2:5], IMPOSSIBLE]
+    recorder = make_recorder(motions, num_envs)
+    results = run(recorder)
+    usage = recorder.usage
+    assert usage.env_steps == sum(round(30 * result.seconds) for result in results)
+    # A free env takes waiting work at once.
+    assert usage.busy == usage.slots <= usage.env_steps
+    assert (usage.slots == 0) == (num_envs >= len(motions))

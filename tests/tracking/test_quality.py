@@ -1,0 +1,286 @@
+"""How well a motion was tracked: against numpy, against MuJoCo's geometry and against examples done by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.config import AcceptanceConfig
+from parc_ray.motions.terrain import HeightField, TerrainStack
+from parc_ray.tracking.environment import Pose, Step
+from parc_ray.tracking.quality import Quality, QualityMeter, make_probes
+from tests.tracking.test_environment import (
+    CPU,
+    MOTIONS,
+    SKELETON,
+    TEXT,
+    Frame,
+    make_environment,
+    motion,
+    rollout,
+)
+
+PROBES = make_probes(TEXT, "humanoid.xml", SKELETON, CPU)
+FLAT = HeightField.flat((9, 9), min_point=(-1.6, -1.6))
+
+
+def meter_on(*terrains: HeightField, num_envs: int = 1) -> QualityMeter:
+    return QualityMeter(num_envs, PROBES, TerrainStack(terrains, CPU), CPU)
+
+
+def pose_of(root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Pose:
+    return Pose(joint_rot, *SKELETON.forward_kinematics(root_pos, root_rot, joint_rot))
+
+
+def upright(x: float = 0.0, y: float = 0.0, z: float = 3.0) -> Pose:
+    joint_rot = torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, 14, 4)
+    return pose_of(torch.tensor([[x, y, z]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]]), joint_rot)
+
+
+def step_of(pose: Pose, reference: Pose, contacts=(), reference_contacts=()) -> Step:
+    """A step of one env; contacts are body indices."""
+
+    def flags(bodies) -> Tensor:
+        value = torch.zeros(1, 15)
+        value[0, list(bodies)] = 1.0
+        return value
+
+    nothing = torch.zeros(1, dtype=torch.int64)
+    return Step(
+        None, pose, flags(contacts), reference, flags(reference_contacts), nothing, nothing, nothing.bool()
+    )  # fmt: skip
+
+
+def measure(pose: Pose, reference: Pose, *terrains: HeightField, **contacts) -> Quality:
+    meter = meter_on(*(terrains or (FLAT,)))
+    meter.add([0], torch.tensor([0]), step_of(pose, reference, **contacts))
+    return meter.figures(0)
+
+
+# -------------------------------------------------------------------------------------------------- probes
+
+
+def test_soles_are_probed_at_their_corners():
+    assert len(PROBES.bodies) == 42
+    pose = upright(1.0, -2.0, 3.0)
+    points = PROBES.positions(pose.body_pos, pose.body_rot)[0]
+    foot = SKELETON.body_index("left_foot")
+    corners = points[PROBES.bodies == foot].numpy()
+    ankle = np.array([1.0, -2.0 + 0.084887, 3.0 - 0.421546 - 0.40987])
+    expected = [
+        ankle + (0.045 + sx * 0.0885, sy * 0.045, -0.0225 + sz * 0.0275)
+        for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)
+    ]  # fmt: skip
+    assert np.abs(np.sort(corners, axis=0) - np.sort(expected, axis=0)).max() <= 1e-5
+    assert len({tuple(np.round(corner, 3)) for corner in corners}) == 8
+
+
+def test_the_lowest_probe_is_the_lowest_point_of_each_body():
+    model = mujoco.MjModel.from_xml_string(TEXT)
+    data = mujoco.MjData(model)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        rot = rotations.quat_normalize(torch.randn(1, 4, generator=generator))
+        data.qpos[:3], data.qpos[3:7] = (0.4, -0.3, 2.0), rot[0, [3, 0, 1, 2]].numpy()
+        mujoco.mj_kinematics(model, data)
+        lowest = np.full(model.nbody, np.inf)
+        for geom in range(model.ngeom):
+            axes, size = data.geom_xmat[geom].reshape(3, 3)[2], model.geom_size[geom]
+            reach = {
+                int(mujoco.mjtGeom.mjGEOM_SPHERE): size[0],
+                int(mujoco.mjtGeom.mjGEOM_CAPSULE): size[0] + abs(axes[2]) * size[1],
+                int(mujoco.mjtGeom.mjGEOM_BOX): np.abs(axes) @ size,
+            }.get(int(model.geom_type[geom]), np.nan)
+            body = model.geom_bodyid[geom]
+            lowest[body] = min(lowest[body], data.geom_xpos[geom][2] - reach)
+        pose = upright()
+        pose = pose_of(torch.tensor([[0.4, -0.3, 2.0]]), rot, pose.joint_rot)
+        heights = PROBES.positions(pose.body_pos, pose.body_rot)[0, :, 2].numpy()
+        probed = [heights[PROBES.bodies.numpy() == body].min() for body in range(15)]
+        assert np.abs(probed - lowest[1:]).max() <= 1e-5
+
+
+# --------------------------------------------------------------------------------------------- penetration
+
+
+@pytest.mark.parametrize(("sunk", "expected"), [(-0.5, 0.0), (0.0, 0.0), (0.031, 0.03), (0.081, 0.08)])
+def test_penetration_of_flat_ground(sunk, expected):
+    """Generated motions stand 1 mm above the ground."""
+    stand = motion("stand")
+    parts = [torch.from_numpy(part[:1]) for part in (stand.root_pos, stand.root_rot, stand.joint_rot)]
+    sinking = pose_of(parts[0] - torch.tensor([0.0, 0.0, sunk]), *parts[1:])
+    quality = measure(sinking, pose_of(*parts), stand.terrain)
+    assert quality.max_penetration == pytest.approx(expected, abs=1e-4)
+    assert quality.root_error == quality.max_root_error == pytest.approx(abs(sunk), abs=1e-6)
+    assert quality.body_error <= 1e-6
+
+
+def test_the_way_out_of_a_wall_is_sideways():
+    hf = np.zeros((9, 9), dtype=np.float32)
+    hf[6:] = 5.0
+    wall = HeightField(hf, np.stack([hf, hf], axis=-1), np.array([-1.6, -1.6]), 0.4)
+    # The wall begins at x = 0.6 and the toes reach 0.1335 m ahead of the root, farther than any other probe.
+    quality = measure(upright(0.6 - 0.1335 + 0.05), upright(), wall)
+    assert quality.max_penetration == pytest.approx(0.05, abs=1e-4)
+    assert measure(upright(0.6 - 0.1335 - 0.01), upright(), wall).max_penetration == 0.0
+
+
+def test_each_env_is_measured_on_its_own_terrain():
+    meter = meter_on(FLAT, HeightField.flat((9, 9), min_point=(-1.6, -1.6), height=-5.0), num_envs=2)
+    pose = upright(z=0.8)
+    both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
+    step = step_of(pose, pose)
+    contacts = step.contacts.expand(2, -1)
+    meter.add([1, 0], torch.tensor([0, 1]), replace(step, pose=both, reference=both, contacts=contacts, reference_contacts=contacts))
+    assert meter.figures(1).max_penetration == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
+    assert meter.figures(0).max_penetration == 0.0
+
+
+# ------------------------------------------------------------------------------------------------- contacts
+
+
+@pytest.mark.parametrize(
+    ("contacts", "labels", "agreement"),
+    [
+        ([], [], 1.0),
+        ([11, 14], [11, 14], 1.0),
+        ([11], [11, 14], 1 / 2),
+        ([11, 5, 8], [11, 14], 1 / 4),
+        ([5], [11], 0.0),
+        ([5], [], 0.0),
+    ],
+)
+def test_contact_agreement(contacts, labels, agreement):
+    quality = measure(upright(), upright(), contacts=contacts, reference_contacts=labels)
+    assert quality.contact_agreement == pytest.approx(agreement)
+
+
+def test_contacts_are_counted_over_all_frames():
+    """1 of 1, then 1 of 3: two shared contacts of four."""
+    meter, pose = meter_on(FLAT), upright()
+    meter.add([0], torch.tensor([0]), step_of(pose, pose, [11], [11]))
+    meter.add([0], torch.tensor([0]), step_of(pose, pose, [11, 14], [11, 5]))
+    assert meter.figures(0).contact_agreement == pytest.approx(2 / 4)
+
+
+# -------------------------------------------------------------------------------------------------- figures
+
+
+def expected_figures(frames, env: int) -> dict:
+    """The definitions, in numpy, over the steps of one env."""
+
+    def gather(part: str, name: str) -> np.ndarray:
+        return np.stack([getattr(getattr(frame.step, part), name)[env].double().numpy() for frame in frames])
+
+    def angle(name: str) -> np.ndarray:
+        a, b = (gather(part, name) for part in ("pose", "reference"))
+        ways = (4 * np.arctan2(np.linalg.norm(a - c, axis=-1), np.linalg.norm(a + c, axis=-1)) for c in (b, -b))
+        return np.minimum(*ways)
+
+    pos, reference = gather("pose", "body_pos"), gather("reference", "body_pos")
+    root = np.linalg.norm(pos[:, 0] - reference[:, 0], axis=-1)
+    relative = (pos[:, 1:] - pos[:, :1]) - (reference[:, 1:] - reference[:, :1])
+    contacts = np.stack([frame.step.contacts[env].numpy() for frame in frames]) > 0
+    labels = np.stack([frame.step.reference_contacts[env].numpy() for frame in frames]) > 0.5
+    return {
+        "root_error": root.mean(),
+        "max_root_error": root.max(),
+        "root_angle_error": angle("body_rot")[:, 0].mean(),
+        "body_error": np.linalg.norm(relative, axis=-1).mean(),
+        "joint_angle_error": angle("joint_rot").mean(),
+        "contact_agreement": (contacts & labels).sum() / (contacts | labels).sum(),
+    }
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """Frames of all motions tracked side by side for a while, early termination or not."""
+    environment = make_environment(MOTIONS, num_envs=5)
+    environment.start(range(5), range(5), [0.0] * 5)
+    return environment.terrains, rollout(environment, range(5), 20)
+
+
+def test_figures_of_a_rollout(tracked):
+    terrains, frames = tracked
+    meter = QualityMeter(9, PROBES, terrains, CPU)
+    envs = [4, 0, 8, 2, 6]
+    for frame in frames:
+        meter.add(envs, torch.arange(5), frame.step)
+    for place, env in enumerate(envs):
+        quality = meter.figures(env)
+        for name, expected in expected_figures(frames, place).items():
+            assert getattr(quality, name) == pytest.approx(expected, rel=1e-3, abs=1e-5), name
+        assert 0.0 <= quality.max_penetration < 0.05
+        assert quality.shortcomings(AcceptanceConfig()) == []
+
+
+def test_figures_do_not_depend_on_company(tracked):
+    """To the bit: they are part of a recording."""
+    terrains, frames = tracked
+
+    def places(step: Step, index) -> Step:
+        parts = {key: Pose(**{n: v[index] for n, v in vars(getattr(step, key)).items()}) for key in ("pose", "reference")}
+        return replace(step, contacts=step.contacts[index], reference_contacts=step.reference_contacts[index], **parts)
+
+    crowd = torch.arange(70) % 5
+    together, alone = QualityMeter(70, PROBES, terrains, CPU), QualityMeter(5, PROBES, terrains, CPU)
+    for frame in frames:
+        together.add(range(70), crowd, places(frame.step, crowd))
+        for env in range(5):
+            alone.add([env], torch.tensor([env]), places(frame.step, [env]))
+    for env in range(70):
+        assert together.figures(env) == alone.figures(env % 5)
+
+
+def test_start_forgets_even_what_was_not_a_number(tracked):
+    terrains, frames = tracked
+    meter = QualityMeter(5, PROBES, terrains, CPU)
+    broken = frames[0].step
+    body_pos = broken.pose.body_pos.clone()
+    body_pos[1] = math.nan
+    meter.add(range(5), torch.arange(5), replace(broken, pose=replace(broken.pose, body_pos=body_pos)))
+    assert math.isnan(meter.figures(1).root_error)
+    assert meter.figures(1).shortcomings(AcceptanceConfig(max_mean_root_error=1.0))
+    assert all(math.isfinite(meter.figures(env).root_error) for env in (0, 2, 3, 4))
+    meter.start([1])
+    assert meter.figures(1) == Quality(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    meter.add(range(5), torch.arange(5), frames[1].step)
+    assert all(math.isfinite(value) for value in vars(meter.figures(1)).values())
+
+
+# ----------------------------------------------------------------------------------------------- acceptance
+
+GOOD = Quality(0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "expected"),
+    [
+        ({}, {}, []),
+        ({"contact_agreement": 0.25}, {}, ["min_contact_agreement: 0.250 < 0.4"]),
+        ({"max_penetration": 0.1234}, {}, ["max_penetration: 0.123 > 0.1"]),
+        ({"contact_agreement": 0.4, "max_penetration": 0.1}, {}, []),
+        ({"root_error": 9.0, "body_error": 9.0}, {}, []),
+        ({}, {"max_mean_root_error": 0.04}, ["max_mean_root_error: 0.050 > 0.04"]),
+        ({}, {"max_mean_body_error": 0.02}, ["max_mean_body_error: 0.060 > 0.02"]),
+        (
+            {"contact_agreement": 0.0, "max_penetration": 0.5},
+            {"max_mean_root_error": 0.01},
+            ["min_contact_agreement: 0.000 < 0.4", "max_penetration: 0.500 > 0.1", "max_mean_root_error: 0.050 > 0.01"],
+        ),
+        ({"contact_agreement": math.nan}, {}, ["min_contact_agreement: nan < 0.4"]),
+    ],
+)
+def test_shortcomings(changes, limits, expected):
+    assert replace(GOOD, **changes).shortcomings(AcceptanceConfig(**limits)) == expected
+
+
+def test_acceptance_none_accepts_anything():
+    assert Quality(math.nan, 9.0, 9.0, 9.0, 9.0, 0.0, 9.0).shortcomings(None) == []
