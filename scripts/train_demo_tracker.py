@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import load_skeleton
@@ -108,22 +107,30 @@ class Teacher:
         return far.joint_rot, error, rotations.quat_rotate(to_heading, velocity - reference_velocity)
 
 
+class ActionDistribution(nn.Module):
+    """A Gaussian of fixed width: action_std of agent_config.yaml."""
+
+    def __init__(self, size: int, action_size: int):
+        super().__init__()
+        self._mean_net = nn.Linear(size, action_size)
+        self._logstd_net = nn.Parameter(torch.full((action_size,), math.log(0.05)), requires_grad=False)
+
+
 class Network(nn.Module):
     """PARC's actor and critic; parameter names are those of its checkpoints, after "_model."."""
 
     def __init__(self, observation_size: int, widths: Tuple[int, ...], action_size: int):
         super().__init__()
         self._actor_layers = fully_connected(observation_size, widths)
-        self._action_dist = nn.Module()
-        self._action_dist._mean_net = nn.Linear(widths[-1], action_size)
-        self._action_dist._logstd_net = nn.Parameter(torch.full((action_size,), math.log(0.05)), requires_grad=False)
+        self._action_dist = ActionDistribution(widths[-1], action_size)
         # The critic stays as initialised: there are no values to learn here. A later training by PPO starts from it.
         self._critic_layers = fully_connected(observation_size, widths)
         self._critic_out = nn.Linear(widths[-1], 1)
 
     def forward(self, observations: Tensor) -> Tensor:
         """Normalised actions for normalised observations."""
-        return self._action_dist._mean_net(self._actor_layers(observations))
+        actions: Tensor = self._action_dist._mean_net(self._actor_layers(observations))
+        return actions
 
 
 def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
@@ -135,7 +142,8 @@ def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
 
 def lifted(motion: Motion, height: float) -> Motion:
     """A motion that hovers, as generated motions at times do: nobody follows it, but nobody need fall under it."""
-    return replace(motion, root_pos=motion.root_pos + np.float32([0, 0, height]), contacts=0 * motion.contacts)
+    raised = motion.root_pos + np.array([0.0, 0.0, height], dtype=np.float32)
+    return replace(motion, root_pos=raised, contacts=np.zeros_like(motion.contacts))
 
 
 def run_files(content: bytes, num_envs: int | None) -> RunFiles:
@@ -224,12 +232,6 @@ def checkpoint(network: Network, normalizers: Dict[str, Tensor], count: int) -> 
     return buffer.getvalue()
 
 
-def minibatch_loss(network: Network, data: TensorDataset, unit: Tensor, random: torch.Generator) -> Tensor:
-    """Mean square error (rad2) on random rows of normalised observations and actions; unit [D]: an action's, rad."""
-    inputs, labels = data[torch.randint(len(data), (BATCH,), generator=random)]
-    return ((network(inputs) - labels) * unit).square().mean()
-
-
 def share_recorded(recorder: ShardRecorder) -> float:
     """Share of a recorder's motions that are recorded from their start to their end."""
     recorded = 0
@@ -277,20 +279,22 @@ def main() -> None:
         obs_mean, obs_std, action_mean, action_std = normalizers.values()
         clip = files.agent.norm_obs_clip
         inputs = ((observations - obs_mean) / obs_std).clamp(-clip, clip)
-        data, total = TensorDataset(inputs, (actions - action_mean) / action_std), 0.0
+        labels, total = (actions - action_mean) / action_std, 0.0
         for _ in range(options.learn_steps):
-            loss = minibatch_loss(network, data, action_std, random)
+            rows = torch.randint(len(inputs), (BATCH,), generator=random)
+            loss = ((network(inputs[rows]) - labels[rows]) * action_std).square().mean()  # rad2
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             total += float(loss.detach())
+        error = math.sqrt(total / options.learn_steps)
         content = checkpoint(network, normalizers, len(observations))
         evaluation = build(held_out, content, options.threads)
         tracker = evaluation.tracker
         write_file_atomic(options.output, content)
         print(
-            f"round {iteration + 1}/{options.iterations}: {len(observations)} samples, error {math.sqrt(total / options.learn_steps):.4f} rad, "
+            f"round {iteration + 1}/{options.iterations}: {len(observations)} samples, error {error:.4f} rad, "
             f"held-out motions recorded whole {100 * share_recorded(evaluation):.0f} %, "
             f"{time.monotonic() - began:.0f} s",
             flush=True,

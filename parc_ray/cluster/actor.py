@@ -38,10 +38,14 @@ class WorkReport:
 
 
 class ShardActor:
-    """Records one shard. The driver calls setup once, then work until a report says done."""
+    """Records one shard. The driver calls hello and setup once, then work until a report says done."""
 
     def __init__(self) -> None:
         self._recorder: ShardRecorder | None = None
+
+    def hello(self) -> WorkReport:
+        """Answer, which an actor does as soon as Ray has started it."""
+        return WorkReport()
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""

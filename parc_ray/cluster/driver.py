@@ -49,8 +49,10 @@ class Worker:
 
     actor: Any
     task: Task
-    asked: float
-    """when it was last given something to do (monotonic s)"""
+    shard: Any
+    """reference to its shard in the object store, until it has been sent"""
+    asked: Optional[float] = None
+    """when it was last given something to do (monotonic s); None while Ray has not started it"""
 
 
 class Driver:
@@ -81,6 +83,8 @@ class Driver:
             while self._pending or self._workers:
                 while self._pending and len(self._workers) < self.plan.placement.actors:
                     self._launch(self._pending.popleft())
+                if not self._workers:
+                    continue
                 ready, _ = ray.wait(list(self._workers), num_returns=1, timeout=POLL_SECONDS)
                 for reference in ready:
                     self._receive(reference)
@@ -104,9 +108,8 @@ class Driver:
             return
         actor: Any = self._actor_class.remote()
         shard = ray.put(Shard(task.index, tuple(motions)))
-        placement = self.plan.placement
-        reference = actor.setup.remote(self._files, shard, placement.cpus, placement.device)
-        self._workers[reference] = Worker(actor, task, time.monotonic())
+        # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
+        self._workers[actor.hello.remote()] = Worker(actor, task, shard)
         self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
 
     def _receive(self, reference: Any) -> None:
@@ -123,12 +126,18 @@ class Driver:
         if report.error is not None:
             self._bury(worker, report.error)
             return
-        self._ever_ready = True
         self._account(worker.task, report)
         if report.done:
             ray.kill(worker.actor)
             return
-        self._workers[worker.actor.work.remote(REPORT_SECONDS)] = worker
+        if worker.asked is None:
+            placement = self.plan.placement
+            asked = worker.actor.setup.remote(self._files, worker.shard, placement.cpus, placement.device)
+            worker.shard = None
+        else:
+            self._ever_ready = True
+            asked = worker.actor.work.remote(REPORT_SECONDS)
+        self._workers[asked] = worker
         worker.asked = time.monotonic()
 
     def _account(self, task: Task, report: WorkReport) -> None:
@@ -195,7 +204,7 @@ class Driver:
         """Ray never notices an actor that hangs."""
         now = time.monotonic()
         for reference, worker in list(self._workers.items()):
-            if now - worker.asked > self.timeout:
+            if worker.asked is not None and now - worker.asked > self.timeout:
                 del self._workers[reference]
                 self._bury(worker, f"actor was silent for {self.timeout:g} s (ray.timeout_seconds)")
 

@@ -35,6 +35,9 @@ BORDER = 5.0
 BATCH = 64
 """Rows of torch math are padded to multiples of this: vector kernels may round their odd tail differently"""
 
+# MuJoCo would write its warnings to MUJOCO_LOG.TXT in the working directory; a diverged state is noticed by its numbers.
+mujoco.set_mju_user_warning(lambda message: None)
+
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
 XYZW, WXYZ = [1, 2, 3, 0], [3, 0, 1, 2]
 

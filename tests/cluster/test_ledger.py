@@ -77,13 +77,13 @@ def test_summary_counts_by_start_fraction_and_reason():
     ledger.add(result("m1", 1), None)
     ledger.add(result("m2", 0, "failed", "fall (head) after 0.50 s"), None)
     ledger.add(result("m3", 0, "failed", "fall (torso) after 0.70 s"), None)
-    ledger.add(result("m4", 0, "rejected", "contact agreement: 0.21 (least 0.40)"), None)
+    ledger.add(result("m4", 0, "rejected", "min_contact_agreement: 0.210 < 0.4; max_penetration: 0.200 > 0.1"), None)
     ledger.finish("m5", Outcome("crashed", "actor died"))
     summary = ledger.summary()
     expected = {"motions": 9, "recorded": 2, "rejected": 3, "invalid": 2, "crashed": 1, "not_attempted": 1}
     assert {key: summary[key] for key in expected} == expected
     assert summary["recorded_from"] == {"0": 1, "0.25": 1}
-    assert summary["rejected_by_reason"] == {"not tracked: fall": 2, "not accepted: contact agreement": 1}
+    assert summary["rejected_by_reason"] == {"not tracked: fall": 2, "not accepted: min_contact_agreement, max_penetration": 1}
     assert (summary["attempts"], summary["attempted"]) == (6, 5)
     assert summary["recorded_seconds"] == pytest.approx(3.5)
     assert summary["dataset_seconds"] == pytest.approx(14.0)

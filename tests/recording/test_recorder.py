@@ -40,7 +40,7 @@ def make_recorder(
     **config: Any,
 ) -> ShardRecorder:
     settings: Dict[str, Any] = {"retry": RETRY, **config}
-    files = {name: "unused" for name in ("output_dir", "model_file", "env_file", "agent_file", "dataset_file")}
+    files = dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "unused")
     environment = make_environment(motions, num_envs, threads)
     probes = make_probes(TEXT, "humanoid.xml", SKELETON, CPU)
     return ShardRecorder(
@@ -183,7 +183,8 @@ class Poisoned(Follower):
         return actions
 
 
-def test_a_broken_action_fails_one_attempt_only(results):
+def test_a_broken_action_fails_one_attempt_only(results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file where it runs
     recorder = make_recorder(num_envs=4)
     recorder.tracker = Poisoned(recorder.environment)
     expected, broken = by_attempt(results), by_attempt(run(recorder))

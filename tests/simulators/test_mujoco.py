@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple, Sequence
 
 import mujoco
 import numpy as np
@@ -90,7 +90,14 @@ def pose(count: int = 1, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     dof = 0.1 * torch.randn(count, 28, generator=generator)
     # Legs apart, so that the character does not touch itself.
-    bends = {"right_elbow": 0.8, "left_elbow": -0.8, "right_knee": 0.8, "left_knee": 0.8, "right_hip": -0.4, "left_hip": 0.4}
+    bends = {
+        "right_elbow": 0.8,
+        "left_elbow": -0.8,
+        "right_knee": 0.8,
+        "left_knee": 0.8,
+        "right_hip": -0.4,
+        "left_hip": 0.4,
+    }
     for joint in HUMAN.joints:
         if joint.name in bends:
             dof[:, joint.dof_index] = bends[joint.name]
@@ -187,7 +194,9 @@ def momentum(state: CharacterState) -> Momentum:
     for body, joint in enumerate(HUMAN.joints[1:], start=1):
         parent = HUMAN.parent_indices[body]
         own = state.dof_vel[0, joint.dof_index : joint.dof_index + joint.dof_count]
-        relative = own if joint.kind == "spherical" else torch.tensor(joint.axis or [0.0, 0.0, 0.0]) * (own if len(own) else 0)
+        relative = (
+            own if joint.kind == "spherical" else torch.tensor(joint.axis or [0.0, 0.0, 0.0]) * (own if len(own) else 0)
+        )
         turning[body] = turning[parent] + rotations.quat_rotate(body_rot[body], relative).numpy()
         moving[body] = moving[parent] + np.cross(turning[parent], (body_pos[body] - body_pos[parent]).numpy())
     velocity = moving + np.cross(turning, place - body_pos.numpy())
@@ -315,7 +324,9 @@ def test_ground_is_as_high_as_its_height_field_says(make, height):
     after = rollout(simulator, [0], state.dof_pos, 20)[-1]
     joint_rot = HUMAN.dof_to_rot(after.dof_pos)
     body_pos, body_rot = HUMAN.forward_kinematics(after.root_pos, after.root_rot, joint_rot)
-    soles = body_pos[0, FEET] + rotations.quat_rotate(body_rot[0, FEET], torch.tensor([[0.045, 0.0, -0.05]]).expand(2, 3))
+    soles = body_pos[0, FEET] + rotations.quat_rotate(
+        body_rot[0, FEET], torch.tensor([[0.045, 0.0, -0.05]]).expand(2, 3)
+    )
     assert torch.allclose(soles[:, 2], torch.full((2,), height), atol=0.01)
     assert (after.contact_force[0, FEET, 2] > 0).all()
 
@@ -341,16 +352,26 @@ def test_a_wall_stops_a_body_from_the_side(make):
 
 def company(count: int = 7):
     """Characters that fall onto blocks, each on its own tile."""
-    motions = [generate_motion(MotionSpec("sway", seed=i, seconds=1.0, on_blocks=True), HUMAN, str(i)) for i in range(count)]
-    first = [torch.from_numpy(np.stack([getattr(m, name)[0] for m in motions])) for name in ("root_pos", "root_rot", "joint_rot")]
+    motions = [
+        generate_motion(MotionSpec("sway", seed=i, seconds=1.0, on_blocks=True), HUMAN, str(i)) for i in range(count)
+    ]
+    first = [
+        torch.from_numpy(np.stack([getattr(m, name)[0] for m in motions]))
+        for name in ("root_pos", "root_rot", "joint_rot")
+    ]
     tumbling = flying(count, seed=4, speed=0.5)
     state = changed(
-        tumbling, root_pos=first[0] + torch.tensor([0.0, 0.0, 0.05]), root_rot=first[1], dof_pos=HUMAN.rot_to_dof(first[2])
+        tumbling,
+        root_pos=first[0] + torch.tensor([0.0, 0.0, 0.05]),
+        root_rot=first[1],
+        dof_pos=HUMAN.rot_to_dof(first[2]),
     )
     return [m.terrain for m in motions], state
 
 
-def run_in(simulator: Simulator, envs: Sequence[int], tiles: Sequence[int], state: CharacterState, steps: int = 12) -> Dict[int, List[CharacterState]]:
+def run_in(
+    simulator: Simulator, envs: Sequence[int], tiles: Sequence[int], state: CharacterState, steps: int = 12
+) -> Dict[int, List[CharacterState]]:
     """History of each tile's character when the given envs are used together."""
     simulator.reset(envs, tiles, state)
     frames = rollout(simulator, envs, state.dof_pos, steps)
@@ -452,6 +473,14 @@ def test_unfit_characters_are_refused(make):
     with pytest.raises(InputError, match=r"character\.xml: geom 'head' of body 'head' is a mesh"):
         make(text=TEXT.replace('<geom name="head" type="sphere"', '<geom name="head" type="mesh" mesh="head"'))
     with pytest.raises(InputError, match="different stiffness"):
-        make(text=TEXT.replace('axis="1 0 0" range="-60 60" stiffness="1000"', 'axis="1 0 0" range="-60 60" stiffness="9"'))
+        make(
+            text=TEXT.replace(
+                'axis="1 0 0" range="-60 60" stiffness="1000"', 'axis="1 0 0" range="-60 60" stiffness="9"'
+            )
+        )
     with pytest.raises(InputError, match=r"character\.xml: MuJoCo cannot load"):
-        make(text=TEXT.replace('<geom name="head" type="sphere" size=".095"', '<geom name="head" type="sphere" size="-1"'))
+        make(
+            text=TEXT.replace(
+                '<geom name="head" type="sphere" size=".095"', '<geom name="head" type="sphere" size="-1"'
+            )
+        )

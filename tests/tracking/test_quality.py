@@ -21,7 +21,6 @@ from tests.tracking.test_environment import (
     MOTIONS,
     SKELETON,
     TEXT,
-    Frame,
     make_environment,
     motion,
     rollout,
@@ -138,7 +137,11 @@ def test_each_env_is_measured_on_its_own_terrain():
     both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
     step = step_of(pose, pose)
     contacts = step.contacts.expand(2, -1)
-    meter.add([1, 0], torch.tensor([0, 1]), replace(step, pose=both, reference=both, contacts=contacts, reference_contacts=contacts))
+    meter.add(
+        [1, 0],
+        torch.tensor([0, 1]),
+        replace(step, pose=both, reference=both, contacts=contacts, reference_contacts=contacts),
+    )
     assert meter.figures(1).max_penetration == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
     assert meter.figures(0).max_penetration == 0.0
 
@@ -226,7 +229,9 @@ def test_figures_do_not_depend_on_company(tracked):
     terrains, frames = tracked
 
     def places(step: Step, index) -> Step:
-        parts = {key: Pose(**{n: v[index] for n, v in vars(getattr(step, key)).items()}) for key in ("pose", "reference")}
+        parts = {
+            key: Pose(**{n: v[index] for n, v in vars(getattr(step, key)).items()}) for key in ("pose", "reference")
+        }
         return replace(step, contacts=step.contacts[index], reference_contacts=step.reference_contacts[index], **parts)
 
     crowd = torch.arange(70) % 5

@@ -1,0 +1,200 @@
+"""The driver against actors that die, hang, raise and repeat themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from parc_ray.cluster import driver, run
+from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.journal import Journal
+from parc_ray.errors import InputError
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.synthetic import MotionSpec, generate_motion
+from tests.cluster.conftest import SPECS
+from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run
+
+# ------------------------------------------------------------------------------------------- real actors
+
+
+def test_a_killed_actor_costs_only_what_it_had_not_reported(undisturbed, motions, address, tmp_path, monkeypatch):
+    """SIGKILL as soon as the first attempt is reported: the same recordings result, and nothing twice."""
+    monkeypatch.setattr(driver, "REPORT_SECONDS", 0.2)
+    log = tmp_path / "out" / "logs" / "run.log"
+    killed = []
+
+    class KillingJournal(Journal):
+        def write(self, event, **values):
+            super().write(event, **values)
+            if event == "motion" and values["state"] != "invalid" and not killed:
+                killed.append(int(re.findall(r"pid (\d+)", log.read_text())[-1]))
+                os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(run, "Journal", KillingJournal)
+    disturbed = record_run(tmp_path, motions, address, ray={"num_shards": 1}, num_envs=3)
+    assert disturbed.code == 0
+    assert_accounted_for(disturbed)
+    assert_same_recordings(disturbed, undisturbed)
+    (death,) = disturbed.events("death")
+    assert "actor died" in death["reason"]
+    first, second = disturbed.events("shard")
+    assert len(first["motions"]) == len(SPECS)
+    # Nothing was left to luck: what was finished before the death was not given to the second actor.
+    lines = [line for line in disturbed.events("motion") + disturbed.events("death") if line.get("state") != "invalid"]
+    before = {line["motion"] for line in lines if line["event"] == "motion" and line["time"] <= death["time"]}
+    assert before and sorted(second["motions"]) == sorted(death["unfinished"]) == sorted(set(SPECS) - before)
+
+
+def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, monkeypatch):
+    """Checked before the run, broken since: no motion is to blame, and no loop is endless."""
+    read_inputs = run.read_inputs
+
+    def broken(*arguments):
+        inputs = read_inputs(*arguments)
+        return replace(inputs, files=replace(inputs.files, checkpoint=b"cut off"))
+
+    monkeypatch.setattr(run, "read_inputs", broken)
+    ended = record_run(tmp_path, motions, address, ray={"num_actors": 2})
+    assert ended.code == 3
+    assert_accounted_for(ended)
+    assert ended.summary["crashed"] == len(SPECS)
+    assert all("model.pt" in reason or "fake.pt" in reason for reason in ended.summary["crashed_motions"].values())
+    assert len(ended.events("death")) <= 4
+    assert "crashed: stand_000: no actor could be set up" in ended.console
+
+
+# ------------------------------------------------------------------------------------------- scripted actors
+
+
+def scripted(work=lambda motion: None, setup=lambda motions: None, repeats=False):
+    """An actor class that simulates nothing: each motion it works on is recorded at once, after work(name).
+
+    repeats: reports bring the results of all earlier ones again. Local, so that Ray ships it as it is.
+    """
+
+    class ScriptedActor(ShardActor):
+        def setup(self, run, shard, threads, device):
+            setup([motion.name for motion in shard.motions])
+            self.waiting, self.results = list(shard.motions), []
+            return WorkReport()
+
+        def work(self, seconds):
+            motion = self.waiting.pop(0)
+            work(motion.name)
+            result = SimpleNamespace(
+                motion=motion.name, number=motion.first_attempt, start_fraction=0.0, start_time=0.0, seconds=2.0,
+                outcome="recorded", reason="", quality={}, next_fraction=None, recording=motion.name.encode(),
+                recorded_seconds=2.0,
+            )  # fmt: skip
+            self.results = [*self.results, result] if repeats else [result]
+            return WorkReport(results=tuple(self.results), done=not self.waiting)
+
+    return ScriptedActor
+
+
+@pytest.fixture
+def run_with(motions, address, tmp_path, monkeypatch):
+    """Record the dataset in one shard with a scripted actor."""
+
+    def recorded(actor, folder=motions, **settings):
+        monkeypatch.setattr(driver, "ShardActor", actor)
+        result = record_run(tmp_path, folder, address, **settings)
+        assert_accounted_for(result)
+        return result
+
+    return recorded
+
+
+def once(folder, act):
+    """A function that does something the first time it is called for "stand_000", in whatever process."""
+    marker = str(folder / "marker")
+
+    def work(name):
+        if name == "stand_000" and not os.path.exists(marker):  # noqa: PTH110
+            open(marker, "w").close()  # noqa: PTH123, SIM115
+            act()
+
+    return work
+
+
+def test_a_hung_actor_is_killed_and_replaced(run_with, tmp_path):
+    start = time.monotonic()
+    result = run_with(scripted(once(tmp_path, lambda: time.sleep(300))), ray={"timeout_seconds": 3.0})
+    assert time.monotonic() - start < 60
+    assert result.code == 0
+    assert result.summary["recorded"] == len(SPECS)
+    (death,) = result.events("death")
+    assert "silent for 3 s" in death["reason"]
+    assert "stand_000" in death["unfinished"]
+    assert sorted(result.events("shard")[1]["motions"]) == death["unfinished"]
+
+
+def test_an_actor_that_raises_is_replaced_and_repeated_results_are_dropped(run_with, tmp_path):
+    result = run_with(scripted(once(tmp_path, lambda: 1 / 0), repeats=True))
+    assert result.code == 0
+    assert result.summary["recorded"] == result.summary["attempts"] == len(SPECS)
+    assert "ZeroDivisionError" in result.events("death")[0]["reason"]
+    assert "dropped a late result" in result.log
+
+
+def test_a_motion_that_kills_every_actor_is_found(run_with):
+    def work(name):
+        if name == "leap_004":
+            os._exit(1)
+
+    result = run_with(scripted(work))
+    assert result.code == 3
+    assert result.summary["recorded"] == len(SPECS) - 1
+    assert set(result.summary["crashed_motions"]) == {"leap_004"}
+    assert "actor died" in result.summary["crashed_motions"]["leap_004"]
+
+
+def test_a_motion_that_no_actor_can_load_is_found(run_with):
+    """Also where the very first setups fail, all the others are recorded."""
+
+    def setup(names):
+        if "leap_004" in names:
+            raise ValueError("leap_004 is broken")
+
+    result = run_with(scripted(setup=setup))
+    assert result.code == 3
+    assert result.summary["recorded"] == len(SPECS) - 1
+    assert set(result.summary["crashed_motions"]) == {"leap_004"}
+
+
+def test_a_motion_file_that_vanishes_is_named(run_with, tmp_path, skeleton, monkeypatch):
+    folder = tmp_path / "vanishing"
+    folder.mkdir()
+    for name in ("stays", "vanishes"):
+        motion = generate_motion(MotionSpec("stand", 1, 2.0), skeleton, name)
+        (folder / f"{name}.pkl").write_bytes(motion_file_bytes(motion))
+    read_inputs = run.read_inputs
+
+    def vanishing(*arguments):
+        inputs = read_inputs(*arguments)
+        (folder / "vanishes.pkl").unlink()
+        return inputs
+
+    monkeypatch.setattr(run, "read_inputs", vanishing)
+    result = run_with(scripted(), folder)
+    assert result.code == 3
+    assert "its file has gone" in result.summary["crashed_motions"]["vanishes"]
+    assert result.final_states()["stays"][0] == "recorded"
+    assert "terrain.pkl left out" in result.console
+
+
+# ------------------------------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+def test_an_unreachable_cluster_is_an_input_error_at_once(place):
+    start = time.monotonic()
+    with pytest.raises(InputError, match=re.escape(f"ray.address = '{place}'")):
+        driver.connect(place, ["cpu"])
+    assert time.monotonic() - start < 5

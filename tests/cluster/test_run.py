@@ -1,0 +1,229 @@
+"""Whole runs on a real Ray cluster: what a dataset becomes, and that nothing but the dataset matters."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from parc_ray.cluster.journal import read_journal
+from parc_ray.motions.motion_file import read_misc, read_motion
+from tests.cluster.conftest import SPECS, TWICE, UNREADABLE
+from tests.cluster.runs import (
+    CHECKPOINT,
+    DEMO,
+    Run,
+    assert_accounted_for,
+    assert_same_recordings,
+    fingerprints,
+    record_run,
+    write_config,
+)
+from tests.reference import ROOT
+
+# ------------------------------------------------------------------------------------------- one run
+
+
+def test_every_motion_is_accounted_for(undisturbed):
+    assert undisturbed.code == 0, undisturbed.console
+    assert_accounted_for(undisturbed)
+    assert set(undisturbed.final_states()) == set(SPECS)
+    assert undisturbed.summary["motions"] == len(SPECS) + 2
+    assert undisturbed.summary["attempted"] == len(SPECS)
+
+
+def test_motions_are_recorded_retried_and_rejected(undisturbed):
+    """A feasible one from the start, an impossible one never, one that begins impossibly from later on."""
+    states = undisturbed.final_states()
+    assert states["stand_000"][0] == "recorded" and states["stand_000"][2] == 0.0
+    assert states["late_stand_105"][0] == "recorded" and states["late_stand_105"][2] > 0.0
+    for name in ("fly_003", "leap_004"):
+        assert states[name][0] == "rejected"
+        assert states[name][1].startswith("not tracked: ")
+    attempts = [line for line in undisturbed.events("attempt") if line["motion"] == "fly_003"]
+    assert [(line["number"], line["start_fraction"]) for line in attempts] == [(0, 0.0), (1, 0.25), (2, 0.5)]
+
+
+def test_invalid_files_are_named_with_reasons(undisturbed, motions):
+    twice = str(motions / "more" / "deep" / f"{TWICE}.pkl")
+    invalid = undisturbed.summary["invalid_motions"]
+    assert set(invalid) == {str(motions / f"{UNREADABLE}.pkl"), twice}
+    assert "not a readable pickle" in invalid[str(motions / f"{UNREADABLE}.pkl")]
+    assert str(motions / f"{TWICE}.pkl") in invalid[twice]
+    assert {line["motion"] for line in undisturbed.events("motion") if line["state"] == "invalid"} == {UNREADABLE, TWICE}
+    assert f"invalid: {twice}" in undisturbed.console
+
+
+def test_summary_says_how_it_went(undisturbed):
+    summary = undisturbed.summary
+    recordings = [read for read in undisturbed.final_states().values() if read[0] == "recorded"]
+    assert summary["recorded"] == len(recordings) == sum(summary["recorded_from"].values())
+    assert summary["recorded_seconds"] == pytest.approx(sum(state[3] for state in recordings), abs=1e-3)
+    assert summary["dataset_seconds"] == pytest.approx(sum(spec.seconds for spec in SPECS.values()), abs=0.05)
+    assert summary["env_steps"] == round(sum(line["seconds"] for line in undisturbed.events("attempt")) * 30)
+    assert summary["exit_code"] == 0 and summary["shards"] == 1 and summary["actors"] == 1
+    assert "recorded from the start" in undisturbed.console and "invalid" in undisturbed.console
+
+
+def test_a_recording_is_a_motion_of_its_own(undisturbed, skeleton):
+    for path in undisturbed.files:
+        motion = read_motion(path, skeleton)
+        state = undisturbed.final_states()[path.stem]
+        assert motion.fps == 30 and motion.loop_mode == "CLAMP"
+        assert motion.length == pytest.approx(state[3], abs=1e-6)
+        np.testing.assert_allclose(motion.root_pos[0, :2], 0.0, atol=1e-6)
+        origin = read_misc(path.read_bytes())["recording"]
+        assert origin["source_motion"] == path.stem
+        assert origin["start_fraction"] == state[2]
+        assert origin["simulator"] == "mujoco"
+
+
+def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
+    output = undisturbed.output
+    assert {path.name for path in output.iterdir()} == {
+        "recorded_motions", "recorded_motions.yaml", "motions.yaml", "record_env.yaml", "record_args.txt",
+        "terrain.pkl", "journal.jsonl", "summary.json", "logs",
+    }  # fmt: skip
+    dataset = yaml.safe_load((output / "motions.yaml").read_text())["motions"]
+    assert {line["file"] for line in dataset} == {str(path) for path in motions.rglob("*.pkl")} - set(
+        undisturbed.summary["invalid_motions"]
+    )
+    assert (output.parent / "dataset.yaml").read_bytes() == (output / "motions.yaml").read_bytes()
+
+    recorded = yaml.safe_load((output / "recorded_motions.yaml").read_text())["motions"]
+    assert [line["file"] for line in recorded] == [str(path) for path in undisturbed.files]
+    frames = [read_motion(path, skeleton).num_frames for path in undisturbed.files]
+    np.testing.assert_allclose([line["weight"] for line in recorded], np.array(frames) / 30)
+
+    environment = yaml.safe_load((output / "record_env.yaml").read_text())
+    original = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    assert environment["env"]["dm"]["motion_file"] == str(output / "motions.yaml")
+    assert environment["env"]["dm"]["terrain_save_path"] == str(output / "terrain.pkl")
+    assert environment["env"]["output_motion_dir"] == str(output / "recorded_motions")
+    for key in ("motion_file", "terrain_save_path"):
+        del environment["env"]["dm"][key], original["env"]["dm"][key]
+    del environment["env"]["output_motion_dir"]
+    assert (environment["env"], environment["sim"]) == (original["env"], original["sim"])
+
+    arguments = dict(line.split(" ", 1) for line in (output / "record_args.txt").read_text().splitlines())
+    assert arguments["--env_config"] == str(output / "record_env.yaml")
+    assert arguments["--model_file"] == str(CHECKPOINT)
+    assert (arguments["--mode"], arguments["--num_envs"]) == ("record", str(len(SPECS)))
+
+    offsets = pickle.loads(pickle.loads((output / "terrain.pkl").read_bytes())["misc_data"])["motion_offsets"]
+    assert offsets.shape == (len(SPECS), 1, 2)
+
+
+# --------------------------------------------------------------------------------- the same however it is run
+
+
+def test_two_actors_record_the_same(undisturbed, motions, address, tmp_path):
+    """Two processes, and folders of PARC's instead of flat ones."""
+    run = record_run(tmp_path, motions, address, ray={"num_actors": 2}, output={"layout": "grouped"})
+    assert run.code == 0
+    assert run.summary["shards"] == run.summary["actors"] == 2
+    assert_accounted_for(run)
+    assert_same_recordings(run, undisturbed)
+    assert {path.parent.name for path in run.files} >= {"stand_0_49", "late_stand_100_149"}
+
+
+def test_five_shards_record_the_same(undisturbed, motions, address, tmp_path):
+    before = fingerprints(DEMO)
+    run = record_run(tmp_path, motions, address, ray={"num_actors": 2, "num_shards": 5})
+    assert run.code == 0
+    assert run.summary["shards"] == len(run.events("shard")) == 5
+    assert_accounted_for(run)
+    assert_same_recordings(run, undisturbed)
+    assert fingerprints(DEMO) == before
+
+
+def test_three_envs_record_the_same(undisturbed, motions, address, tmp_path):
+    run = record_run(tmp_path, motions, address, max_envs_per_actor=3)
+    assert run.code == 0
+    assert "8 motions in 3 envs" in run.log
+    assert_accounted_for(run)
+    assert_same_recordings(run, undisturbed)
+
+
+# ------------------------------------------------------------------------------------------- several nodes
+
+
+@pytest.mark.parametrize("device, actors", [("cuda", 4), (["cuda:0", "cuda:1"], 2)])
+def test_one_actor_per_gpu_of_all_nodes(undisturbed, motions, address, tmp_path, device, actors):
+    settings = {"num_actors": None, "cpus_per_actor": None}
+    run = record_run(tmp_path, motions, address, device=device, ray=settings)
+    assert run.code == 0, run.console
+    assert run.summary["actors"] == run.summary["shards"] == actors
+    assert run.log.count("(cuda:0 was given, but torch sees no CUDA device)") == actors
+    assert_accounted_for(run)
+    assert_same_recordings(run, undisturbed)
+
+
+# ------------------------------------------------------------------------------------------- the next iteration
+
+
+def test_recordings_can_be_recorded_again(undisturbed, address, tmp_path):
+    """recorded_motions/ is a folder_path of the next create_dataset_config, flat or in PARC's folders."""
+    recordings = tmp_path / "recorded_motions"
+    (recordings / "late_stand_100_149").mkdir(parents=True)
+    names = [f"{path.stem}.pkl" for path in undisturbed.files][:4]
+    for path in undisturbed.files[:4]:
+        folder = recordings / "late_stand_100_149" if path.stem == "late_stand_105" else recordings
+        shutil.copy(path, folder / path.name)
+    before = fingerprints(recordings)
+    run = record_run(tmp_path / "again", recordings, address, output={"name_suffix": "_dm"})
+    assert run.code == 0
+    assert {f"{name}.pkl" for name in run.final_states()} == set(names)
+    assert run.summary["motions"] == run.summary["attempted"] == len(names)
+    assert run.summary["recorded"] == len(run.files) > 0
+    assert {path.stem[-3:] for path in run.files} == {"_dm"}
+    assert fingerprints(recordings) == before
+
+
+# ------------------------------------------------------------------------------------------- interruptions
+
+
+@pytest.mark.parametrize("how", ["ctrl-c while actors start, own Ray", "terminated in mid-run, cluster"])
+def test_an_interrupted_run_ends_cleanly(motions, address, tmp_path, how):
+    """Exit code 130 within seconds, a summary that counts what was not attempted, nothing half-written."""
+    own_ray = "own Ray" in how
+    config = write_config(tmp_path, [motions], None if own_ray else address, num_envs=1, max_envs_per_actor=1)
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "parc_4_phys_record.py"), "--config", str(config)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for_event(tmp_path / "out" / "journal.jsonl", "shard" if own_ray else "attempt", process)
+        sent = time.monotonic()
+        if own_ray:
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes too
+        else:
+            process.terminate()
+        console, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, console
+    assert time.monotonic() - sent < 10
+    run = Run(process.returncode, tmp_path / "out", console)
+    assert_accounted_for(run)
+    assert run.summary["exit_code"] == 130
+    assert run.summary["not_attempted"] >= (len(SPECS) if own_ray else 1)
+    assert run.events("end")[-1]["exit_code"] == 130
+    assert "interrupted" in console and "Traceback" not in console
+
+
+def wait_for_event(journal, kind, process):
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and any(line["event"] == kind for line in read_journal(journal))):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
