@@ -37,7 +37,9 @@ elif [[ ! -x $python || $(version_of "$python") != "$version" ]]; then
     exit 2
 fi
 echo "installing parc_ray${extras:+[$extras]} and $torch into $venv" >&2
-# Only wheels: on older Pythons pip would otherwise prefer to compile newer sources of grpcio and others for minutes.
-"$python" -m pip install --quiet --only-binary=:all: --editable ".${extras:+[$extras]}" "$torch"
+constraints=/dev/null
+[[ $version == 3.8 ]] && constraints=scripts/constraints-3.8.txt
+# Only wheels: on Python 3.8 pip would otherwise compile sources that are newer than the last wheel, for many minutes.
+"$python" -m pip install --quiet --only-binary=:all: --constraint "$constraints" --editable ".${extras:+[$extras]}" "$torch"
 echo "$key" > "$venv/parc_ray.stamp"
 echo "$key" > "$stamp"

@@ -15,13 +15,17 @@ from torch import Tensor
 SMALL_ANGLE = 1e-5
 
 
+def _sum(terms: Tensor) -> Tensor:
+    """Sum over the last dimension, in order."""
+    first, *others = terms.unbind(-1)
+    for term in others:
+        first = first + term
+    return first
+
+
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product over the last dimension, [..., n] x [..., n] -> [...]."""
-    product = (a * b).unbind(-1)
-    total = product[0]
-    for term in product[1:]:
-        total = total + term
-    return total
+    return _sum(a * b)
 
 
 def norm(v: Tensor) -> Tensor:
@@ -29,19 +33,37 @@ def norm(v: Tensor) -> Tensor:
     return torch.sqrt(dot(v, v))
 
 
+def _table(*rows: str) -> Tuple[Tensor, Tensor]:
+    """Which of the 16 products of two quaternions' components each result adds up, and with which sign."""
+    terms = [term for row in rows for term in row.split()]
+    places = ["xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms]
+    signs = [1.0 if term[0] == "+" else -1.0 for term in terms]
+    return torch.tensor(places), torch.tensor(signs)
+
+
+_HAMILTON = _table("+wx +xw +yz -zy", "+wy -xz +yw +zx", "+wz +xy -yx +zw", "+ww -xx -yy -zz")
+_MATRIX = _table("-yy -zz", "+xy -zw", "+xz +yw", "+xy +zw", "-xx -zz", "+yz -xw", "+xz -yw", "+yz +xw", "-xx -yy")
+
+
+def _products(a: Tensor, b: Tensor, table: Tuple[Tensor, Tensor]) -> Tensor:
+    """The signed products of a table, [..., terms]. Few large operations: each costs microseconds, whatever its size."""
+    places, signs = (part.to(a.device) for part in table)
+    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2).index_select(-1, places) * signs
+
+
 def quat_mul(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product a * b, [..., 4] x [..., 4] -> [..., 4]."""
-    ax, ay, az, aw = a.unbind(-1)
-    bx, by, bz, bw = b.unbind(-1)
-    return torch.stack(
-        (
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-            aw * bw - ax * bx - ay * by - az * bz,
-        ),
-        dim=-1,
-    )
+    return _sum(_products(a, b, _HAMILTON).unflatten(-1, (4, 4)))
+
+
+def quat_to_matrix(q: Tensor) -> Tensor:
+    """Rotation matrix of a unit quaternion, [..., 4] -> [..., 3, 3]; its columns are the rotated axes."""
+    return 2.0 * _sum(_products(q, q, _MATRIX).unflatten(-1, (3, 3, 2))) + torch.eye(3, device=q.device)
+
+
+def matrix_apply(matrix: Tensor, v: Tensor) -> Tensor:
+    """Matrix times vector, [..., 3, 3] x [..., 3] -> [..., 3]."""
+    return _sum(matrix * v.unsqueeze(-2))
 
 
 def quat_conjugate(q: Tensor) -> Tensor:
@@ -177,18 +199,7 @@ def to_heading_frame(heading: Tuple[Tensor, Tensor], v: Tensor) -> Tensor:
 
 def quat_to_tan_norm(q: Tensor) -> Tensor:
     """The rotated x axis and the rotated z axis side by side, [..., 4] -> [..., 6]."""
-    x, y, z, w = q.unbind(-1)
-    return torch.stack(
-        (
-            1.0 - 2.0 * (y * y + z * z),
-            2.0 * (x * y + w * z),
-            2.0 * (x * z - w * y),
-            2.0 * (x * z + w * y),
-            2.0 * (y * z - w * x),
-            1.0 - 2.0 * (x * x + y * y),
-        ),
-        dim=-1,
-    )
+    return quat_to_matrix(q)[..., [0, 2]].transpose(-1, -2).flatten(-2)
 
 
 def rotate_2d(v: Tensor, angle: Tensor) -> Tensor:

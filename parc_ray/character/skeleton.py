@@ -50,9 +50,9 @@ class Joint:
 
 @dataclass(frozen=True)
 class Level:
-    """The bodies of one depth of the tree: their indices, and where their parents stand in the level above."""
+    """The bodies of one depth of the tree: the indices of their joints (body - 1), and their parents' places above."""
 
-    bodies: Tensor
+    joints: Tensor
     parents: Tensor
 
 
@@ -73,6 +73,11 @@ class Skeleton:
     joints: Tuple[Joint, ...]
     _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     _levels: Tuple[Level, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def _aligned(self) -> bool:
+        """Whether every body's frame is parallel to its parent's when all joints are at zero."""
+        return self._tables["aligned"].numel() > 0
 
     @property
     def num_bodies(self) -> int:
@@ -97,18 +102,18 @@ class Skeleton:
             local_translation=self.local_translation.to(device),
             local_rotation=self.local_rotation.to(device),
             _tables={name: table.to(device) for name, table in self._tables.items()},
-            _levels=tuple(Level(v.bodies.to(device), v.parents.to(device)) for v in self._levels),
+            _levels=tuple(Level(v.joints.to(device), v.parents.to(device)) for v in self._levels),
         )
 
     def dof_to_rot(self, dof: Tensor) -> Tensor:
         """Joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
         tables = self._tables
-        balls = dof[..., tables["ball_dofs"]].unflatten(-1, (-1, 3))
-        half = 0.5 * dof[..., tables["hinge_dofs"]].unsqueeze(-1)
+        balls = dof.index_select(-1, tables["ball_dofs"]).unflatten(-1, (-1, 3))
+        half = 0.5 * dof.index_select(-1, tables["hinge_dofs"]).unsqueeze(-1)
         hinges = torch.cat((tables["hinge_axes"] * torch.sin(half), torch.cos(half)), dim=-1)
         fixed = tables["identity"].expand(*dof.shape[:-1], 1, 4)
         parts = torch.cat((rotations.exp_map_to_quat(balls), rotations.quat_positive(hinges), fixed), dim=-2)
-        return parts[..., tables["rotation_order"], :]
+        return parts.index_select(-2, tables["rotation_order"])
 
     def rot_to_dof(self, rot: Tensor) -> Tensor:
         """Degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
@@ -116,10 +121,10 @@ class Skeleton:
         A hinge reads the whole rotation angle, signed by its axis; what turns about other axes is not removed.
         """
         tables = self._tables
-        balls = rotations.quat_to_exp_map(rot[..., tables["ball_joints"], :])
-        axis, angle = rotations.quat_to_axis_angle(rot[..., tables["hinge_joints"], :])
+        balls = rotations.quat_to_exp_map(rot.index_select(-2, tables["ball_joints"]))
+        axis, angle = rotations.quat_to_axis_angle(rot.index_select(-2, tables["hinge_joints"]))
         hinges = torch.where(rotations.dot(axis, tables["hinge_axes"].expand_as(axis)) < 0, -angle, angle)
-        return torch.cat((balls.flatten(-2), hinges), dim=-1)[..., tables["dof_order"]]
+        return torch.cat((balls.flatten(-2), hinges), dim=-1).index_select(-1, tables["dof_order"])
 
     def dof_velocity(self, rot0: Tensor, rot1: Tensor, dt: float) -> Tensor:
         """Velocities between two poses dt seconds apart, [..., B - 1, 4] x 2 -> [..., D] rad/s.
@@ -129,26 +134,32 @@ class Skeleton:
         tables = self._tables
         turn = rotations.quat_normalize(rotations.quat_mul(rotations.quat_conjugate(rot0), rot1))
         velocity = rotations.quat_to_exp_map(turn) / dt
-        balls = velocity[..., tables["ball_joints"], :]
-        along = velocity[..., tables["hinge_joints"], :]
+        balls = velocity.index_select(-2, tables["ball_joints"])
+        along = velocity.index_select(-2, tables["hinge_joints"])
         hinges = rotations.dot(along, tables["hinge_axes"].expand_as(along))
-        return torch.cat((balls.flatten(-2), hinges), dim=-1)[..., tables["dof_order"]]
+        return torch.cat((balls.flatten(-2), hinges), dim=-1).index_select(-1, tables["dof_order"])
 
     def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
         """Poses of all bodies: [..., 3], [..., 4], [..., B - 1, 4] -> positions [..., B, 3], rotations [..., B, 4].
 
         In the frame of the root's pose; one batched step per depth of the tree.
         """
-        turn = rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
-        positions, rots = [root_pos.unsqueeze(-2)], [root_rot.unsqueeze(-2)]
-        for level in self._levels:
-            parent_pos = positions[-1][..., level.parents, :]
-            parent_rot = rots[-1][..., level.parents, :]
-            offset = self.local_translation[level.bodies].expand_as(parent_pos)
-            positions.append(parent_pos + rotations.quat_rotate(parent_rot, offset))
-            rots.append(rotations.quat_mul(parent_rot, turn[..., level.bodies - 1, :]))
+        turn = joint_rot
+        if not self._aligned:
+            turn = rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
         order = self._tables["body_order"]
-        return torch.cat(positions, dim=-2)[..., order, :], torch.cat(rots, dim=-2)[..., order, :]
+        rots = [root_rot.unsqueeze(-2)]
+        for level in self._levels:
+            rots.append(
+                rotations.quat_mul(rots[-1].index_select(-2, level.parents), turn.index_select(-2, level.joints))
+            )
+        body_rot = torch.cat(rots, dim=-2).index_select(-2, order)
+        parent_matrix = rotations.quat_to_matrix(body_rot).index_select(-3, self._tables["parents"])
+        bones = rotations.matrix_apply(parent_matrix, self.local_translation[1:])
+        positions = [root_pos.unsqueeze(-2)]
+        for level in self._levels:
+            positions.append(positions[-1].index_select(-2, level.parents) + bones.index_select(-2, level.joints))
+        return torch.cat(positions, dim=-2).index_select(-2, order), body_rot
 
 
 def load_skeleton(path: Path) -> Skeleton:
@@ -197,7 +208,7 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         local_translation=torch.tensor(translations, dtype=torch.float32),
         local_rotation=torch.tensor(local_rotations, dtype=torch.float32),
         joints=tuple(joints),
-        _tables=_index_tables(joints, parents),
+        _tables=_index_tables(joints, parents, local_rotations),
         _levels=_levels_of(parents),
     )
 
@@ -244,7 +255,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
     )
 
 
-def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
+def _index_tables(joints: List[Joint], parents: List[int], local_rotations: List[List[float]]) -> Dict[str, Tensor]:
     """Gather indices that let every joint kind be computed in one batched operation."""
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
@@ -268,6 +279,8 @@ def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
         "identity": torch.tensor([[0.0, 0.0, 0.0, 1.0]]),
         "rotation_order": index([position.get(i, fixed_place) for i in range(len(moving))]),
         "dof_order": index([dofs.index(i) for i in range(len(dofs))]),
+        "parents": index(parents[1:]),
+        "aligned": index([1] if all(rotation == [0, 0, 0, 1] for rotation in local_rotations[1:]) else []),
         "body_order": index([by_depth.index(body) for body in range(len(parents))]),
     }
 
@@ -282,6 +295,6 @@ def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
 def _levels_of(parents: List[int]) -> Tuple[Level, ...]:
     levels = _bodies_by_depth(parents)
     return tuple(
-        Level(torch.tensor(bodies), torch.tensor([above.index(parents[body]) for body in bodies]))
+        Level(torch.tensor(bodies) - 1, torch.tensor([above.index(parents[body]) for body in bodies]))
         for above, bodies in zip(levels, levels[1:])
     )

@@ -183,7 +183,8 @@ class Driver:
             for entry in (*motions, *(entry for waiting in self._pending for entry in waiting.motions)):
                 self._crash(entry.name, f"no actor could be set up: {reason}")
             self._pending.clear()
-        elif deaths < DEATHS_BEFORE_SPLIT:
+        # Before any setup has worked, a shard is split at once: if a motion is to blame, the other half shows it.
+        elif deaths < DEATHS_BEFORE_SPLIT and (self._ever_ready or len(motions) == 1):
             self._pending.append(Task(task.index, motions, deaths))
         elif len(motions) == 1:
             self._crash(motions[0].name, reason)
@@ -235,8 +236,9 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
             )  # fmt: skip
         except (ConnectionError, ValueError) as error:
             raise InputError(f"ray.address = {address!r}: cannot be reached: {_last_line(error)}") from None
-    total: Dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return Resources(int(total.get("CPU", 1)), int(total.get("GPU", 0)))
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes: List[Dict[str, float]] = [node["Resources"] for node in alive]
+    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes))
 
 
 def _require_listener(address: str) -> None:

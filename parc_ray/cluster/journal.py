@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, TextIO
@@ -21,13 +22,22 @@ class Journal:
 
     def write(self, event: str, **values: Any) -> None:
         """Append an event; it survives the death of this process at any later moment."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **values}, allow_nan=True)
+        line = json.dumps(_finite({"event": event, "time": round(time.time(), 3), **values}), allow_nan=False)
         self._file.write(line + "\n")
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _finite(value: Any) -> Any:
+    """null for numbers that JSON does not know: the figures of an attempt that has diverged are not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_journal(path: Path) -> Iterator[Dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence
+from typing import Any, Iterable, List, Mapping, Sequence
 
 import numpy as np
 import yaml
@@ -53,6 +53,16 @@ class OutputDirectory:
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"
             )
+
+    def require_apart(self, files: Iterable[str]) -> None:
+        """Raises InputError if any of these input files is among the recordings, which prepare deletes."""
+        own = self.recordings.resolve()
+        for folder in {Path(file).parent for file in files}:
+            if own in (folder.resolve(), *folder.resolve().parents):
+                raise InputError(
+                    f"output_dir {self.path}: its {RECORDINGS} are an input of this run ({folder}) and would be "
+                    "deleted; choose another output_dir"
+                )
 
     def prepare(self) -> None:
         """Create the directory, and delete what an earlier run wrote. Raises InputError if that is not possible."""

@@ -13,6 +13,7 @@ from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
+    EnvironmentConfig,
     RecordConfig,
     TrackerEnvironmentFile,
     check_config,
@@ -51,8 +52,22 @@ ENV_BYTES = 5 << 20
 class Resources:
     """What a Ray cluster, or this machine, has."""
 
-    cpus: int
-    gpus: int
+    nodes: Tuple[Tuple[int, int], ...]
+    """CPUs and GPUs of each node: an actor runs on one of them and cannot use the others'"""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes."""
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(gpus for _, gpus in self.nodes)
+
+    def fit(self, cpus: int, gpus: float) -> int:
+        """How many actors of so many CPUs and GPUs run at a time."""
+        return sum(min(own // cpus, int(own_gpus / gpus) if gpus else own) for own, own_gpus in self.nodes)
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,7 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         )
     character_path = _find_character(environment.env.char_file, config.env_file)
     skeleton = load_skeleton(character_path)
+    _check_bodies(environment.env, skeleton, config.env_file)
     try:
         obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size
         Termination(environment.env, skeleton, torch.device("cpu"))
@@ -177,17 +193,19 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
     elif len(devices) > resources.gpus:
         raise InputError(f"device: {devices} are {len(devices)} devices, but Ray has {resources.gpus}; list fewer")
     if gpus:
-        actors = len(devices) if devices != ["cuda"] else int(resources.gpus / gpus)
-        actors = ray.num_actors or actors
+        actors = len(devices) if devices != ["cuda"] else sum(int(own / gpus) for _, own in resources.nodes)
+        actors = ray.num_actors or max(1, actors)
     else:
         actors = ray.num_actors or min(resources.cpus, MAX_CPU_ACTORS)
-    cpus = ray.cpus_per_actor or max(1, resources.cpus // actors)
-    if cpus > resources.cpus or gpus > resources.gpus:
+    share = range(max(own for own, _ in resources.nodes), 1, -1)
+    cpus = ray.cpus_per_actor or next((count for count in share if resources.fit(count, gpus) >= actors), 1)
+    fit = resources.fit(cpus, gpus)
+    if fit == 0:
+        nodes = ", ".join(f"{own} and {own_gpus}" for own, own_gpus in sorted(set(resources.nodes)))
         raise InputError(
-            f"ray: an actor needs {cpus} CPUs and {gpus:g} GPUs, Ray has {resources.cpus} and {resources.gpus}; "
+            f"ray: an actor needs {cpus} CPUs and {gpus:g} GPUs, the nodes of Ray have {nodes}; "
             "lower cpus_per_actor or gpus_per_actor"
         )
-    fit = min(resources.cpus // cpus, int(resources.gpus / gpus) if gpus else actors)
     if fit < actors:
         notice = f"{notice}; " if notice else ""
         notice += f"{actors} actors of {cpus} CPUs and {gpus:g} GPUs do not fit Ray at once: {fit} at a time"
@@ -197,7 +215,7 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
 def local_resources() -> Resources:
     """What this machine has."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Resources(cpus, torch.cuda.device_count())
+    return Resources(((cpus, torch.cuda.device_count()),))
 
 
 def bytes_per_env(inputs: Inputs) -> int:
@@ -212,6 +230,15 @@ def bytes_per_env(inputs: Inputs) -> int:
     if inputs.files.config.record.observations:
         recorded += Observer(environment, skeleton, torch.device("cpu")).size
     return ENV_BYTES + 4 * frames * (target + reference + recorded)
+
+
+def _check_bodies(environment: EnvironmentConfig, skeleton: Skeleton, env_file: Path) -> None:
+    for key in ("key_bodies", "contact_bodies"):
+        try:
+            for name in getattr(environment, key):
+                skeleton.body_index(name)
+        except InputError as error:
+            raise InputError(f"{env_file}: key 'env.{key}': {error}") from None
 
 
 def _find_character(name: str, env_file: Path) -> Path:

@@ -23,6 +23,7 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import RunPlan, make_plan, read_inputs
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.config import RecordConfig
+from parc_ray.errors import InputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
@@ -38,6 +39,7 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
         output.require_free()
     with console.status("reading motions") as status:
         inputs = read_inputs(config, data_dir, lambda done, total: status.update(f"reading motions: {done}/{total}"))
+    output.require_apart(entry.path for entry in inputs.dataset.entries)
     devices = config.device if isinstance(config.device, list) else [config.device]
     resources = connect(config.ray.address, devices)
     plan = make_plan(inputs, resources)
@@ -107,7 +109,11 @@ def _write_terrain(plan: RunPlan, output: OutputDirectory, progress: RunProgress
     if not plan.inputs.files.config.output.terrain_file:
         return
     inputs = plan.inputs
-    terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in inputs.dataset.entries]
+    try:
+        terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in inputs.dataset.entries]
+    except InputError as error:
+        progress.note(f"terrain.pkl left out: a motion has changed since the run began: {error}")
+        return
     heightmap = inputs.files.environment.env.dm.heightmap
     problem = output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
     if problem:

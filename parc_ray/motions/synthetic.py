@@ -3,7 +3,7 @@
 Three sorts, so that a run has something to record, to retry and to reject:
 
 * feasible: both feet stay planted while the body stands, sways, squats, reaches or turns;
-* impossible (fly, leap, tumble): no body can follow them, wherever they are started (0.7 s before the end);
+* impossible (fly, leap, tumble, hover): no body can follow them, wherever they are started (0.7 s before the end);
 * feasible in their later part only (`feasible_from`): first the whole body is snatched sideways by 1.6 m.
 
 A motion follows from its MotionSpec alone. Lengths are metres, angles radians, quaternions xyzw, z is up; the
@@ -41,7 +41,7 @@ CELL = 0.4
 SIDES = (("right", -1.0), ("left", 1.0))
 
 FEASIBLE_KINDS = ("stand", "sway", "squat", "reach", "turn")
-IMPOSSIBLE_KINDS = ("fly", "leap", "tumble")
+IMPOSSIBLE_KINDS = ("fly", "leap", "tumble", "hover")
 
 # Mass (kg) and centre of mass (body frame, m) in PARC's humanoid, from its geoms' volumes and densities.
 BODY_MASSES: Dict[str, Tuple[float, Tuple[float, float, float]]] = {
@@ -82,7 +82,7 @@ give way under the weight, and the body would topple backwards and to that side.
 SLIDE_LENGTH = 4 * CELL
 SLIDE_SECONDS = 0.2
 LEAP_LENGTH = 8 * CELL
-MARGIN_CELLS = 4
+MARGIN_CELLS = 5
 BLOCK_HEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.25)
 
 
@@ -97,7 +97,7 @@ class MotionSpec:
     on_blocks: bool = False
     """Stand on blocks of 0.05-0.25 m, possibly each foot on its own height, instead of flat ground."""
     feasible_from: float = 0.0
-    """Fraction of the motion before which it cannot be tracked: until then the body is snatched sideways."""
+    """Fraction of the motion from which it can be tracked: before, at 0.6 of it, the body is snatched sideways."""
 
     @property
     def num_frames(self) -> int:
@@ -286,6 +286,7 @@ CHOREOGRAPHIES: Dict[str, Callable[[Clock, np.random.Generator], Choreography]] 
     "fly": sway,
     "leap": squat,
     "tumble": idle,
+    "hover": idle,
 }
 
 
@@ -311,6 +312,9 @@ def plan_trajectory(spec: MotionSpec, clock: Clock, sideways: Array, forward: Ar
         tilt = falls @ (-1.0) ** np.arange(falls.shape[1])
         roll = 0.5 * np.pi * tilt
         offset[:, 2] = 0.2 * tilt
+    elif spec.kind == "hover":
+        # A hand's breadth above the ground: nobody need fall under it, but the contacts cannot agree.
+        offset[:, 2] = 0.2
     if spec.feasible_from > 0:
         start = 0.6 * spec.feasible_from * clock.seconds
         duration = min(SLIDE_SECONDS, 0.4 * spec.feasible_from * clock.seconds)
@@ -354,7 +358,7 @@ def place_feet(spec: MotionSpec, rng: np.random.Generator) -> Tuple[Stance, int]
 
 
 def build_terrain(spec: MotionSpec, stance: Stance, trajectory: Trajectory, rng: np.random.Generator) -> HeightField:
-    """Ground with a margin of 1.6 m around the motion, level under the soles wherever they are planted."""
+    """Ground with a margin of 2 m around the motion, level under the soles wherever they are planted."""
     shifts = trajectory.offset[:, None, None, None, :2]
     cells = np.rint((stance.sole_corners() + shifts[:, 0]) / CELL).astype(int)
     low = cells.min(axis=(0, 1, 2)) - MARGIN_CELLS
@@ -529,21 +533,22 @@ def check_spec(spec: MotionSpec, skeleton: Skeleton) -> None:
 
 
 def demo_motions(skeleton: Skeleton, seed: int = 0) -> List[Motion]:
-    """The 24 motions of the demo: 14 feasible, half of them on blocks, 4 impossible, 6 feasible later on."""
+    """The 26 motions of the demo: 15 feasible, half of them on blocks, 4 impossible, 7 feasible later on."""
     rng = np.random.default_rng(seed)
     specs: List[MotionSpec] = []
 
     def add(kind: str, seconds: float, on_blocks: bool, feasible_from: float = 0.0) -> None:
         specs.append(MotionSpec(kind, int(rng.integers(2**31)), seconds, on_blocks, feasible_from))
 
-    for index in range(14):
+    for index in range(15):
         add(FEASIBLE_KINDS[index % 5], round(rng.uniform(2.4, 4.0), 1), on_blocks=index % 2 == 1)
-    for index, kind in enumerate(("fly", "leap", "tumble", "fly")):
+    for index, kind in enumerate(("fly", "leap", "hover", "tumble")):
         add(kind, 3.0, on_blocks=index % 2 == 1)
     # Long enough for a second try of at least 2 s, short enough to be held to the end.
     for index, kind in enumerate(("stand", "sway", "turn", "reach", "turn", "stand")):
         feasible_from, seconds = ((0.25, 3.4), (0.5, 5.0))[index % 2]
         add(kind, seconds, on_blocks=index % 3 == 2, feasible_from=feasible_from)
+    add("sway", 8.6, on_blocks=False, feasible_from=0.9)
     return [generate_motion(spec, skeleton, f"demo_{spec.label}_{index:03d}") for index, spec in enumerate(specs)]
 
 

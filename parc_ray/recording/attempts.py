@@ -41,7 +41,8 @@ class RetryPolicy:
         if number >= min(self.config.max_retries, len(fractions)):
             return None
         fraction = fractions[number]
-        return fraction if (1.0 - fraction) * length >= self.config.min_segment_seconds else None
+        # A tolerance, because (1 - 0.9) * 20 is a little less than 2.
+        return fraction if (1.0 - fraction) * length >= self.config.min_segment_seconds - 1e-9 else None
 
     def fraction_of(self, number: int) -> float:
         """Start fraction of attempt `number`."""

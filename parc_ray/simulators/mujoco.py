@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
@@ -38,6 +38,7 @@ BATCH = 64
 # MuJoCo would write its warnings to MUJOCO_LOG.TXT in the working directory; a diverged state is noticed by its numbers.
 mujoco.set_mju_user_warning(lambda message: None)
 
+LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
 XYZW, WXYZ = [1, 2, 3, 0], [3, 0, 1, 2]
 
@@ -53,6 +54,9 @@ class Env:
     qvel: npt.NDArray[np.float64]
     spring: npt.NDArray[np.float64]
     external_force: npt.NDArray[np.float64]
+    lost_contacts: Any
+    lost_constraints: Any
+    """MuJoCo's warning counters"""
 
 
 class MujocoSimulator:
@@ -123,7 +127,8 @@ class MujocoSimulator:
     def _build(self, tile: int) -> Env:
         model = _compile(self._character, self._config.tiles[tile], self._config)
         data = mujoco.MjData(model)
-        return Env(tile, model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext)
+        warnings = [data.warning[kind] for kind in LOST]
+        return Env(tile, model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext, *warnings)
 
     def _step_piece(self, active: List[Env | None], springs: npt.NDArray[np.float64], piece: Tuple[int, int]) -> None:
         # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
@@ -137,6 +142,9 @@ class MujocoSimulator:
             self._qpos[row] = env.qpos
             self._qvel[row] = env.qvel
             self._force[row] = env.external_force[1:, 3:]
+            if env.lost_contacts.number or env.lost_constraints.number:
+                # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
+                self._qpos[row] = np.nan
 
     def _joint_positions(self, dof_pos: Tensor) -> npt.NDArray[np.float64]:
         """Positions of all joints below the root as MuJoCo stores them, [n, nq - 7]."""

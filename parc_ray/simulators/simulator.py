@@ -70,7 +70,8 @@ class Simulator(Protocol):
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """Hold PD targets [n, D] (rad) for one control step in the given envs; return their states, in order.
 
-        Envs that are not given do not move. A state that the engine could not integrate is not finite.
+        Envs that are not given do not move. A state that the engine could not integrate, or whose contacts it
+        lost, is not finite.
         """
 
     def park(self, envs: Sequence[int]) -> None:

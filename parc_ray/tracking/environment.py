@@ -165,7 +165,11 @@ class TrackingEnvironment:
         force = state.contact_force
         contacts = (_norm(force) > self.config.contact_detection_eps).float()
         steps = self.steps_done[rows]
-        reference = Pose(**{name: value[rows, steps] for name, value in vars(self._reference).items()})
+        frames = rows * self._targets.shape[1] + steps
+        reference = Pose(
+            **{name: value.flatten(0, 1).index_select(0, frames) for name, value in vars(self._reference).items()}
+        )
+        ground = self.terrains.height_at(self.motion[rows], body_pos[..., :2]) if self.config.contact_bodies else None
         verdict = self.termination.judge(
             steps * self.timestep,
             state.root_rot,
@@ -173,7 +177,7 @@ class TrackingEnvironment:
             reference.body_rot[:, 0],
             reference.body_pos,
             force,
-            self.terrains.height_at(self.motion[rows], body_pos[..., :2]),
+            ground,
         )
         cause = torch.where(_finite(state), verdict.cause, NOT_FINITE)
         result = Step(
@@ -238,7 +242,7 @@ Batch = TypeVar("Batch", CharacterState, Pose)
 
 
 def _read(batch: Batch, rows: Tensor) -> Batch:
-    return type(batch)(**{name: value[rows] for name, value in vars(batch).items()})
+    return type(batch)(**{name: value.index_select(0, rows) for name, value in vars(batch).items()})
 
 
 def _first(batch: Batch, count: int) -> Batch:

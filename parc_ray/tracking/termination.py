@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -53,12 +53,13 @@ class Termination:
         reference_root_rot: Tensor,
         reference_body_pos: Tensor,
         contact_force: Tensor,
-        ground: Tensor,
+        ground: Optional[Tensor],
     ) -> Verdict:
         """Judge characters [N] against their references at the same time.
 
         time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
-        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body. Bodies are compared relative
+        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body
+        (not needed without contact_bodies). Bodies are compared relative
         to their own root in world axes; every limit must be exceeded strictly.
         """
         config = self.config
@@ -66,7 +67,7 @@ class Termination:
         body = torch.zeros_like(cause)
         if not config.enable_early_termination:
             return Verdict(cause, body)
-        if config.contact_bodies:
+        if ground is not None and config.contact_bodies:
             fallen, body = self._fallen(body_pos, contact_force, ground)
             cause = torch.where(fallen, FALL, cause)
         if config.pose_termination:

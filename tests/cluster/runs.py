@@ -19,7 +19,7 @@ from parc_ray.config import RecordConfig, load_config
 from tests.reference import HUMANOID, ROOT
 
 DEMO = ROOT / "configs" / "demo"
-CHECKPOINT = DEMO / "model.pt" if (DEMO / "model.pt").exists() else Path("/tmp/fake.pt")
+CHECKPOINT = DEMO / "model.pt"
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class Run:
         return states
 
 
-def write_config(
-    folder: Path, inputs: Sequence[Path], address: Optional[str], **settings: Any
-) -> Path:
+def write_config(folder: Path, inputs: Sequence[Path], address: Optional[str], **settings: Any) -> Path:
     """phys_record.yaml for a dataset of folders. Settings replace its keys; ray's are added one by one."""
     folder.mkdir(exist_ok=True)
     dataset = {

@@ -83,7 +83,10 @@ def test_summary_counts_by_start_fraction_and_reason():
     expected = {"motions": 9, "recorded": 2, "rejected": 3, "invalid": 2, "crashed": 1, "not_attempted": 1}
     assert {key: summary[key] for key in expected} == expected
     assert summary["recorded_from"] == {"0": 1, "0.25": 1}
-    assert summary["rejected_by_reason"] == {"not tracked: fall": 2, "not accepted: min_contact_agreement, max_penetration": 1}
+    assert summary["rejected_by_reason"] == {
+        "not tracked: fall": 2,
+        "not accepted: min_contact_agreement, max_penetration": 1,
+    }
     assert (summary["attempts"], summary["attempted"]) == (6, 5)
     assert summary["recorded_seconds"] == pytest.approx(3.5)
     assert summary["dataset_seconds"] == pytest.approx(14.0)

@@ -183,8 +183,7 @@ class Poisoned(Follower):
         return actions
 
 
-def test_a_broken_action_fails_one_attempt_only(results, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings to a file where it runs
+def test_a_broken_action_fails_one_attempt_only(results):
     recorder = make_recorder(num_envs=4)
     recorder.tracker = Poisoned(recorder.environment)
     expected, broken = by_attempt(results), by_attempt(run(recorder))

@@ -92,7 +92,7 @@ def test_a_recording_starts_above_the_origin_and_keeps_its_height_above_ground(s
     assert np.abs(before - after)[safe].max() <= 2e-5
 
 
-@pytest.mark.parametrize(("dx", "cells"), [(0.4, 2), (0.25, 4), (0.5, 2), (0.3, 3), (2.0, 0)])
+@pytest.mark.parametrize(("dx", "cells"), [(0.4, 2), (0.25, 4), (0.5, 2), (0.35, 2), (0.15, 6), (2.0, 0)])
 def test_terrain_around_a_recording(dx, cells):
     assert terrain_padding(dx) == pytest.approx(cells * dx, rel=1e-6)
 

@@ -120,7 +120,7 @@ def flying(count: int = 1, seed: int = 0, speed: float = 2.0) -> CharacterState:
     )
 
 
-def standing(tile: HeightField | None = None):
+def standing():
     """A humanoid that stands, and the ground it stands on."""
     motion = generate_motion(MotionSpec("stand", seed=3, seconds=1.0), HUMAN, "stand")
     dof = HUMAN.rot_to_dof(torch.from_numpy(motion.joint_rot[:1]))
@@ -331,6 +331,35 @@ def test_ground_is_as_high_as_its_height_field_says(make, height):
     assert (after.contact_force[0, FEET, 2] > 0).all()
 
 
+def test_ground_goes_on_beyond_the_map(make):
+    """At the height of the border cells, as the height field reads it."""
+    state, ground = standing()
+    border = HeightField.flat((4, 4), min_point=(10.0, -5.0), height=0.5)
+    feet, _ = HUMAN.forward_kinematics(state.root_pos, state.root_rot, HUMAN.dof_to_rot(state.dof_pos))
+    outside = torch.tensor([[9.8 - 2.0, -6.0, 0.5]]) - feet[0, FEET[0]] * torch.tensor([1.0, 1.0, 0.0])
+    start = changed(state, root_pos=state.root_pos + outside)
+    simulator = make(tiles=[ground, border])
+    simulator.reset([0], [1], start)
+    after = rollout(simulator, [0], state.dof_pos, 20)[-1]
+    assert float(after.root_pos[0, 2]) == pytest.approx(float(start.root_pos[0, 2]), abs=0.02)
+    assert (after.contact_force[0, FEET, 2] > 0).all()
+
+
+def test_friction_stops_a_sliding_body(make):
+    """By friction times gravity, 9.81 m/s2, whatever the file says about MuJoCo's own contact dimensions."""
+    text = ARM.format(name="elbow", axis="0 0 1", drive=DRIVE, more="", offset="0")
+    text = text.replace(
+        'type="sphere" size="1" density="1e6"', 'type="box" size="0.8 0.8 0.1" density="1000" condim="1"'
+    )
+    start = still(torch.zeros(1, 1), height=0.1, skeleton=parse_skeleton(text, "character.xml"))
+    # At few steps per second, fast sliding bodies hop.
+    simulator = make(text=text, steps=40)
+    simulator.reset([0], [0], changed(start, root_vel=torch.tensor([[3.0, 0.0, 0.0]])))
+    speed = [float(state.root_vel[0, 0]) for state in rollout(simulator, [0], torch.zeros(1, 1), 15)]
+    assert speed[5] == pytest.approx(3.0 - GRAVITY * 0.2, abs=0.1)
+    assert abs(speed[-1]) < 0.02
+
+
 def test_a_wall_stops_a_body_from_the_side(make):
     """Force is what the world does to the body: away from the wall, and only on the body that touches it."""
     hf = np.zeros((11, 11), dtype=np.float32)
@@ -429,7 +458,7 @@ def test_idle_and_parked_envs_stay_as_they_are(engine, make, alone):
 
 
 @pytest.mark.parametrize("blow", ["speed", "target", "spin"])
-def test_what_has_diverged_shows_and_harms_nobody(engine, make, alone, blow):
+def test_what_has_diverged_shows_and_harms_nobody(engine, make, alone, blow, tmp_path):
     needs_exact(engine)
     tiles, state, histories = alone
     velocity = {"speed": "root_vel", "spin": "dof_vel", "target": None}[blow]
@@ -448,6 +477,7 @@ def test_what_has_diverged_shows_and_harms_nobody(engine, make, alone, blow):
     finite = all(bool(torch.isfinite(value).all()) for value in vars(victim).values())
     assert not finite or float((victim.root_pos - state.root_pos[3]).norm()) > 100
     assert_same_histories(histories, run_in(simulator, [3], [3], rows(state, [3])))
+    assert not list(tmp_path.iterdir()), "an engine's log litters the working directory"
 
 
 # --------------------------------------------------------------------------------------- character files

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from parc_ray.cluster.plan import ENV_BYTES, Resources, bytes_per_env, local_resources, make_plan, place, read_inputs
+from parc_ray.config import RecordConfig, check_config, load_config
+from parc_ray.errors import InputError
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.synthetic import MotionSpec, generate_motion
+from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from tests.cluster.conftest import SPECS
+from tests.cluster.runs import CHECKPOINT, DEMO, write_config
+
+
+def node(cpus, gpus):
+    return Resources(((cpus, gpus),))
+
+
+def config(device="cpu", ray=None, **settings):
+    content = {
+        "output_dir": "/out", "model_file": "m", "env_file": "e", "agent_file": "a", "dataset_file": "d",
+        "device": device, "ray": ray or {}, **settings,
+    }  # fmt: skip
+    return check_config(content, RecordConfig, "test")
+
+
+# ------------------------------------------------------------------------------------------- placement
+
+
+@pytest.mark.parametrize(
+    "device, ray, has, actors, cpus, gpus, inside",
+    [
+        ("cpu", {}, (2, 0), 2, 1, 0, "cpu"),
+        ("cpu", {}, (1, 0), 1, 1, 0, "cpu"),
+        ("cpu", {}, (4, 8), 4, 1, 0, "cpu"),
+        ("cpu", {"num_actors": 2}, (8, 0), 2, 4, 0, "cpu"),
+        ("cpu", {"num_actors": 2, "cpus_per_actor": 1}, (8, 0), 2, 1, 0, "cpu"),
+        ("cuda", {}, (16, 4), 4, 4, 1, "cuda:0"),
+        ("cuda", {"num_actors": 1}, (16, 4), 1, 16, 1, "cuda:0"),
+        ("cuda", {"gpus_per_actor": 0.5}, (16, 2), 4, 4, 0.5, "cuda:0"),
+        ("cuda:0", {}, (16, 4), 1, 16, 1, "cuda:0"),
+        ("cuda:3", {}, (16, 4), 1, 16, 1, "cuda:0"),
+        (["cuda:0", "cuda:1"], {}, (16, 4), 2, 8, 1, "cuda:0"),
+        (["cuda:2", "cuda:3"], {"cpus_per_actor": 3}, (16, 4), 2, 3, 1, "cuda:0"),
+    ],
+)
+def test_placement(device, ray, has, actors, cpus, gpus, inside):
+    placement = place(config(device, ray), node(*has))
+    assert (placement.actors, placement.cpus, placement.gpus) == (actors, cpus, gpus)
+    assert placement.device == inside
+    assert placement.notice == ""
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", ["cuda:0", "cuda:1"]])
+def test_without_gpus_cpus_do_the_work_and_it_is_said(device):
+    placement = place(config(device), node(4, 0))
+    assert (placement.gpus, placement.device) == (0, "cpu")
+    assert placement.actors >= 1
+    assert "no CUDA device" in placement.notice
+
+
+def test_more_actors_than_fit_take_turns():
+    placement = place(config("cpu", {"num_actors": 8, "cpus_per_actor": 2}), node(6, 0))
+    assert (placement.actors, placement.cpus) == (3, 2)
+    assert "8 actors" in placement.notice and "3 at a time" in placement.notice
+
+
+@pytest.mark.parametrize(
+    "device, ray, has, message",
+    [
+        (["cuda:0", "cuda:1", "cuda:2"], {}, (8, 2), "3 devices, but Ray has 2"),
+        ("cpu", {"cpus_per_actor": 9}, (8, 0), "needs 9 CPUs"),
+        ("cuda", {"gpus_per_actor": 3, "num_actors": 1}, (8, 2), "3 GPUs, the nodes of Ray have 8 and 2"),
+    ],
+)
+def test_what_cannot_be_placed_is_an_input_error(device, ray, has, message):
+    with pytest.raises(InputError, match=message):
+        place(config(device, ray), node(*has))
+
+
+@pytest.mark.parametrize(
+    "device, ray, nodes, actors, cpus",
+    [
+        ("cuda", {}, [(4, 0), (8, 1), (8, 1)], 2, 8),
+        ("cuda", {}, [(2, 2), (2, 2)], 4, 1),
+        ("cuda", {}, [(16, 4), (8, 4)], 8, 2),
+        ("cuda", {"gpus_per_actor": 2}, [(8, 3), (8, 1)], 1, 8),
+        ("cpu", {"num_actors": 1}, [(6, 0), (6, 0)], 1, 6),
+        ("cpu", {"num_actors": 3}, [(4, 0), (4, 0)], 3, 2),
+        ("cpu", {}, [(0, 0), (2, 0)], 2, 1),
+        (["cuda:0", "cuda:1"], {}, [(8, 1), (8, 1)], 2, 8),
+    ],
+)
+def test_an_actor_fits_on_one_node(device, ray, nodes, actors, cpus):
+    """Ray would wait for ever for a node that is as large as two."""
+    placement = place(config(device, ray), Resources(tuple(nodes)))
+    assert (placement.actors, placement.cpus, placement.notice) == (actors, cpus, "")
+
+
+def test_an_actor_larger_than_any_node_is_an_input_error():
+    with pytest.raises(InputError, match="needs 8 CPUs and 0 GPUs, the nodes of Ray have 4 and 0, 6 and 1"):
+        place(config("cpu", {"cpus_per_actor": 8}), Resources(((6, 1), (4, 0), (4, 0))))
+
+
+def test_this_machine_has_cpus():
+    assert local_resources().cpus >= 1
+
+
+# ------------------------------------------------------------------------------------------- plan
+
+
+def inputs_of(tmp_path, motions, **settings):
+    return read_inputs(load_config(write_config(tmp_path, [motions], None, **settings), RecordConfig, None), None)
+
+
+def test_a_plan_says_what_will_be_run(tmp_path, motions):
+    settings = {"ray": {"num_actors": 4, "cpus_per_actor": 1, "num_shards": 3}, "max_envs_per_actor": 2}
+    plan = make_plan(inputs_of(tmp_path, motions, **settings), node(8, 0))
+    assert plan.placement.actors == 3, "no more actors than shards"
+    assert sorted(entry.name for shard in plan.shards for entry in shard) == sorted(SPECS)
+    assert plan.seconds == pytest.approx(sum(spec.seconds for spec in SPECS.values()), abs=0.05)
+    assert plan.envs == [2, 2, 2]
+    assert len(plan.inputs.dataset.invalid) == 2
+    assert not (tmp_path / "out").exists() and not (tmp_path / "dataset.yaml").exists()
+
+
+def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skeleton):
+    inputs = inputs_of(tmp_path / "short", motions)
+    longer = tmp_path / "longer"
+    shutil.copytree(motions, longer)
+    long_motion = generate_motion(MotionSpec("stand", 1, 20.0), skeleton, "long")
+    (longer / "long.pkl").write_bytes(motion_file_bytes(long_motion))
+    short, long = bytes_per_env(inputs), bytes_per_env(inputs_of(tmp_path / "long", longer))
+    observed = bytes_per_env(inputs_of(tmp_path / "observed", motions, record={"observations": True}))
+    assert ENV_BYTES < short < long and short < observed
+    # Eight times the longest motion needs eight times the buffers.
+    assert (long - ENV_BYTES) / (short - ENV_BYTES) == pytest.approx(8.0, rel=0.15)
+    few = make_plan(inputs_of(tmp_path / "few", motions, max_envs_per_actor=2), node(1, 0))
+    many = make_plan(inputs_of(tmp_path / "many", motions, max_envs_per_actor=6), node(1, 0))
+    assert many.actor_bytes - few.actor_bytes == 4 * short
+
+
+@pytest.mark.parametrize("observations", [False, True])
+def test_estimated_buffers_are_those_of_a_recorder(tmp_path, motions, monkeypatch, observations):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    inputs = inputs_of(tmp_path, motions, record={"observations": observations})
+    contents = [ShardMotion(e.name, e.path, Path(e.path).read_bytes(), 0) for e in inputs.dataset.entries]
+    recorder = build_recorder(inputs.files, Shard(0, tuple(contents)), 1, "cpu")
+    environment = recorder.environment
+    buffers = [recorder._frames, recorder._observations, environment._targets, *vars(environment._reference).values()]
+    held = sum(buffer.numel() * buffer.element_size() for buffer in buffers) / environment.num_envs
+    assert bytes_per_env(inputs) - ENV_BYTES == pytest.approx(held, rel=0.1)
+    environment.simulator.close()
+
+
+# ------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.fixture
+def files(tmp_path, motions):
+    """A good configuration and copies of its files, to be spoilt."""
+    path = write_config(
+        tmp_path, [motions], None, model_file=str(tmp_path / "model.pt"), env_file=str(tmp_path / "dm_env.yaml"),
+        agent_file=str(tmp_path / "agent_config.yaml"),
+    )  # fmt: skip
+    for name in ("dm_env.yaml", "agent_config.yaml", "humanoid.xml"):
+        shutil.copy(DEMO / name, tmp_path / name)
+    shutil.copy(CHECKPOINT, tmp_path / "model.pt")
+    return path
+
+
+def edit(path, **changes):
+    """Change keys of a YAML file; a__b is key b of section a."""
+    content = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        section, names = content, key.split("__")
+        for name in names[:-1]:
+            section = section[name]
+        section[names[-1]] = value
+    path.write_text(yaml.safe_dump(content))
+
+
+def refusal(path):
+    before = sorted(path.parent.rglob("*"))
+    with pytest.raises(InputError) as error:
+        read_inputs(load_config(path, RecordConfig, None), None)
+    assert sorted(path.parent.rglob("*")) == before, "something was written"
+    return str(error.value)
+
+
+def test_the_unspoilt_files_are_read(files):
+    inputs = read_inputs(load_config(files, RecordConfig, None), None)
+    assert len(inputs.dataset.entries) == len(SPECS)
+    assert inputs.files.simulator == "mujoco"
+
+
+def test_a_missing_checkpoint(files):
+    (files.parent / "model.pt").unlink()
+    message = refusal(files)
+    assert "'model_file'" in message and str(files.parent / "model.pt") in message and "No such file" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_checkpoint(files, content):
+    (files.parent / "model.pt").write_bytes(content)
+    assert f"{files.parent / 'model.pt'}: not a checkpoint" in refusal(files)
+
+
+def test_a_checkpoint_that_observes_something_else(files):
+    edit(files.parent / "dm_env.yaml", env__ray_points_ahead=12)
+    message = refusal(files)
+    assert message.startswith(f"{files.parent / 'model.pt'}:")
+    size = len(torch.load(CHECKPOINT, weights_only=True)["_obs_norm._mean"])
+    assert f"observes {size} numbers" in message and "dm_env.yaml" in message
+
+
+def test_a_checkpoint_of_another_network(files):
+    edit(files.parent / "agent_config.yaml", model__actor_net="fc_3layers_1024units")
+    message = refusal(files)
+    assert "model.pt" in message and "agent_config.yaml" in message
+
+
+def test_an_unknown_network(files):
+    edit(files.parent / "agent_config.yaml", model__actor_net="transformer")
+    message = refusal(files)
+    assert "agent_config.yaml" in message and "'model.actor_net' = 'transformer'" in message
+    assert "fc_2layers_1024units" in message
+
+
+def test_an_unknown_simulator(files):
+    edit(files, simulator="bullet")
+    message = refusal(files)
+    assert "simulator" in message and "'bullet'" in message and "mujoco" in message
+
+
+def test_a_missing_character(files):
+    edit(files.parent / "dm_env.yaml", env__char_file="assets/robot.xml")
+    message = refusal(files)
+    assert message.startswith(f"{files.parent / 'dm_env.yaml'}: key 'env.char_file' = 'assets/robot.xml'")
+
+
+def test_a_character_beside_its_environment_is_found(files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path.parent)
+    edit(files.parent / "dm_env.yaml", env__char_file="data/assets/humanoid.xml")
+    inputs = read_inputs(load_config(files, RecordConfig, None), None)
+    assert inputs.files.character_source == str(files.parent / "humanoid.xml")
+
+
+def test_an_unsupported_control_mode(files):
+    edit(files.parent / "dm_env.yaml", env__control_mode="pd_exp")
+    message = refusal(files)
+    assert str(files.parent / "dm_env.yaml") in message
+    assert "'env.control_mode' = 'pd_exp'" in message and "supported: 'pd'" in message
+
+
+@pytest.mark.parametrize("key", ["contact_bodies", "key_bodies"])
+def test_an_unknown_body(files, key):
+    edit(files.parent / "dm_env.yaml", **{f"env__{key}": ["left_wing"]})
+    message = refusal(files)
+    assert str(files.parent / "dm_env.yaml") in message and key in message and "left_wing" in message
+
+
+def test_a_missing_folder_of_motions(files):
+    edit(files.parent / "create_dataset_config.yaml", folder_paths=["/nowhere/at/all"])
+    assert "/nowhere/at/all" in refusal(files)
+
+
+def test_a_missing_environment(files):
+    (files.parent / "dm_env.yaml").unlink()
+    assert refusal(files).startswith(f"{files.parent / 'dm_env.yaml'}: no such file")

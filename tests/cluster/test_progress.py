@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from parc_ray.cluster import progress
+from parc_ray.cluster.ledger import Outcome
+from tests.cluster.test_ledger import make_ledger, result
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only when told to."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_log_gets_plain_lines_now_and_then(clock):
+    console = Console(file=io.StringIO(), width=200)
+    ledger = make_ledger(8, invalid=2)
+    with progress.RunProgress(console, ledger) as shown:
+        shown.note("starting [bold]actors[/bold]")
+        for second in range(25):
+            clock[0] = 1000.0 + second
+            ledger.env_steps = 100 * second
+            if second == 12:
+                ledger.add(result("m0"), None)
+                ledger.add(result("m1", 0, "failed", "fall (head) after 0.50 s"), None)
+                ledger.finish("m2", Outcome("crashed", "actor died"))
+            shown.update()
+    text = console.file.getvalue()
+    assert "\x1b" not in text and "\r" not in text
+    first, *lines = text.splitlines()
+    assert first == "starting [bold]actors[/bold]"
+    assert len(lines) == 2
+    assert lines[0].startswith("2/10 motions, 0 recorded, 0 rejected, 100 steps/s, 10 s")
+    assert lines[1].startswith("5/10 motions, 1 recorded, 1 rejected, 100 steps/s, 20 s, about 20 s left")
+
+
+def test_nothing_done_yet_is_no_error(clock):
+    console = Console(file=io.StringIO(), width=200)
+    with progress.RunProgress(console, make_ledger(2, invalid=0)) as shown:
+        clock[0] += 11.0
+        shown.update()
+    assert console.file.getvalue().startswith("0/2 motions")
+
+
+def test_a_terminal_gets_a_bar():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    ledger = make_ledger(3, invalid=1)
+    with progress.RunProgress(console, ledger) as shown:
+        shown.update()
+        shown.note("shard 0: actor died [Errno 9]")
+        for motion in ("m0", "m1", "m2"):
+            ledger.add(result(motion), None)
+            shown.update()
+    text = console.file.getvalue()
+    assert "4/4 motions" in text and "3 recorded" in text
+    assert "shard 0: actor died [Errno 9]" in text
+
+
+def test_a_bar_goes_away_when_the_run_fails():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with pytest.raises(KeyboardInterrupt), progress.RunProgress(console, make_ledger()):
+        raise KeyboardInterrupt
+    assert console.file.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor must come back"

@@ -1,0 +1,242 @@
+"""The command line: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, NamedTuple, Tuple
+
+import pytest
+import yaml
+
+from parc_ray.character.skeleton import load_skeleton
+from parc_ray.cli import app, guarded, run_tracker
+from parc_ray.motions.motion_file import read_motion
+from parc_ray.motions.synthetic import demo_motions
+from tests.reference import HUMANOID, ROOT
+
+DEMO = ROOT / "configs" / "demo"
+
+
+class Ended(NamedTuple):
+    """How a command has ended. Runs of blanks, which depend on the terminal's width, are one blank each."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture()
+def parc_ray(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+    """Calls parc-ray in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+
+    def call(*arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            guarded(app, [str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ended(int(stop.value.code or 0), " ".join(printed.out.split()), " ".join(printed.err.split()))
+
+    return call
+
+
+@pytest.fixture()
+def config(parc_ray: Call, tmp_path: Path) -> Path:
+    """A good configuration for three generated motions and the demo's tracker."""
+    assert parc_ray("dataset", "generate", "motions", "--character", HUMANOID, "--count", 3).code == 0
+    dataset = {"folder_paths": ["motions"], "save_path": "dataset/motions.yaml", "char_filepath": str(HUMANOID)}
+    (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(dataset))
+    return write_config(tmp_path)
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    content: Dict[str, Any] = {
+        "output_dir": "output",
+        "device": "cpu",
+        "create_dataset_config": "dataset.yaml",
+        "model_file": str(DEMO / "model.pt"),
+        "env_file": str(DEMO / "dm_env.yaml"),
+        "agent_file": str(DEMO / "agent_config.yaml"),
+    }
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({**content, **changes}))
+    return path
+
+
+def contents(folder: Path) -> Dict[str, Tuple[int, bytes]]:
+    """Every file below a folder: when it was changed, and what is in it."""
+    return {str(p): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in folder.rglob("*")}
+
+
+class TestCheck:
+    def test_prints_the_plan_and_writes_nothing(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        before = contents(tmp_path)
+        code, out, err = parc_ray("check", "--config", config)
+        assert (code, err) == (0, "")
+        assert contents(tmp_path) == before
+        skeleton = load_skeleton(HUMANOID)
+        seconds = sum(read_motion(path, skeleton).length for path in (tmp_path / "motions").glob("*.pkl"))
+        for words in (r"motions \W+ 3 \(0 invalid, 0 excluded\)", rf"seconds of motion \W+ {seconds:.1f} ",
+                      r"simulator \W+ mujoco", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
+                      r"memory \W+ about \d+ MiB per actor", r"output \W+ output"):  # fmt: skip
+            assert re.search(words, out), (words, out)
+
+    def test_names_invalid_motions_and_goes_on(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "motions" / "broken.pkl").write_bytes(b"no pickle")
+        code, out, _ = parc_ray("check", "--config", config)
+        assert code == 0
+        assert "3 (1 invalid, 0 excluded)" in out
+        assert re.search(r"invalid: motions/broken\.pkl: \w+", out)
+
+    def test_data_dir_option(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        write_config(tmp_path, create_dataset_config="$DATA_DIR/dataset.yaml")
+        assert parc_ray("check", "--config", config, "--data-dir", tmp_path).code == 0
+        code, _, err = parc_ray("check", "--config", config)
+        assert code == 2
+        assert "$DATA_DIR is not known" in err
+
+
+BAD = {
+    "unknown key": ({"devise": "cpu"}, "run.yaml: key 'devise' = 'cpu' is unknown; did you mean 'device'?"),
+    "two problems": ({"devise": "cpu", "seed": "x"}, "key 'seed' = 'x'"),
+    "missing checkpoint": ({"model_file": "gone.pt"}, "key 'model_file' = 'gone.pt': No such file or directory"),
+    "missing environment": ({"env_file": "gone.yaml"}, "gone.yaml: no such file"),
+    "missing agent": ({"agent_file": "gone.yaml"}, "gone.yaml: no such file"),
+    "missing dataset": ({"create_dataset_config": "gone.yaml"}, "gone.yaml: no such file"),
+    "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),
+    "environment is the agent": ({"env_file": str(DEMO / "agent_config.yaml")}, "key 'env' is missing"),
+    "simulator of another version": ({"simulator": "isaacgym"}, "'isaacgym' is not part of this version"),
+    "unknown simulator": ({"simulator": "bullet"}, "unknown simulator 'bullet'; use one of: auto, mujoco"),
+}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize("command", ["check", "record"])
+    @pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD)
+    def test_one_message_exit_code_2_and_nothing_written(
+        self, parc_ray: Call, config: Path, tmp_path: Path, command: str, changes: Dict[str, Any], message: str
+    ) -> None:
+        write_config(tmp_path, **changes)
+        before = contents(tmp_path)
+        code, out, err = parc_ray(command, "--config", config)
+        assert code == 2
+        assert err.startswith("error: ")
+        assert message in err
+        assert err.count("error: ") == 1
+        assert "Traceback" not in out + err
+        assert contents(tmp_path) == before
+
+    @pytest.mark.parametrize("command", ["check", "record"])
+    def test_no_such_configuration(self, parc_ray: Call, command: str) -> None:
+        assert parc_ray(command, "--config", "gone.yaml") == (2, "", "error: gone.yaml: no such file")
+
+    def test_environment_that_the_checkpoint_was_not_trained_with(
+        self, parc_ray: Call, config: Path, tmp_path: Path
+    ) -> None:
+        content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+        content["env"]["tar_obs_steps"] = [1, 3, 5]
+        content["env"]["char_file"] = str(HUMANOID)
+        (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
+        write_config(tmp_path, env_file="dm_env.yaml")
+        code, _, err = parc_ray("check", "--config", config)
+        assert code == 2
+        assert "model.pt" in err
+        assert len(re.findall(r"\d{3}", err)) >= 2, "both observation sizes"
+
+    def test_a_folder_without_motions(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        for path in (tmp_path / "motions").glob("*.pkl"):
+            path.unlink()
+        code, _, err = parc_ray("check", "--config", config)
+        assert code == 2
+        assert "no usable motion. There are no motion files" in err
+
+    @pytest.mark.parametrize("arguments", [["record"], ["check", "--config"], ["play"], ["check", "--confg=x"]])
+    def test_a_mistyped_command_line(self, parc_ray: Call, arguments: Any) -> None:
+        code, out, err = parc_ray(*arguments)
+        assert code == 2
+        assert "Error" in err
+        assert "Traceback" not in out + err
+
+
+class TestDataset:
+    def test_create_writes_the_dataset_file(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "motions" / "broken.pkl").write_bytes(b"")
+        code, out, _ = parc_ray("dataset", "create", "--config", tmp_path / "dataset.yaml")
+        assert code == 0
+        assert "dataset/motions.yaml: 3 motions" in out
+        assert "invalid: motions/broken.pkl: " in out
+        motions = yaml.safe_load((tmp_path / "dataset" / "motions.yaml").read_text())["motions"]
+        assert sorted(Path(motion["file"]) for motion in motions) == sorted(
+            path.relative_to(tmp_path) for path in (tmp_path / "motions").glob("*.pkl") if path.stem != "broken"
+        )
+
+    def test_create_refuses_an_unknown_key(self, parc_ray: Call, tmp_path: Path) -> None:
+        (tmp_path / "dataset.yaml").write_text("folder_path: [motions]\nsave_path: motions.yaml\nfolder_paths: [a]\n")
+        code, _, err = parc_ray("dataset", "create", "--config", "dataset.yaml")
+        assert code == 2
+        assert "dataset.yaml: key 'folder_path' = ['motions'] is unknown; did you mean 'folder_paths'?" in err
+
+    def test_the_same_seed_generates_the_same_motions(self, parc_ray: Call, tmp_path: Path) -> None:
+        for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+            code, out, _ = parc_ray("dataset", "generate", folder, "--character", HUMANOID, "--count", 2, "--seed", seed)
+            assert (code, out) == (0, f"{folder}: 2 motions")
+        written = {name: [path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in "abc"}
+        assert written["a"] == written["b"] != written["c"]
+
+    def test_generate_makes_the_demo_s_motions(self, parc_ray: Call, tmp_path: Path) -> None:
+        code, out, _ = parc_ray("dataset", "generate", "demo", "--character", HUMANOID)
+        names = [motion.name for motion in demo_motions(load_skeleton(HUMANOID))]
+        assert (code, out) == (0, f"demo: {len(names)} motions")
+        assert sorted(path.stem for path in (tmp_path / "demo").glob("*.pkl")) == sorted(names)
+
+
+def script(name: str, *arguments: str, cwd: Path) -> Ended:
+    """Runs a script of the repository as a user does."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("DATA_DIR", "PYTHONPATH")}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *arguments],
+        cwd=str(cwd), env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return Ended(done.returncode, " ".join(done.stdout.split()), " ".join(done.stderr.split()))
+
+
+class TestPhysRecordScript:
+    def test_uses_the_default_configuration(self, tmp_path: Path) -> None:
+        default = "configs/parc_4_phys_record_default.yaml"
+        assert script("parc_4_phys_record.py", cwd=tmp_path) == (2, "", f"error: {default}: no such file")
+        (tmp_path / "configs").mkdir()
+        (tmp_path / default).write_bytes((ROOT / default).read_bytes())
+        code, _, err = script("parc_4_phys_record.py", cwd=tmp_path)
+        assert code == 2
+        assert err.startswith(f"error: {default}: key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known")
+
+    def test_uses_the_given_configuration(self, tmp_path: Path) -> None:
+        for arguments in (["--config", "mine.yaml"], ["--config=mine.yaml"]):
+            ended = script("parc_4_phys_record.py", *arguments, cwd=tmp_path)
+            assert ended == (2, "", "error: mine.yaml: no such file")
+
+
+class TestRunTrackerScript:
+    @pytest.mark.parametrize("mode", ["train", "test"])
+    def test_refuses_other_modes(self, capsys: pytest.CaptureFixture[str], mode: str) -> None:
+        with pytest.raises(SystemExit) as stop:
+            run_tracker(["--mode", mode])
+        assert stop.value.code == 2
+        assert f"error: --mode {mode}: parc_ray only records" in capsys.readouterr().err
+
+    def test_as_a_script(self, tmp_path: Path) -> None:
+        code, out, err = script("run_tracker.py", "--mode", "train", cwd=tmp_path)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: --mode train: parc_ray only records")
+        code, _, err = script("run_tracker.py", "--mode", "record", "--arg_file", "gone.txt", cwd=tmp_path)
+        assert code == 2
+        assert err.startswith("error: --arg_file gone.txt: cannot be read")
+        assert list(tmp_path.iterdir()) == []
