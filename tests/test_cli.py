@@ -186,7 +186,9 @@ class TestDataset:
 
     def test_the_same_seed_generates_the_same_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-            code, out, _ = parc_ray("dataset", "generate", folder, "--character", HUMANOID, "--count", 2, "--seed", seed)
+            code, out, _ = parc_ray(
+                "dataset", "generate", folder, "--character", HUMANOID, "--count", 2, "--seed", seed
+            )
             assert (code, out) == (0, f"{folder}: 2 motions")
         written = {name: [path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in "abc"}
         assert written["a"] == written["b"] != written["c"]
@@ -216,7 +218,9 @@ class TestPhysRecordScript:
         (tmp_path / default).write_bytes((ROOT / default).read_bytes())
         code, _, err = script("parc_4_phys_record.py", cwd=tmp_path)
         assert code == 2
-        assert err.startswith(f"error: {default}: key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known")
+        assert err.startswith(
+            f"error: {default}: key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known"
+        )
 
     def test_uses_the_given_configuration(self, tmp_path: Path) -> None:
         for arguments in (["--config", "mine.yaml"], ["--config=mine.yaml"]):

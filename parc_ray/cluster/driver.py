@@ -238,7 +238,8 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
             raise InputError(f"ray.address = {address!r}: cannot be reached: {_last_line(error)}") from None
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes: List[Dict[str, float]] = [node["Resources"] for node in alive]
-    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes))
+    memory = min((int(node["memory"]) for node in nodes if node.get("memory")), default=0)
+    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory)
 
 
 def _require_listener(address: str) -> None:

@@ -54,6 +54,8 @@ class Resources:
 
     nodes: Tuple[Tuple[int, int], ...]
     """CPUs and GPUs of each node: an actor runs on one of them and cannot use the others'"""
+    memory: int = 0
+    """bytes that actors may use on the smallest node; 0: unknown"""
 
     @property
     def cpus(self) -> int:
@@ -168,13 +170,33 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
 
 def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     """Deal the motions of checked inputs to shards and actors."""
-    config = inputs.files.config
-    placement = place(config, resources)
+    placement = place(inputs.files.config, resources)
     entries = inputs.dataset.entries
+    inputs, notice = _bounded_by_memory(inputs, placement, resources)
+    config = inputs.files.config
     largest = MOTIONS_PER_ENV * min(config.num_envs or config.max_envs_per_actor, config.max_envs_per_actor)
     count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
-    return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards))), shards)
+    notice = "; ".join(filter(None, (placement.notice, notice)))
+    return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards)), notice=notice), shards)
+
+
+def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resources) -> Tuple[Inputs, str]:
+    """The same inputs with max_envs_per_actor low enough for a node's memory, and a notice if that changed it.
+
+    One long motion makes every env's buffers long: 256 envs of ten minutes would take 6 GB.
+    """
+    if not resources.memory:
+        return inputs, ""
+    neighbours = -(-placement.actors // len(resources.nodes))
+    fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
+    files = inputs.files
+    wanted = min(files.config.max_envs_per_actor, files.config.num_envs or len(inputs.dataset.entries))
+    if fit >= wanted:
+        return inputs, ""
+    config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
+    notice = f"max_envs_per_actor lowered from {files.config.max_envs_per_actor} to {max(1, fit)} to fit the memory"
+    return replace(inputs, files=replace(files, config=config)), notice
 
 
 def place(config: RecordConfig, resources: Resources) -> Placement:
@@ -215,7 +237,8 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
 def local_resources() -> Resources:
     """What this machine has."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Resources(((cpus, torch.cuda.device_count()),))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Resources(((cpus, torch.cuda.device_count()),), int(0.7 * memory))
 
 
 def bytes_per_env(inputs: Inputs) -> int:

@@ -35,7 +35,7 @@ BORDER = 5.0
 BATCH = 64
 """Rows of torch math are padded to multiples of this: vector kernels may round their odd tail differently"""
 
-# MuJoCo would write its warnings to MUJOCO_LOG.TXT in the working directory; a diverged state is noticed by its numbers.
+# MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; what matters of them is noticed below.
 mujoco.set_mju_user_warning(lambda message: None)
 
 LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))

@@ -7,7 +7,16 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.cluster.plan import ENV_BYTES, Resources, bytes_per_env, local_resources, make_plan, place, read_inputs
+from parc_ray.cluster.plan import (
+    ACTOR_BYTES,
+    ENV_BYTES,
+    Resources,
+    bytes_per_env,
+    local_resources,
+    make_plan,
+    place,
+    read_inputs,
+)
 from parc_ray.config import RecordConfig, check_config, load_config
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes
@@ -143,6 +152,16 @@ def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skele
     few = make_plan(inputs_of(tmp_path / "few", motions, max_envs_per_actor=2), node(1, 0))
     many = make_plan(inputs_of(tmp_path / "many", motions, max_envs_per_actor=6), node(1, 0))
     assert many.actor_bytes - few.actor_bytes == 4 * short
+
+
+def test_envs_are_bounded_by_memory(tmp_path, motions):
+    inputs = inputs_of(tmp_path, motions)
+    enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
+    assert max(enough.envs) > 2 and enough.placement.notice == ""
+    memory = 2 * (ACTOR_BYTES + 2 * bytes_per_env(inputs) + 1000)
+    tight = make_plan(inputs, Resources(((2, 0),), memory))
+    assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 256 to 2" in tight.placement.notice
+    assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
 
 
 @pytest.mark.parametrize("observations", [False, True])
