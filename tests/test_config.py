@@ -172,7 +172,7 @@ class TestWhatIsRefused:
 
     def test_no_dataset_at_all(self, tmp_path: Path) -> None:
         path = write(tmp_path / "run.yaml", {k: v for k, v in PARC_KEYS.items() if k != "create_dataset_config"})
-        with pytest.raises(InputError, match="create_dataset_config.*or dataset_file") as error:
+        with pytest.raises(InputError, match=r"create_dataset_config.*or dataset_file") as error:
             load_config(path, RecordConfig, "/data")
         assert str(path) in str(error.value)
 

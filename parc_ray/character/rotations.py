@@ -46,7 +46,7 @@ _MATRIX = _table("-yy -zz", "+xy -zw", "+xz +yw", "+xy +zw", "-xx -zz", "+yz -xw
 
 
 def _products(a: Tensor, b: Tensor, table: Tuple[Tensor, Tensor]) -> Tensor:
-    """The signed products of a table, [..., terms]: few large operations, because each has its price whatever its size."""
+    """The signed products of a table, [..., terms]: few large operations, since each has a price of its own."""
     places, signs = (part.to(a.device) for part in table)
     return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2).index_select(-1, places) * signs
 

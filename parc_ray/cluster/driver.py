@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.journal import Journal
@@ -120,7 +120,7 @@ class Driver:
         except RayActorError as error:
             self._bury(worker, f"actor died ({type(error).__name__})")
             return
-        except (RayTaskError, GetTimeoutError) as error:
+        except RayError as error:
             self._bury(worker, f"actor raised: {_last_line(error)}")
             return
         if report.error is not None:
@@ -174,7 +174,7 @@ class Driver:
         motions = tuple(entry for entry in task.motions if entry.name in names)
         self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
         self.log(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
-        self.progress.note(f"shard {task.index}: {reason}; its {len(motions)} unfinished motions go on in a new actor")
+        self.progress.note(f"shard {task.index}: {reason}; {len(motions)} motions were not finished")
         deaths = task.deaths + 1
         self._failed_setups += not self._ever_ready
         if not motions:

@@ -29,6 +29,8 @@ OWN_FILES = (
 )
 """What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
 
+LONGEST_NAME = 255
+"""bytes"""
 GROUP_SIZE = 50
 MAX_MAP_CELLS = 50_000_000
 """Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
@@ -66,16 +68,21 @@ class OutputDirectory:
 
     def prepare(self) -> None:
         """Create the directory, and delete what an earlier run wrote. Raises InputError if that is not possible."""
-        for name in self.occupied():
-            if name == RECORDINGS:
-                shutil.rmtree(self.recordings)
-            else:
-                (self.path / name).unlink()
         try:
+            for name in self.occupied():
+                if name == RECORDINGS:
+                    shutil.rmtree(self.recordings)
+                else:
+                    (self.path / name).unlink()
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
             self.recordings.mkdir(exist_ok=True)
         except OSError as error:
-            raise InputError(f"output_dir {self.path}: cannot be created: {error}") from error
+            raise InputError(f"output_dir {self.path}: cannot be prepared: {error}") from error
+
+    def name_too_long(self, motion: str) -> bool:
+        """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
+        path = self.recording_path(motion)
+        return max(len(name.encode("utf-8")) for name in (path.name, path.parent.name)) > LONGEST_NAME
 
     def recording_path(self, motion: str) -> Path:
         """Where a motion's recording is written."""

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
@@ -25,6 +26,7 @@ from parc_ray.errors import InputError
 from parc_ray.motions.dataset import (
     Dataset,
     DatasetConfig,
+    InvalidMotion,
     MotionEntry,
     Progress,
     create_dataset,
@@ -165,7 +167,7 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
         dataset = load_dataset(config.dataset_file, skeleton, expanded, progress)
-    return Inputs(files, skeleton, environment_content, dataset, dataset_config)
+    return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
 def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
@@ -253,6 +255,20 @@ def bytes_per_env(inputs: Inputs) -> int:
     if inputs.files.config.record.observations:
         recorded += Observer(environment, skeleton, torch.device("cpu")).size
     return ENV_BYTES + 4 * frames * (target + reference + recorded)
+
+
+def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
+    """The dataset without motions whose recording could not be written at the end of their simulation."""
+    output = OutputDirectory(config.output_dir, config.output)
+    too_long = [entry for entry in dataset.entries if output.name_too_long(entry.name)]
+    if not too_long:
+        return dataset
+    reason = "its name is too long for the name of a recording. Rename it"
+    invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
+    entries = tuple(entry for entry in dataset.entries if entry not in too_long)
+    if not entries:
+        raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
+    return replace(dataset, entries=entries, invalid=invalid)
 
 
 def _check_bodies(environment: EnvironmentConfig, skeleton: Skeleton, env_file: Path) -> None:

@@ -154,11 +154,22 @@ def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skele
     assert many.actor_bytes - few.actor_bytes == 4 * short
 
 
+def test_a_name_too_long_for_a_recording_is_invalid(tmp_path, motions):
+    plain = inputs_of(tmp_path / "plain", motions).dataset
+    lengths = {entry.name: len(entry.name) for entry in plain.entries}
+    suffix = "x" * (255 - len(".pkl") - min(lengths.values()))
+    dataset = inputs_of(tmp_path / "suffix", motions, output={"name_suffix": suffix}).dataset
+    too_long = {name for name, length in lengths.items() if length > min(lengths.values())}
+    assert too_long
+    assert {entry.name for entry in dataset.entries} == lengths.keys() - too_long
+    assert {m.name for m in dataset.invalid if "too long" in m.reason} == too_long
+
+
 def test_envs_are_bounded_by_memory(tmp_path, motions):
     inputs = inputs_of(tmp_path, motions)
     enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
     assert max(enough.envs) > 2 and enough.placement.notice == ""
-    memory = 2 * (ACTOR_BYTES + 2 * bytes_per_env(inputs) + 1000)
+    memory = enough.placement.actors * (ACTOR_BYTES + 2 * bytes_per_env(inputs) + 1000)
     tight = make_plan(inputs, Resources(((2, 0),), memory))
     assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 256 to 2" in tight.placement.notice
     assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
