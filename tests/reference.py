@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Dict
 
@@ -22,10 +23,20 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+ERRORS: Dict[str, float] = {}
+"""Largest deviation from the reference so far, by test; `pytest --reference-errors` prints it"""
+
+
+def _noted(error: float) -> float:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "import").split(" ")[0]
+    ERRORS[test] = max(error, ERRORS.get(test, 0.0))
+    return error
+
+
 def max_error(actual, expected) -> float:
     actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     assert actual.shape == expected.shape
-    return float(np.max(np.abs(actual - expected))) if actual.size else 0.0
+    return _noted(float(np.max(np.abs(actual - expected))) if actual.size else 0.0)
 
 
 def max_rotation_error(actual, expected) -> float:
@@ -33,4 +44,4 @@ def max_rotation_error(actual, expected) -> float:
     actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     assert actual.shape == expected.shape
     errors = np.minimum(np.abs(actual - expected).max(-1), np.abs(actual + expected).max(-1))
-    return float(errors.max())
+    return _noted(float(errors.max()))

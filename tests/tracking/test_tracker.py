@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,34 @@ def test_small_policy():
     obs = tensor(V["small_obs"])
     assert max_error(tracker.normalized_mode(obs), V["small_norm_action_mode"]) <= 1e-4
     assert max_error(tracker.act(obs), V["small_action_clipped"]) <= 1e-4
+
+
+def hashed_weights(shape, salt, scale) -> torch.Tensor:
+    """The closed form of the reference's large network."""
+    k = np.arange(int(np.prod(shape)), dtype=np.uint64)
+    mask = np.uint64(2**32 - 1)
+    h = (k * np.uint64(2654435761) + np.uint64(salt * 40503 + 12345)) & mask
+    h = (h * np.uint64(2246822519)) & mask
+    h ^= h >> np.uint64(15)
+    return torch.from_numpy((scale * (h / 2.0**31 - 1.0)).astype(np.float32).reshape(shape))
+
+
+def test_large_policy():
+    shapes = tracker_module._expected_shapes("fc_3layers_2048units", 1312, 28)
+    state = {
+        "_obs_norm._mean": tensor(V["full_obs_mean"]),
+        "_obs_norm._std": tensor(V["full_obs_std"]),
+        "_a_norm._mean": tensor(V["a_mean"]),
+        "_a_norm._std": tensor(V["a_std"]),
+    }
+    for name, salt, scale in zip(V["full_hash_names"], V["full_hash_salts"], V["full_hash_scales"]):
+        full_name = next(key for key in shapes if key.endswith(str(name)))
+        state[full_name] = hashed_weights(shapes[full_name], int(salt), float(scale))
+    config = agent("fc_3layers_2048units", clip=float(V["full_obs_norm_clip"]))
+    tracker = Tracker(load(save(state), config, obs_size=1312), config, SKELETON, CPU)
+    obs = tensor(V["full_obs"])
+    assert max_error(tracker.normalized_mode(obs), V["full_norm_action_mode"]) <= 1e-4
+    assert max_error(tracker.act(obs), V["full_action_clipped"]) <= 1e-4
 
 
 @pytest.mark.parametrize("rows", [1, 3, 63, 64, 65, 200])
