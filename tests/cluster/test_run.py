@@ -204,6 +204,7 @@ def test_an_interrupted_run_ends_cleanly(motions, address, tmp_path, how):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "scripts" / "parc_4_phys_record.py"), "--config", str(config)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in background jobs
     )  # fmt: skip
     try:
         wait_for_event(tmp_path / "out" / "journal.jsonl", "shard" if own_ray else "attempt", process)
