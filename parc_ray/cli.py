@@ -32,19 +32,21 @@ OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run 
 @app.command()
 def record(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
     """Record every motion of a dataset that the tracker can physically track."""
-    from parc_ray.cluster.run import record as run
-
     directory = find_data_dir(data_dir)
-    raise typer.Exit(run(load_config(config, RecordConfig, directory), directory, overwrite, Console()))
+    loaded = load_config(config, RecordConfig, directory)
+    from parc_ray.cluster.run import record as run  # takes seconds: not before a mistyped key is found
+
+    raise typer.Exit(run(loaded, directory, overwrite, Console()))
 
 
 @app.command()
 def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     """Check all inputs of a run and print its plan, without simulating or writing anything."""
+    directory = find_data_dir(data_dir)
+    loaded = load_config(config, RecordConfig, directory)
     from parc_ray.cluster.plan import bytes_per_env, local_resources, make_plan, read_inputs
 
-    directory = find_data_dir(data_dir)
-    inputs = read_inputs(load_config(config, RecordConfig, directory), directory)
+    inputs = read_inputs(loaded, directory)
     plan = make_plan(inputs, local_resources())
     console, dataset, placement = Console(), inputs.dataset, plan.placement
     table = Table(title=f"{config}: plan for this machine", show_header=False)
@@ -124,11 +126,11 @@ def main() -> NoReturn:
 
 def run_tracker(arguments: List[str]) -> NoReturn:
     """PARC's scripts/run_tracker.py, for --mode record: repeats a run from its record_args.txt, over its output."""
-    from parc_ray.cluster.run import record as run
-
     try:
         data_dir = find_data_dir(None)
         config = config_of_args(parse_args(arguments), data_dir)
+        from parc_ray.cluster.run import record as run
+
         sys.exit(run(config, data_dir, True, Console()))
     except InputError as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)

@@ -156,13 +156,15 @@ class RecordConfig(Strict):
     @field_validator("acceptance", mode="before")
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
+        if value is not None and not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
+            raise ValueError("must be a section of limits, or none")
         return None if value == "none" else value
 
-    @field_validator("device")
+    @field_validator("device", mode="before")
     @classmethod
-    def _known_device(cls, value: Union[str, List[str]]) -> Union[str, List[str]]:
-        names = [value] if isinstance(value, str) else value
-        if not names or any(not re.fullmatch(r"cpu|cuda(:\d+)?", name) for name in names):
+    def _known_device(cls, value: Any) -> Any:
+        names = value if isinstance(value, list) else [value]
+        if not names or any(not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)) for name in names):
             raise ValueError("must be 'cpu', 'cuda', 'cuda:N' or a list of these")
         if len(set(names)) != len(names) or (len(names) > 1 and ("cpu" in names or "cuda" in names)):
             raise ValueError("a list must name different devices such as ['cuda:0', 'cuda:1']")
@@ -338,6 +340,8 @@ def _explain(problem: Any, model: Type[BaseModel], source: str) -> str:
         return f"{source}: key {key!r} = {problem['input']!r} is unknown; {remedy}"
     if problem["type"] == "missing":
         return f"{source}: key {key!r} is missing; add it"
+    if problem["type"] == "model_type":
+        return f"{source}: key {key!r} = {problem['input']!r}: must be a section of 'key: value' lines"
     message = problem["msg"].replace("Value error, ", "")
     if not place:
         return f"{source}: {message}"

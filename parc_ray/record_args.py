@@ -72,7 +72,7 @@ def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) 
         if not table.get(key):
             raise InputError(f"--{key} is missing; give it, or an --arg_file that has it")
     expanded = {key: expand(list(values), data_dir, "arguments", f"--{key}") for key, values in table.items()}
-    record_env = Path(expanded["env_config"][0])
+    record_env, agent_file, model_file = (_path(expanded[key]) for key in ("env_config", "agent_config", "model_file"))
     content = expand(load_yaml(record_env), data_dir, str(record_env))
     env = content.get("env") or {}
     try:
@@ -89,8 +89,8 @@ def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) 
             "output_dir": str(Path(motion_dir).parent),
             "dataset_file": motion_file,
             "env_file": str(record_env),
-            "agent_file": expanded["agent_config"][0],
-            "model_file": expanded["model_file"][0],
+            "agent_file": str(agent_file),
+            "model_file": str(model_file),
             "device": device[0] if len(device) == 1 else device,
         },
         RecordConfig,
@@ -103,10 +103,18 @@ _FROM_ARGUMENTS = (
 )  # fmt: skip
 
 
+def _path(values: Sequence[str]) -> Path:
+    """PARC's arguments are split at blanks, so a path with blanks comes in parts; otherwise the first value counts."""
+    whole = Path(" ".join(values))
+    return whole if whole.exists() else Path(values[0])
+
+
 def _collect(tokens: Sequence[str], table: Dict[str, List[str]]) -> None:
     found: Dict[str, List[str]] = {}
     values: List[str] = []
     for token in tokens:
+        if token.startswith("#"):
+            continue
         if token.startswith("--") and len(token) > 2:
             values = []
             found.setdefault(token[2:], values)

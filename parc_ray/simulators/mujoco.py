@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
@@ -40,7 +40,6 @@ mujoco.set_mju_user_warning(lambda message: None)
 
 LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
-XYZW, WXYZ = [1, 2, 3, 0], [3, 0, 1, 2]
 
 
 @dataclass
@@ -82,8 +81,7 @@ class MujocoSimulator:
         self._qvel = np.zeros((config.num_envs, self._bare.nv))
         self._force = np.zeros((config.num_envs, bodies, 3))
         self._root_com = torch.tensor(self._bare.body_ipos[1], dtype=torch.float32)
-        self._ball_columns, self._hinge_columns = _position_columns(skeleton)
-        self._velocity_columns = list(range(6, self._bare.nv))
+        self._balls, self._to_springs, self._to_dofs = _joint_tables(skeleton)
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
@@ -148,56 +146,46 @@ class MujocoSimulator:
 
     def _joint_positions(self, dof_pos: Tensor) -> npt.NDArray[np.float64]:
         """Positions of all joints below the root as MuJoCo stores them, [n, nq - 7]."""
-        joints = _padded(dof_pos.cpu())
-        rot = self.skeleton.dof_to_rot(joints)[: len(dof_pos)].double().numpy()
-        result = np.empty((len(dof_pos), self._bare.nq - 7))
-        for body, column in self._ball_columns:
-            result[:, column : column + 4] = rot[:, body - 1, WXYZ]
-        for dof, column in self._hinge_columns:
-            result[:, column] = dof_pos[:, dof].cpu().numpy()
-        return result
+        padded = _padded(dof_pos.cpu())
+        sources = torch.cat((self.skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
+        positions: npt.NDArray[np.float64] = sources.index_select(1, self._to_springs)[: len(dof_pos)].double().numpy()
+        return positions
+
+    def _dof_positions(self, joints: Tensor) -> Tensor:
+        """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
+        balls = rotations.quat_to_exp_map(joints[:, self._balls])
+        return torch.cat((balls.flatten(1), joints), dim=1).index_select(1, self._to_dofs)
 
     def _to_mujoco(self, state: CharacterState) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        root_rot = state.root_rot.cpu()
-        ang_vel = state.root_ang_vel.cpu()
-        com = rotations.quat_rotate(root_rot, self._root_com.expand(len(root_rot), 3))
-        origin_vel = state.root_vel.cpu() - torch.linalg.cross(ang_vel, com)
-        body_ang_vel = rotations.quat_rotate(rotations.quat_conjugate(root_rot), ang_vel)
-        qpos = np.concatenate(
-            (state.root_pos.cpu().numpy(), root_rot.numpy()[:, WXYZ], self._joint_positions(state.dof_pos)),
-            axis=1,
-        )
-        qvel = torch.cat((origin_vel, body_ang_vel, state.dof_vel.cpu()), dim=1).double().numpy()
-        return qpos.astype(np.float64), qvel
+        root_rot, ang_vel = state.root_rot.cpu(), state.root_ang_vel.cpu()
+        axes = rotations.quat_to_matrix(root_rot)
+        origin_vel = state.root_vel.cpu() - torch.linalg.cross(ang_vel, self._from_origin(axes))
+        body_ang_vel = rotations.matrix_apply(axes.transpose(-1, -2), ang_vel)
+        root = torch.cat((state.root_pos.cpu(), root_rot[:, 3:], root_rot[:, :3]), dim=1)
+        qpos = np.concatenate((root.double().numpy(), self._joint_positions(state.dof_pos)), axis=1)
+        return qpos, torch.cat((origin_vel, body_ang_vel, state.dof_vel.cpu()), dim=1).double().numpy()
 
     def _from_mujoco(self, count: int) -> CharacterState:
         """State of the first `count` rows. MuJoCo has the root velocity of the origin, and its spin in body axes."""
         qpos = _padded(torch.from_numpy(self._qpos[:count]).float())
         qvel = _padded(torch.from_numpy(self._qvel[:count]).float())
         root_rot = qpos[:, [4, 5, 6, 3]]
-        ang_vel = rotations.quat_rotate(root_rot, qvel[:, 3:6])
-        com = rotations.quat_rotate(root_rot, self._root_com.expand(len(root_rot), 3))
+        axes = rotations.quat_to_matrix(root_rot)
+        ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
         parts = CharacterState(
             root_pos=qpos[:, :3],
             root_rot=root_rot,
-            root_vel=qvel[:, :3] + torch.linalg.cross(ang_vel, com),
+            root_vel=qvel[:, :3] + torch.linalg.cross(ang_vel, self._from_origin(axes)),
             root_ang_vel=ang_vel,
             dof_pos=self._dof_positions(qpos[:, 7:]),
-            dof_vel=qvel[:, self._velocity_columns],
+            dof_vel=qvel[:, 6:],
             contact_force=torch.from_numpy(self._force[:count]).float(),
         )
         return CharacterState(**{name: value[:count].to(self.device) for name, value in vars(parts).items()})
 
-    def _dof_positions(self, joints: Tensor) -> Tensor:
-        result = torch.empty(len(joints), self.skeleton.dof_count)
-        columns = [[c + 1, c + 2, c + 3, c] for _, c in self._ball_columns]
-        exp_maps = rotations.quat_to_exp_map(joints[:, torch.tensor(columns, dtype=torch.int64).reshape(-1, 4)])
-        for place, (body, _) in enumerate(self._ball_columns):
-            start = self.skeleton.joints[body].dof_index
-            result[:, start : start + 3] = exp_maps[:, place]
-        for dof, column in self._hinge_columns:
-            result[:, dof] = joints[:, column]
-        return result
+    def _from_origin(self, axes: Tensor) -> Tensor:
+        """From the root's origin to its centre of mass, [n, 3] m, world axes."""
+        return rotations.matrix_apply(axes, self._root_com)
 
 
 def _padded(rows: Tensor) -> Tensor:
@@ -206,17 +194,31 @@ def _padded(rows: Tensor) -> Tensor:
     return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:]))) if missing else rows
 
 
-def _position_columns(skeleton: Skeleton) -> Tuple[List[Tuple[int, int]], List[Tuple[int, int]]]:
-    """Where joints stand in qpos[7:]: (body, column) of ball joints, (dof, column) of hinges."""
-    balls, hinges, column = [], [], 0
+def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
+    """Index tables between joint positions, as they follow the root in qpos, and the character's joints.
+
+    The columns of ball joints as xyzw quaternions, [balls, 4]; for each joint position its place among all joint
+    rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation vectors followed by
+    the joint positions.
+    """
+    balls: List[List[int]] = []
+    to_springs: List[int] = []
+    hinge_columns: Dict[int, int] = {}
+    dofs_start = 4 * (skeleton.num_bodies - 1)
     for body, joint in enumerate(skeleton.joints):
+        column = len(to_springs)
         if joint.kind == "spherical":
-            balls.append((body, column))
-            column += 4
+            balls.append([column + 1, column + 2, column + 3, column])
+            to_springs += [4 * (body - 1) + part for part in (3, 0, 1, 2)]
         elif joint.kind == "hinge":
-            hinges.append((joint.dof_index, column))
-            column += 1
-    return balls, hinges
+            hinge_columns[joint.dof_index] = column
+            to_springs.append(dofs_start + joint.dof_index)
+    of_balls = iter(range(3 * len(balls)))
+    to_dofs = [
+        3 * len(balls) + hinge_columns[dof] if dof in hinge_columns else next(of_balls)
+        for dof in range(skeleton.dof_count)
+    ]
+    return torch.tensor(balls, dtype=torch.int64).reshape(-1, 4), torch.tensor(to_springs), torch.tensor(to_dofs)
 
 
 def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
