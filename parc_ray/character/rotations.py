@@ -105,15 +105,14 @@ def quat_diff(q0: Tensor, q1: Tensor) -> Tensor:
 
 def quat_diff_angle(q0: Tensor, q1: Tensor) -> Tensor:
     """Angle in [0, pi] between two rotations, rad. Zero below 2e-5, as in PARC."""
-    return quat_to_axis_angle(quat_diff(q0, q1))[1]
+    return _angle(quat_positive(quat_diff(q0, q1)))[0]
 
 
 def quat_to_axis_angle(q: Tensor) -> Tuple[Tensor, Tensor]:
     """Axis [..., 3] and angle [...] in [0, pi], rad; (0, 0, 1) and 0 where |xyz| <= 1e-5, as in PARC."""
     q = quat_positive(q)
-    length = norm(q[..., :3])
+    angle, length = _angle(q)
     turned = length > SMALL_ANGLE
-    angle = torch.where(turned, 2.0 * torch.atan2(length, q[..., 3]), torch.zeros_like(length))
     z_axis = torch.zeros_like(q[..., :3])
     z_axis[..., 2] = 1.0
     axis = torch.where(turned.unsqueeze(-1), q[..., :3] / length.clamp(min=SMALL_ANGLE).unsqueeze(-1), z_axis)
@@ -122,8 +121,15 @@ def quat_to_axis_angle(q: Tensor) -> Tuple[Tensor, Tensor]:
 
 def quat_to_exp_map(q: Tensor) -> Tensor:
     """Rotation vector axis * angle, angle in [0, pi]; [..., 4] -> [..., 3], rad."""
-    axis, angle = quat_to_axis_angle(q)
-    return axis * angle.unsqueeze(-1)
+    q = quat_positive(q)
+    angle, length = _angle(q)
+    return q[..., :3] * (angle / length.clamp(min=SMALL_ANGLE)).unsqueeze(-1)
+
+
+def _angle(q: Tensor) -> Tuple[Tensor, Tensor]:
+    """Rotation angle (0 where too small to have an axis) and length of xyz of a quaternion with w >= 0, both [...]."""
+    length = norm(q[..., :3])
+    return torch.atan2(length, q[..., 3]).mul_(length > SMALL_ANGLE).mul_(2.0), length
 
 
 def axis_angle_to_quat(axis: Tensor, angle: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ tar_contacts, char_contacts, hf, flattened.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ def ray_points(config: EnvironmentConfig) -> Tensor:
         dtype=torch.float32,
     )
     return rotations.rotate_2d(ray.unsqueeze(0), angles.unsqueeze(-1)).reshape(-1, 2)
+
+
+Heading = Tuple[Tensor, Tensor]
+"""Cosine and sine of headings, [N] each"""
 
 
 class Observer:
@@ -101,10 +105,11 @@ class Observer:
         targets [N, S, F] the target_features at each target step; heights [N, R] m of the sample_points.
         """
         config = self.config
-        parts = [self._character(state, joint_rot, body_pos)]
+        heading = None if config.global_obs else rotations.heading_direction(state.root_rot)
+        parts = [self._character(state, joint_rot, body_pos, heading)]
         if config.enable_tar_obs:
             bodies = self.skeleton.num_bodies
-            parts.append(self._targets(state, targets[..., :-bodies]).flatten(1))
+            parts.append(self._targets(state, targets[..., :-bodies], heading).flatten(1))
             if config.use_contact_info:
                 parts.append(targets[..., -bodies:].flatten(1))
         if config.use_contact_info:
@@ -112,7 +117,9 @@ class Observer:
         parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
         return torch.cat(parts, dim=-1)
 
-    def _character(self, state: CharacterState, joint_rot: Tensor, body_pos: Tensor) -> Tensor:
+    def _character(
+        self, state: CharacterState, joint_rot: Tensor, body_pos: Tensor, heading: Optional[Heading]
+    ) -> Tensor:
         turned = torch.cat(
             (
                 rotations.quat_to_tan_norm(state.root_rot).unflatten(-1, (2, 3)),
@@ -122,27 +129,28 @@ class Observer:
             ),
             dim=1,
         )
-        if not self.config.global_obs:
-            turned = self._in_heading_frame(state, turned)
+        if heading is not None:
+            turned = _turned(heading, turned)
         joints = rotations.quat_to_tan_norm(joint_rot).flatten(1)
         parts = [turned[:, :4].flatten(1), joints, state.dof_vel, turned[:, 4:].flatten(1)]
         if self.config.global_root_height_obs:
             parts.insert(0, state.root_pos[:, 2:])
         return torch.cat(parts, dim=-1)
 
-    def _targets(self, state: CharacterState, targets: Tensor) -> Tensor:
+    def _targets(self, state: CharacterState, targets: Tensor, heading: Optional[Heading]) -> Tensor:
         """Targets relative to the character; with global_obs, key bodies relative to the target's root, as in PARC."""
         joints = 6 * (self.skeleton.num_bodies - 1)
         root_pos, root_rot, joint_obs, keys = targets.split([3, 6, joints, targets.shape[-1] - 9 - joints], dim=-1)
         offset = root_pos - state.root_pos.unsqueeze(1)
         vectors = torch.cat((offset, root_rot, keys), dim=-1).unflatten(-1, (-1, 3))
-        if not self.config.global_obs:
-            vectors = self._in_heading_frame(state, vectors)
+        if heading is not None:
+            vectors = _turned(heading, vectors)
             vectors[..., 3:, :] += vectors[..., :1, :]
         return torch.cat((vectors[..., :3, :].flatten(-2), joint_obs, vectors[..., 3:, :].flatten(-2)), dim=-1)
 
-    def _in_heading_frame(self, state: CharacterState, vectors: Tensor) -> Tensor:
-        heading = rotations.heading_direction(state.root_rot)
-        shape = (-1,) + (1,) * (vectors.dim() - 2)
-        cosine, sine = (part.reshape(shape) for part in heading)
-        return rotations.to_heading_frame((cosine, sine), vectors)
+
+def _turned(heading: Heading, vectors: Tensor) -> Tensor:
+    """World vectors [N, ..., 3] in the heading frame of their row."""
+    shape = (-1,) + (1,) * (vectors.dim() - 2)
+    cosine, sine = (part.reshape(shape) for part in heading)
+    return rotations.to_heading_frame((cosine, sine), vectors)

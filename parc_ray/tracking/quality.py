@@ -130,14 +130,12 @@ class Probes:
     points: Tensor
     """[P, 3] m in the body's frame"""
     drops: Tensor
-    """[P] radius (m) by which the probed point hangs below `points`, in the world"""
+    """[P, 3] m by which the probed point hangs below `points`, in the world: a radius along z"""
 
     def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
         """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
-        rot = body_rot[:, self.bodies]
-        points = body_pos[:, self.bodies] + rotations.quat_rotate(rot, self.points.expand(len(rot), -1, -1))
-        x, y, z = points.unbind(-1)
-        return torch.stack((x, y, z - self.drops), dim=-1)
+        axes = rotations.quat_to_matrix(body_rot).index_select(1, self.bodies)
+        return body_pos.index_select(1, self.bodies) + rotations.matrix_apply(axes, self.points) - self.drops
 
 
 def make_probes(character: str, source: str, skeleton: Skeleton, device: torch.device) -> Probes:
@@ -159,7 +157,7 @@ def make_probes(character: str, source: str, skeleton: Skeleton, device: torch.d
     return Probes(
         torch.tensor(bodies, device=device),
         torch.tensor(points, dtype=torch.float32, device=device).reshape(-1, 3),
-        torch.tensor(drops, dtype=torch.float32, device=device),
+        torch.tensor([[0.0, 0.0, drop] for drop in drops], dtype=torch.float32, device=device).reshape(-1, 3),
     )
 
 

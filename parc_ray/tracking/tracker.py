@@ -21,7 +21,7 @@ NETWORKS: Dict[str, Tuple[int, ...]] = {
 }
 """PARC's network names and the widths of their hidden layers, each followed by a ReLU"""
 
-CHUNK = 64
+CHUNK = 32
 """Rows that go through the network at a time. One shape, padded: how a matrix product sums depends on its shape."""
 
 
