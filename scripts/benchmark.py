@@ -121,17 +121,19 @@ def record_all(recorder: ShardRecorder) -> List[Any]:
 
 
 def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
-    """(a) and (b), on one thread."""
+    """(a) and (b), on one thread, in turns: what else the machine does then slows both alike."""
     recorder = build_recorder(files, shard, threads=1, device_name="cpu")
-    seconds = timed(lambda: record_all(recorder))
-    whole = recorder.usage.env_steps / seconds
-    recorder = build_recorder(files, shard, threads=1, device_name="cpu")
-    environment = recorder.environment
+    environment = build_recorder(files, shard, threads=1, device_name="cpu").environment
     envs = list(range(environment.num_envs))
     environment.start(envs, envs, [0.0] * len(envs))
     targets = environment.skeleton.rot_to_dof(environment.first_frame(envs)[1].joint_rot)
-    steps = 45
-    bare = steps * len(envs) / timed(lambda: [environment.simulator.step(envs, targets) for _ in range(steps)])
+    seconds = bare_seconds = 0.0
+    bare_steps = 0
+    while not recorder.done:
+        seconds += timed(lambda: [recorder.advance() for _ in range(10) if not recorder.done])
+        bare_seconds += timed(lambda: environment.simulator.step(envs, targets))
+        bare_steps += len(envs)
+    bare, whole = bare_steps / bare_seconds, recorder.usage.env_steps / seconds
     return {"a_bare_steps_per_s": bare, "b_recorder_steps_per_s": whole, "b_over_a": whole / bare}
 
 

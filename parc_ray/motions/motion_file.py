@@ -129,10 +129,11 @@ def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) 
     }
     return plain_pickle.dumps(
         {
-            "motion_data": plain_pickle.dumps(motion_data),
-            "terrain_data": plain_pickle.dumps(terrain_data),
+            "motion_data": plain_pickle.dumps(motion_data, check=False),
+            "terrain_data": plain_pickle.dumps(terrain_data, check=False),
             "misc_data": None if misc is None else plain_pickle.dumps(dict(misc)),
-        }
+        },
+        check=False,
     )
 
 

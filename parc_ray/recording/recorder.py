@@ -105,6 +105,7 @@ class ShardRecorder:
             results += self.advance()
         return results
 
+    @torch.inference_mode()
     def advance(self) -> List[AttemptResult]:
         """Fill the free envs and make one control step in all busy ones; returns the attempts that ended."""
         self._fill()

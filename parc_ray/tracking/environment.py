@@ -230,7 +230,7 @@ def _norm(v: Tensor) -> Tensor:
 
 def _finite(state: CharacterState) -> Tensor:
     """[N] bool: every number of a state is finite."""
-    return torch.stack([torch.isfinite(value.flatten(1)).all(dim=1) for value in vars(state).values()]).all(dim=0)
+    return torch.isfinite(torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)).all(dim=1)
 
 
 def _whole_batches(rows: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from parc_ray.motions.terrain import TerrainStack
 from parc_ray.tracking.environment import Pose, Step
 
 MEANS = ("root_error", "root_angle_error", "body_error", "joint_angle_error")
-COUNTS = ("frames", "contacts_agreed", "contacts_either")
+SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")
 WORST = ("max_root_error", "max_penetration")
 
 
@@ -64,12 +64,13 @@ class QualityMeter:
     def __init__(self, num_envs: int, probes: Probes, terrains: TerrainStack, device: torch.device):
         """probes and terrains measure penetration."""
         self.probes, self.terrains = probes, terrains
-        self._sums = {name: torch.zeros(num_envs, device=device) for name in (*MEANS, *COUNTS, *WORST)}
+        self._sums = torch.zeros(num_envs, len(SUMS), device=device)
+        self._worst = torch.zeros(num_envs, len(WORST), device=device)
 
     def start(self, envs: Sequence[int]) -> None:
         """Forget what was measured in these envs."""
-        for value in self._sums.values():
-            value[list(envs)] = 0.0
+        self._sums[list(envs)] = 0.0
+        self._worst[list(envs)] = 0.0
 
     def add(self, envs: Sequence[int], motions: Tensor, step: Step) -> None:
         """Account for one control step of the given envs, which track motions [N]."""
@@ -88,11 +89,9 @@ class QualityMeter:
             "contacts_agreed": (labels & contacts).sum(dim=1).float(),
             "contacts_either": (labels | contacts).sum(dim=1).float(),
         }
-        for name, value in figures.items():
-            self._sums[name][rows] += value
         worst = {"max_root_error": root, "max_penetration": self._deepest(motions, pose)}
-        for name, value in worst.items():
-            self._sums[name][rows] = torch.maximum(self._sums[name][rows], value)
+        self._sums[rows] += torch.stack([figures[name] for name in SUMS], dim=1)
+        self._worst[rows] = torch.maximum(self._worst[rows], torch.stack([worst[name] for name in WORST], dim=1))
 
     def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
         """How deep the deepest probe of each character is in the terrain, [N] m."""
@@ -107,12 +106,13 @@ class QualityMeter:
 
     def figures(self, env: int) -> Quality:
         """What was measured in an env since its start."""
-        sums: Dict[str, float] = {name: float(value[env]) for name, value in self._sums.items()}
+        sums = dict(zip(SUMS, self._sums[env].tolist()))
+        worst = dict(zip(WORST, self._worst[env].tolist()))
         frames = max(1.0, sums["frames"])
         either = sums["contacts_either"]
         return Quality(
             **{name: sums[name] / frames for name in MEANS},
-            **{name: sums[name] for name in WORST},
+            **worst,
             contact_agreement=sums["contacts_agreed"] / either if either else 1.0,
         )
 
