@@ -96,7 +96,7 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
 def make_shard(folder: Path, count: int) -> Tuple[RunFiles, Shard]:
     """One shard of generated motions of 2-10 s."""
     write_motions(folder, count, (2.0, 10.0), seed=1)
-    inputs = read_inputs(config(folder, max_envs_per_actor=count), None)
+    inputs = read_inputs(config(folder), None)
     motions = tuple(
         ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in inputs.dataset.entries
     )
@@ -141,7 +141,7 @@ def schedules(files: RunFiles, shard: Shard) -> Dict[str, float]:
     """(c): the same motions and the same retries, in lockstep and with a queue."""
     ours = build_recorder(files, shard, threads=1, device_name="cpu")
     ours_seconds = timed(lambda: record_all(ours))
-    lockstep = build_recorder(files, shard, threads=1, device_name="cpu")
+    lockstep = build_recorder(with_envs(files, len(shard.motions)), shard, threads=1, device_name="cpu")
     lockstep_seconds = timed(lambda: record_in_lockstep(lockstep))
     return {"c_lockstep_over_ours": lockstep_seconds / ours_seconds}
 
@@ -187,7 +187,7 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
 def peak_memory(folder: Path, envs: int) -> float:
     """Peak memory (MiB) of a process that records with so many envs."""
     files, shard = make_shard(folder, envs)
-    recorder = build_recorder(files, shard, threads=1, device_name="cpu")
+    recorder = build_recorder(with_envs(files, envs), shard, threads=1, device_name="cpu")
     for _ in range(30):
         recorder.advance()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -366,10 +366,12 @@ class TerrainStack:
     def __init__(self, terrains: Sequence[HeightField], device: Union[torch.device, str]) -> None:
         sizes = np.array([t.hf.size for t in terrains])
         self._heights = torch.from_numpy(np.concatenate([t.hf.ravel() for t in terrains])).to(device)
-        self._first = torch.from_numpy(np.cumsum(sizes) - sizes).to(device)
-        self._shape = torch.tensor([t.hf.shape for t in terrains], device=device)
-        self._min_point = torch.from_numpy(np.stack([t.min_point for t in terrains])).to(device)
-        self._dx = torch.tensor([t.dx for t in terrains], dtype=torch.float32, device=device)
+        last = np.array([t.hf.shape for t in terrains]) - 1
+        grids = [(*t.min_point, t.dx, *end) for t, end in zip(terrains, last)]
+        self._grids = torch.tensor(np.array(grids, dtype=np.float32), device=device)
+        """min_point, dx and last cell of each terrain [M, 5]"""
+        self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1], axis=1)).to(device)
+        """where each terrain begins among the heights, and the length of its rows [M, 2]"""
         steps = torch.arange(-1, 2, device=device)
         self._directions = torch.cartesian_prod(steps, steps)
 
@@ -378,7 +380,8 @@ class TerrainStack:
 
         The same numbers as `HeightField.height_at`.
         """
-        return self._read(ids, self._cells(ids, points))
+        cells, _, _ = self._cells(ids, points)
+        return self._read(ids, cells)
 
     def penetration_depth(self, ids: Tensor, points: Tensor) -> Tensor:
         """How deep (m) [N, P] each point [N, P, 3] lies inside the ground of terrain `ids` [N]; 0 above it.
@@ -388,25 +391,24 @@ class TerrainStack:
         point to the cell: just inside a wall a point is a little deep, not as deep as the wall is high. A
         result up to dx is the exact Euclidean distance; a larger one means at least dx. NaN gives NaN.
         """
-        cells = self._cells(ids, points[..., :2])
-        dx = self._dx[ids][:, None, None]
-        offset = points[..., :2] - (self._min_point[ids][:, None] + cells * dx)
-        top = self._read(ids, cells[:, :, None] + self._directions)
+        cells, dx, last = self._cells(ids, points[..., :2])
+        offset = points[..., :2] - (self._grids[ids, None, :2] + cells * dx)
+        around = torch.minimum((cells[:, :, None] + self._directions).clamp(min=0), last[:, None])
+        top = self._read(ids, around)
         gap = (dx[..., None] / 2 - self._directions * offset[:, :, None]).clamp(min=0)
         gap_x, gap_y = (gap * self._directions.abs()).unbind(dim=-1)
         rise = (top - points[..., 2:]).clamp(min=0)
         return torch.sqrt(gap_x * gap_x + gap_y * gap_y + rise * rise).amin(dim=-1)
 
-    def _cells(self, ids: Tensor, points: Tensor) -> Tensor:
-        """Cell int64 [N, P, 2] that each point [N, P, 2] reads."""
-        cell = torch.round((points - self._min_point[ids][:, None]) / self._dx[ids][:, None, None])
+    def _cells(self, ids: Tensor, points: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Cell (a whole number) [N, P, 2] that each point [N, P, 2] reads, and of its grid dx and last cell."""
+        min_point, dx, last = self._grids.index_select(0, ids).unsqueeze(1).split([2, 1, 2], dim=-1)
+        cell = torch.round((points - min_point) / dx)
         # A character whose simulation blew up must not take the process with it: an index out of range does.
-        cell = torch.nan_to_num(cell).clamp(min=0)
-        return torch.minimum(cell, self._shape[ids][:, None] - 1.0).long()
+        return torch.minimum(torch.nan_to_num(cell).clamp(min=0), last), dx, last
 
     def _read(self, ids: Tensor, cells: Tensor) -> Tensor:
-        """Heights of cells [N, ..., 2], the border repeated beyond the map: [N, ...]."""
-        per_row = (len(ids),) + (1,) * (cells.dim() - 2)
-        x, y = torch.minimum(cells.clamp(min=0), (self._shape[ids] - 1).view(*per_row, 2)).unbind(dim=-1)
-        columns = self._shape[ids, 1].view(per_row)
-        return self._heights[self._first[ids].view(per_row) + x * columns + y]
+        """Heights of cells [N, ..., 2] inside the grid: [N, ...]."""
+        first, columns = self._places.index_select(0, ids).view(len(ids), *[1] * (cells.dim() - 2), 2).unbind(dim=-1)
+        x, y = cells.long().unbind(dim=-1)
+        return self._heights[first + x * columns + y]

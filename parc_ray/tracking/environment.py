@@ -6,6 +6,7 @@ All states are in the frame of the motion that the slot tracks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Sequence, Tuple, TypeVar
 
@@ -95,12 +96,11 @@ class TrackingEnvironment:
         self._reference = Pose(
             zeros(envs, frames, bodies - 1, 4), zeros(envs, frames, bodies, 3), zeros(envs, frames, bodies, 4)
         )
-        self._state = CharacterState(
-            zeros(envs, 3), zeros(envs, 4), zeros(envs, 3), zeros(envs, 3), zeros(envs, skeleton.dof_count),
-            zeros(envs, skeleton.dof_count), zeros(envs, bodies, 3),
-        )  # fmt: skip
-        self._pose = Pose(zeros(envs, bodies - 1, 4), zeros(envs, bodies, 3), zeros(envs, bodies, 4))
-        self._contacts = zeros(envs, bodies)
+        dofs = skeleton.dof_count
+        self._shapes = [(3,), (4,), (3,), (3,), (dofs,), (dofs,), (bodies, 3)]
+        self._shapes += [(bodies - 1, 4), (bodies, 3), (bodies, 4), (bodies,)]
+        self._current = zeros(envs, sum(math.prod(shape) for shape in self._shapes))
+        """state, pose and contacts of every env side by side, so that one operation reads or writes them all"""
 
     def start_time(self, motion: int, fraction: float) -> Tensor:
         """Time in a motion at a start fraction, float32 s."""
@@ -135,30 +135,26 @@ class TrackingEnvironment:
             dof_vel=joined.dof_vel,
             contact_force=torch.zeros(len(joined.root_pos), self.skeleton.num_bodies, 3, device=self.device),
         )
-        state = _first(state, len(rows))
-        _write(self._state, rows, state)
-        _write(self._pose, rows, Pose(**{name: v[rows, 0] for name, v in vars(self._reference).items()}))
-        self._contacts[rows] = (joined.contacts[: len(rows)] > 0.5).float()
+        state = _rows_of(state, len(rows))
+        pose = Pose(**{name: value[rows, 0] for name, value in vars(self._reference).items()})
+        self._write(rows, state, pose, (joined.contacts[: len(rows)] > 0.5).float())
         self.simulator.reset(list(envs), list(motions), state)
 
     def observe(self, envs: Sequence[int]) -> Tensor:
         """Observations of the given envs, [n, observer.size]."""
         rows = self._rows(envs)
-        state, pose = _read(self._state, rows), _read(self._pose, rows)
+        state, pose, contacts = self._read(rows)
         frames = self.steps_done[rows].unsqueeze(1) + self.observer.target_steps
         targets = self._targets[rows.unsqueeze(1), frames]
         heights = self.terrains.height_at(self.motion[rows], self.observer.sample_points(state))
-        contacts = self._contacts[rows]
         return self.observer.observe(state, pose.joint_rot, pose.body_pos, contacts, targets, heights)[: len(envs)]
 
     def step(self, envs: Sequence[int], actions: Tensor) -> Step:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
-        own = torch.tensor(list(envs), device=self.device)
         simulated = self.simulator.step(list(envs), actions)
-        _write(self._state, own, simulated)
-        self.steps_done[own] += 1
         rows, count = self._rows(envs), len(envs)
-        state = _read(self._state, rows)
+        self.steps_done[rows[:count]] += 1
+        state = _rows_of(simulated, _whole_batches(torch.arange(count, device=self.device)))
         joint_rot = self.skeleton.dof_to_rot(state.dof_pos)
         body_pos, body_rot = self.skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
         pose = Pose(joint_rot, body_pos, body_rot)
@@ -181,23 +177,30 @@ class TrackingEnvironment:
         )
         cause = torch.where(_finite(state), verdict.cause, NOT_FINITE)
         result = Step(
-            state=_first(state, count),
-            pose=_first(pose, count),
+            state=_rows_of(state, count),
+            pose=_rows_of(pose, count),
             contacts=contacts[:count],
-            reference=_first(reference, count),
+            reference=_rows_of(reference, count),
             reference_contacts=self._targets[rows, steps][:count, -self.skeleton.num_bodies :],
             cause=cause[:count],
             body=verdict.body[:count],
             ended=(steps >= self.steps_total[rows])[:count],
         )
-        _write(self._pose, own, result.pose)
-        self._contacts[own] = result.contacts
+        self._write(rows[:count], simulated, result.pose, result.contacts)
         return result
 
     def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
         """State, pose and contacts right now, in the given envs."""
-        rows = torch.tensor(list(envs), device=self.device)
-        return _read(self._state, rows), _read(self._pose, rows), self._contacts[rows]
+        return self._read(torch.tensor(list(envs), device=self.device))
+
+    def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
+        parts = self._current.index_select(0, rows).split([math.prod(shape) for shape in self._shapes], dim=1)
+        values = [part.unflatten(1, shape) for part, shape in zip(parts, self._shapes)]
+        return CharacterState(*values[:7]), Pose(*values[7:10]), values[10]
+
+    def _write(self, rows: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
+        values = [*vars(state).values(), *vars(pose).values(), contacts]
+        self._current[rows] = torch.cat([value.flatten(1) for value in values], dim=1)
 
     def _rows(self, envs: Sequence[int]) -> Tensor:
         """Row indices of envs, in whole batches."""
@@ -241,14 +244,10 @@ def _whole_batches(rows: Tensor) -> Tensor:
 Batch = TypeVar("Batch", CharacterState, Pose)
 
 
-def _read(batch: Batch, rows: Tensor) -> Batch:
-    return type(batch)(**{name: value.index_select(0, rows) for name, value in vars(batch).items()})
+def _rows_of(batch: Batch, rows: int | Tensor) -> Batch:
+    """The first so many rows of a batch, or the rows of given indices."""
 
+    def chosen(value: Tensor) -> Tensor:
+        return value[:rows] if isinstance(rows, int) else value.index_select(0, rows)
 
-def _first(batch: Batch, count: int) -> Batch:
-    return type(batch)(**{name: value[:count] for name, value in vars(batch).items()})
-
-
-def _write(batch: Batch, rows: Tensor, values: Batch) -> None:
-    for name, value in vars(values).items():
-        getattr(batch, name)[rows] = value
+    return type(batch)(**{name: chosen(value) for name, value in vars(batch).items()})

@@ -20,6 +20,10 @@ SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")
 WORST = ("max_root_error", "max_penetration")
 
 
+SHALLOW = 0.01
+"""Up to this depth (m), which soft contacts reach all the time, depth is measured straight up"""
+
+
 @dataclass(frozen=True)
 class Quality:
     """Figures of one attempt, over all of its frames after the first."""
@@ -96,13 +100,13 @@ class QualityMeter:
     def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
         """How deep the deepest probe of each character is in the terrain, [N] m."""
         points = self.probes.positions(pose.body_pos, pose.body_rot)
-        below = points[..., 2] < self.terrains.height_at(motions, points[..., :2])
-        # Few probes are below ground, and only for those the distance to the nearest way out is worth its price.
-        row, probe = below.nonzero(as_tuple=True)
-        depth = self.terrains.penetration_depth(motions[row], points[row, probe].unsqueeze(1)).squeeze(1)
-        deepest = torch.zeros_like(below, dtype=depth.dtype)
-        deepest[row, probe] = depth
-        return deepest.amax(dim=1)
+        depth = (self.terrains.height_at(motions, points[..., :2]) - points[..., 2]).clamp(min=0)
+        # Few probes are far below the ground, and only there a wall may be nearer than the surface.
+        row, probe = (depth > SHALLOW).nonzero(as_tuple=True)
+        if len(row):
+            deep = self.terrains.penetration_depth(motions[row], points[row, probe].unsqueeze(1))
+            depth[row, probe] = deep.squeeze(1)
+        return depth.amax(dim=1)
 
     def figures(self, env: int) -> Quality:
         """What was measured in an env since its start."""
