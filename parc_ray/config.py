@@ -156,7 +156,7 @@ class RecordConfig(Strict):
     @field_validator("acceptance", mode="before")
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
-        if value is not None and not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
+        if not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
             raise ValueError("must be a section of limits, or none")
         return None if value == "none" else value
 

@@ -24,6 +24,7 @@ def record_environment(
     }
     env["output_motion_dir"] = str(output_dir / "recorded_motions")
     own = config.model_dump(mode="json", exclude=set(_FROM_ARGUMENTS))
+    own["acceptance"] = own["acceptance"] or "none"
     return {**environment, "env": env, OWN_SECTION: own}
 
 

@@ -93,6 +93,10 @@ class TestWhatIsAccepted:
     def test_acceptance_none_takes_whatever_survives(self, tmp_path: Path) -> None:
         assert load(tmp_path, acceptance="none").acceptance is None
 
+    def test_an_empty_acceptance_is_not_taken_for_none(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="'acceptance' = None: must be a section of limits, or none"):
+            load(tmp_path, acceptance=None)
+
     def test_acceptance_limits_are_set_one_by_one(self, tmp_path: Path) -> None:
         acceptance = load(tmp_path, acceptance={"max_penetration": 0.2}).acceptance
         assert acceptance == AcceptanceConfig(min_contact_agreement=0.4, max_penetration=0.2)

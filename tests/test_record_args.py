@@ -58,7 +58,7 @@ def configs() -> st.SearchStrategy[RecordConfig]:
             max_retries=st.integers(0, 9),
             min_segment_seconds=size,
         ),
-        acceptance=st.none() | acceptance,
+        acceptance=st.just("none") | acceptance,
         record=st.builds(RecordOptions, observations=st.booleans()),
         output=st.builds(
             OutputConfig,

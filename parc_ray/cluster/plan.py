@@ -44,10 +44,10 @@ MOTIONS_PER_ENV = 32
 """A shard holds at most so many motions per env of its actor"""
 SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
-ACTOR_BYTES = 600 << 20
-"""memory of an actor without any env: libraries and the tracker (measured)"""
-ENV_BYTES = 5 << 20
-"""memory of one env's physics (measured with MuJoCo)"""
+ACTOR_BYTES = 400 << 20
+"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB)"""
+ENV_BYTES = 2 << 20
+"""memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
 
 
 @dataclass(frozen=True)

@@ -73,15 +73,18 @@ class Tracker:
 
     def act(self, obs: Tensor) -> Tensor:
         """PD targets [N, D] rad for observations [N, size], within the action bounds."""
-        rows = len(obs)
-        padded = torch.nn.functional.pad(obs, (0, 0, 0, -rows % CHUNK))
-        run = map if self._pool is None else self._pool.map
-        actions = torch.cat(list(run(self.normalized_mode, padded.split(CHUNK))))[:rows]
-        return torch.minimum(torch.maximum(actions * self.action_std + self.action_mean, self.low), self.high)
+        actions = self.normalized_mode(obs) * self.action_std + self.action_mean
+        return torch.minimum(torch.maximum(actions, self.low), self.high)
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
         """Most likely normalised action [N, D]."""
-        hidden = ((obs - self.obs_mean) / self.obs_std).clamp(-self.clip, self.clip)
+        rows = len(obs)
+        normalized = ((obs - self.obs_mean) / self.obs_std).clamp_(-self.clip, self.clip)
+        padded = torch.nn.functional.pad(normalized, (0, 0, 0, -rows % CHUNK))
+        run = map if self._pool is None else self._pool.map
+        return torch.cat(list(run(self._network, padded.split(CHUNK))))[:rows]
+
+    def _network(self, hidden: Tensor) -> Tensor:
         for weight, bias in self.layers[:-1]:
             hidden = torch.addmm(bias, hidden, weight).relu_()
         weight, bias = self.layers[-1]
