@@ -44,6 +44,7 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     """Check all inputs of a run and print its plan, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
     loaded = load_config(config, RecordConfig, directory)
+    from parc_ray.cluster.output import OutputDirectory
     from parc_ray.cluster.plan import bytes_per_env, local_resources, make_plan, read_inputs
 
     inputs = read_inputs(loaded, directory)
@@ -63,8 +64,10 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
-    for line in [placement.notice] * bool(placement.notice):
-        console.print(line, highlight=False, markup=False)
+    if plan.placement.notice:
+        console.print(plan.placement.notice, highlight=False, markup=False)
+    if OutputDirectory(loaded.output_dir, loaded.output).occupied():
+        console.print("output_dir holds an earlier run: record will want --overwrite", highlight=False)
     for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
         for motion in motions:
             console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
