@@ -7,6 +7,7 @@ summation order by the size of the batch, and a motion's outcome must not depend
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Tuple
 
 import torch
@@ -33,21 +34,23 @@ def norm(v: Tensor) -> Tensor:
     return torch.sqrt(dot(v, v))
 
 
-def _table(*rows: str) -> Tuple[Tensor, Tensor]:
-    """Which of the 16 products of two quaternions' components each result adds up, and with which sign."""
-    terms = [term for row in rows for term in row.split()]
-    places = ["xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms]
-    signs = [1.0 if term[0] == "+" else -1.0 for term in terms]
-    return torch.tensor(places), torch.tensor(signs)
+_HAMILTON = "+wx +xw +yz -zy  +wy -xz +yw +zx  +wz +xy -yx +zw  +ww -xx -yy -zz"
+_MATRIX = "-yy -zz +xy -zw +xz +yw  +xy +zw -xx -zz +yz -xw  +xz -yw +yz +xw -xx -yy"
 
 
-_HAMILTON = _table("+wx +xw +yz -zy", "+wy -xz +yw +zx", "+wz +xy -yx +zw", "+ww -xx -yy -zz")
-_MATRIX = _table("-yy -zz", "+xy -zw", "+xz +yw", "+xy +zw", "-xx -zz", "+yz -xw", "+xz -yw", "+yz +xw", "-xx -yy")
+@lru_cache(maxsize=None)
+def _table(terms: str, device: torch.device) -> Tuple[Tensor, Tensor]:
+    """Which of the 16 products of two quaternions' components are added up, and with which sign."""
+    places = ["xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms.split()]
+    signs = [1.0 if term[0] == "+" else -1.0 for term in terms.split()]
+    # Made once, perhaps in inference mode, and used for ever, perhaps in a training.
+    with torch.inference_mode(False):
+        return torch.tensor(places, device=device), torch.tensor(signs, device=device)
 
 
-def _products(a: Tensor, b: Tensor, table: Tuple[Tensor, Tensor]) -> Tensor:
-    """The signed products of a table, [..., terms]: few large operations, since each has a price of its own."""
-    places, signs = (part.to(a.device) for part in table)
+def _products(a: Tensor, b: Tensor, terms: str) -> Tensor:
+    """The signed products that terms name, [..., terms]: few large operations, since each has a price of its own."""
+    places, signs = _table(terms, a.device)
     return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2).index_select(-1, places) * signs
 
 
