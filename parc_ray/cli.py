@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import List, NoReturn, Optional
+from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 from parc_ray.config import RecordConfig, find_data_dir, load_config
 from parc_ray.errors import InputError
 from parc_ray.record_args import config_of_args, parse_args
+
+if TYPE_CHECKING:
+    from parc_ray.motions.dataset import Dataset
 
 app = typer.Typer(
     help="Record physically tracked motions with PARC trackers.",
@@ -68,9 +71,7 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
         console.print(plan.placement.notice, highlight=False, markup=False)
     if OutputDirectory(loaded.output_dir, loaded.output).occupied():
         console.print("output_dir holds an earlier run: record will want --overwrite", highlight=False)
-    for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
-        for motion in motions:
-            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+    _print_set_aside(dataset, console)
 
 
 @dataset_app.command("create")
@@ -84,9 +85,7 @@ def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) ->
     loaded.save_path.parent.mkdir(parents=True, exist_ok=True)
     write_dataset(dataset, loaded.save_path)
     console = Console()
-    for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
-        for motion in motions:
-            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+    _print_set_aside(dataset, console)
     console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False)
 
 
@@ -112,13 +111,23 @@ def dataset_generate(
     Console().print(f"{folder}: {written} motions", highlight=False)
 
 
+def _print_set_aside(dataset: Dataset, console: Console) -> None:
+    for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
+        for motion in motions:
+            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+
+
+def _fail(error: InputError) -> NoReturn:
+    Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)
+
+
 def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
     """Run a command line; bad input ends it with one message and exit code 2."""
     try:
         function(arguments, standalone_mode=True)
     except InputError as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(error)
     sys.exit(0)
 
 
@@ -136,5 +145,4 @@ def run_tracker(arguments: List[str]) -> NoReturn:
 
         sys.exit(run(config, data_dir, True, Console()))
     except InputError as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(error)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 from xml.etree.ElementTree import Element
 
 import torch
@@ -71,13 +71,10 @@ class Skeleton:
     local_rotation: Tensor
     """[B, 4]"""
     joints: Tuple[Joint, ...]
+    _aligned: bool = False
+    """whether every body's frame is parallel to its parent's when all joints are at zero"""
     _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     _levels: Tuple[Level, ...] = field(default=(), compare=False, repr=False)
-
-    @property
-    def _aligned(self) -> bool:
-        """Whether every body's frame is parallel to its parent's when all joints are at zero."""
-        return self._tables["aligned"].numel() > 0
 
     @property
     def num_bodies(self) -> int:
@@ -94,6 +91,13 @@ class Skeleton:
         if name not in self.body_names:
             raise InputError(f"the character has no body {name!r}; it has: {', '.join(self.body_names)}")
         return self.body_names.index(name)
+
+    def body_indices(self, names: Sequence[str], key: str) -> List[int]:
+        """Indices of the bodies that a configuration key lists. Raises InputError that names the key."""
+        try:
+            return [self.body_index(name) for name in names]
+        except InputError as error:
+            raise InputError(f"key {key!r}: {error}") from None
 
     def to(self, device: torch.device) -> Skeleton:
         """The same skeleton with its tensors on a device."""
@@ -208,7 +212,8 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         local_translation=torch.tensor(translations, dtype=torch.float32),
         local_rotation=torch.tensor(local_rotations, dtype=torch.float32),
         joints=tuple(joints),
-        _tables=_index_tables(joints, parents, local_rotations),
+        _aligned=all(rotation == [0, 0, 0, 1] for rotation in local_rotations[1:]),
+        _tables=_index_tables(joints, parents),
         _levels=_levels_of(parents),
     )
 
@@ -255,7 +260,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
     )
 
 
-def _index_tables(joints: List[Joint], parents: List[int], local_rotations: List[List[float]]) -> Dict[str, Tensor]:
+def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
     """Gather indices that let every joint kind be computed in one batched operation."""
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
@@ -280,7 +285,6 @@ def _index_tables(joints: List[Joint], parents: List[int], local_rotations: List
         "rotation_order": index([position.get(i, fixed_place) for i in range(len(moving))]),
         "dof_order": index([dofs.index(i) for i in range(len(dofs))]),
         "parents": index(parents[1:]),
-        "aligned": index([1] if all(rotation == [0, 0, 0, 1] for rotation in local_rotations[1:]) else []),
         "body_order": index([by_depth.index(body) for body in range(len(parents))]),
     }
 

@@ -14,7 +14,6 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
-    EnvironmentConfig,
     RecordConfig,
     TrackerEnvironmentFile,
     check_config,
@@ -139,7 +138,6 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         )
     character_path = _find_character(environment.env.char_file, config.env_file)
     skeleton = load_skeleton(character_path)
-    _check_bodies(environment.env, skeleton, config.env_file)
     try:
         obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size
         Termination(environment.env, skeleton, torch.device("cpu"))
@@ -176,7 +174,7 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     entries = inputs.dataset.entries
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
-    largest = MOTIONS_PER_ENV * min(config.num_envs or config.max_envs_per_actor, config.max_envs_per_actor)
+    largest = MOTIONS_PER_ENV * envs_of_shard(config, len(entries))
     count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
     notice = "; ".join(filter(None, (placement.notice, notice)))
@@ -193,8 +191,7 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
     neighbours = -(-placement.actors // len(resources.nodes))
     fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
     files = inputs.files
-    wanted = min(files.config.max_envs_per_actor, files.config.num_envs or len(inputs.dataset.entries))
-    if fit >= wanted:
+    if fit >= envs_of_shard(files.config, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
     notice = f"max_envs_per_actor lowered from {files.config.max_envs_per_actor} to {max(1, fit)} to fit the memory"
@@ -269,15 +266,6 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
     if not entries:
         raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)
-
-
-def _check_bodies(environment: EnvironmentConfig, skeleton: Skeleton, env_file: Path) -> None:
-    for key in ("key_bodies", "contact_bodies"):
-        try:
-            for name in getattr(environment, key):
-                skeleton.body_index(name)
-        except InputError as error:
-            raise InputError(f"{env_file}: key 'env.{key}': {error}") from None
 
 
 def _find_character(name: str, env_file: Path) -> Path:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from parc_ray.batches import whole_batches
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
@@ -31,9 +32,6 @@ from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
 
 BORDER = 5.0
 """Ground continues so far beyond the map (m), at the height of its border cells"""
-
-BATCH = 64
-"""Rows of torch math are padded to multiples of this: vector kernels may round their odd tail differently"""
 
 # MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; what matters of them is noticed below.
 mujoco.set_mju_user_warning(lambda message: None)
@@ -146,7 +144,7 @@ class MujocoSimulator:
 
     def _joint_positions(self, dof_pos: Tensor) -> npt.NDArray[np.float64]:
         """Positions of all joints below the root as MuJoCo stores them, [n, nq - 7]."""
-        padded = _padded(dof_pos.cpu())
+        padded = whole_batches(dof_pos.cpu())
         sources = torch.cat((self.skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
         positions: npt.NDArray[np.float64] = sources.index_select(1, self._to_springs)[: len(dof_pos)].double().numpy()
         return positions
@@ -167,8 +165,8 @@ class MujocoSimulator:
 
     def _from_mujoco(self, count: int) -> CharacterState:
         """State of the first `count` rows. MuJoCo has the root velocity of the origin, and its spin in body axes."""
-        qpos = _padded(torch.from_numpy(self._qpos[:count]).float())
-        qvel = _padded(torch.from_numpy(self._qvel[:count]).float())
+        qpos = whole_batches(torch.from_numpy(self._qpos[:count]).float())
+        qvel = whole_batches(torch.from_numpy(self._qvel[:count]).float())
         root_rot = qpos[:, [4, 5, 6, 3]]
         axes = rotations.quat_to_matrix(root_rot)
         ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
@@ -186,12 +184,6 @@ class MujocoSimulator:
     def _from_origin(self, axes: Tensor) -> Tensor:
         """From the root's origin to its centre of mass, [n, 3] m, world axes."""
         return rotations.matrix_apply(axes, self._root_com)
-
-
-def _padded(rows: Tensor) -> Tensor:
-    """Rows repeated from the last one up to a multiple of BATCH."""
-    missing = -len(rows) % BATCH
-    return torch.cat((rows, rows[-1:].expand(missing, *rows.shape[1:]))) if missing else rows
 
 
 def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
@@ -227,6 +219,8 @@ def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[st
     In two pieces of text, between which the geoms of a tile belong.
     """
     document = Mjcf(config.character, config.character_source)
+    # On the document itself: a copied geom no longer knows the class that its type may come from.
+    _refuse_other_shapes(document)
     root = ElementTree.Element("mujoco")
     for tag in ("compiler", "default"):
         for element in document.root.findall(tag):
@@ -244,7 +238,7 @@ def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[st
     body = copy.deepcopy(document.root_body())
     for element, joint in zip(_bodies(body), skeleton.joints):
         _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
-    _strip(body, config.character_source, document)
+    _strip(body)
     world.append(body)
     for default in root.iter("default"):
         for geom in default.findall("geom"):
@@ -293,20 +287,26 @@ def _drive(
         body.insert(0, ball)
 
 
-def _strip(root: Element, source: str, document: Mjcf) -> None:
-    """Drop what only looks need, and refuse geoms that would collide differently than the file means."""
+def _refuse_other_shapes(document: Mjcf) -> None:
+    """Raises InputError for geoms that would collide differently than the file means."""
+    for _, body in document.bodies():
+        for geom in body.findall("geom"):
+            shape = document.attribute(geom, "type") or "sphere"
+            if "mesh" in geom.attrib or shape not in SHAPES:
+                raise InputError(
+                    f"{document.source}: geom {geom.get('name')!r} of body {body.get('name')!r} is a {shape}; "
+                    f"supported shapes: {', '.join(SHAPES)}"
+                )
+
+
+def _strip(root: Element) -> None:
+    """Drop what only looks need."""
     for body in _bodies(root):
         for child in list(body):
             if child.tag not in ("body", "geom", "joint", "freejoint", "inertial"):
                 body.remove(child)
             elif child.tag == "geom":
                 child.attrib.pop("material", None)
-                shape = document.attribute(child, "type") or child.get("type") or "sphere"
-                if "mesh" in child.attrib or shape not in (*SHAPES,):
-                    raise InputError(
-                        f"{source}: geom {child.get('name')!r} of body {body.get('name')!r} is a {shape}; "
-                        f"supported shapes: {', '.join(SHAPES)}"
-                    )
 
 
 def _compile(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:

@@ -13,6 +13,8 @@ from typing import Sequence, Tuple, TypeVar
 import torch
 from torch import Tensor
 
+from parc_ray.batches import whole_batches
+from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import EnvironmentConfig
 from parc_ray.motions.library import MotionLibrary
@@ -20,10 +22,6 @@ from parc_ray.motions.terrain import TerrainStack
 from parc_ray.simulators.simulator import CharacterState, Simulator
 from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.termination import NOT_FINITE, Termination
-
-BATCH = 64
-"""Rows are padded to multiples of this: vector kernels may round their odd tail differently, and the outcome of a
-motion must not depend, not even in its last bit, on how many others are tracked beside it"""
 
 SAMPLES = 2048
 """Reference frames that are sampled at a time"""
@@ -124,7 +122,7 @@ class TrackingEnvironment:
             self.steps_total[env] = self.steps_of(motion, fraction)
         times = torch.stack([self.start_time(motion, fraction) for motion, fraction in zip(motions, fractions)])
         self._load_references(rows, times)
-        whole = _whole_batches(torch.arange(len(rows), device=self.device))
+        whole = whole_batches(torch.arange(len(rows), device=self.device))
         joined = self.library.sample(self.motion[rows[whole]], times[whole])
         state = CharacterState(
             root_pos=joined.root_pos,
@@ -154,12 +152,12 @@ class TrackingEnvironment:
         simulated = self.simulator.step(list(envs), actions)
         rows, count = self._rows(envs), len(envs)
         self.steps_done[rows[:count]] += 1
-        state = _rows_of(simulated, _whole_batches(torch.arange(count, device=self.device)))
+        state = _rows_of(simulated, whole_batches(torch.arange(count, device=self.device)))
         joint_rot = self.skeleton.dof_to_rot(state.dof_pos)
         body_pos, body_rot = self.skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
         pose = Pose(joint_rot, body_pos, body_rot)
         force = state.contact_force
-        contacts = (_norm(force) > self.config.contact_detection_eps).float()
+        contacts = (rotations.norm(force) > self.config.contact_detection_eps).float()
         steps = self.steps_done[rows]
         frames = rows * self._targets.shape[1] + steps
         reference = Pose(
@@ -204,7 +202,7 @@ class TrackingEnvironment:
 
     def _rows(self, envs: Sequence[int]) -> Tensor:
         """Row indices of envs, in whole batches."""
-        return _whole_batches(torch.tensor(list(envs), device=self.device))
+        return whole_batches(torch.tensor(list(envs), device=self.device))
 
     def _load_references(self, envs: Tensor, start_times: Tensor) -> None:
         """Sample the motions of envs at all control steps of their attempts, and as far beyond as targets reach."""
@@ -214,7 +212,7 @@ class TrackingEnvironment:
         frame = torch.arange(len(place), device=self.device) - first
         for start in range(0, len(place), SAMPLES):
             kept = slice(start, min(start + SAMPLES, len(place)))
-            rows = _whole_batches(torch.arange(kept.start, kept.stop, device=self.device))
+            rows = whole_batches(torch.arange(kept.start, kept.stop, device=self.device))
             which, step = place[rows], frame[rows]
             frames = self.library.sample(self.motion[envs[which]], step * self.timestep + start_times[which])
             body_pos, body_rot = self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)
@@ -226,19 +224,9 @@ class TrackingEnvironment:
                 getattr(self._reference, name)[at] = value[:count]
 
 
-def _norm(v: Tensor) -> Tensor:
-    x, y, z = v.unbind(-1)
-    return torch.sqrt(x * x + y * y + z * z)
-
-
 def _finite(state: CharacterState) -> Tensor:
     """[N] bool: every number of a state is finite."""
     return torch.isfinite(torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)).all(dim=1)
-
-
-def _whole_batches(rows: Tensor) -> Tensor:
-    """Row indices, the first one repeated up to a multiple of BATCH."""
-    return torch.cat((rows, rows[:1].expand(-len(rows) % BATCH)))
 
 
 Batch = TypeVar("Batch", CharacterState, Pose)

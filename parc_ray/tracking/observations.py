@@ -49,7 +49,7 @@ class Observer:
         self.config = config
         self.skeleton = skeleton
         self.key_bodies = torch.tensor(
-            [skeleton.body_index(name) for name in config.key_bodies], dtype=torch.int64, device=device
+            skeleton.body_indices(config.key_bodies, "env.key_bodies"), dtype=torch.int64, device=device
         )
         self.target_steps = torch.tensor(config.tar_obs_steps, dtype=torch.int64, device=device)
         self.ray_points = ray_points(config).to(device)

@@ -41,7 +41,7 @@ class Termination:
                 "bodies below its root: give one each, or a single number"
             )
         self.body_limits = torch.as_tensor(distances, dtype=torch.float32, device=device).expand(moving)
-        allowed = [skeleton.body_index(name) for name in config.contact_bodies]
+        allowed = skeleton.body_indices(config.contact_bodies, "env.contact_bodies")
         self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
         self.may_not_touch[allowed] = False
 
