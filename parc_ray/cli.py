@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, List, NoReturn, Optional
+from typing import TYPE_CHECKING, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
@@ -15,7 +15,10 @@ from parc_ray.errors import InputError
 from parc_ray.record_args import config_of_args, parse_args
 
 if TYPE_CHECKING:
+    from parc_ray.character.skeleton import Skeleton
     from parc_ray.motions.dataset import Dataset
+    from parc_ray.motions.motion_file import Motion
+    from parc_ray.motions.synthetic import MotionSpec
 
 app = typer.Typer(
     help="Record physically tracked motions with PARC trackers.",
@@ -93,22 +96,56 @@ def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) ->
 def dataset_generate(
     folder: Path = typer.Argument(..., help="Where the motion files go."),
     character: Path = typer.Option(Path("configs/demo/humanoid.xml"), help="The character's MJCF."),
-    count: int = typer.Option(0, help="Number of motions; 0: the demo's motions."),
+    count: int = typer.Option(0, min=0, help="Number of motions; 0: the demo's motions."),
     seed: int = typer.Option(0, help="Same seed, same motions."),
+    difficulty: Optional[Tuple[float, float]] = typer.Option(
+        None, metavar="LOW HIGH", help="0 to 1: height of blocks, speed and turning; with --count. Default: 0 1."
+    ),
+    seconds: Optional[Tuple[float, float]] = typer.Option(
+        None, metavar="LOW HIGH", help="Length of a motion; with --count. Default: 2 10."
+    ),
 ) -> None:
-    """Generate synthetic motions: the demo's, or any number for benchmarks."""
+    """Generate synthetic motions: the demo's, or any number, for instance for benchmarks."""
+    if not count and (difficulty or seconds):
+        raise InputError("--difficulty and --seconds need --count: the demo's motions have their own")
+    from rich.progress import track
+
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.motions.motion_file import motion_file_bytes, write_file_atomic
-    from parc_ray.motions.synthetic import demo_motions, generate_motions
+    from parc_ray.motions.synthetic import MotionSpec, demo_motions, generate_motions
 
     skeleton = load_skeleton(character)
-    folder.mkdir(parents=True, exist_ok=True)
-    motions = generate_motions(count, seed, skeleton) if count else demo_motions(skeleton, seed)
-    written = 0
-    for motion in motions:
+    motions: Iterable[Motion]
+    if count:
+        difficulty, seconds = difficulty or (0.0, 1.0), seconds or (2.0, 10.0)
+        _check_bounds("difficulty", difficulty, [MotionSpec("idle", 0, difficulty=d) for d in difficulty], skeleton)
+        _check_bounds("seconds", seconds, [MotionSpec("idle", 0, seconds=s) for s in seconds], skeleton)
+        motions = generate_motions(count, seed, skeleton, seconds, difficulty)
+    else:
+        motions = demo_motions(skeleton, seed)
+        count = len(motions)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made a folder for motions: {error.strerror}") from error
+    console = Console()
+    for motion in track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal):
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
-        written += 1
-    Console().print(f"{folder}: {written} motions", highlight=False)
+    console.print(f"{folder}: {count} motions", highlight=False)
+
+
+def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:
+    """Raises InputError before the first motion is made, not at the first that happens to be out of bounds."""
+    from parc_ray.motions.synthetic.generator import check_spec
+
+    option = f"--{name} {bounds[0]:g} {bounds[1]:g}"
+    if bounds[1] < bounds[0]:
+        raise InputError(f"{option}: give the lower value first")
+    for spec in ends:
+        try:
+            check_spec(spec, skeleton)
+        except InputError as error:
+            raise InputError(f"{option}: {error}") from None
 
 
 def _print_set_aside(dataset: Dataset, console: Console) -> None:

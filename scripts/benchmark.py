@@ -85,7 +85,7 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
     """Generated motions of which about a third are impossible at first, and a dataset file."""
     skeleton = load_skeleton(Path("configs/demo/humanoid.xml"))
     lines = ["motions:"]
-    for motion in generate_motions(count, seed, skeleton, seconds=seconds, impossible_start_share=1 / 3):
+    for motion in generate_motions(count, seed, skeleton, seconds=seconds, late_share=1 / 3):
         path = folder / f"{motion.name}.pkl"
         path.write_bytes(motion_file_bytes(motion))
         lines += [f"- file: {path}", "  weight: 1.0"]

@@ -15,7 +15,6 @@ import yaml
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cli import app, guarded, run_tracker
 from parc_ray.motions.motion_file import read_motion
-from parc_ray.motions.synthetic import demo_motions
 from tests.reference import HUMANOID, ROOT
 
 DEMO = ROOT / "configs" / "demo"
@@ -51,7 +50,8 @@ def parc_ray(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 @pytest.fixture()
 def config(parc_ray: Call, tmp_path: Path) -> Path:
     """A good configuration for three generated motions and the demo's tracker."""
-    assert parc_ray("dataset", "generate", "motions", "--character", HUMANOID, "--count", 3).code == 0
+    generate = ("dataset", "generate", "motions", "--character", HUMANOID)
+    assert parc_ray(*generate, "--count", 3, "--seconds", 1, 3).code == 0
     dataset = {"folder_paths": ["motions"], "save_path": "dataset/motions.yaml", "char_filepath": str(HUMANOID)}
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(dataset))
     return write_config(tmp_path)
@@ -195,9 +195,54 @@ class TestDataset:
 
     def test_generate_makes_the_demo_s_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         code, out, _ = parc_ray("dataset", "generate", "demo", "--character", HUMANOID)
-        names = [motion.name for motion in demo_motions(load_skeleton(HUMANOID))]
-        assert (code, out) == (0, f"demo: {len(names)} motions")
-        assert sorted(path.stem for path in (tmp_path / "demo").glob("*.pkl")) == sorted(names)
+        assert (code, out) == (0, "demo: 48 motions")
+        skeleton = load_skeleton(HUMANOID)
+        names = [read_motion(path, skeleton).name for path in sorted((tmp_path / "demo").glob("*.pkl"))]
+        assert len(names) == 48
+        assert sum(re.match(r"demo_(late|fly|tumble|hover)_", name) is not None for name in names) == 8
+
+    def test_generate_keeps_the_bounds_that_are_given(self, parc_ray: Call, tmp_path: Path) -> None:
+        bounds = ("--difficulty", 0.2, 0.3, "--seconds", 1.5, 1.8)
+        assert parc_ray("dataset", "generate", "g", "--character", HUMANOID, "--count", 4, *bounds).code == 0
+        skeleton = load_skeleton(HUMANOID)
+        motions = [read_motion(path, skeleton) for path in (tmp_path / "g").glob("*.pkl")]
+        assert len(motions) == 4
+        assert all(1.5 - 1 / 60 <= motion.length <= 1.8 + 1 / 60 for motion in motions)
+        assert all(re.search(r"_d(2\d|30)_", motion.name) for motion in motions)
+
+    def test_generate_replaces_files_of_the_same_name(self, parc_ray: Call, tmp_path: Path) -> None:
+        arguments = ("dataset", "generate", "g", "--character", HUMANOID, "--count", 1, "--seconds", 1, 1)
+        assert parc_ray(*arguments).code == 0
+        (path,) = (tmp_path / "g").iterdir()
+        content = path.read_bytes()
+        path.write_bytes(b"old")
+        assert parc_ray(*arguments).code == 0
+        assert path.read_bytes() == content
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("--count 2 --difficulty 0.5 1.5", "--difficulty 0.5 1.5: difficulty must be between 0 and 1, but is 1.5"),
+            ("--count 2 --difficulty nan 1", "--difficulty nan 1: difficulty must be between 0 and 1, but is nan"),
+            ("--count 2 --difficulty 0.6 0.2", "--difficulty 0.6 0.2: give the lower value first"),
+            ("--count 2 --seconds 0.5 3", "--seconds 0.5 3: a generated motion lasts 1 to 60 seconds"),
+            ("--difficulty 0 0.2", "--difficulty and --seconds need --count"),
+            ("--seconds 2 3", "--difficulty and --seconds need --count"),
+            ("--count -1", "Invalid value for '--count'"),
+        ],
+    )
+    def test_generate_refuses_bad_values(self, parc_ray: Call, tmp_path: Path, arguments: str, message: str) -> None:
+        code, out, err = parc_ray("dataset", "generate", "g", "--character", HUMANOID, *arguments.split())
+        assert (code, out) == (2, "")
+        assert message in err
+        assert "Traceback" not in err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_generate_refuses_a_folder_that_is_a_file(self, parc_ray: Call, tmp_path: Path) -> None:
+        (tmp_path / "g").write_text("a file")
+        code, _, err = parc_ray("dataset", "generate", "g", "--character", HUMANOID, "--count", 1)
+        assert code == 2
+        assert err == "error: g: cannot be made a folder for motions: File exists"
 
 
 def script(name: str, *arguments: str, cwd: Path) -> Ended:

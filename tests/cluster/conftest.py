@@ -15,17 +15,17 @@ from tests.cluster.runs import Run, fingerprints, record_run
 from tests.reference import HUMANOID
 
 SPECS = {
-    "stand_000": MotionSpec("stand", 1, 2.0),
-    "sway_001": MotionSpec("sway", 2, 2.5),
-    "squat_002": MotionSpec("squat", 3, 2.0),
-    "fly_003": MotionSpec("fly", 4, 2.2, on_blocks=True),
-    "leap_004": MotionSpec("leap", 5, 2.4),
-    "late_stand_105": MotionSpec("stand", 6, 2.5, feasible_from=0.25),
-    "late_turn_106": MotionSpec("turn", 7, 2.5, feasible_from=0.5),
-    "turn_107": MotionSpec("turn", 8, 2.3),
+    "idle_000": MotionSpec("idle", 9, 2.0, difficulty=0.0),
+    "walk_001": MotionSpec("walk", 2, 2.5, difficulty=0.0),
+    "turn_002": MotionSpec("turn", 3, 2.0, difficulty=0.0),
+    "fly_003": MotionSpec("walk", 4, 2.2, difficulty=0.5, flaw="fly"),
+    "tumble_004": MotionSpec("idle", 5, 2.4, difficulty=0.0, flaw="tumble"),
+    "late_idle_105": MotionSpec("idle", 12, 2.5, 0.0, "late", 0.25),
+    "late_idle_106": MotionSpec("idle", 15, 2.5, 0.0, "late", 0.5),
+    "idle_107": MotionSpec("idle", 4, 2.3, difficulty=0.5),
 }
-"""Feasible motions, impossible ones, and some that are possible only later on"""
-UNREADABLE, TWICE = "broken_108", "sway_001"
+"""Easy motions, impossible ones, and some that are possible only later on"""
+UNREADABLE, TWICE = "broken_108", "walk_001"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,10 +45,10 @@ def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Pat
     folder = tmp_path_factory.mktemp("motions")
     (folder / "more" / "deep").mkdir(parents=True)
     for name, spec in SPECS.items():
-        place = folder / "more" if spec.on_blocks else folder
+        place = folder / "more" if name == "fly_003" else folder
         (place / f"{name}.pkl").write_bytes(motion_file_bytes(generate_motion(spec, skeleton, name)))
     (folder / f"{UNREADABLE}.pkl").write_bytes(b"\x80\x04not a pickle")
-    again = generate_motion(MotionSpec("stand", 9, 2.0), skeleton, TWICE)
+    again = generate_motion(MotionSpec("idle", 1, 2.0), skeleton, TWICE)
     (folder / "more" / "deep" / f"{TWICE}.pkl").write_bytes(motion_file_bytes(again))
     return folder
 

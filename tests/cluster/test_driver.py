@@ -65,7 +65,7 @@ def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, 
     assert ended.summary["crashed"] == len(SPECS)
     assert all("model.pt" in reason for reason in ended.summary["crashed_motions"].values())
     assert len(ended.events("death")) <= 4
-    assert "crashed: stand_000: no actor could be set up" in ended.console
+    assert "crashed: idle_000: no actor could be set up" in ended.console
 
 
 # ------------------------------------------------------------------------------------------- scripted actors
@@ -111,11 +111,11 @@ def run_with(motions, address, tmp_path, monkeypatch):
 
 
 def once(folder, act):
-    """A function that does something the first time it is called for "stand_000", in whatever process."""
+    """A function that does something the first time it is called for "idle_000", in whatever process."""
     marker = str(folder / "marker")
 
     def work(name):
-        if name == "stand_000" and not os.path.exists(marker):  # noqa: PTH110
+        if name == "idle_000" and not os.path.exists(marker):  # noqa: PTH110
             open(marker, "w").close()  # noqa: PTH123
             act()
 
@@ -130,7 +130,7 @@ def test_a_hung_actor_is_killed_and_replaced(run_with, tmp_path):
     assert result.summary["recorded"] == len(SPECS)
     (death,) = result.events("death")
     assert "silent for 3 s" in death["reason"]
-    assert "stand_000" in death["unfinished"]
+    assert "idle_000" in death["unfinished"]
     assert sorted(result.events("shard")[1]["motions"]) == death["unfinished"]
 
 
@@ -144,14 +144,14 @@ def test_an_actor_that_raises_is_replaced_and_repeated_results_are_dropped(run_w
 
 def test_a_motion_that_kills_every_actor_is_found(run_with):
     def work(name):
-        if name == "leap_004":
+        if name == "tumble_004":
             os._exit(1)
 
     result = run_with(scripted(work))
     assert result.code == 3
     assert result.summary["recorded"] == len(SPECS) - 1
-    assert set(result.summary["crashed_motions"]) == {"leap_004"}
-    assert "actor died" in result.summary["crashed_motions"]["leap_004"]
+    assert set(result.summary["crashed_motions"]) == {"tumble_004"}
+    assert "actor died" in result.summary["crashed_motions"]["tumble_004"]
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def few_motions(tmp_path, motions):
     """A folder of three motions, one of which something is going to happen to."""
     folder = tmp_path / "few"
     folder.mkdir()
-    for name in ("leap_004", "squat_002", "stand_000"):
+    for name in ("tumble_004", "turn_002", "idle_000"):
         shutil.copy(motions / f"{name}.pkl", folder)
     return folder
 
@@ -168,13 +168,13 @@ def test_a_motion_that_no_actor_can_load_is_found(run_with, few_motions):
     """Also where the very first setups fail, all the others are recorded."""
 
     def setup(names):
-        if "leap_004" in names:
-            raise ValueError("leap_004 is broken")
+        if "tumble_004" in names:
+            raise ValueError("tumble_004 is broken")
 
     result = run_with(scripted(setup=setup), few_motions)
     assert result.code == 3
     assert result.summary["recorded"] == 2
-    assert set(result.summary["crashed_motions"]) == {"leap_004"}
+    assert set(result.summary["crashed_motions"]) == {"tumble_004"}
 
 
 def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch):
@@ -182,13 +182,13 @@ def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch
 
     def vanishing(*arguments):
         inputs = read_inputs(*arguments)
-        (few_motions / "leap_004.pkl").unlink()
+        (few_motions / "tumble_004.pkl").unlink()
         return inputs
 
     monkeypatch.setattr(run, "read_inputs", vanishing)
     result = run_with(scripted(), few_motions)
     assert result.code == 3
-    assert "its file has gone" in result.summary["crashed_motions"]["leap_004"]
+    assert "its file has gone" in result.summary["crashed_motions"]["tumble_004"]
     assert result.summary["recorded"] == 2
     assert "terrain.pkl left out" in result.console
 

@@ -142,7 +142,7 @@ def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skele
     inputs = inputs_of(tmp_path / "short", motions)
     longer = tmp_path / "longer"
     shutil.copytree(motions, longer)
-    long_motion = generate_motion(MotionSpec("stand", 1, 20.0), skeleton, "long")
+    long_motion = generate_motion(MotionSpec("idle", 1, 20.0), skeleton, "long")
     (longer / "long.pkl").write_bytes(motion_file_bytes(long_motion))
     short, long = bytes_per_env(inputs), bytes_per_env(inputs_of(tmp_path / "long", longer))
     observed = bytes_per_env(inputs_of(tmp_path / "observed", motions, record={"observations": True}))

@@ -43,9 +43,9 @@ def test_every_motion_is_accounted_for(undisturbed):
 def test_motions_are_recorded_retried_and_rejected(undisturbed):
     """A feasible one from the start, an impossible one never, one that begins impossibly from later on."""
     states = undisturbed.final_states()
-    assert states["stand_000"][0] == "recorded" and states["stand_000"][2] == 0.0
-    assert states["late_stand_105"][0] == "recorded" and states["late_stand_105"][2] > 0.0
-    for name in ("fly_003", "leap_004"):
+    assert states["idle_000"][0] == "recorded" and states["idle_000"][2] == 0.0
+    assert states["late_idle_105"][0] == "recorded" and states["late_idle_105"][2] > 0.0
+    for name in ("fly_003", "tumble_004"):
         assert states[name][0] == "rejected"
         assert states[name][1].startswith("not tracked: ")
     attempts = [line for line in undisturbed.events("attempt") if line["motion"] == "fly_003"]
@@ -133,7 +133,7 @@ def test_two_actors_record_the_same(undisturbed, motions, address, tmp_path):
     assert run.summary["shards"] == run.summary["actors"] == 2
     assert_accounted_for(run)
     assert_same_recordings(run, undisturbed)
-    assert {path.parent.name for path in run.files} >= {"stand_0_49", "late_stand_100_149"}
+    assert {path.parent.name for path in run.files} >= {"idle_0_49", "late_idle_100_149"}
 
 
 def test_five_shards_record_the_same(undisturbed, motions, address, tmp_path):
@@ -174,10 +174,10 @@ def test_one_actor_per_gpu_of_all_nodes(undisturbed, motions, address, tmp_path,
 def test_recordings_can_be_recorded_again(undisturbed, address, tmp_path):
     """recorded_motions/ is a folder_path of the next create_dataset_config, flat or in PARC's folders."""
     recordings = tmp_path / "recorded_motions"
-    (recordings / "late_stand_100_149").mkdir(parents=True)
+    (recordings / "late_idle_100_149").mkdir(parents=True)
     names = [f"{path.stem}.pkl" for path in undisturbed.files][:4]
     for path in undisturbed.files[:4]:
-        folder = recordings / "late_stand_100_149" if path.stem == "late_stand_105" else recordings
+        folder = recordings / "late_idle_100_149" if path.stem == "late_idle_105" else recordings
         shutil.copy(path, folder / path.name)
     before = fingerprints(recordings)
     run = record_run(tmp_path / "again", recordings, address, output={"name_suffix": "_dm"})
@@ -198,7 +198,7 @@ def test_an_interrupted_run_ends_cleanly(motions, address, tmp_path, how):
     own_ray, many = "own Ray" in how, 40
     (tmp_path / "many").mkdir()
     for index in range(many):
-        shutil.copy(motions / "stand_000.pkl", tmp_path / "many" / f"stand_{index:03d}.pkl")
+        shutil.copy(motions / "idle_000.pkl", tmp_path / "many" / f"idle_{index:03d}.pkl")
     config = write_config(tmp_path, [tmp_path / "many"], None if own_ray else address, num_envs=1, max_envs_per_actor=1)
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
     process = subprocess.Popen(

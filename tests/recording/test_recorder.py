@@ -18,14 +18,14 @@ from tests.reference import max_error
 from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
 
 MOTIONS = [
-    motion("stand", 2.0, seed=1),
-    motion("sway", 2.2, seed=2, on_blocks=True),
-    motion("squat", 1.6, seed=3),
-    motion("reach", 2.0, seed=4),
-    motion("turn", 1.2, seed=5, on_blocks=True),
-    motion("fly", 2.0, seed=6),
-    motion("stand", 2.4, seed=7, feasible_from=0.25),
-    motion("turn", 3.0, seed=8, feasible_from=0.5),
+    motion("idle", 2.0, seed=9),
+    motion("idle", 2.2, seed=4, difficulty=0.5),
+    motion("idle", 1.6, seed=7),
+    motion("turn", 1.4, seed=3),
+    motion("walk", 1.2, seed=3),
+    motion("walk", 2.0, seed=6, flaw="fly"),
+    motion("idle", 2.4, seed=12, flaw="late", feasible_from=0.25),
+    motion("idle", 3.0, seed=15, flaw="late", feasible_from=0.5),
 ]
 FEASIBLE, IMPOSSIBLE, LATE = MOTIONS[:5], MOTIONS[5], MOTIONS[6:]
 ORIGIN = {"simulator": "mujoco", "checkpoint_sha256": "0" * 64, "seed": 0}
@@ -171,14 +171,14 @@ def test_work_begun_elsewhere_is_continued(results):
 
 
 class Poisoned(Follower):
-    """Gives one action that is not a number, in its tenth step to the first env."""
+    """Gives one action that is not a number, in its fifth step to the first env."""
 
     steps = 0
 
     def act(self, obs: Tensor) -> Tensor:
         actions = super().act(obs)
         self.steps += 1
-        if self.steps == 10:
+        if self.steps == 5:
             actions[0, 3] = math.nan
         return actions
 
@@ -189,7 +189,7 @@ def test_a_broken_action_fails_one_attempt_only(results):
     expected, broken = by_attempt(results), by_attempt(run(recorder))
     (victim,) = [key for key, result in broken.items() if result.reason.startswith("not finite")]
     failed = broken.pop(victim)
-    assert (failed.outcome, failed.reason, failed.next_fraction) == ("failed", "not finite after 0.33 s", 0.25)
+    assert (failed.outcome, failed.reason, failed.next_fraction) == ("failed", "not finite after 0.17 s", 0.25)
     del expected[victim]
     assert broken == expected  # the next attempts at the same motion, and in the same env, included
 

@@ -122,7 +122,7 @@ def flying(count: int = 1, seed: int = 0, speed: float = 2.0) -> CharacterState:
 
 def standing():
     """A humanoid that stands, and the ground it stands on."""
-    motion = generate_motion(MotionSpec("stand", seed=3, seconds=1.0), HUMAN, "stand")
+    motion = generate_motion(MotionSpec("idle", seed=9, seconds=1.0, difficulty=0.0), HUMAN, "idle")
     dof = HUMAN.rot_to_dof(torch.from_numpy(motion.joint_rot[:1]))
     state = changed(
         still(dof),
@@ -381,9 +381,7 @@ def test_a_wall_stops_a_body_from_the_side(make):
 
 def company(count: int = 7):
     """Characters that fall onto blocks, each on its own tile."""
-    motions = [
-        generate_motion(MotionSpec("sway", seed=i, seconds=1.0, on_blocks=True), HUMAN, str(i)) for i in range(count)
-    ]
+    motions = [generate_motion(MotionSpec("tour", seed=i, seconds=1.0), HUMAN, str(i)) for i in range(count)]
     first = [
         torch.from_numpy(np.stack([getattr(m, name)[0] for m in motions]))
         for name in ("root_pos", "root_rot", "joint_rot")

@@ -112,7 +112,7 @@ def test_the_lowest_probe_is_the_lowest_point_of_each_body():
 @pytest.mark.parametrize(("sunk", "expected"), [(-0.5, 0.0), (0.0, 0.0), (0.031, 0.03), (0.081, 0.08)])
 def test_penetration_of_flat_ground(sunk, expected):
     """Generated motions stand 1 mm above the ground."""
-    stand = motion("stand")
+    stand = motion("idle")
     parts = [torch.from_numpy(part[:1]) for part in (stand.root_pos, stand.root_rot, stand.joint_rot)]
     sinking = pose_of(parts[0] - torch.tensor([0.0, 0.0, sunk]), *parts[1:])
     quality = measure(sinking, pose_of(*parts), stand.terrain)
