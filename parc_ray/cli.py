@@ -51,16 +51,21 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     directory = find_data_dir(data_dir)
     loaded = load_config(config, RecordConfig, directory)
     from parc_ray.cluster.output import OutputDirectory
-    from parc_ray.cluster.plan import bytes_per_env, local_resources, make_plan, read_inputs
+    from parc_ray.cluster.plan import bytes_per_env, describe_engine, local_resources, make_plan, read_inputs
 
     inputs = read_inputs(loaded, directory)
-    plan = make_plan(inputs, local_resources())
-    console, dataset, placement = Console(), inputs.dataset, plan.placement
+    resources = local_resources()
+    plan = make_plan(inputs, resources)
+    console, dataset = Console(), inputs.dataset
+    with console.status("starting the simulator"):
+        plan, engine = describe_engine(plan, resources)
+    inputs, placement = plan.inputs, plan.placement
     table = Table(title=f"{config}: plan for this machine", show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         "seconds of motion": f"{plan.seconds:.1f}",
         "simulator": inputs.files.simulator,
+        **engine,
         "actors": f"{placement.actors} on {placement.device}, {placement.cpus} CPUs and {placement.gpus:g} GPUs each",
         "shards": f"{len(plan.shards)} of {', '.join(str(len(shard)) for shard in plan.shards[:8])} motions",
         "envs": ", ".join(str(envs) for envs in plan.envs[:8]),

@@ -139,7 +139,10 @@ class RecordConfig(Strict):
         default=None,
         description="A dataset (motions.yaml) or one motion, used without create_dataset_config.",
     )
-    simulator: str = Field(default="auto", description="auto or mujoco.")
+    simulator: str = Field(
+        default="auto",
+        description="isaacgym, mujoco, or auto: isaacgym where it works and a CUDA device is there, else mujoco.",
+    )
     num_envs: Optional[int] = Field(
         default=None,
         ge=1,
@@ -202,6 +205,7 @@ class EnvironmentConfig(Parc):
     char_file: str
     control_freq: int = Field(default=30, gt=0)
     sim_freq: int = Field(default=60, gt=0)
+    gravity_z: float = -9.81
     control_mode: Literal["pd", "pd_exp"] = "pd"
     key_bodies: List[str] = []
     contact_bodies: List[str] = []
@@ -236,10 +240,32 @@ class EnvironmentConfig(Parc):
         return self
 
 
+class PhysxConfig(Parc):
+    """Section sim.physx of dm_env.yaml, by the names of Isaac Gym's PhysXParams. What has no value here or there is
+    left to Isaac Gym; the other defaults are PARC's."""
+
+    solver_type: int = 1
+    num_position_iterations: int = 4
+    num_velocity_iterations: int = 0
+    num_threads: int = 4
+    num_subscenes: int = 0
+    max_gpu_contact_pairs: int = 8 * 1024 * 1024
+    contact_collection: Optional[int] = Field(default=None, ge=0, le=2)
+    contact_offset: Optional[float] = None
+    rest_offset: Optional[float] = None
+    bounce_threshold_velocity: Optional[float] = None
+    max_depenetration_velocity: Optional[float] = None
+    default_buffer_size_multiplier: Optional[float] = None
+    friction_correlation_distance: Optional[float] = None
+    friction_offset_threshold: Optional[float] = None
+    always_use_articulations: Optional[bool] = None
+
+
 class SimulationConfig(Parc):
     """Section sim of dm_env.yaml."""
 
     substeps: int = Field(default=2, gt=0)
+    physx: PhysxConfig = PhysxConfig()
 
 
 class TrackerEnvironmentFile(Parc):

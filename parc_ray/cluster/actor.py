@@ -10,11 +10,12 @@ import os
 import platform
 import socket
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
-from parc_ray.errors import InputError
+from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
+from parc_ray.simulators.isaacgym_process import describe, import_isaacgym
 
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import AttemptResult, ShardRecorder
@@ -34,7 +35,9 @@ class WorkReport:
     """env steps that all slots could have made in that time"""
     log: Tuple[str, ...] = ()
     error: Optional[str] = None
-    """why the shard could not be set up"""
+    """why the shard could not be set up, or not be worked on any longer"""
+    too_large: int = 0
+    """so many envs were too many: that is the error"""
 
 
 class ShardActor:
@@ -47,13 +50,21 @@ class ShardActor:
         """Answer, which an actor does as soon as Ray has started it."""
         return WorkReport()
 
+    def probe(self, device: str) -> Dict[str, str]:
+        """What Isaac Gym says of itself and its devices here; under "error" what is wrong."""
+        try:
+            import_isaacgym(device)
+        except InputError as error:
+            return {"error": str(error)}
+        return describe(device)
+
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""
         start = time.monotonic()
         try:
             self._recorder = build_recorder(run, shard, threads, device)
-        except InputError as error:
-            return WorkReport(error=str(error))
+        except (InputError, BrokenSimulationError, RuntimeError) as error:
+            return _failure(error, shard.num_envs(run.config))
         simulator = self._recorder.environment.simulator
         used = str(self._recorder.environment.device)
         if used != device:
@@ -63,6 +74,8 @@ class ShardActor:
             f"{simulator.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
             f"{socket.gethostname()} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s"
         )
+        if simulator.device_bytes:
+            line += f", {simulator.device_bytes / 2**20:.0f} MiB of device memory"
         return WorkReport(log=(line,))
 
     def work(self, seconds: float) -> WorkReport:
@@ -70,14 +83,33 @@ class ShardActor:
         assert self._recorder is not None, "work before setup"
         usage = self._recorder.usage
         before = (usage.env_steps, usage.busy, usage.slots)
-        results: List[AttemptResult] = self._recorder.work(seconds)
+        report = WorkReport()
+        try:
+            results = self._recorder.work(seconds)
+        except (TooLargeError, BrokenSimulationError, RuntimeError) as error:
+            # What was running is lost, but not what had ended before this step.
+            report = _failure(error, self._recorder.environment.num_envs)
+            results = self._recorder.take_results()
         done = self._recorder.done
         if done:
             self._recorder.environment.simulator.close()
-        return WorkReport(
+        return replace(
+            report,
             results=tuple(results),
             done=done,
             env_steps=usage.env_steps - before[0],
             busy=usage.busy - before[1],
             slots=usage.slots - before[2],
         )
+
+
+def _failure(error: Exception, envs: int) -> WorkReport:
+    """The report of a failed setup, or of a simulation that cannot go on. Raises any error that is not foreseen."""
+    if isinstance(error, TooLargeError):
+        return WorkReport(error=str(error), too_large=envs)
+    if isinstance(error, (InputError, BrokenSimulationError)):
+        return WorkReport(error=str(error))
+    if "out of memory" not in str(error):
+        raise error
+    reason = str(error).split("\n")[0]
+    return WorkReport(error=f"{envs} envs are too many: {reason}; lower max_envs_per_actor", too_large=envs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.journal import Journal
@@ -24,6 +24,7 @@ from parc_ray.errors import InputError
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.motions.motion_file import read_bytes
 from parc_ray.recording.shard import Shard, ShardMotion
+from parc_ray.simulators.isaacgym_process import library_path
 
 REPORT_SECONDS = 1.0
 """How long an actor works before it reports"""
@@ -71,11 +72,9 @@ class Driver:
         self._workers: Dict[Any, Worker] = {}
         self._failed_setups = 0
         self._ever_ready = False
+        self._max_envs: Optional[int] = None
         self._files = ray.put(plan.inputs.files)
-        placement = plan.placement
-        self._actor_class = ray.remote(ShardActor).options(
-            num_cpus=placement.cpus, num_gpus=placement.gpus, max_restarts=0, max_task_retries=0
-        )
+        self._actor_class = actor_class(plan)
 
     def run(self) -> None:
         """Work until every motion has its final state. Kills the actors however it ends."""
@@ -107,7 +106,7 @@ class Driver:
         if not motions:
             return
         actor: Any = self._actor_class.remote()
-        shard = ray.put(Shard(task.index, tuple(motions)))
+        shard = ray.put(Shard(task.index, tuple(motions), self._max_envs))
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
         self._workers[actor.hello.remote()] = Worker(actor, task, shard)
         self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
@@ -123,10 +122,13 @@ class Driver:
         except RayError as error:
             self._bury(worker, f"actor raised: {_last_line(error)}")
             return
+        self._account(worker.task, report)
+        if report.too_large:
+            self._shrink(worker, report)
+            return
         if report.error is not None:
             self._bury(worker, report.error)
             return
-        self._account(worker.task, report)
         if report.done:
             ray.kill(worker.actor)
             return
@@ -166,15 +168,23 @@ class Driver:
             if outcome is not None:
                 self._journal_outcome(result.motion, outcome)
 
+    def _shrink(self, worker: Worker, report: WorkReport) -> None:
+        """An actor had more envs than its device can hold: try again with half, for all shards from now on."""
+        reason = str(report.error)
+        if report.too_large == 1:
+            self._bury(worker, reason)
+            return
+        motions = self._end(worker, reason)
+        fewer = report.too_large // 2
+        self._max_envs = fewer if self._max_envs is None else min(fewer, self._max_envs)
+        line = f"going on with at most {self._max_envs} envs per actor (max_envs_per_actor)"
+        self.log(line)
+        self.progress.note(line)
+        self._halve(motions, worker.task.deaths)
+
     def _bury(self, worker: Worker, reason: str) -> None:
         """An actor is lost: give what it had not finished to another one, alone or in halves."""
-        ray.kill(worker.actor)
-        task = worker.task
-        names = set(self.ledger.unfinished([entry.name for entry in task.motions]))
-        motions = tuple(entry for entry in task.motions if entry.name in names)
-        self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
-        self.log(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
-        self.progress.note(f"shard {task.index}: {reason}; {len(motions)} motions were not finished")
+        task, motions = worker.task, self._end(worker, reason)
         deaths = task.deaths + 1
         self._failed_setups += not self._ever_ready
         if not motions:
@@ -189,10 +199,25 @@ class Driver:
         elif len(motions) == 1:
             self._crash(motions[0].name, reason)
         else:
-            middle = len(motions) // 2
-            for half in (motions[:middle], motions[middle:]):
-                self._pending.append(Task(self._next_index, half, deaths - 1))
-                self._next_index += 1
+            self._halve(motions, deaths - 1)
+
+    def _end(self, worker: Worker, reason: str) -> Tuple[MotionEntry, ...]:
+        """Kill an actor, say why, and return what it had not finished."""
+        ray.kill(worker.actor)
+        task = worker.task
+        names = set(self.ledger.unfinished([entry.name for entry in task.motions]))
+        motions = tuple(entry for entry in task.motions if entry.name in names)
+        self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
+        self.log(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
+        self.progress.note(f"shard {task.index}: {reason}; {len(motions)} motions were not finished")
+        return motions
+
+    def _halve(self, motions: Tuple[MotionEntry, ...], deaths: int) -> None:
+        """Queue motions in two shards."""
+        middle = len(motions) // 2
+        for half in filter(None, (motions[:middle], motions[middle:])):
+            self._pending.append(Task(self._next_index, half, deaths))
+            self._next_index += 1
 
     def _crash(self, motion: str, reason: str) -> None:
         self._journal_outcome(motion, self.ledger.finish(motion, Outcome("crashed", reason)))
@@ -214,6 +239,36 @@ class Driver:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with (self.output.path / "logs" / "run.log").open("a", encoding="utf-8") as file:
             file.write(f"{stamp} {line}\n")
+
+
+def actor_class(plan: RunPlan) -> Any:
+    """The class of a plan's actors, with the resources and the environment that they need."""
+    placement = plan.placement
+    options: Dict[str, Any] = {"num_cpus": placement.cpus, "num_gpus": placement.gpus}
+    if plan.inputs.files.simulator == "isaacgym":
+        # The loader reads this when a process starts: later is too late.
+        options["runtime_env"] = {"env_vars": {"LD_LIBRARY_PATH": library_path()}}
+    return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)
+
+
+def probe_isaacgym(plan: RunPlan) -> Dict[str, str]:
+    """What Isaac Gym says of itself in an actor of a plan. Raises InputError if it does not work there."""
+    actor = actor_class(plan).remote()
+    try:
+        timeout = plan.inputs.files.config.ray.timeout_seconds
+        answer: Dict[str, str] = ray.get(actor.probe.remote(plan.placement.device), timeout=timeout)
+    except GetTimeoutError:
+        raise InputError(f"simulator: Isaac Gym did not start within {timeout:g} s (ray.timeout_seconds)") from None
+    except RayError as error:
+        raise InputError(
+            f"simulator: a process that only imports Isaac Gym has died ({type(error).__name__}); do Isaac Gym's own "
+            "examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
+        ) from None
+    finally:
+        ray.kill(actor)
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer
 
 
 def connect(address: Optional[str], devices: Sequence[str]) -> Resources:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -32,7 +34,9 @@ from parc_ray.motions.dataset import (
     load_dataset,
 )
 from parc_ray.recording.shard import RunFiles, envs_of_shard
-from parc_ray.simulators.simulator import choose_simulator
+from parc_ray.simulators.isaacgym_process import cuda_devices
+from parc_ray.simulators.isaacgym_process import probe as probe_here
+from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
 from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
@@ -43,6 +47,8 @@ MOTIONS_PER_ENV = 32
 """A shard holds at most so many motions per env of its actor"""
 SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
+MOTIONS_PER_WORLD = 1024
+"""and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
 ACTOR_BYTES = 400 << 20
 """memory of an actor without any env: libraries and the tracker (measured: 290 MiB)"""
 ENV_BYTES = 2 << 20
@@ -130,12 +136,8 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
     environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
     environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
     agent = load_config(config.agent_file, AgentConfig, data_dir)
-    simulator = choose_simulator(config.simulator)
-    if environment.env.control_mode != "pd":
-        raise InputError(
-            f"{config.env_file}: key 'env.control_mode' = {environment.env.control_mode!r} is not supported by "
-            f"the {simulator} simulator; supported: 'pd'"
-        )
+    simulator = choose_simulator(config.simulator, config.device)
+    _require_control_mode(simulator, environment, config.env_file)
     character_path = _find_character(environment.env.char_file, config.env_file)
     skeleton = load_skeleton(character_path)
     try:
@@ -171,14 +173,59 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
 def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     """Deal the motions of checked inputs to shards and actors."""
     placement = place(inputs.files.config, resources)
+    if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
+        inputs = without_isaacgym(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
     entries = inputs.dataset.entries
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
     largest = MOTIONS_PER_ENV * envs_of_shard(config, len(entries))
+    if inputs.files.simulator in SHARED_WORLD:
+        largest = min(largest, MOTIONS_PER_WORLD)
     count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
     notice = "; ".join(filter(None, (placement.notice, notice)))
     return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards)), notice=notice), shards)
+
+
+def describe_engine(plan: RunPlan, resources: Resources) -> Tuple[RunPlan, Dict[str, str]]:
+    """Versions of a plan's engine, and devices with their memory, on this machine.
+
+    With MuJoCo in the plan if Isaac Gym does not work here and the choice was ours; InputError if it was not.
+    """
+    if plan.inputs.files.simulator == "isaacgym":
+        try:
+            found = probe_here("cuda:0" if plan.placement.gpus else "cpu")
+            versions = f"Isaac Gym {found.pop('version')}, Python {found.pop('python')}, torch {found.pop('torch')}"
+            return plan, {"engine": versions, **found}
+        except InputError as error:
+            plan = plan_without_isaacgym(plan, resources, str(error))
+    versions = f"MuJoCo {metadata.version('mujoco')}, Python {platform.python_version()}, torch {torch.__version__}"
+    return plan, {"engine": versions, **cuda_devices()}
+
+
+def plan_without_isaacgym(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
+    """The plan for MuJoCo, and why in its notice. Raises InputError with the reason if the choice was not ours."""
+    plan = make_plan(without_isaacgym(plan.inputs, reason), resources)
+    notice = "; ".join(filter(None, (plan.placement.notice, f"simulator: mujoco, because {reason}")))
+    return replace(plan, placement=replace(plan.placement, notice=notice))
+
+
+def without_isaacgym(inputs: Inputs, reason: str) -> Inputs:
+    """The same inputs for MuJoCo, if the choice was left to us. Raises InputError with the reason if it was not."""
+    files = inputs.files
+    if files.config.simulator != "auto":
+        raise InputError(reason)
+    _require_control_mode("mujoco", files.environment, files.config.env_file)
+    return replace(inputs, files=replace(files, simulator="mujoco"))
+
+
+def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
+    mode, known = environment.env.control_mode, CONTROL_MODES[simulator]
+    if mode not in known:
+        raise InputError(
+            f"{env_file}: key 'env.control_mode' = {mode!r} is not supported by the {simulator} simulator; "
+            f"supported: {', '.join(map(repr, known))}"
+        )
 
 
 def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resources) -> Tuple[Inputs, str]:

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 import parc_ray
-from parc_ray.cluster.driver import Driver, connect
+from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import RunPlan, make_plan, read_inputs
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym, read_inputs
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.config import RecordConfig
 from parc_ray.errors import InputError
@@ -42,7 +42,14 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     devices = config.device if isinstance(config.device, list) else [config.device]
     resources = connect(config.ray.address, devices)
-    plan = make_plan(inputs, resources)
+    try:
+        plan = make_plan(inputs, resources)
+        if plan.inputs.files.simulator == "isaacgym":
+            with console.status("starting Isaac Gym"):
+                plan = _with_working_simulator(plan, resources)
+    except InputError:
+        ray.shutdown()
+        raise
     output.prepare()
     ledger = Ledger(inputs.dataset)
     journal = Journal(output.path / "journal.jsonl")
@@ -70,6 +77,15 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
         ray.shutdown()
     print_summary(summary, output, console)
     return code
+
+
+def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
+    """The plan, for MuJoCo if Isaac Gym does not work and the choice was ours. Raises InputError if it was not."""
+    try:
+        probe_isaacgym(plan)
+    except InputError as error:
+        return plan_without_isaacgym(plan, resources, str(error))
+    return plan
 
 
 def _interrupt(*_: Any) -> None:

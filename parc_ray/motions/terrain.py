@@ -169,6 +169,23 @@ def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
     return vertices.astype(np.float32), triangles.astype(np.uint32)
 
 
+def ground_mesh(terrain: HeightField, border: float) -> Mesh:
+    """Triangle mesh of a terrain whose outermost cells reach `border` (m) beyond the map.
+
+    That is the ground as the height lookup reads it, on and off the map. A flat terrain is two triangles.
+    """
+    if terrain.is_flat:
+        return _quad(terrain, border)
+    vertices, triangles = voxel_mesh(terrain, None)
+    # Walls of no height would be slivers, in the rounding of their corners, that may face down.
+    tops, height = 2 * terrain.hf.size, np.ptp(vertices[triangles, 2], axis=1)
+    triangles = triangles[(np.arange(len(triangles)) < tops) | (height > 0)]
+    (low, high), close = _rectangle(terrain, 0.0, 0.0)[[0, 3], :2], terrain.dx / 4
+    xy = vertices[:, :2]
+    xy += np.float32(border) * ((xy > high - close).astype(np.float32) - (xy < low + close))
+    return vertices, triangles
+
+
 def _top_vertices(terrain: HeightField) -> DoubleArray:
     """The corners (-x-y, -x+y, +x+y, +x-y) of every cell top [X * Y * 4, 3]."""
     centre = np.stack(np.meshgrid(*_centres(terrain), indexing="ij"), axis=-1)
@@ -251,9 +268,9 @@ def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) ->
     return TerrainLayout(offsets[:, None, :], HeightField(hf, bounds, world_min, dx), meshes)
 
 
-def _quad(terrain: HeightField) -> Mesh:
-    """A flat map as two triangles."""
-    corners = _rectangle(terrain, 0.0, float(terrain.hf[0, 0]))
+def _quad(terrain: HeightField, margin: float = 0.0) -> Mesh:
+    """A flat map, widened by `margin` (m), as two triangles."""
+    corners = _rectangle(terrain, margin, float(terrain.hf[0, 0]))
     return corners.astype(np.float32), np.array([(0, 1, 2), (1, 3, 2)], dtype=np.uint32)
 
 

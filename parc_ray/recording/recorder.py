@@ -81,6 +81,7 @@ class ShardRecorder:
         self.policy = RetryPolicy(config.retry)
         self.queue = RetryQueue()
         self.usage = Usage()
+        self._results: List[AttemptResult] = []
         self._free = list(range(environment.num_envs))[::-1]
         self._running: Dict[int, Attempt] = {}
         skeleton = environment.skeleton
@@ -98,11 +99,18 @@ class ShardRecorder:
         return not self.queue and not self._running
 
     def work(self, seconds: float) -> List[AttemptResult]:
-        """Simulate for about so long; returns the attempts that ended."""
+        """Simulate for about so long; returns the attempts that ended.
+
+        If the simulator raises, those that had ended before are not lost: take_results() has them.
+        """
         deadline = time.monotonic() + seconds
-        results: List[AttemptResult] = []
         while not self.done and time.monotonic() < deadline:
-            results += self.advance()
+            self._results += self.advance()
+        return self.take_results()
+
+    def take_results(self) -> List[AttemptResult]:
+        """The attempts that have ended in work() and were not returned yet."""
+        results, self._results = self._results, []
         return results
 
     @torch.inference_mode()

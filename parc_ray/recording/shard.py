@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 from parc_ray.config import AgentConfig, RecordConfig, TrackerEnvironmentFile
+from parc_ray.simulators.isaacgym_process import import_isaacgym
 
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import ShardRecorder
@@ -60,18 +61,27 @@ class Shard:
 
     index: int
     motions: Tuple[ShardMotion, ...]
+    max_envs: Optional[int] = None
+    """upper bound of envs where more have turned out not to fit the device"""
+
+    def num_envs(self, config: RecordConfig) -> int:
+        """Number of envs to record it in."""
+        envs = envs_of_shard(config, len(self.motions))
+        return envs if self.max_envs is None else min(envs, self.max_envs)
 
 
 def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) -> ShardRecorder:
     """A recorder for a shard, in a process of its own.
 
     Raises InputError if a motion, the character or the checkpoint does not fit (all were checked before, so this
-    means that a file has changed since).
+    means that a file has changed since), or if the simulator does not work here; TooLargeError if the device's memory
+    does not suffice.
     """
     if not device_name.startswith("cuda"):
         # An actor without GPUs sees all of them on newer Ray versions, and torch would reserve memory there.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator  # isort: skip  before torch
+    if run.simulator == "isaacgym":
+        import_isaacgym(device_name)
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
@@ -79,6 +89,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.motions.motion_file import parse_motion
     from parc_ray.motions.terrain import TerrainStack, crop
     from parc_ray.recording.recorder import ShardRecorder
+    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from parc_ray.tracking.environment import TrackingEnvironment
     from parc_ray.tracking.quality import QualityMeter, make_probes
     from parc_ray.tracking.tracker import Tracker, load_checkpoint
@@ -101,7 +112,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             else m.terrain
             for m in motions
         ]
-    num_envs = envs_of_shard(run.config, len(motions))
+    num_envs = shard.num_envs(run.config)
     simulator = create_simulator(
         run.simulator,
         SimulatorConfig(
@@ -114,9 +125,14 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             friction=config.plane.static_friction,
             device=device,
             threads=threads,
+            substeps=run.environment.sim.substeps,
+            control_mode=config.control_mode,
+            gravity=config.gravity_z,
+            physx=run.environment.sim.physx,
         ),
         skeleton,
     )
+    device = simulator.device
     library = MotionLibrary(motions, skeleton, device)
     terrains = TerrainStack([motion.terrain for motion in motions], device)
     environment = TrackingEnvironment(simulator, library, terrains, skeleton, config)
@@ -130,7 +146,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     )
     return ShardRecorder(
         environment=environment,
-        tracker=Tracker(parameters, run.agent, skeleton, device, threads),
+        tracker=Tracker(parameters, run.agent, skeleton, device, threads, bounded=config.control_mode == "pd"),
         meter=QualityMeter(
             num_envs, make_probes(run.character, run.character_source, skeleton, device), terrains, device
         ),

@@ -114,6 +114,11 @@ class MujocoSimulator:
         while len(self._spare) > self.num_envs:
             self._spare.popitem(last=False)
 
+    @property
+    def device_bytes(self) -> int:
+        """See Simulator.device_bytes."""
+        return 0
+
     def close(self) -> None:
         """See Simulator.close."""
         self._pool.shutdown()
@@ -233,6 +238,7 @@ def _physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[st
         "option",
         timestep=repr(1.0 / (config.control_freq * config.steps_per_control)),
         integrator="implicitfast",
+        gravity=f"0 0 {config.gravity!r}",
     )
     world = SubElement(root, "worldbody")
     body = copy.deepcopy(document.root_body())

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Sequence
+from dataclasses import dataclass, field
+from typing import Dict, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor
 from typing_extensions import Protocol
 
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.config import PhysxConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.terrain import HeightField
+from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
-IMPLEMENTED = ("mujoco",)
-PLANNED = ("isaacgym", "physx", "mujoco_warp")
+IMPLEMENTED = ("mujoco", "isaacgym")
+PLANNED = ("physx", "mujoco_warp")
+CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp")}
+"""which of PARC's control modes each simulator knows"""
+SHARED_WORLD = ("isaacgym",)
+"""simulators that hold all tiles of a shard in one world"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,16 @@ class SimulatorConfig:
     """physics steps per control step (PARC: sim_freq / control_freq * substeps)"""
     friction: float
     device: torch.device
+    """where the engine runs, if it can choose"""
     threads: int
+    substeps: int = 1
+    """so many physics steps are one step of an engine that has substeps of its own (PARC: sim.substeps)"""
+    control_mode: str = "pd"
+    """pd: drives of the engine; pd_exp: torques computed before every engine step"""
+    gravity: float = -9.81
+    """m/s2 along z"""
+    physx: PhysxConfig = field(default_factory=PhysxConfig)
+    """settings for engines that are PhysX"""
 
 
 class Simulator(Protocol):
@@ -63,6 +78,12 @@ class Simulator(Protocol):
     name: str
     version: str
     num_envs: int
+    device: torch.device
+    """where the tensors of its states are"""
+
+    @property
+    def device_bytes(self) -> int:
+        """Memory that it takes on a CUDA device; 0 without one."""
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """Put the character of each given env on a tile, in the given state (contact_force is ignored)."""
@@ -71,7 +92,8 @@ class Simulator(Protocol):
         """Hold PD targets [n, D] (rad) for one control step in the given envs; return their states, in order.
 
         Envs that are not given do not move. A state that the engine could not integrate, or whose contacts it
-        lost, is not finite.
+        lost, is not finite. Where the engine cannot say which env is affected, it raises TooLargeError (contacts
+        were lost, fewer envs may not lose any) or BrokenSimulationError.
         """
 
     def park(self, envs: Sequence[int]) -> None:
@@ -81,20 +103,33 @@ class Simulator(Protocol):
         """Free the engine's threads and memory."""
 
 
-def choose_simulator(name: str) -> str:
-    """The simulator that a name stands for ("auto": the best one here). Raises InputError for one that is not here."""
+def choose_simulator(name: str, device: Union[str, Sequence[str]] = "cpu") -> str:
+    """The simulator that a name stands for ("auto": the best one that is installed here and can use the devices).
+
+    Raises InputError for one that is not here. Whether Isaac Gym works is not known yet: only a process without torch
+    can try (isaacgym_process.probe).
+    """
     if name == "auto":
-        return "mujoco"
+        return "isaacgym" if device != "cpu" and is_installed() else "mujoco"
+    if name == "isaacgym":
+        require_installed()
     if name in IMPLEMENTED:
         return name
     if name in PLANNED:
-        raise InputError(f"simulator: {name!r} is not part of this version; use 'mujoco' or 'auto'")
+        raise InputError(f"simulator: {name!r} is not part of this version; use {' or '.join(map(repr, IMPLEMENTED))}")
     raise InputError(f"simulator: unknown simulator {name!r}; use one of: auto, {', '.join(IMPLEMENTED)}")
 
 
 def create_simulator(name: str, config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
-    """Build a simulator by the name that choose_simulator returned. Raises InputError on an unfit character."""
-    choose_simulator(name)
+    """Build a simulator by the name that choose_simulator returned.
+
+    Raises InputError on an unfit character, TooLargeError where memory does not suffice. Isaac Gym must have been
+    imported (isaacgym_process.import_isaacgym).
+    """
+    if name == "isaacgym":
+        from parc_ray.simulators.isaacgym import IsaacGymSimulator
+
+        return IsaacGymSimulator(config, skeleton)
     from parc_ray.simulators.mujoco import MujocoSimulator
 
     return MujocoSimulator(config, skeleton)

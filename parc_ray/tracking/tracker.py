@@ -54,11 +54,14 @@ class Tracker:
         skeleton: Skeleton,
         device: torch.device,
         threads: int = 1,
+        bounded: bool = True,
     ):
         """parameters: a checkpoint as load_checkpoint returns it, already checked against the observation size.
 
-        threads: how many chunks go through the network side by side (on the CPU).
+        threads: how many chunks go through the network side by side (on the CPU). bounded: targets are clamped to the
+        action bounds (PARC: in control_mode pd, not in pd_exp).
         """
+        self.bounded = bounded
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and device.type == "cpu" else None
         self.clip = config.norm_obs_clip
         parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
@@ -72,8 +75,10 @@ class Tracker:
         self.low, self.high = low.to(device), high.to(device)
 
     def act(self, obs: Tensor) -> Tensor:
-        """PD targets [N, D] rad for observations [N, size], within the action bounds."""
+        """PD targets [N, D] rad for observations [N, size]."""
         actions = self.normalized_mode(obs) * self.action_std + self.action_mean
+        if not self.bounded:
+            return actions
         return torch.minimum(torch.maximum(actions, self.low), self.high)
 
     def normalized_mode(self, obs: Tensor) -> Tensor:

@@ -1,0 +1,262 @@
+"""What a process needs to run Isaac Gym, and what its failures mean.
+
+Isaac Gym wants to be imported before torch, on Python 3.6 to 3.8, with libpython to be found, and compiles a torch
+extension on first use. Imports neither torch nor Isaac Gym at module level.
+
+`python -m parc_ray.simulators.isaacgym_process cuda` says whether Isaac Gym works here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+from parc_ray.errors import InputError
+
+WEBSITE = "https://developer.nvidia.com/isaac-gym"
+INSTEAD = "or set simulator: mujoco"
+MARK = "parc_ray: "
+"""begins the line of a probe's output that holds its answer: Isaac Gym itself prints, too"""
+PROBE_SECONDS = 300.0
+
+
+def is_installed() -> bool:
+    """Whether there is an Isaac Gym to import, working or not."""
+    return importlib.util.find_spec("isaacgym") is not None
+
+
+def library_path() -> str:
+    """LD_LIBRARY_PATH for processes that will import Isaac Gym: the environment's libraries before all others."""
+    folders = [str(Path(sys.prefix) / "lib"), *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)]
+    return os.pathsep.join(dict.fromkeys(filter(None, folders)))
+
+
+def import_isaacgym(device: str) -> None:
+    """Import Isaac Gym, then torch, for a device ("cpu" or "cuda:0"). Raises InputError that says what is wrong."""
+    if "isaacgym.gymtorch" not in sys.modules:
+        require_installed()
+        if "torch" in sys.modules:
+            raise InputError(
+                "simulator: Isaac Gym must be imported before torch, but this process has imported torch already; "
+                "import isaacgym (or call parc_ray.simulators.isaacgym_process.import_isaacgym) first"
+            )
+        _find_libpython()
+        # What builds the torch extension lies beside Python, but Ray may have been started without that on its PATH.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        try:
+            importlib.import_module("isaacgym.gymapi")
+        except Exception as error:
+            raise InputError(_explain_import(error)) from error
+        with _extension_folder():
+            try:
+                importlib.import_module("isaacgym.gymtorch")
+            except Exception as error:
+                raise InputError(_explain_extension(error)) from error
+    if device != "cpu":
+        _require_cuda()
+
+
+def describe(device: str) -> Dict[str, str]:
+    """Versions, devices and memory, after import_isaacgym(device)."""
+    import torch
+    from isaacgym import gymapi
+
+    return {
+        "version": version_of(gymapi.acquire_gym()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **(cuda_devices() if device != "cpu" else {}),
+    }
+
+
+def cuda_devices() -> Dict[str, str]:
+    """Name, capability and memory of every CUDA device, by torch's name for it."""
+    import torch
+
+    devices: Dict[str, str] = {}
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        major, minor = torch.cuda.get_device_capability(index)
+        free, total = torch.cuda.mem_get_info(index)
+        devices[f"cuda:{index}"] = (
+            f"{torch.cuda.get_device_name(index)}, compute capability {major}.{minor}, "
+            f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        )
+    return devices
+
+
+def version_of(gym: Any) -> str:
+    """Version of the package (1.0rc4 is Preview 4), of the engine where that is not known."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("isaacgym")
+    except metadata.PackageNotFoundError:
+        version = gym.get_version()
+        return f"{version.major}.{version.minor}"
+
+
+def probe(device: str) -> Dict[str, str]:
+    """What describe(device) says in a process of its own. Raises InputError if Isaac Gym does not work there."""
+    require_installed()
+    environment = {**os.environ, "LD_LIBRARY_PATH": library_path()}
+    command = [sys.executable, "-m", "parc_ray.simulators.isaacgym_process", device]
+    try:
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"simulator: Isaac Gym did not start within {PROBE_SECONDS:.0f} s; {INSTEAD}") from None
+    answers = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
+    if ended.returncode or not answers:
+        reason = f"was killed by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
+        last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(
+            f"simulator: a process that only imports Isaac Gym {reason}: {last}; "
+            f"do Isaac Gym's own examples run in this environment? {INSTEAD}"
+        )
+    answer: Dict[str, str] = json.loads(answers[-1])
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return answer
+
+
+def require_installed() -> None:
+    """Raises InputError if there is no Isaac Gym to import."""
+    if is_installed():
+        return
+    version = platform.python_version()
+    python = "" if sys.version_info[:2] in ((3, 6), (3, 7), (3, 8)) else f", and needs Python 3.8, not {version},"
+    raise InputError(
+        f"simulator: Isaac Gym is not installed in {sys.prefix}{python} and is not on PyPI: get Isaac Gym Preview 4 "
+        f"from {WEBSITE} and pip install its folder python/ into an environment of Python 3.8, {INSTEAD}"
+    )
+
+
+def _explain_import(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    if "libpython" in reason:
+        return (
+            f"simulator: Isaac Gym does not find Python's own library ({reason}): start Python, or Ray on every node, "
+            f"with LD_LIBRARY_PATH={Path(sys.prefix) / 'lib'}"
+        )
+    if "No gym module found" in reason:
+        return (
+            f"simulator: Isaac Gym Preview 4 runs on Python 3.6 to 3.8, this is Python {platform.python_version()}; "
+            f"use an environment of Python 3.8, {INSTEAD}"
+        )
+    return f"simulator: Isaac Gym cannot be imported: {type(error).__name__}: {reason}; {INSTEAD}"
+
+
+def _explain_extension(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (
+        f"simulator: Isaac Gym could not compile its torch extension gymtorch: {lines[0].strip()}; it needs ninja "
+        f"(pip install ninja) and a C++ compiler on PATH; {INSTEAD}"
+    )
+
+
+def _require_cuda() -> None:
+    """Raises InputError if torch has no CUDA device, or was not built for the one there is."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            f"simulator: Isaac Gym finds no CUDA device (torch {torch.__version__}, CUDA_VISIBLE_DEVICES="
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}): does nvidia-smi list one, and was torch built "
+            f"for CUDA? Else use device: cpu, {INSTEAD}"
+        )
+    major, minor = torch.cuda.get_device_capability(0)
+    built = torch.cuda.get_arch_list()
+    if built and not _runs_on(built, major, minor):
+        raise InputError(
+            f"simulator: {torch.cuda.get_device_name(0)} (compute capability {major}.{minor}) is not supported by "
+            f"torch {torch.__version__}, which was built for {', '.join(built)}, and Isaac Gym's Python 3.8 has no "
+            f"torch after 2.4; use an older GPU or device: cpu, {INSTEAD}"
+        )
+
+
+def _runs_on(built: List[str], major: int, minor: int) -> bool:
+    """Binary code (sm_XY) runs on later minor versions of its major version, intermediate code (compute_XY) on all
+    later ones."""
+    for name in built:
+        kind, _, number = name.partition("_")
+        digits = "".join(filter(str.isdigit, number))
+        own = (int(digits[:-1]), int(digits[-1]))
+        if own <= (major, minor) and (kind == "compute" or own[0] == major):
+            return True
+    return False
+
+
+def _find_libpython() -> None:
+    """Load libpython by its path: then the loader does not search for it, whatever LD_LIBRARY_PATH says."""
+    name = f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"
+    for folder in (Path(sys.prefix) / "lib", Path(sysconfig.get_config_var("LIBDIR") or "/")):
+        if (folder / name).is_file():
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(folder / name))
+                return
+
+
+@contextlib.contextmanager
+def _extension_folder() -> Iterator[None]:
+    """A folder for torch's compiled extensions that no two processes use at once.
+
+    torch guards its own folder with a file that stays there when a process is killed, and then waits for it to go,
+    forever. A lock of the operating system goes with its process.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    folder = cache / "parc_ray" / "torch_extensions" / platform.node() / f"{python}-{_torch_version()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock_of_parc_ray").open("w")
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="parc_ray_torch_extensions_"))
+        lock = (folder / "lock_of_parc_ray").open("w")
+    before = os.environ.get("TORCH_EXTENSIONS_DIR")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_behind in folder.glob("*/lock"):
+            left_behind.unlink()
+        os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TORCH_EXTENSIONS_DIR"]
+            else:
+                os.environ["TORCH_EXTENSIONS_DIR"] = before
+
+
+def _torch_version() -> str:
+    """Version of the torch that is installed, without importing it."""
+    from importlib import metadata
+
+    try:
+        return f"torch{metadata.version('torch')}"
+    except metadata.PackageNotFoundError:
+        return "torch"
+
+
+def _answer(device: str) -> Dict[str, str]:
+    try:
+        import_isaacgym(device)
+    except InputError as error:
+        return {"error": str(error)}
+    return describe(device)
+
+
+if __name__ == "__main__":
+    print(f"\n{MARK}{json.dumps(_answer(sys.argv[1]))}", flush=True)
+    # Isaac Gym may hang or crash while it is torn down.
+    os._exit(0)
