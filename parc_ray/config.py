@@ -148,7 +148,11 @@ class RecordConfig(Strict):
         ge=1,
         description="Envs of an actor. Default: one per motion of its shard, up to the next key.",
     )
-    max_envs_per_actor: int = Field(default=128, ge=1, description="Upper bound of envs in one actor.")
+    max_envs_per_actor: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="Upper bound of envs in one actor. Default: 128 with mujoco, 1024 with isaacgym.",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of every random generator; recording itself draws nothing.")
     ray: RayConfig = RayConfig()
     retry: RetryConfig = RetryConfig()

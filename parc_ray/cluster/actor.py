@@ -64,7 +64,7 @@ class ShardActor:
         try:
             self._recorder = build_recorder(run, shard, threads, device)
         except (InputError, BrokenSimulationError, RuntimeError) as error:
-            return _failure(error, shard.num_envs(run.config))
+            return _failure(error, shard.num_envs(run))
         simulator = self._recorder.environment.simulator
         used = str(self._recorder.environment.device)
         if used != device:

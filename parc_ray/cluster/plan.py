@@ -33,7 +33,7 @@ from parc_ray.motions.dataset import (
     create_dataset,
     load_dataset,
 )
-from parc_ray.recording.shard import RunFiles, envs_of_shard
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs
 from parc_ray.simulators.isaacgym_process import cuda_devices
 from parc_ray.simulators.isaacgym_process import probe as probe_here
 from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
@@ -119,7 +119,7 @@ class RunPlan:
     @property
     def envs(self) -> List[int]:
         """Number of envs of each shard."""
-        return [envs_of_shard(self.inputs.files.config, len(shard)) for shard in self.shards]
+        return [envs_of_shard(self.inputs.files, len(shard)) for shard in self.shards]
 
     @property
     def actor_bytes(self) -> int:
@@ -178,7 +178,7 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     entries = inputs.dataset.entries
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
-    largest = MOTIONS_PER_ENV * envs_of_shard(config, len(entries))
+    largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(entries))
     if inputs.files.simulator in SHARED_WORLD:
         largest = min(largest, MOTIONS_PER_WORLD)
     count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
@@ -238,10 +238,10 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
     neighbours = -(-placement.actors // len(resources.nodes))
     fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
     files = inputs.files
-    if fit >= envs_of_shard(files.config, len(inputs.dataset.entries)):
+    if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
-    notice = f"max_envs_per_actor lowered from {files.config.max_envs_per_actor} to {max(1, fit)} to fit the memory"
+    notice = f"max_envs_per_actor lowered from {max_envs(files)} to {max(1, fit)} to fit the memory"
     return replace(inputs, files=replace(files, config=config)), notice
 
 

@@ -17,6 +17,8 @@ from parc_ray.simulators.isaacgym_process import import_isaacgym
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import ShardRecorder
 
+MAX_ENVS = {"mujoco": 128, "isaacgym": 1024}
+"""Envs in one actor, unless the configuration says otherwise: on CPUs more are not faster, a GPU wants many"""
 REACH = 1.5
 """How far the body of a character reaches from its root, m, with room to spare"""
 
@@ -64,9 +66,9 @@ class Shard:
     max_envs: Optional[int] = None
     """upper bound of envs where more have turned out not to fit the device"""
 
-    def num_envs(self, config: RecordConfig) -> int:
+    def num_envs(self, run: RunFiles) -> int:
         """Number of envs to record it in."""
-        envs = envs_of_shard(config, len(self.motions))
+        envs = envs_of_shard(run, len(self.motions))
         return envs if self.max_envs is None else min(envs, self.max_envs)
 
 
@@ -112,7 +114,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             else m.terrain
             for m in motions
         ]
-    num_envs = shard.num_envs(run.config)
+    num_envs = shard.num_envs(run)
     simulator = create_simulator(
         run.simulator,
         SimulatorConfig(
@@ -162,6 +164,11 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     )
 
 
-def envs_of_shard(config: RecordConfig, motions: int) -> int:
+def max_envs(run: RunFiles) -> int:
+    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the simulator."""
+    return run.config.max_envs_per_actor or MAX_ENVS[run.simulator]
+
+
+def envs_of_shard(run: RunFiles, motions: int) -> int:
     """Number of envs for a shard: num_envs, or one per motion, never more than max_envs_per_actor or motions."""
-    return max(1, min(config.num_envs or motions, config.max_envs_per_actor, motions))
+    return max(1, min(run.config.num_envs or motions, max_envs(run), motions))
