@@ -64,6 +64,6 @@ class RunProgress:
             self._bar.update(self._task, completed=ledger.dealt_with, state=state)
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            done = ledger.dealt_with
-            left = (ledger.total - done) * (now - self._start) / done if done else float("nan")
-            self.note(f"{done}/{ledger.total} motions, {state}, {now - self._start:.0f} s, about {left:.0f} s left")
+            done, elapsed = ledger.dealt_with, now - self._start
+            left = f", about {(ledger.total - done) * elapsed / done:.0f} s left" if done else ""
+            self.note(f"{done}/{ledger.total} motions, {state}, {elapsed:.0f} s{left}")
