@@ -660,13 +660,13 @@ def held_out(count: int, options: argparse.Namespace) -> List[List[Motion]]:
     ]
 
 
-def save(training: Training, options: argparse.Namespace) -> None:
-    """Write the tracker, its configuration files and what resuming needs."""
+def save(training: Training, content: bytes, options: argparse.Namespace) -> None:
+    """Write the tracker (content), its configuration files and what resuming needs."""
     options.output.mkdir(parents=True, exist_ok=True)
     for name in CONFIG_FILES:
         if not (options.output / name).exists() or not (options.output / name).samefile(options.config / name):
             write_file_atomic(options.output / name, read_bytes(options.config / name))
-    write_file_atomic(options.output / "model.pt", training.checkpoint())
+    write_file_atomic(options.output / "model.pt", content)
     write_file_atomic(options.output / "training.pt", training.state())
 
 
@@ -686,10 +686,11 @@ def train(options: argparse.Namespace) -> None:
             print(progress_line(training, now - last, now - began), flush=True)
             training.progress, last = Progress(), now
         if training.iteration % options.save_every == 0 or done:
-            save(training, options)
+            content = training.checkpoint()
+            save(training, content, options)
             whole = [
                 evaluate(
-                    build(motions, training.checkpoint(), options.config, options.device, options.threads,
+                    build(motions, content, options.config, options.device, options.threads,
                           retry=RetryConfig(max_retries=0))
                 ).whole
                 for motions in trials if motions

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Dict, Optional, Tuple
 
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
-from parc_ray.simulators.isaacgym_process import describe, import_isaacgym
+from parc_ray.simulators.isaacgym_process import try_isaacgym
 
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import AttemptResult, ShardRecorder
@@ -52,11 +52,7 @@ class ShardActor:
 
     def probe(self, device: str) -> Dict[str, str]:
         """What Isaac Gym says of itself and its devices here; under "error" what is wrong."""
-        try:
-            import_isaacgym(device)
-        except InputError as error:
-            return {"error": str(error)}
-        return describe(device)
+        return try_isaacgym(device)
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""

@@ -81,6 +81,15 @@ def describe(device: str) -> Dict[str, str]:
     }
 
 
+def try_isaacgym(device: str) -> Dict[str, str]:
+    """What describe(device) says in this process; under "error" what is wrong."""
+    try:
+        import_isaacgym(device)
+    except InputError as error:
+        return {"error": str(error)}
+    return describe(device)
+
+
 def cuda_devices() -> Dict[str, str]:
     """Name, capability and memory of every CUDA device, by torch's name for it."""
     import torch
@@ -248,15 +257,7 @@ def _torch_version() -> str:
         return "torch"
 
 
-def _answer(device: str) -> Dict[str, str]:
-    try:
-        import_isaacgym(device)
-    except InputError as error:
-        return {"error": str(error)}
-    return describe(device)
-
-
 if __name__ == "__main__":
-    print(f"\n{MARK}{json.dumps(_answer(sys.argv[1]))}", flush=True)
+    print(f"\n{MARK}{json.dumps(try_isaacgym(sys.argv[1]))}", flush=True)
     # Isaac Gym may hang or crash while it is torn down.
     os._exit(0)

@@ -141,16 +141,20 @@ def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[
     return rng.uniform(0.0, 0.08), rng.uniform(0.5, 0.6)
 
 
+def _options(*spans: Tuple[float, float, int]) -> Array:
+    """All combinations [n, 3] of deviations ahead and aside (m) and in heading (rad): first, last and how many."""
+    grid = np.meshgrid(*(np.linspace(*span) for span in spans), indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, 3)
+
+
 class Planner:
     """Chooses footholds, one step after the other."""
 
     def __init__(self, ground: HeightField, difficulty: float):
         self.ground = ground
         self.highest = highest_step(difficulty) + 1e-4
-        ahead, aside, turn = (np.linspace(*span) for span in ((-0.18, 0.18, 10), (-0.03, 0.12, 6), (-0.4, 0.4, 5)))
-        self.near = np.stack(np.meshgrid(ahead, aside, turn, indexing="ij"), axis=-1).reshape(-1, 3)
-        ahead, aside, turn = (np.linspace(*span) for span in ((-0.5, 0.3, 9), (-0.03, 0.15, 7), (-0.7, 0.7, 7)))
-        self.far = np.stack(np.meshgrid(ahead, aside, turn, indexing="ij"), axis=-1).reshape(-1, 3)
+        self.near = _options((-0.18, 0.18, 10), (-0.03, 0.12, 6), (-0.4, 0.4, 5))
+        self.far = _options((-0.5, 0.3, 9), (-0.03, 0.15, 7), (-0.7, 0.7, 7))
 
     def plan(self, pace: Iterator[Pace], seconds: float, rng: np.random.Generator) -> Footsteps:
         """Footsteps that last for `seconds`, from near the origin. Raises NoFoothold."""
@@ -185,12 +189,11 @@ class Planner:
 
     def _next(self, holds: List[Foothold], foot: int, heading: float, pace: Pace) -> Tuple[Foothold, float]:
         """The foothold nearest to what the pace asks for, and the body's heading there."""
-        stand = holds[1 - foot]
+        stand, side = holds[1 - foot], SIDES[foot][1]
+        middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
         for options in (self.near, self.far):
             headings = heading + pace.turn + options[:, 2]
-            side = SIDES[foot][1]
             # The middle between the feet goes ahead by the pace's length.
-            middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
             local = np.stack([pace.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
             xy = middle + turned(local, headings)
             level, height = self._level(xy, headings)

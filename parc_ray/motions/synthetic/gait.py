@@ -73,6 +73,12 @@ class Feet:
     weight: Array
     """[n, 2] each foot's share of the body's weight"""
 
+    @property
+    def ground(self) -> Array:
+        """[n] Height of the soles that carry the weight."""
+        height: Array = (self.weight * self.ankles[..., 2]).sum(axis=-1) - SOLE
+        return height
+
 
 def smooth_step(x: Array) -> Array:
     """0 below 0, 1 above 1, in between the quintic with zero velocity and acceleration at both ends."""
@@ -197,8 +203,7 @@ def pelvis_height(feet: Feet, root_xy: Array, heading: Array) -> Array:
     hips = root_xy[:, None] + turned(np.stack([np.zeros(2), aside], axis=-1)[None], heading[:, None])
     away = np.linalg.norm(feet.ankles[..., :2] - hips, axis=-1)
     reach = feet.ankles[..., 2] + np.sqrt(np.maximum(REACH**2 - away**2, 0.3**2))
-    ground = (feet.weight * feet.ankles[..., 2]).sum(axis=-1) - SOLE
-    wanted = np.minimum(smoothed(ground, 4.0) + PELVIS_HEIGHT, reach.min(axis=-1))
+    wanted = np.minimum(smoothed(feet.ground, 4.0) + PELVIS_HEIGHT, reach.min(axis=-1))
     return smoothed(lowest_around(wanted, 6), 3.0)
 
 
@@ -247,11 +252,11 @@ def walk(
     heading = smoothed(feet.headings.mean(axis=1), 3.0)
     forward = np.stack([np.cos(feet.headings), np.sin(feet.headings)], axis=-1)
     pressure = (feet.weight[..., None] * (feet.ankles[..., :2] + PRESSURE_AHEAD * forward)).sum(axis=1)
-    floor = (feet.weight * feet.ankles[..., 2]).sum(axis=1) - SOLE
+    ground_height = feet.ground
     upper = upper_body(skeleton, feet, pressure, heading, rng)
-    root_xy, height = pressure, floor + PELVIS_HEIGHT
+    root_xy, height = pressure, ground_height + PELVIS_HEIGHT
     for _ in range(ROUNDS):
-        centre = pendulum(pressure, smoothed(height - floor, 2.0) + COM_ABOVE_PELVIS, times[1] - times[0])
+        centre = pendulum(pressure, smoothed(height - ground_height, 2.0) + COM_ABOVE_PELVIS, times[1] - times[0])
         height = pelvis_height(feet, root_xy, heading)
         body = pose_body(skeleton, feet, upper, centre, height, heading)
         root_xy = body.root_pos[:, :2].numpy()

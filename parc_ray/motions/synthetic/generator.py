@@ -18,8 +18,8 @@ from parc_ray.character.rotations import axis_angle_to_quat, quat_mul, quat_rota
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.synthetic.footsteps import KINDS, NoFoothold, Planner, paces
-from parc_ray.motions.synthetic.gait import Body, smooth_step, walk
+from parc_ray.motions.synthetic.footsteps import KINDS, SIDES, NoFoothold, Planner, paces
+from parc_ray.motions.synthetic.gait import PELVIS_HEIGHT, Body, smooth_step, walk
 from parc_ray.motions.synthetic.ground import blocky_ground
 from parc_ray.motions.synthetic.legs import BODY_MASSES
 from parc_ray.motions.terrain import crop
@@ -95,7 +95,7 @@ def _try_motion(spec: MotionSpec, rng: np.random.Generator, skeleton: Skeleton, 
         raise NoFoothold
     contacts = np.zeros((spec.num_frames, skeleton.num_bodies), dtype=np.float32)
     floating, body = carry_off(spec, body)
-    for foot, side in enumerate(("right", "left")):
+    for foot, (side, _) in enumerate(SIDES):
         contacts[:, skeleton.body_index(f"{side}_foot")] = feet.planted[:, foot] & ~floating
     # Motions lie anywhere in their frame, so that a mix-up of frames shows in every use of them.
     place = np.append(np.round(rng.uniform(-3.0, 3.0, size=2), 2), 0.0).astype(np.float32)
@@ -126,6 +126,8 @@ def within_limits(skeleton: Skeleton, body: Body) -> bool:
 def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
     """Carry the posed body away as a flaw wants it. Returns in which frames [n] bool it floats, and the new body."""
     n = spec.num_frames
+    if spec.flaw == "none":
+        return np.zeros(n, dtype=bool), body
     phase = np.linspace(0.0, 1.0, n)
     lift, roll = np.zeros(n), np.zeros(n)
     if spec.flaw == "late":
@@ -141,11 +143,9 @@ def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
         falls = smooth_step((phase[:, None] * spec.seconds - times) / 0.15)
         tilt = falls @ (-1.0) ** np.arange(falls.shape[1])
         lift, roll = 0.2 * tilt, 0.5 * np.pi * tilt
-    if spec.flaw == "none":
-        return np.zeros(n, dtype=bool), body
     axis = quat_rotate(body.root_rot, torch.tensor([1.0, 0.0, 0.0]).expand(n, 3))
     tip = axis_angle_to_quat(axis, torch.as_tensor(roll, dtype=torch.float32))
-    pivot = body.root_pos - torch.tensor([0.0, 0.0, 0.86])
+    pivot = body.root_pos - torch.tensor([0.0, 0.0, PELVIS_HEIGHT])
     up = torch.zeros(n, 3)
     up[:, 2] = torch.as_tensor(lift, dtype=torch.float32)
     carried = pivot + quat_rotate(tip, body.root_pos - pivot) + up
