@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Iterator
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.cluster import driver
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from tests.cluster.runs import Run, fingerprints, record_run
+from tests.cluster.simulated import simulated_actor
 from tests.reference import HUMANOID
 
 SPECS = {
@@ -54,6 +57,15 @@ def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Pat
 
 
 @pytest.fixture(scope="session")
+def many_motions(tmp_path_factory: pytest.TempPathFactory, motions: Path) -> Path:
+    """A folder of sixty motions for simulated recorders, which tell them apart by their names."""
+    folder = tmp_path_factory.mktemp("many")
+    for index in range(60):
+        shutil.copy(motions / "idle_000.pkl", folder / f"motion_{index:03d}.pkl")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """A Ray cluster of two nodes, each with two CPUs and two GPUs, all of them pretended."""
     from ray.cluster_utils import Cluster
@@ -70,6 +82,14 @@ def address() -> Iterator[str]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, motions: Path, address: str) -> Run:
     """The dataset recorded by one actor in one shard: what every other run is compared with."""
     return record_run(tmp_path_factory.mktemp("undisturbed"), motions, address)
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory, many_motions: Path, address: str) -> Run:
+    """many_motions recorded by one simulated recorder: what disturbed runs of them are compared with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "ShardActor", simulated_actor(0.0))
+        return record_run(tmp_path_factory.mktemp("calm"), many_motions, address)
 
 
 @pytest.fixture(scope="session", autouse=True)

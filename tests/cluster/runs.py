@@ -8,7 +8,7 @@ import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import yaml
 from rich.console import Console
@@ -50,13 +50,32 @@ class Run:
         return {path.stem: pickle.loads(path.read_bytes()) for path in self.files}
 
     def final_states(self) -> Dict[str, Any]:
-        """Motion name -> what has become of it. Fails if any motion has no state, or two."""
-        lines = [line for line in self.events("motion") if line["state"] != "invalid"]
-        states = {
-            line["motion"]: (line["state"], line["reason"], line["start_fraction"], line["seconds"]) for line in lines
-        }
-        assert len(lines) == len(states), "a motion has two final states"
+        """Motion name -> what has become of it. Fails if any motion has two states.
+
+        A state ends only where the journal says so: its recording was lost, or a crashed motion is tried again.
+        """
+        states: Dict[str, Any] = {}
+        for line in read_journal(self.output / "journal.jsonl"):
+            if line["event"] == "run":
+                states = {motion: state for motion, state in states.items() if state[0] != "crashed"}
+            elif line["event"] == "lost":
+                assert states.pop(line["motion"])[0] == "recorded"
+            elif line["event"] == "motion" and line["state"] != "invalid":
+                assert line["motion"] not in states, f"{line['motion']} has two final states"
+                states[line["motion"]] = tuple(line[key] for key in ("state", "reason", "start_fraction", "seconds"))
         return states
+
+    def attempts(self) -> Dict[str, List[Tuple[int, str]]]:
+        """Motion name -> number and outcome of its attempts. Fails if any was made twice or left out."""
+        made: Dict[str, List[Tuple[int, str]]] = {}
+        for line in read_journal(self.output / "journal.jsonl"):
+            if line["event"] == "lost":
+                made[line["motion"]].pop()
+            elif line["event"] == "attempt":
+                attempts = made.setdefault(line["motion"], [])
+                assert line["number"] == len(attempts), f"{line['motion']}: attempt {line['number']} after {attempts}"
+                attempts.append((line["number"], line["outcome"]))
+        return made
 
 
 def write_config(folder: Path, inputs: Sequence[Path], address: Optional[str], **settings: Any) -> Path:
@@ -104,6 +123,12 @@ def temporary_files(folder: Path) -> List[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name.startswith(".")]
 
 
+def assert_nothing_beside(run: Run) -> None:
+    """All that a run has written is in its output_dir; the other files are those that write_config made."""
+    configs = {"phys_record.yaml", "create_dataset_config.yaml", "dataset.yaml", "console.txt"}
+    assert {path.name for path in run.output.parent.iterdir() if path.is_file()} <= configs
+
+
 def assert_accounted_for(run: Run) -> None:
     """Every motion of the dataset has exactly one final state, at most one recording, and the counts add up."""
     summary = run.summary
@@ -114,7 +139,11 @@ def assert_accounted_for(run: Run) -> None:
     assert sum(state[0] == "rejected" for state in states.values()) == counts["rejected"]
     assert sum(state[0] == "crashed" for state in states.values()) == counts["crashed"]
     assert len(states) + counts["not_attempted"] + counts["invalid"] == summary["motions"]
-    assert summary["attempts"] == len(run.events("attempt"))
+    attempts = run.attempts()
+    assert summary["attempts"] == sum(map(len, attempts.values()))
+    for motion, state in states.items():
+        made = [outcome for _, outcome in attempts.get(motion, [])]
+        assert made.count("recorded") == (state[0] == "recorded") and (made or state[0] == "crashed")
     assert not temporary_files(run.output)
 
 

@@ -1,0 +1,75 @@
+"""Kills at random times, of actors and drivers, until a run has ended all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Dict, Tuple
+
+from tests.cluster.command import Command, actor_processes
+from tests.cluster.runs import Run
+
+
+@dataclass
+class Toll:
+    """How many processes were killed."""
+
+    actors: int = 0
+    drivers: int = 0
+    runs: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.actors + self.drivers
+
+
+def record_in_chaos(
+    config: Path,
+    prepare: str,
+    random: Random,
+    toll: Toll,
+    pause: Tuple[float, float],
+    driver_share: float = 0.2,
+    most: int = 1000,
+) -> Run:
+    """Run the command, again and again after kills of the driver, until it ends by itself.
+
+    pause: seconds between two kills, at least and at most; most: no more kills than that in this run.
+    """
+    kept: Dict[Path, Tuple[int, int]] = {}
+    last = toll.total + most
+    toll.runs += 1
+    while True:
+        with Command(config, prepare) as command:
+            while command.running:
+                time.sleep(random.uniform(*pause))
+                victims = actor_processes()
+                if toll.total >= last:
+                    continue
+                if random.random() < driver_share:
+                    if command.running:
+                        command.kill()
+                        toll.drivers += 1
+                elif victims:
+                    with suppress(ProcessLookupError):
+                        os.kill(random.choice(victims).pid, signal.SIGKILL)
+                        toll.actors += 1
+            run = command.finish()
+        now = journalled_files(run)
+        assert kept.items() <= now.items(), "a recording was written again, or is gone"
+        kept = now
+        if run.code != -signal.SIGKILL:
+            return run
+
+
+def journalled_files(run: Run) -> Dict[Path, Tuple[int, int]]:
+    """Recordings that the journal knows of, and marks that change when they are written again."""
+    if not (run.output / "journal.jsonl").exists():
+        return {}
+    paths = [run.output / line["path"] for line in run.events("motion") if line["state"] == "recorded"]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}

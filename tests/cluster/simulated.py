@@ -1,0 +1,88 @@
+"""A simulated recorder: an actor that obeys the protocol of the real one and simulates nothing.
+
+What becomes of a motion depends on its name and its file alone, as it does with MuJoCo, but costs milliseconds:
+hundreds of faults in seconds. It must not import torch, so that its processes start quickly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+import time
+from collections import deque
+from types import SimpleNamespace
+from typing import Any, Type
+
+from parc_ray.cluster.actor import ShardActor, WorkReport
+
+SECONDS = 2.0
+"""of an attempt, simulated"""
+KILLER = "killer"
+"""A motion of such a name ends every process that works on it"""
+FREQUENCY = 30
+
+
+def install(seconds: float = 0.02, report_seconds: float = 0.2) -> None:
+    """Let drivers in this process use simulated recorders, whose attempts take so many seconds."""
+    from parc_ray.cluster import driver
+
+    driver.ShardActor = simulated_actor(seconds)  # type: ignore[misc]
+    driver.REPORT_SECONDS = report_seconds
+
+
+def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
+    """The class. It is local so that Ray ships it as it is, with its settings."""
+
+    class SimulatedActor(ShardActor):
+        def setup(self, run: Any, shard: Any, *_: Any) -> WorkReport:
+            self.fractions = run.config.retry.start_fractions[: run.config.retry.max_retries]
+            self.waiting = deque((motion, motion.first_attempt) for motion in shard.motions)
+            names = ", ".join(motion.name for motion in shard.motions)
+            return WorkReport(log=(f"shard {shard.index}: {names}; {socket.gethostname()} pid {os.getpid()}",))
+
+        def work(self, duration: float) -> WorkReport:
+            deadline = time.monotonic() + duration
+            results = []
+            while self.waiting and time.monotonic() < deadline:
+                motion, number = self.waiting.popleft()
+                if motion.name.startswith(killer):
+                    os._exit(1)
+                time.sleep(seconds)
+                result = attempt(motion.name, motion.content, number, self.fractions)
+                results.append(result)
+                if result.next_fraction is not None:
+                    self.waiting.append((motion, number + 1))
+            steps = round(SECONDS * FREQUENCY) * len(results)
+            return WorkReport(results=tuple(results), done=not self.waiting, env_steps=steps)
+
+    return SimulatedActor
+
+
+def attempt(name: str, content: bytes, number: int, fractions: Any) -> Any:
+    """The result of an attempt: most motions are recorded at once, some later, some never."""
+    digest = hashlib.sha256(name.encode() + content).digest()
+    succeeds_at = (0, 0, 0, 0, 1, 1, 2, len(fractions) + 1)[digest[0] % 8]
+    recorded = number == succeeds_at
+    values = {
+        "motion": name,
+        "number": number,
+        "start_fraction": 0.0 if number == 0 else fractions[number - 1],
+        "start_time": 0.0,
+        "seconds": SECONDS,
+        "outcome": "recorded" if recorded else "failed",
+        "reason": "" if recorded else "fall (pelvis) after 2.00 s",
+        "quality": {"position_error": digest[1] / 256},
+        "next_fraction": fractions[number] if not recorded and number < len(fractions) else None,
+        "recording": recording(name, digest, number) if recorded else None,
+        "recorded_seconds": SECONDS if recorded else 0.0,
+    }
+    return SimpleNamespace(**values)
+
+
+def recording(name: str, digest: bytes, number: int) -> bytes:
+    """Contents of a file with the parts of a motion file."""
+    size = 1000 + digest[2] * 50
+    parts = {"motion_data": digest * (size // len(digest)), "terrain_data": digest, "misc_data": b"%d" % number}
+    return pickle.dumps({**parts, "name": name}, protocol=4)

@@ -1,0 +1,222 @@
+"""Faults of actors, nodes, memory, engines and clocks, in whole runs: nothing is lost and nothing doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from parc_ray.cluster import driver, run
+from parc_ray.cluster.actor import ShardActor
+from parc_ray.cluster.journal import Journal
+from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
+from tests.cluster.conftest import SPECS
+from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config
+from tests.cluster.simulated import simulated_actor
+
+
+@pytest.fixture
+def on_event(monkeypatch):
+    """on_event(kind, act): call act() when the journal gets its first event of a kind."""
+
+    def install(kind, act):
+        waiting = [act]
+
+        class Observed(Journal):
+            def write(self, event, **values):
+                super().write(event, **values)
+                if event == kind and waiting:
+                    waiting.pop()()
+
+        monkeypatch.setattr(run, "Journal", Observed)
+
+    return install
+
+
+@pytest.fixture
+def simulated_run(many_motions, address, tmp_path, monkeypatch):
+    """Record many_motions with simulated recorders in this process."""
+    monkeypatch.setattr(driver, "REPORT_SECONDS", 0.2)
+
+    def start(place=address, seconds=0.02, **settings):
+        monkeypatch.setattr(driver, "ShardActor", simulated_actor(seconds))
+        return record_run(tmp_path, many_motions, place, **settings)
+
+    return start
+
+
+# ------------------------------------------------------------------------------------------- actors
+
+
+def test_an_actor_that_stops_and_wakes_up_later_is_replaced(simulated_run, on_event, calm):
+    """Stopped by a signal, neither Ray nor the actor knows; what it says after its death is not listened to."""
+    stopped = []
+
+    def stop():
+        stopped.extend(actor_processes())
+        for process in stopped:
+            os.kill(process.pid, signal.SIGSTOP)
+        wake = threading.Timer(6.0, lambda: [os.kill(p.pid, signal.SIGCONT) for p in stopped if p.is_running()])
+        wake.start()
+
+    on_event("attempt", stop)
+    result = simulated_run(ray={"num_shards": 1, "timeout_seconds": 3.0})
+    assert result.code == 0
+    assert_accounted_for(result)
+    assert_same_recordings(result, calm)
+    assert "silent for 3 s" in result.events("death")[0]["reason"]
+    assert stopped
+    wait_until(lambda: not any(process.is_running() for process in stopped), "the end of the stopped actor")
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.1)
+
+
+# ------------------------------------------------------------------------------------------- nodes
+
+
+@pytest.fixture
+def own_cluster():
+    """A Ray cluster for tests that harm it: a head without CPUs, and two nodes with two each."""
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 100 << 20}
+    quickly = {"health_check_period_ms": 300, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quickly, **memory}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=2, **memory) for _ in range(2)]
+    cluster.wait_for_nodes()
+    yield cluster, nodes
+    cluster.shutdown()
+
+
+def test_nodes_that_leave_and_join(own_cluster, many_motions, calm, tmp_path):
+    """First one leaves, then the other one too: the run waits until one joins."""
+    cluster, nodes = own_cluster
+    config = write_config(tmp_path, [many_motions], cluster.address, ray={"num_actors": 3, "num_shards": 6})
+    with Command(config, "from tests.cluster.simulated import install; install(seconds=0.1)") as command:
+        command.wait_for("attempt")
+        cluster.remove_node(nodes[0], allow_graceful=False)
+        command.wait_for("death")
+        seen = len(command.events("attempt"))
+        command.wait_until(lambda: len(command.events("attempt")) > seen, "an attempt on the node that is left")
+        cluster.remove_node(nodes[1], allow_graceful=False)
+        seen = len(command.events("death"))
+        command.wait_until(lambda: len(command.events("death")) > seen, "the death of the other node's actors")
+        cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+        result = command.finish()
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    assert_same_recordings(result, calm)
+
+
+# ------------------------------------------------------------------------------------------- memory
+
+
+OUT_OF_MEMORY = {
+    "cuda": lambda: RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "torch on the host": lambda: RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 99 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "python": MemoryError,
+}
+
+
+@pytest.mark.parametrize("kind, when", [("cuda", "setup"), ("torch on the host", "work"), ("python", "setup")])
+def test_too_little_memory_means_fewer_envs(undisturbed, motions, address, tmp_path, monkeypatch, kind, when):
+    """Real recorders; more than two envs are too many."""
+    error = OUT_OF_MEMORY[kind]
+
+    class HungryActor(ShardActor):
+        def setup(self, run, shard, threads, device):
+            from parc_ray.cluster import actor
+            from parc_ray.recording.shard import build_recorder
+
+            def build(run, shard, threads, device):
+                recorder = build_recorder(run, shard, threads, device)
+                if recorder.environment.num_envs > 2:
+                    if when == "setup":
+                        raise error()
+                    recorder.environment.step = self.fail
+                return recorder
+
+            actor.build_recorder = build
+            return super().setup(run, shard, threads, device)
+
+        def fail(self, *_):
+            raise error()
+
+    monkeypatch.setattr(driver, "ShardActor", HungryActor)
+    result = record_run(tmp_path, motions, address, max_envs_per_actor=4)
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    assert_same_recordings(result, undisturbed)
+    assert "going on with at most 2 envs per actor" in result.console
+
+
+# ------------------------------------------------------------------------------------------- engines
+
+
+def test_numbers_that_are_none_cost_one_attempt(undisturbed, motions, address, tmp_path, monkeypatch):
+    """One env goes wrong in the first attempt at a motion; all others are as if nothing had happened."""
+    harmed = "walk_001"
+
+    class DivergingActor(ShardActor):
+        def setup(self, *arguments):
+            report = super().setup(*arguments)
+            recorder, simulator = self._recorder, self._recorder.environment.simulator
+            step = simulator.step
+
+            def diverging(envs, targets):
+                state = step(envs, targets)
+                for place, env in enumerate(envs):
+                    attempt = recorder._running.get(env)
+                    if attempt and recorder.motions[attempt.motion].name == harmed and attempt.number == 0:
+                        for value in vars(state).values():
+                            value[place] = float("nan")
+                return state
+
+            simulator.step = diverging
+            return report
+
+    monkeypatch.setattr(driver, "ShardActor", DivergingActor)
+    result = record_run(tmp_path, motions, address)
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    first = next(line for line in result.events("attempt") if line["motion"] == harmed)
+    assert first["outcome"] == "failed" and "not finite" in first["reason"]
+    mine, theirs = result.recordings(), undisturbed.recordings()
+    mine.pop(harmed, None), theirs.pop(harmed, None)
+    assert mine == theirs and len(mine) >= len(SPECS) // 2
+
+
+# ------------------------------------------------------------------------------------------- clocks
+
+JUMPING_CLOCK = """
+import random, time
+real, jumps = time.time, random.Random(5)
+time.time = lambda: real() + jumps.choice((-7200, 0, 86400))
+"""
+
+
+def test_a_clock_that_jumps_changes_nothing(calm, many_motions, address, tmp_path):
+    """In the driver and in the actors, and the time stamps of files too."""
+    config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
+    with Command(config, JUMPING_CLOCK + SIMULATED) as command:
+        command.wait_for("motion", 10)
+        command.kill()
+    for path in (tmp_path / "out").rglob("*"):
+        os.utime(path, (0, 0) if path.stat().st_ino % 2 else (4e9, 4e9))
+    with Command(config, JUMPING_CLOCK + SIMULATED) as command:
+        result = command.finish()
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    assert_same_recordings(result, calm)
