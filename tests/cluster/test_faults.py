@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -16,6 +17,10 @@ from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.cluster.simulated import simulated_actor
+
+
+STORE_BYTES = 80 << 20
+"""of a node of the cluster that tests harm: the least that Ray accepts, and a little more"""
 
 
 @pytest.fixture
@@ -82,12 +87,12 @@ def wait_until(condition, what):
 # ------------------------------------------------------------------------------------------- nodes
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def own_cluster():
     """A Ray cluster for tests that harm it: a head without CPUs, and two nodes with two each."""
     from ray.cluster_utils import Cluster
 
-    memory = {"object_store_memory": 100 << 20}
+    memory = {"object_store_memory": STORE_BYTES}
     quickly = {"health_check_period_ms": 300, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quickly, **memory}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -95,6 +100,22 @@ def own_cluster():
     cluster.wait_for_nodes()
     yield cluster, nodes
     cluster.shutdown()
+
+
+def test_an_object_store_that_is_too_small(own_cluster, many_motions, tmp_path, monkeypatch):
+    """Three shards on their way at a time, each as large as the store."""
+    cluster, _ = own_cluster
+    folder = tmp_path / "large"
+    folder.mkdir()
+    parts = pickle.loads((many_motions / "motion_000.pkl").read_bytes())
+    for index in range(24):
+        misc = os.urandom(16) * (12 * STORE_BYTES // 100 // 16)
+        (folder / f"large_{index:02d}.pkl").write_bytes(pickle.dumps({**parts, "misc_data": misc}, protocol=4))
+    monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.02))
+    result = record_run(tmp_path, folder, cluster.address, ray={"num_actors": 3, "num_shards": 3})
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    assert not result.events("death")
 
 
 def test_nodes_that_leave_and_join(own_cluster, many_motions, calm, tmp_path):
@@ -110,7 +131,7 @@ def test_nodes_that_leave_and_join(own_cluster, many_motions, calm, tmp_path):
         cluster.remove_node(nodes[1], allow_graceful=False)
         seen = len(command.events("death"))
         command.wait_until(lambda: len(command.events("death")) > seen, "the death of the other node's actors")
-        cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+        cluster.add_node(num_cpus=2, object_store_memory=STORE_BYTES)
         result = command.finish()
     assert result.code == 0, result.console
     assert_accounted_for(result)

@@ -44,7 +44,7 @@ def test_a_killed_driver_leaves_no_process_and_goes_on(many_motions, calm, tmp_p
     assert_nothing_beside(run)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, name):
     config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
     with Command(config, SLOWLY) as command:
