@@ -17,7 +17,7 @@ from parc_ray.recording.recorder import AttemptResult
 from parc_ray.recording.shard import RunFiles
 from parc_ray.simulators.simulator import engine_version
 
-IRRELEVANT = {
+IRRELEVANT: Any = {
     "env": {"char_file"},
     "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
 }

@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -22,12 +21,12 @@ from rich.table import Table
 import parc_ray
 from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
-from parc_ray.cluster.history import History, fingerprint, planned_event, read_history
+from parc_ray.cluster.history import fingerprint, planned_event
 from parc_ray.cluster.journal import Journal
-from parc_ray.cluster.ledger import Ledger
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Inputs, Resources, RunPlan, make_plan, plan_without_isaacgym, read_inputs
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym
 from parc_ray.cluster.progress import RunProgress
+from parc_ray.cluster.start import Run, read_run
 from parc_ray.config import RecordConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
@@ -35,25 +34,6 @@ from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
 
 DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 2, 3, 4, 5, 130
-
-
-@dataclass
-class Run:
-    """A run on its way: what is read, what an earlier run has left, what is planned."""
-
-    inputs: Inputs
-    output: OutputDirectory
-    ledger: Ledger
-    history: Optional[History]
-    """of an earlier run that this one goes on with"""
-    lost: List[str]
-    """motions whose recordings are missing, though the earlier run had written them"""
-    start: float
-    """monotonic s"""
-    plan: Optional[RunPlan] = None
-    """None: nothing is left to do"""
-    earlier_steps: int = 0
-    """control steps of earlier runs"""
 
 
 def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, console: Console) -> int:
@@ -67,7 +47,7 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
     interruption = Interruption()
     try:
         with interruption:
-            run = _read(config, data_dir, overwrite, output, console)
+            run = read_run(config, data_dir, overwrite, output, console)
             if run.inputs.remaining:
                 run.plan = _plan(run, console)
                 interruption.listen()
@@ -81,37 +61,6 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
         if journal:
             journal.close()
         ray.shutdown()
-
-
-def _read(
-    config: RecordConfig, data_dir: Optional[str], overwrite: bool, output: OutputDirectory, console: Console
-) -> Run:
-    """Read and check all inputs, and what an earlier run has left."""
-    start = time.monotonic()
-    history = None if overwrite else read_history(output.journal)
-    if history is None and not overwrite:
-        output.require_free()
-    with console.status("reading motions") as status:
-        inputs = read_inputs(
-            config,
-            data_dir,
-            lambda done, total: status.update(f"reading motions: {done}/{total}"),
-            history.known if history else None,
-            history.simulator if history else "auto",
-        )
-    output.require_apart(entry.path for entry in inputs.dataset.entries)
-    ledger, lost = Ledger(inputs.dataset), []
-    if history:
-        history.require_same(inputs.files, inputs.dataset.entries)
-        history.replay(ledger, output, inputs.files.environment.env.control_freq)
-        ledger.reopen_crashed()
-        sizes = output.sizes()
-        paths = {name: output.recording_path(name) for name in ledger.recorded}
-        lost = [name for name, path in paths.items() if sizes.get(path) != ledger.outcomes[name].bytes]
-        for name in lost:
-            ledger.forget(name)
-        inputs = replace(inputs, finished=frozenset(ledger.outcomes))
-    return Run(inputs, output, ledger, history, lost, start, earlier_steps=ledger.env_steps)
 
 
 def _plan(run: Run, console: Console) -> RunPlan:
