@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.history import outcome_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger, Outcome
 from parc_ray.cluster.output import OutputDirectory
@@ -295,8 +296,7 @@ class Driver:
         self._journal_outcome(motion, self.ledger.finish(motion, Outcome("crashed", reason)))
 
     def _journal_outcome(self, motion: str, outcome: Outcome) -> None:
-        path = str(outcome.path.relative_to(self.output.path)) if outcome.path else None
-        self.journal.write("motion", motion=motion, **{**vars(outcome), "path": path})
+        self.journal.write(**outcome_event(motion, outcome, self.output))
 
     def _kill_the_silent(self) -> None:
         """Ray never notices an actor that hangs."""

@@ -103,6 +103,24 @@ class History:
             elif kind == "motion" and event["state"] == "crashed":
                 ledger.finish(event["motion"], Outcome("crashed", event["reason"]))
 
+    def without_line(self, ledger: Ledger) -> Dict[str, Outcome]:
+        """Final states that follow from the journal, but are not written there: the writer was killed in between."""
+        written: Dict[str, str] = {}
+        for event in self.events:
+            if event["event"] == "run":
+                written = {motion: state for motion, state in written.items() if state != "crashed"}
+            elif event["event"] == "lost":
+                written.pop(event["motion"], None)
+            elif event["event"] == "motion" and event["state"] != "invalid":
+                written[event["motion"]] = event["state"]
+        return {motion: outcome for motion, outcome in ledger.outcomes.items() if motion not in written}
+
+
+def outcome_event(motion: str, outcome: Outcome, output: OutputDirectory) -> Dict[str, Any]:
+    """The journal's event for a motion's final state."""
+    path = str(outcome.path.relative_to(output.path)) if outcome.path else None
+    return {"event": "motion", "motion": motion, **vars(outcome), "path": path}
+
 
 def read_history(path: Path) -> Optional[History]:
     """The run that a journal tells of; None if there is none, or it had not begun to work when it ended.

@@ -21,7 +21,7 @@ from rich.table import Table
 import parc_ray
 from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
-from parc_ray.cluster.history import fingerprint, planned_event
+from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym
@@ -132,6 +132,8 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         journal.write_all([{"event": "motion", "motion": m.name, "state": "invalid", "path": m.path, "reason": m.reason}
                            for m in invalid])  # fmt: skip
     journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
+    unwritten = run.history.without_line(ledger) if run.history else {}
+    journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])
     journal.sync()
     expected = {outcome.path for outcome in ledger.recorded.values()}
     strays = [path for entry in run.inputs.remaining for path in [output.recording_path(entry.name)]]

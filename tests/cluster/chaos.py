@@ -14,6 +14,9 @@ from typing import Dict, Tuple
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import Run
 
+STARTING = 0.05
+"""How often a driver is killed before it has actors, or when it has none any longer: most of its time is this"""
+
 
 @dataclass
 class Toll:
@@ -51,11 +54,13 @@ def record_in_chaos(
                 victims = actor_processes()
                 if toll.total >= last:
                     continue
-                if random.random() < driver_share:
+                if not victims and random.random() > STARTING:
+                    continue
+                if random.random() < driver_share or not victims:
                     if command.running:
                         command.kill()
                         toll.drivers += 1
-                elif victims:
+                else:
                     with suppress(ProcessLookupError):
                         os.kill(random.choice(victims).pid, signal.SIGKILL)
                         toll.actors += 1

@@ -59,7 +59,8 @@ class Run:
             if line["event"] == "run":
                 states = {motion: state for motion, state in states.items() if state[0] != "crashed"}
             elif line["event"] == "lost":
-                assert states.pop(line["motion"])[0] == "recorded"
+                # Its line may be missing: the driver was killed before it could write it, and then the file was lost.
+                assert states.pop(line["motion"], ("recorded",))[0] == "recorded"
             elif line["event"] == "motion" and line["state"] != "invalid":
                 assert line["motion"] not in states, f"{line['motion']} has two final states"
                 states[line["motion"]] = tuple(line[key] for key in ("state", "reason", "start_fraction", "seconds"))

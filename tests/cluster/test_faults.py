@@ -18,7 +18,6 @@ from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.cluster.simulated import simulated_actor
 
-
 STORE_BYTES = 80 << 20
 """of a node of the cluster that tests harm: the least that Ray accepts, and a little more"""
 

@@ -227,10 +227,8 @@ def another_environment(folder):
 
 CHANGES = {
     "model_file": another_checkpoint,
-    "pose_termination_dist": another_environment,
+    "env.pose_termination_dist": another_environment,
     "retry.max_retries": lambda _: {"retry": {"min_segment_seconds": 1.0, "max_retries": 1}},
-    "acceptance": lambda _: {"acceptance": "none"},
-    "seed": lambda _: {"seed": 7},
 }
 
 
