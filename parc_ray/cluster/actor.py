@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from parc_ray.recording.recorder import AttemptResult, ShardRecorder
 
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")
+"""What CUDA, torch, the C library, MuJoCo and C++ say"""
+
+
 @dataclass(frozen=True)
 class WorkReport:
     """What an actor has done since its last report."""
@@ -59,7 +63,7 @@ class ShardActor:
         start = time.monotonic()
         try:
             self._recorder = build_recorder(run, shard, threads, device)
-        except (InputError, BrokenSimulationError, RuntimeError) as error:
+        except Exception as error:
             return _failure(error, shard.num_envs(run))
         simulator = self._recorder.environment.simulator
         used = str(self._recorder.environment.device)
@@ -82,7 +86,7 @@ class ShardActor:
         report = WorkReport()
         try:
             results = self._recorder.work(seconds)
-        except (TooLargeError, BrokenSimulationError, RuntimeError) as error:
+        except Exception as error:
             # What was running is lost, but not what had ended before this step.
             report = _failure(error, self._recorder.environment.num_envs)
             results = self._recorder.take_results()
@@ -105,7 +109,7 @@ def _failure(error: Exception, envs: int) -> WorkReport:
         return WorkReport(error=str(error), too_large=envs)
     if isinstance(error, (InputError, BrokenSimulationError)):
         return WorkReport(error=str(error))
-    if "out of memory" not in str(error):
+    reason = str(error).split("\n")[0] or type(error).__name__
+    if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
         raise error
-    reason = str(error).split("\n")[0]
     return WorkReport(error=f"{envs} envs are too many: {reason}; lower max_envs_per_actor", too_large=envs)
