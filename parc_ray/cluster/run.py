@@ -110,7 +110,7 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
 
 def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
     """Clear or tidy the output directory, and write what the run is made of."""
-    output, ledger = run.output, run.ledger
+    output = run.output
     if run.history is None:
         # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
         if overwrite:
@@ -127,17 +127,16 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         motions=len(run.inputs.dataset.entries),
     )
     if run.history is None:
-        invalid = run.inputs.dataset.invalid
         journal.write_all([planned_event(entry) for entry in run.inputs.dataset.entries])
-        journal.write_all([{"event": "motion", "motion": m.name, "state": "invalid", "path": m.path, "reason": m.reason}
-                           for m in invalid])  # fmt: skip
+        for motion in run.inputs.dataset.invalid:
+            journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
     journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
     unwritten = run.history.without_line(ledger) if run.history else {}
     journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])
     journal.sync()
-    expected = {outcome.path for outcome in ledger.recorded.values()}
-    strays = [path for entry in run.inputs.remaining for path in [output.recording_path(entry.name)]]
-    for path in output.tidy(path for path in strays if path not in expected):
+    recorded = run.ledger.recorded
+    names = (entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded)
+    for path in output.tidy(map(output.recording_path, names)):
         output.log(f"deleted {path}: left half done by a run that was killed")
     for name in run.lost:
         output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")
