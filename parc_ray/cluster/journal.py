@@ -79,6 +79,14 @@ class Journal:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    def require_empty(self) -> None:
+        """Raises InputError if there are events: another run has begun, and ended, since somebody looked."""
+        if self.path.stat().st_size:
+            raise InputError(
+                f"output_dir {self.path.parent}: another run was at work there while this one read its inputs; "
+                "the same command goes on with it"
+            )
+
     def clear(self) -> None:
         """Forget everything: a new run begins."""
         self._cut(0)

@@ -52,7 +52,9 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
                 run.plan = _plan(run, console)
                 interruption.listen()
             output.prepare()
-            journal = journal or Journal(output.journal)
+            if journal is None:
+                journal = Journal(output.journal)
+                journal.require_empty()
             return _record(run, journal, overwrite, interruption, console)
     except KeyboardInterrupt:
         _say(console, "interrupted")
@@ -131,7 +133,7 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         for motion in run.inputs.dataset.invalid:
             journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
     journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
-    unwritten = run.history.without_line(ledger) if run.history else {}
+    unwritten = run.history.without_line(run.ledger) if run.history else {}
     journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])
     journal.sync()
     recorded = run.ledger.recorded

@@ -9,7 +9,7 @@ import signal
 import pytest
 import yaml
 
-from parc_ray.cluster import driver
+from parc_ray.cluster import driver, start
 from parc_ray.errors import InputError
 from tests.cluster.chaos import journalled_files
 from tests.cluster.command import Command
@@ -108,6 +108,22 @@ def test_overwrite_begins_anew(calm, many_motions, address, tmp_path, monkeypatc
     run = record_run(tmp_path, many_motions, address, overwrite=True)
     assert run.code == 0 and len(run.events("run")) == 1
     assert_accounted_for(run)
+    assert_same_recordings(run, calm)
+
+
+def test_a_run_that_came_and_went_while_inputs_were_read_is_kept(calm, resume, copy_of, monkeypatch):
+    read_inputs = start.read_inputs
+
+    def reading(*arguments):
+        monkeypatch.setattr(start, "read_inputs", read_inputs)
+        copy_of(calm)
+        return read_inputs(*arguments)
+
+    monkeypatch.setattr(start, "read_inputs", reading)
+    with pytest.raises(InputError, match="another run was at work"):
+        resume()
+    run = resume()
+    assert run.code == 0 and "nothing is left to do" in run.console
     assert_same_recordings(run, calm)
 
 
