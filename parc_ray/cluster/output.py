@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
-import yaml
 
 from parc_ray.config import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions import plain_pickle
+from parc_ray.motions.dataset import write_dataset_file
 from parc_ray.motions.motion_file import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.terrain import HeightField, square_layout
 
@@ -178,10 +178,9 @@ class OutputDirectory:
         """recorded_motions.yaml: all recordings (and their seconds), weighted by length as one class of PARC's."""
         # PARC weighs by the number of frames, one more than control steps.
         motions = [
-            {"file": str(path), "weight": (round(seconds * control_freq) + 1) / control_freq}
-            for path, seconds in sorted(recordings)
+            (str(path), (round(seconds * control_freq) + 1) / control_freq) for path, seconds in sorted(recordings)
         ]
-        self.write_text("recorded_motions.yaml", yaml.safe_dump({"motions": motions}))
+        write_dataset_file(motions, self.path / "recorded_motions.yaml")
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
         """Why there is no terrain.pkl of terrains with so many cells, or ""."""

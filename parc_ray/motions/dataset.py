@@ -12,7 +12,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,9 +142,13 @@ def create_dataset(
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
     """Write the dataset's valid motions as a PARC dataset file, complete or not at all."""
-    motions = [{"file": entry.path, "weight": entry.weight} for entry in dataset.entries]
-    text = yaml.dump({"motions": motions}, Dumper=_Dumper)
-    write_file_atomic(path, text.encode("utf-8"))
+    write_dataset_file(((entry.path, entry.weight) for entry in dataset.entries), path)
+
+
+def write_dataset_file(motions: Iterable[Tuple[str, float]], path: Path) -> None:
+    """Write motion files and their weights as a PARC dataset file, complete or not at all."""
+    lines = [{"file": file, "weight": weight} for file, weight in motions]
+    write_file_atomic(path, yaml.dump({"motions": lines}, Dumper=_Dumper).encode("utf-8"))
 
 
 def load_dataset(
