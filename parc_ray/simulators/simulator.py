@@ -13,13 +13,14 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import PhysxConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.terrain import HeightField
+from parc_ray.simulators import physx_package
 from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
-IMPLEMENTED = ("mujoco", "isaacgym")
-PLANNED = ("physx", "mujoco_warp")
-CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp")}
+IMPLEMENTED = ("mujoco", "isaacgym", "physx")
+PLANNED = ("mujoco_warp",)
+CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp"), "physx": ("pd",)}
 """which of PARC's control modes each simulator knows"""
-SHARED_WORLD = ("isaacgym",)
+SHARED_WORLD = ("isaacgym", "physx")
 """simulators that hold all tiles of a shard in one world"""
 
 
@@ -68,6 +69,8 @@ class SimulatorConfig:
     """pd: drives of the engine; pd_exp: torques computed before every engine step"""
     gravity: float = -9.81
     """m/s2 along z"""
+    torque_limits: bool = False
+    """whether PD drives give no more than the character's motors can, where the engine can do that"""
     physx: PhysxConfig = field(default_factory=PhysxConfig)
     """settings for engines that are PhysX"""
 
@@ -130,6 +133,11 @@ def create_simulator(name: str, config: SimulatorConfig, skeleton: Skeleton) -> 
         from parc_ray.simulators.isaacgym import IsaacGymSimulator
 
         return IsaacGymSimulator(config, skeleton)
+    if name == "physx":
+        physx_package.require_usable()
+        from parc_ray.simulators.physx import PhysxSimulator
+
+        return PhysxSimulator(config, skeleton)
     from parc_ray.simulators.mujoco import MujocoSimulator
 
     return MujocoSimulator(config, skeleton)
