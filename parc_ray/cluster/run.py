@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 import parc_ray
-from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
+from parc_ray.cluster.driver import Driver, connect, probe_simulator
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym, read_inputs
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator, read_inputs
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.config import RecordConfig
 from parc_ray.errors import InputError
@@ -44,9 +44,8 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
     resources = connect(config.ray.address, devices)
     try:
         plan = make_plan(inputs, resources)
-        if plan.inputs.files.simulator == "isaacgym":
-            with console.status("starting Isaac Gym"):
-                plan = _with_working_simulator(plan, resources)
+        with console.status("starting the simulator"):
+            plan = _with_working_simulator(plan, resources)
     except InputError:
         ray.shutdown()
         raise
@@ -80,11 +79,17 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
 
 
 def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
-    """The plan, for MuJoCo if Isaac Gym does not work and the choice was ours. Raises InputError if it was not."""
+    """The plan, for another simulator if its own does not work and the choice was ours; InputError if it was not.
+
+    MuJoCo needs no trial, and the first actors will tell if PhysX, when it was asked for, does not work.
+    """
+    files = plan.inputs.files
+    if files.simulator == "mujoco" or (files.simulator, files.config.simulator) == ("physx", "physx"):
+        return plan
     try:
-        probe_isaacgym(plan)
+        probe_simulator(plan)
     except InputError as error:
-        return plan_without_isaacgym(plan, resources, str(error))
+        return _with_working_simulator(plan_without_simulator(plan, resources, str(error)), resources)
     return plan
 
 

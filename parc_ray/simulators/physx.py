@@ -1,7 +1,7 @@
 """The PhysX simulator: Isaac Gym's engine as a package of its own (ovphysx), on a CUDA device or on CPUs.
 
-Built as isaacgym.py builds it: the same drives, solver settings, contact offsets and triangle mesh. Masses are MuJoCo's.
-PhysX orders bodies and degrees of freedom breadth first; this module puts them into the character's order.
+Built as isaacgym.py builds it: the same drives, solver settings, contact offsets and triangle mesh. PhysX orders bodies
+and degrees of freedom breadth first; this module puts them into the character's order.
 """
 
 from __future__ import annotations

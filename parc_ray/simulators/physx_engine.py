@@ -122,7 +122,7 @@ def _configure(key: GlobalConfigKey, value: int) -> None:
         ovphysx.set_global_config(key, value)
 
 
-class _deprecated(warnings.catch_warnings):  # noqa: N801
+class _deprecated(warnings.catch_warnings):
     """ovphysx warns at each deprecated call: this module is where they are known."""
 
     def __enter__(self) -> None:

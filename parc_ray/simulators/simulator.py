@@ -16,7 +16,9 @@ from parc_ray.motions.terrain import HeightField
 from parc_ray.simulators import physx_package
 from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
-IMPLEMENTED = ("mujoco", "isaacgym", "physx")
+TITLES = {"mujoco": "MuJoCo", "isaacgym": "Isaac Gym", "physx": "PhysX"}
+"""what messages call them"""
+IMPLEMENTED = tuple(TITLES)
 PLANNED = ("mujoco_warp",)
 CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp"), "physx": ("pd",)}
 """which of PARC's control modes each simulator knows"""
@@ -110,12 +112,16 @@ def choose_simulator(name: str, device: Union[str, Sequence[str]] = "cpu") -> st
     """The simulator that a name stands for ("auto": the best one that is installed here and can use the devices).
 
     Raises InputError for one that is not here. Whether Isaac Gym works is not known yet: only a process without torch
-    can try (isaacgym_process.probe).
+    can try (isaacgym_process.probe). Nor is it known whether PhysX can use the device (physx_package.probe).
     """
     if name == "auto":
-        return "isaacgym" if device != "cpu" and is_installed() else "mujoco"
+        if device != "cpu" and is_installed():
+            return "isaacgym"
+        return "mujoco" if physx_package.complaint() else "physx"
     if name == "isaacgym":
         require_installed()
+    if name == "physx":
+        physx_package.require_usable()
     if name in IMPLEMENTED:
         return name
     if name in PLANNED:
