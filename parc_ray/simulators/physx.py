@@ -16,7 +16,7 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.simulators.physx_engine import Engine
 from parc_ray.simulators.physx_package import VERSION
-from parc_ray.simulators.physx_scene import SceneWriter, body_path, dof_names
+from parc_ray.simulators.physx_scene import ALL_BODIES, SceneWriter, body_path, dof_names
 from parc_ray.simulators.scene_simulator import SceneSimulator
 from parc_ray.simulators.simulator import SimulatorConfig
 
@@ -59,13 +59,15 @@ class PhysxSimulator(SceneSimulator):
         self._dof_position = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION)
         self._dof_velocity = engine.articulations(roots, TensorType.ARTICULATION_DOF_VELOCITY)
         self._target = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION_TARGET)
-        self._contacts = engine.contacts([body_path("*", body) for body in range(skeleton.num_bodies)])
+        self._contacts = engine.contacts(ALL_BODIES)
         theirs, ours = self._target.dof_names, dof_names(skeleton)
         self._to_ours = torch.tensor([theirs.index(name) for name in ours], dtype=torch.int64, device=device)
         self._to_theirs = torch.tensor([ours.index(name) for name in theirs], dtype=torch.int64, device=device)
         places = {path: place for place, path in enumerate(self._contacts.paths)}
         bodies = [places[body_path(env, body)] for env in envs for body in range(skeleton.num_bodies)]
         self._bodies = torch.tensor(bodies, device=device)
+        balls = [joint.kind == "spherical" for joint in skeleton.joints for _ in range(joint.dof_count)]
+        self._balls = torch.tensor(balls, device=device)
         engine.warm_up()
 
     def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
@@ -78,9 +80,14 @@ class PhysxSimulator(SceneSimulator):
     def _simulate(self, targets: Tensor) -> None:
         assert self._px is not None, "a step after close"
         with self._explained("a step"):
-            self._target.write(targets[:, self._to_theirs])
+            self._target.write(self._short(targets)[:, self._to_theirs])
             for _ in range(self._config.steps_per_control):
                 self._px.step(self._seconds)
+
+    def _short(self, targets: Tensor) -> Tensor:
+        """The same targets, those of ball joints as rotations of at most half a turn: PhysX ignores others."""
+        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(targets))
+        return torch.where(self._balls, short, targets)
 
     def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
         root = torch.cat((self._pose.read(), self._velocity.read()), dim=1)

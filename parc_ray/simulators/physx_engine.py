@@ -62,9 +62,9 @@ class Engine:
         """One kind of state of the articulations with these root links."""
         return Articulations(self, roots, kind)
 
-    def contacts(self, patterns: List[str]) -> Contacts:
-        """Net contact forces on the bodies that some path patterns select."""
-        return Contacts(self, patterns)
+    def contacts(self, pattern: str) -> Contacts:
+        """Net contact forces on the bodies that a path pattern selects."""
+        return Contacts(self, pattern)
 
     def close(self) -> None:
         """Free everything."""
@@ -81,11 +81,12 @@ class Articulations:
         found = self._binding.prim_paths
         if found != list(roots):
             raise BrokenSimulationError(f"PhysX has articulations {found[:3]} ... instead of {roots[:3]} ...")
+        # PhysX would go on without a word where it finds no GPU, and copy every state from and to the host.
+        on_gpu = self._binding.native_device.device_type == DLDeviceType.kDLCUDA
+        if on_gpu != (engine.device.type == "cuda"):
+            raise BrokenSimulationError(f"PhysX was to hold its states on {engine.device}, and holds them elsewhere")
         self._values = torch.zeros(self._binding.shape, device=engine.device)
         self._written = torch.zeros_like(self._values)
-        native = self._binding.native_device.device_type == DLDeviceType.kDLCUDA
-        if native != (engine.device.type == "cuda"):
-            raise BrokenSimulationError(f"PhysX holds its states elsewhere than on {engine.device}")
         self.dof_names: List[str] = self._binding.dof_names
 
     def read(self) -> Tensor:
@@ -102,9 +103,9 @@ class Articulations:
 class Contacts:
     """Net contact forces, normal and friction, on several bodies."""
 
-    def __init__(self, engine: Engine, patterns: List[str]):
+    def __init__(self, engine: Engine, pattern: str):
         with _deprecated():
-            self._binding = engine.physx.create_contact_binding(patterns)
+            self._binding = engine.physx.create_contact_binding([pattern])
         self.paths: List[str] = self._binding.sensor_paths
         self._normal = torch.zeros(len(self.paths), 3, device=engine.device)
         self._friction = torch.zeros_like(self._normal)

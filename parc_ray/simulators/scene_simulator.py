@@ -6,6 +6,7 @@ before every step, because they would fall from it. Engines differ in how a stat
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from abc import ABC, abstractmethod
@@ -102,7 +103,9 @@ class SceneSimulator(ABC):
         self._write_states(envs)
         self._simulate(self._dof_targets)
         self._root_now, self._dof_now, self._force_now = self._read()
-        self._root[rows] = self._root_now[rows]
+        # PhysX may refuse a target that is not finite, and go on with the one before.
+        possible = torch.isfinite(self._dof_targets[rows]).all(dim=1, keepdim=True)
+        self._root[rows] = torch.where(possible, self._root_now[rows], math.nan)
         self._dof[rows] = self._dof_now[rows]
         force = self._force_now[rows]
         self._raise_what_was_printed()

@@ -21,11 +21,14 @@ from parc_ray.character.skeleton import Skeleton, load_skeleton, parse_skeleton
 from parc_ray.config import PhysxConfig
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from parc_ray.motions.terrain import HeightField
+from parc_ray.simulators import physx_package
 from parc_ray.simulators.simulator import CharacterState, Simulator, SimulatorConfig, create_simulator
 from tests.reference import HUMANOID
 from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 
-ENGINES = ("mujoco", "physx", "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
+WITHOUT_PHYSX = physx_package.complaint()
+PHYSX_HERE = pytest.param("physx", marks=pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX))
+ENGINES = ("mujoco", PHYSX_HERE, "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
 CHORD = ("physx",)
 """engines whose spherical drives pull in proportion to the chord of the way that is left, 2 sin(x / 2), instead of x"""
 EXACT = ("mujoco",)
