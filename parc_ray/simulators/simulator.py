@@ -16,8 +16,8 @@ from parc_ray.motions.terrain import HeightField
 from parc_ray.simulators import physx_package
 from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
-TITLES = {"mujoco": "MuJoCo", "isaacgym": "Isaac Gym", "physx": "PhysX"}
-"""what messages call them"""
+TITLES = {"isaacgym": "Isaac Gym", "physx": "PhysX", "mujoco": "MuJoCo"}
+"""what messages call them, the best first"""
 IMPLEMENTED = tuple(TITLES)
 PLANNED = ("mujoco_warp",)
 CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp"), "physx": ("pd",)}

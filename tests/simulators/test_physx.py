@@ -356,6 +356,7 @@ def test_a_target_that_is_not_finite_shows_and_harms_nobody_else():
 
 def test_the_version_is_the_one_that_the_extra_installs():
     assert f'"ovphysx=={physx_package.VERSION}; python_version' in (ROOT / "pyproject.toml").read_text()
+    assert f"\novphysx=={physx_package.VERSION}\n" in (ROOT / "scripts" / "physx.txt").read_text()
 
 
 def test_another_version_is_refused_with_a_remedy(monkeypatch):
