@@ -49,8 +49,8 @@ SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
 MOTIONS_PER_WORLD = 1024
 """and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
-ACTOR_BYTES = 400 << 20
-"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB)"""
+ACTOR_BYTES = {"mujoco": 400 << 20, "isaacgym": 400 << 20, "physx": 700 << 20}
+"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB, with PhysX 540 MiB)"""
 ENV_BYTES = 2 << 20
 """memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
 
@@ -126,7 +126,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -244,8 +244,8 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
     if not resources.memory:
         return inputs, ""
     neighbours = -(-placement.actors // len(resources.nodes))
-    fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
     files = inputs.files
+    fit = int((resources.memory / neighbours - ACTOR_BYTES[files.simulator]) / bytes_per_env(inputs))
     if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})

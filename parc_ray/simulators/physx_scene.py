@@ -217,7 +217,10 @@ class SceneWriter:
         self._save(batch)
 
     def _write_joint(self, body: int, joint: Joint) -> None:
-        """A drive with the joint's gains. Ball joints have no limits: PhysX has none for them in articulations."""
+        """A joint with its drives and limits; those of a ball joint are per component of its rotation vector.
+
+        ovphysx's documentation denies that articulations have such limits, but they have (there is a test).
+        """
         envs, parent = range(self.config.num_envs), self.skeleton.parent_indices[body]
         batch = self._batch([joint_path(env, body) for env in envs])
         turn = _shortest_arc(joint.axis) if joint.kind == "hinge" else NO_ROTATION
@@ -242,6 +245,8 @@ class SceneWriter:
             for axis in ("transX", "transY", "transZ"):
                 batch.apply_physics_limit_api(axis, **self._same(low=1.0, high=-1.0))  # locked
             for number, axis in enumerate(AXES):
+                low, high = math.degrees(joint.lower[number]), math.degrees(joint.upper[number])
+                batch.apply_physics_limit_api(axis, **self._same(low=low, high=high))
                 self._drive(batch, axis, joint, number)
         self._save(batch)
 

@@ -175,9 +175,8 @@ def test_gains_limits_and_masses_reach_the_engine():
             assert torch.allclose(value_of(engine, kind)[:, order], expected.expand(3, -1), rtol=1e-5)
         limits = value_of(engine, TensorType.ARTICULATION_DOF_LIMIT)[:, order]
         for joint in joints:
-            if joint.kind == "hinge":
-                own = torch.tensor([joint.lower[0], joint.upper[0]])
-                assert torch.allclose(limits[:, joint.dof_index], own.expand(3, 2), atol=1e-5)
+            own = torch.tensor([joint.lower, joint.upper]).T
+            assert torch.allclose(limits[:, joint.dof_index : joint.dof_index + joint.dof_count], own, atol=1e-5)
         assert float(value_of(engine, TensorType.ARTICULATION_BODY_MASS)[0].sum()) == pytest.approx(50.048, abs=1e-3)
         assert (value_of(engine, TensorType.ARTICULATION_DOF_MAX_FORCE) > 1e30).all()
     with simulator(torque_limits=True) as engine:
@@ -185,13 +184,17 @@ def test_gains_limits_and_masses_reach_the_engine():
         assert torch.allclose(value_of(engine, TensorType.ARTICULATION_DOF_MAX_FORCE)[:, order], expected.expand(3, -1))
 
 
-def test_a_hinge_stops_at_its_limit():
-    text = ARM.format(name="elbow", axis="0 0 1", drive=DRIVE.replace("-180 180", "-30 30"), more="", offset="0")
+@pytest.mark.parametrize("target", [[1.5], [1.2, 0.0, 0.0], [0.0, -1.2, 0.0], [0.8, 0.8, 0.8]])
+def test_a_joint_stops_at_its_limits(target):
+    """Of 30 degrees, for each component of a ball joint's rotation vector."""
+    more = SHOULDER if len(target) == 3 else ""
+    text = ARM.format(name="shoulder_x", axis="1 0 0", drive=DRIVE, more=more, offset="0")
+    text = text.replace("-180 180", "-30 30")
     skeleton = parse_skeleton(text, "arm.xml")
     with simulator(character=text, character_source="arm.xml", num_envs=1) as engine:
-        engine.reset([0], [0], still(torch.zeros(1, 1), skeleton=skeleton))
-        end = rollout(engine, [0], torch.tensor([[1.5]]), 30)[-1]
-    assert float(end.dof_pos) == pytest.approx(math.radians(30), abs=0.01)
+        engine.reset([0], [0], still(torch.zeros(1, len(target)), skeleton=skeleton))
+        end = rollout(engine, [0], torch.tensor([target]), 30)[-1]
+    assert torch.allclose(end.dof_pos, torch.tensor([target]).clamp(-math.radians(30), math.radians(30)), atol=0.01)
 
 
 def scene_columns(monkeypatch, config: SimulatorConfig) -> List[dict]:
