@@ -29,8 +29,9 @@ def complaint() -> str:
     try:
         found = metadata.version("ovphysx")
     except metadata.PackageNotFoundError:
-        python = f", which needs Python 3.10 or newer, not {platform.python_version()}"
-        return f"PhysX is not installed in {sys.prefix}{python if sys.version_info < (3, 10) else ''}: {REMEDY}"
+        too_old = tuple(map(int, platform.python_version_tuple()[:2])) < (3, 10)
+        python = f", and needs Python 3.10 or newer, not {platform.python_version()}" if too_old else ""
+        return f"PhysX is not installed in {sys.prefix}{python}: {REMEDY}"
     if found != VERSION:
         return f"PhysX is here as ovphysx {found}, but parc_ray is written for {VERSION}: {REMEDY}"
     try:

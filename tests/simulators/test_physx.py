@@ -18,9 +18,7 @@ from torch.overrides import TorchFunctionMode
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config import PhysxConfig
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
-from parc_ray.simulators import physx_package
-from parc_ray.simulators.simulator import CharacterState, SimulatorConfig, choose_simulator, create_simulator
-from tests.reference import ROOT
+from parc_ray.simulators.simulator import CharacterState, SimulatorConfig, create_simulator
 from tests.simulators.test_conformance import (
     ARM,
     DRIVE,
@@ -352,34 +350,3 @@ def test_a_target_that_is_not_finite_shows_and_harms_nobody_else():
             assert not torch.isfinite(frame.root_pos[1]).any()
         engine.reset([1], [1], rows(state, [1]))
         assert torch.isfinite(engine.step([1], state.dof_pos[1:2]).dof_pos).all()
-
-
-# ------------------------------------------------------------------------------------------------- package
-
-
-def test_the_version_is_the_one_that_the_extra_installs():
-    assert f'"ovphysx=={physx_package.VERSION}; python_version' in (ROOT / "pyproject.toml").read_text()
-    assert f"\novphysx=={physx_package.VERSION}\n" in (ROOT / "scripts" / "physx.txt").read_text()
-
-
-def test_another_version_is_refused_with_a_remedy(monkeypatch):
-    monkeypatch.setattr(physx_package.metadata, "version", lambda name: "0.8.0.1")
-    assert choose_simulator("auto", "cpu") == "mujoco"
-    with pytest.raises(InputError, match=rf"ovphysx 0\.8\.0\.1, but .* {physx_package.VERSION}.*pip install"):
-        choose_simulator("physx")
-
-
-def test_physx_that_does_not_start_is_refused(monkeypatch):
-    monkeypatch.setattr(physx_package.importlib, "import_module", lambda name: 1 / 0)
-    with pytest.raises(InputError, match="does not start: division by zero"):
-        choose_simulator("physx")
-
-
-def test_auto_prefers_physx_to_mujoco():
-    assert choose_simulator("auto", "cpu") == choose_simulator("auto", "cuda") == "physx"
-
-
-def test_a_trial_says_what_is_here():
-    found = physx_package.probe("cpu")
-    assert found["version"] == physx_package.VERSION and found["torch"] == torch.__version__
-    assert "PhysX does not work on cuda:0" in physx_package.try_physx("cuda:0")["error"]
