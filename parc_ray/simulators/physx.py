@@ -76,6 +76,10 @@ class PhysxSimulator(SceneSimulator):
         self._velocity.write(root[:, 7:], rows)
         self._dof_position.write(dof[:, self._to_theirs, 0], rows)
         self._dof_velocity.write(dof[:, self._to_theirs, 1], rows)
+        moved = [body_path(env, 0) for env in envs if env in self._placed]
+        if self._gpu and moved and self._px is not None:
+            # On a GPU the first step would else look for contacts where the bodies were before (on CPUs not: tested).
+            self._px.move_links(moved)
 
     def _simulate(self, targets: Tensor) -> None:
         assert self._px is not None, "a step after close"

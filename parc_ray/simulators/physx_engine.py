@@ -47,7 +47,8 @@ class Engine:
 
     def build(self, write: Callable[[ovstage.Stage, ovstage.PathDictionary], None]) -> None:
         """Let `write` fill a stage up to READ_ORDINAL, and make it the scene."""
-        write(self._stage, ovstage.PathDictionary(self._stage))
+        self._paths = ovstage.PathDictionary(self._stage)
+        write(self._stage, self._paths)
         self.physx.wait_task(self.physx.attach_ovstage(self._stage, read_ordinal=READ_ORDINAL))
 
     def warm_up(self) -> None:
@@ -57,6 +58,13 @@ class Engine:
     def step(self, seconds: float) -> None:
         """One step of all characters."""
         self.physx.step_sync(seconds)
+
+    def move_links(self, roots: Sequence[str]) -> None:
+        """Put the links of these articulations where their root and joints are, before the next step does.
+
+        Not those of others: in the middle of their motion that would disturb them.
+        """
+        self.physx.update_articulations_kinematic(prim_paths=[self._paths.intern_path(root) for root in roots])
 
     def articulations(self, roots: Sequence[str], kind: TensorType) -> Articulations:
         """One kind of state of the articulations with these root links."""

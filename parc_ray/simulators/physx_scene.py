@@ -136,7 +136,7 @@ class SceneWriter:
             face_vertex_indices=[warp.array(triangles.ravel().astype(np.int32), dtype=warp.int32, device="cpu")],
             face_vertex_counts=[warp.full(len(triangles), 3, dtype=warp.int32, device="cpu")],
         )
-        self._collide(batch, "/World/ground_material")
+        self._collide(batch, 1, "/World/ground_material")
         # The mesh as it is: vertices of neighbouring cells that are close together are not one.
         batch.apply_physx_triangle_mesh_collision_api(weld_tolerance=[0.0])
         self._save(batch)
@@ -213,7 +213,7 @@ class SceneWriter:
                 f"{self.config.character_source}: body {self.skeleton.body_names[body]!r} has a geom that is an "
                 "ellipsoid, which PhysX does not have; use spheres, capsules, boxes, cylinders, or simulator: mujoco"
             )
-        self._collide(batch, "/World/character_material")
+        self._collide(batch, self.config.num_envs, "/World/character_material")
         self._save(batch)
 
     def _write_joint(self, body: int, joint: Joint) -> None:
@@ -262,8 +262,8 @@ class SceneWriter:
         )
         batch.apply_physx_joint_axis_api(axis, **self._same(armature=joint.armature[number]))
 
-    def _collide(self, batch: PrimBatch, material: str) -> None:
-        physx, count = self.config.physx, len(batch._prim_paths)
+    def _collide(self, batch: PrimBatch, count: int, material: str) -> None:
+        physx = self.config.physx
         batch.apply_physics_collision_api()
         batch.apply_physx_collision_api(
             contact_offset=[_or(physx.contact_offset, CONTACT_OFFSET)] * count,

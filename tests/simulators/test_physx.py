@@ -257,6 +257,21 @@ def test_states_that_are_not_on_the_gpu_are_refused():
             physx_engine.Articulations(pretended, [physx_scene.body_path(0, 0)], TensorType.ARTICULATION_ROOT_POSE)
 
 
+def test_written_states_move_the_links_at_once_on_a_gpu_too(monkeypatch):
+    """On CPUs they do by themselves, so that moving them again changes nothing."""
+    tiles, state = company(2)
+    with simulator(tiles=tiles) as engine:
+        expected = history(engine, [0, 1], [0, 1], state)
+        moved = []
+        move = engine._px.move_links
+        monkeypatch.setattr(engine._px, "move_links", lambda roots: (moved.extend(roots), move(roots)))
+        monkeypatch.setattr(engine, "_gpu", True)
+        again = history(engine, [0, 1], [0, 1], state)
+        monkeypatch.setattr(engine, "_gpu", False)
+    assert moved == [physx_scene.body_path(env, 0) for env in (0, 1)]
+    assert all(torch.equal(a.dof_pos, b.dof_pos) for a, b in zip(expected, again))
+
+
 class NoHost(TorchFunctionMode):
     """Forbids torch to bring tensors to the host."""
 
