@@ -28,7 +28,7 @@ class Engine:
 
     def __init__(self, device: torch.device):
         """Starts PhysX for a device. A process that has begun on CPUs has no CUDA device any more."""
-        warp.config.quiet = True
+        warp.config.log_level = warp.LOG_ERROR  # it would present itself
         self.device = device
         gpu = device.type == "cuda"
         _configure(GlobalConfigKey.NUM_THREADS, 0)
