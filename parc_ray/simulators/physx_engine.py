@@ -28,7 +28,7 @@ class Engine:
 
     def __init__(self, device: torch.device):
         """Starts PhysX for a device. A process that has begun on CPUs has no CUDA device any more."""
-        warp.config.log_level = warp.LOG_ERROR  # it would present itself
+        warp.config.log_level = getattr(warp, "LOG_ERROR", 0)  # recent versions would present themselves
         self.device = device
         gpu = device.type == "cuda"
         _configure(GlobalConfigKey.NUM_THREADS, 0)
