@@ -46,23 +46,29 @@ def record(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite:
 
 
 @app.command()
-def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
-    """Check all inputs of a run and print its plan, without simulating or writing anything."""
+def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
+    """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
     loaded = load_config(config, RecordConfig, directory)
     from parc_ray.cluster.output import OutputDirectory
-    from parc_ray.cluster.plan import bytes_per_env, describe_engine, local_resources, make_plan, read_inputs
+    from parc_ray.cluster.plan import bytes_per_env, describe_engine, local_resources, make_plan
+    from parc_ray.cluster.start import read_run
 
-    inputs = read_inputs(loaded, directory)
+    console = Console()
+    run = read_run(loaded, directory, overwrite, OutputDirectory(loaded.output_dir, loaded.output), console)
+    dataset, left = run.inputs.dataset, run.inputs.remaining
+    if not left:
+        console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
+        return
     resources = local_resources()
-    plan = make_plan(inputs, resources)
-    console, dataset = Console(), inputs.dataset
+    plan = make_plan(run.inputs, resources)
     with console.status("starting the simulator"):
         plan, engine = describe_engine(plan, resources)
     inputs, placement = plan.inputs, plan.placement
     table = Table(title=f"{config}: plan for this machine", show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
+        **({"done by an earlier run": str(len(dataset.entries) - len(left))} if run.history else {}),
         "seconds of motion": f"{plan.seconds:.1f}",
         "simulator": inputs.files.simulator,
         **engine,
@@ -77,8 +83,6 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     console.print(table)
     if plan.placement.notice:
         console.print(plan.placement.notice, highlight=False, markup=False)
-    if OutputDirectory(loaded.output_dir, loaded.output).occupied():
-        console.print("output_dir holds an earlier run: record will want --overwrite", highlight=False)
     _print_set_aside(dataset, console)
 
 

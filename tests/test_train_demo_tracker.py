@@ -43,10 +43,12 @@ REWARD = vectors("reward")
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Training sets the number of torch's threads for its process."""
+    """Training sets the number of torch's threads and the visible devices for its process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
     torch.set_num_threads(threads)
 
 

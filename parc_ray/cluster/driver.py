@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.journal import Journal
@@ -30,19 +31,28 @@ from parc_ray.simulators.simulator import TITLES
 REPORT_SECONDS = 1.0
 """How long an actor works before it reports"""
 POLL_SECONDS = 0.5
-HOPELESS_SETUPS = 3
-"""So many failed setups before any has worked: it is not the motions"""
+NODE_DIED = "node has died"
+"""What Ray says of an actor whose node is gone"""
 DEATHS_BEFORE_SPLIT = 2
-"""A shard that has lost so many actors is split in two: one of its motions may be what kills them"""
+"""A shard that has lost so many actors, and got nowhere, is split in two: one of its motions may be what kills them"""
+DEATHS_ALONE = 3
+"""A motion that has cost so many actors, and got nowhere, while it was alone in its shard is given up"""
+HOPELESS_MOTIONS = 3
+"""So many motions given up before any setup has worked: it is not the motions"""
+PROGRESS = 1 / 8
+"""An actor that has finished this share of its motions got somewhere"""
+PATIENCE_SECONDS = 60.0
+"""A run that waits for longer until Ray starts any actor says so"""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Motions for one actor, and how many actors they have cost so far."""
+    """Motions for one actor."""
 
     index: int
     motions: Tuple[MotionEntry, ...]
     deaths: int = 0
+    """actors that they have cost since one got somewhere"""
 
 
 @dataclass
@@ -53,6 +63,11 @@ class Worker:
     task: Task
     shard: Any
     """reference to its shard in the object store, until it has been sent"""
+    envs: int
+    attempts: int
+    """of its motions that were made before it began"""
+    ready: bool = False
+    """whether its setup has worked"""
     asked: Optional[float] = None
     """when it was last given something to do (monotonic s); None while Ray has not started it"""
 
@@ -67,20 +82,25 @@ class Driver:
         self.plan, self.output, self.journal = plan, output, journal
         self.ledger, self.progress = ledger, progress
         self.timeout = plan.inputs.files.config.ray.timeout_seconds
-        self.frames: Dict[Path, int] = {}
+        self._stopping = False
         self._pending: Deque[Task] = deque(Task(i, shard) for i, shard in enumerate(plan.shards))
         self._next_index = len(plan.shards)
         self._workers: Dict[Any, Worker] = {}
-        self._failed_setups = 0
+        self._given_up = 0
         self._ever_ready = False
+        self._last_seen = time.monotonic()
         self._max_envs: Optional[int] = None
         self._files = ray.put(plan.inputs.files)
         self._actor_class = actor_class(plan)
 
-    def run(self) -> None:
-        """Work until every motion has its final state. Kills the actors however it ends."""
+    def stop(self) -> None:
+        """Have run() return within a second, also from a signal handler. What is in flight is given up."""
+        self._stopping = True
+
+    def run(self) -> bool:
+        """Work until every motion has its final state; whether it came to that. Kills the actors however it ends."""
         try:
-            while self._pending or self._workers:
+            while (self._pending or self._workers) and not self._stopping:
                 while self._pending and len(self._workers) < self.plan.placement.actors:
                     self._launch(self._pending.popleft())
                 if not self._workers:
@@ -89,13 +109,18 @@ class Driver:
                 for reference in ready:
                     self._receive(reference)
                 self._kill_the_silent()
+                self._say_if_waiting()
                 self.progress.update()
+            return not self._stopping
         finally:
             for worker in self._workers.values():
                 ray.kill(worker.actor)
 
     def _launch(self, task: Task) -> None:
         """Start an actor on a task. The motions' contents are read only now."""
+        if self._given_up and not self._ever_ready and len(task.motions) > 1:
+            self._try_one(task.index, task.motions, task.deaths)
+            return
         motions: List[ShardMotion] = []
         for entry in task.motions:
             try:
@@ -103,32 +128,51 @@ class Driver:
             except InputError as error:
                 self._crash(entry.name, f"its file has gone since the run began: {error}")
                 continue
+            if hashlib.sha256(content).hexdigest() != entry.sha256:
+                self._crash(entry.name, f"its file has changed since the run began: {entry.path}")
+                continue
             motions.append(ShardMotion(entry.name, entry.path, content, self.ledger.next_attempt.get(entry.name, 0)))
         if not motions:
             return
+        shard = Shard(task.index, tuple(motions), self._max_envs)
+        try:
+            reference = ray.put(shard)
+        except RayError as error:
+            self._split_for_store(task, _last_line(error))
+            return
         actor: Any = self._actor_class.remote()
-        shard = ray.put(Shard(task.index, tuple(motions), self._max_envs))
+        envs = shard.num_envs(self.plan.inputs.files)
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
-        self._workers[actor.hello.remote()] = Worker(actor, task, shard)
+        self._workers[actor.hello.remote()] = Worker(actor, task, reference, envs, self._attempts(task))
         self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
 
     def _receive(self, reference: Any) -> None:
         """Take an actor's report, or its death, and give it more to do."""
         worker = self._workers.pop(reference)
+        self._last_seen = time.monotonic()
         try:
             report: WorkReport = ray.get(reference, timeout=self.timeout)
+        except OutOfMemoryError:
+            self._shrink(worker, "Ray has killed the actor because its node ran out of memory", worker.envs)
+            return
         except RayActorError as error:
-            self._bury(worker, f"actor died ({type(error).__name__})")
+            reason = f"actor died ({type(error).__name__})"
+            if NODE_DIED in str(error):
+                # No motion is to blame, however many nodes come and go.
+                self._bury(worker, f"{reason}: its node has died", deaths=0)
+            else:
+                self._bury(worker, reason)
             return
         except RayError as error:
             self._bury(worker, f"actor raised: {_last_line(error)}")
             return
         self._account(worker.task, report)
         if report.too_large:
-            self._shrink(worker, report)
+            self._shrink(worker, str(report.error), report.too_large)
             return
         if report.error is not None:
-            self._bury(worker, report.error)
+            # A setup that says what is wrong would say so again.
+            self._bury(worker, report.error, deaths=1 if worker.ready else DEATHS_ALONE)
             return
         if report.done:
             ray.kill(worker.actor)
@@ -138,7 +182,7 @@ class Driver:
             asked = worker.actor.setup.remote(self._files, worker.shard, placement.cpus, placement.device)
             worker.shard = None
         else:
-            self._ever_ready = True
+            self._ever_ready = worker.ready = True
             asked = worker.actor.work.remote(REPORT_SECONDS)
         self._workers[asked] = worker
         worker.asked = time.monotonic()
@@ -149,58 +193,87 @@ class Driver:
         self.ledger.busy += report.busy
         self.ledger.slots += report.slots
         for line in report.log:
-            self.log(line)
+            self.output.log(line)
         for result in report.results:
             if not self.ledger.expects(result):
-                self.log(f"dropped a late result: {result}")
+                self.output.log(f"dropped a late result: {result}")
                 continue
-            path = None
+            path, size = None, 0
             if result.recording is not None:
-                path = self.output.write_recording(result.motion, result.recording)
-                frequency = self.plan.inputs.files.environment.env.control_freq
-                self.frames[path] = round(result.recorded_seconds * frequency) + 1
+                path, size = self.output.write_recording(result.motion, result.recording), len(result.recording)
             values = {key: value for key, value in vars(result).items() if key != "recording"}
-            self.journal.write("attempt", shard=task.index, **values)
-            outcome = self.ledger.add(result, path)
-            self.log(
+            self.journal.write("attempt", shard=task.index, recording_bytes=size, **values)
+            outcome = self.ledger.add(result, path, size)
+            self.output.log(
                 f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}"
                 + (f" ({result.reason})" if result.reason else "")
             )
             if outcome is not None:
                 self._journal_outcome(result.motion, outcome)
+        if report.results:
+            self.journal.sync()
 
-    def _shrink(self, worker: Worker, report: WorkReport) -> None:
-        """An actor had more envs than its device can hold: try again with half, for all shards from now on."""
-        reason = str(report.error)
-        if report.too_large == 1:
+    def _shrink(self, worker: Worker, reason: str, envs: int) -> None:
+        """An actor had more envs than fit: try again with half as many, in all shards from now on."""
+        if envs == 1:
             self._bury(worker, reason)
             return
         motions = self._end(worker, reason)
-        fewer = report.too_large // 2
-        self._max_envs = fewer if self._max_envs is None else min(fewer, self._max_envs)
-        line = f"going on with at most {self._max_envs} envs per actor (max_envs_per_actor)"
-        self.log(line)
-        self.progress.note(line)
+        self._max_envs = min(envs // 2, self._max_envs or envs)
+        self._tell(f"going on with at most {self._max_envs} envs per actor (max_envs_per_actor)")
         self._halve(motions, worker.task.deaths)
 
-    def _bury(self, worker: Worker, reason: str) -> None:
-        """An actor is lost: give what it had not finished to another one, alone or in halves."""
+    def _split_for_store(self, task: Task, reason: str) -> None:
+        """Ray's object store cannot hold a shard: try later if others are at work, in halves if there are none."""
+        self._tell(f"shard {task.index}: {reason}")
+        if self._workers:
+            self._pending.append(task)
+            time.sleep(POLL_SECONDS)
+        elif len(task.motions) == 1:
+            self._crash(task.motions[0].name, reason)
+        else:
+            self._halve(task.motions, task.deaths)
+
+    def _bury(self, worker: Worker, reason: str, deaths: int = 1) -> None:
+        """An actor is lost, which counts as so many deaths: give what it had not finished to others."""
         task, motions = worker.task, self._end(worker, reason)
-        deaths = task.deaths + 1
-        self._failed_setups += not self._ever_ready
         if not motions:
             return
-        if self._failed_setups >= HOPELESS_SETUPS:
-            for entry in (*motions, *(entry for waiting in self._pending for entry in waiting.motions)):
+        deaths += 0 if self._got_somewhere(worker, len(motions)) else task.deaths
+        if len(motions) == 1 and deaths >= DEATHS_ALONE:
+            self._give_up(motions[0], reason)
+        elif len(motions) == 1 or (self._ever_ready and deaths < DEATHS_BEFORE_SPLIT):
+            self._pending.append(Task(task.index, motions, deaths))
+        elif self._ever_ready:
+            self._halve(motions, min(deaths, DEATHS_BEFORE_SPLIT) - 1)
+        else:
+            self._try_one(task.index, motions, deaths)
+
+    def _got_somewhere(self, worker: Worker, unfinished: int) -> bool:
+        """Whether a lost actor has brought its motions forward: then it was not one of them that killed it at once."""
+        total = len(worker.task.motions)
+        if total == 1:
+            return self._attempts(worker.task) > worker.attempts
+        return total - unfinished >= PROGRESS * total
+
+    def _attempts(self, task: Task) -> int:
+        return sum(self.ledger.next_attempt.get(entry.name, 0) for entry in task.motions)
+
+    def _try_one(self, index: int, motions: Tuple[MotionEntry, ...], deaths: int) -> None:
+        """Before any setup has worked, the shortest motion alone shows at once whether motions are to blame."""
+        shortest = min(motions, key=lambda entry: entry.length)
+        self._pending.appendleft(Task(self._next_index, (shortest,)))
+        self._next_index += 1
+        self._pending.append(Task(index, tuple(entry for entry in motions if entry is not shortest), deaths))
+
+    def _give_up(self, motion: MotionEntry, reason: str) -> None:
+        """A motion kills every actor. If no setup has ever worked, so would all others."""
+        self._crash(motion.name, reason)
+        self._given_up += not self._ever_ready
+        if self._given_up >= HOPELESS_MOTIONS and not self._ever_ready:
+            for entry in (entry for task in self._pending for entry in task.motions):
                 self._crash(entry.name, f"no actor could be set up: {reason}")
             self._pending.clear()
-        # Before any setup has worked, a shard is split at once: if a motion is to blame, the other half shows it.
-        elif deaths < DEATHS_BEFORE_SPLIT and (self._ever_ready or len(motions) == 1):
-            self._pending.append(Task(task.index, motions, deaths))
-        elif len(motions) == 1:
-            self._crash(motions[0].name, reason)
-        else:
-            self._halve(motions, deaths - 1)
 
     def _end(self, worker: Worker, reason: str) -> Tuple[MotionEntry, ...]:
         """Kill an actor, say why, and return what it had not finished."""
@@ -209,8 +282,7 @@ class Driver:
         names = set(self.ledger.unfinished([entry.name for entry in task.motions]))
         motions = tuple(entry for entry in task.motions if entry.name in names)
         self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
-        self.log(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
-        self.progress.note(f"shard {task.index}: {reason}; {len(motions)} motions were not finished")
+        self._tell(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
         return motions
 
     def _halve(self, motions: Tuple[MotionEntry, ...], deaths: int) -> None:
@@ -235,11 +307,20 @@ class Driver:
                 del self._workers[reference]
                 self._bury(worker, f"actor was silent for {self.timeout:g} s (ray.timeout_seconds)")
 
-    def log(self, line: str) -> None:
-        """Append to logs/run.log."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with (self.output.path / "logs" / "run.log").open("a", encoding="utf-8") as file:
-            file.write(f"{stamp} {line}\n")
+    def _say_if_waiting(self) -> None:
+        """Ray waits in silence for resources that a cluster has lost."""
+        starting = all(worker.asked is None for worker in self._workers.values())
+        if starting and time.monotonic() - self._last_seen > PATIENCE_SECONDS:
+            self._last_seen = time.monotonic()
+            placement = self.plan.placement
+            self._tell(
+                f"waiting until Ray has {placement.cpus} CPUs and {placement.gpus:g} GPUs free on a node for an actor"
+            )
+
+    def _tell(self, line: str) -> None:
+        """Say it on the screen, and in the log."""
+        self.output.log(line)
+        self.progress.note(line)
 
 
 def actor_class(plan: RunPlan) -> Any:

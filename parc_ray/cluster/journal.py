@@ -2,33 +2,109 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import math
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, Iterator, TextIO
+from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
+
+from parc_ray.errors import InputError, OutputError
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems answer that have no locks"""
 
 
 class Journal:
-    """An open journal.jsonl.
+    """An open journal.jsonl, locked against other runs for as long as this process has it open.
 
-    Events: run (what is recorded with what), shard (given to an actor), attempt (how it ended), motion (its final
-    state), death (an actor was lost), end.
+    Events: run (what is recorded with what; again whenever a run goes on), planned (a motion of the dataset), shard
+    (given to an actor), attempt (how it ended), motion (its final state), lost (a recording that was missing when the
+    run went on, so that its attempt is made again), death (an actor was lost), end.
     """
 
     def __init__(self, path: Path):
-        """Open for appending."""
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        """Open for appending, after the last whole line.
+
+        Raises InputError if another run has it open, OutputError if it cannot be written.
+        """
+        self.path = path
+        self.locked = True
+        """whether the file system knows locks"""
+        try:
+            self._file: BinaryIO = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                self.close()
+                raise InputError(
+                    f"output_dir {path.parent}: another run is at work there{_owner(path)}; wait for its end, or "
+                    "choose another output_dir"
+                ) from None
+            self.locked = False
+        with suppress(InputError):  # a damaged journal can still be cleared
+            _, size = _whole_lines(path)
+            if size < path.stat().st_size:
+                # Appended to half a line, the next event would be lost with it.
+                self._cut(size)
 
     def write(self, event: str, **values: Any) -> None:
-        """Append an event; it survives the death of this process at any later moment."""
-        line = json.dumps(_finite({"event": event, "time": round(time.time(), 3), **values}), allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        """Append an event; it survives the death of this process at any later moment. Raises OutputError."""
+        self.write_all([{"event": event, **values}])
+
+    def write_all(self, events: List[Dict[str, Any]]) -> None:
+        """Append events at once."""
+        stamp = round(time.time(), 3)
+        lines = [
+            json.dumps(_finite({"event": event["event"], "time": stamp, **event}), allow_nan=False) + "\n"
+            for event in events
+        ]
+        content = "".join(lines).encode("utf-8")
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def sync(self) -> None:
+        """Have it survive the death of the machine, too. Raises OutputError."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def clear(self) -> None:
+        """Forget everything: a new run begins."""
+        self._cut(0)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, which ends the lock."""
         self._file.close()
+
+    def _cut(self, size: int) -> None:
+        try:
+            os.ftruncate(self._file.fileno(), size)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: cannot be written ({error.strerror})")
+
+
+def _owner(path: Path) -> str:
+    """Who has written the last run event."""
+    try:
+        runs = [line for line in read_journal(path) if line["event"] == "run"]
+    except (InputError, OSError):
+        return ""
+    return f" (on {runs[-1]['host']}, pid {runs[-1]['pid']})" if runs else ""
 
 
 def _finite(value: Any) -> Any:
@@ -41,8 +117,33 @@ def _finite(value: Any) -> Any:
 
 
 def read_journal(path: Path) -> Iterator[Dict[str, Any]]:
-    """All whole lines of a journal; a torn last line, left by a kill, is skipped."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    """All whole lines of a journal; a torn last line, left by a kill or a power failure, is skipped.
+
+    Raises InputError if any other line is damaged.
+    """
+    events, _ = _whole_lines(path)
+    yield from events
+
+
+def _whole_lines(path: Path) -> Tuple[List[Dict[str, Any]], int]:
+    """The events of a journal, and how many bytes they take."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    events: List[Dict[str, Any]] = []
+    size = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError
+            event = json.loads(line)
+            if not (isinstance(event, dict) and "event" in event):
+                raise ValueError
+        except ValueError:
+            if number < len(lines):
+                raise InputError(
+                    f"{path}: line {number} is damaged, so the run cannot go on; restore the file, choose another "
+                    "output_dir, or pass --overwrite to begin anew"
+                ) from None
+            break
+        events.append(event)
+        size += len(line)
+    return events, size

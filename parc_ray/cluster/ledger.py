@@ -22,6 +22,8 @@ class Outcome:
     seconds: float = 0.0
     """recorded"""
     path: Optional[Path] = None
+    bytes: int = 0
+    """of the recording"""
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Ledger:
     outcomes: Dict[str, Outcome] = field(default_factory=dict)
     next_attempt: Dict[str, int] = field(default_factory=dict)
     attempts: int = 0
+    """made, those included whose recordings were lost"""
     env_steps: int = 0
     busy: int = 0
     slots: int = 0
@@ -51,14 +54,17 @@ class Ledger:
         waiting = result.motion not in self.outcomes
         return waiting and result.number == self.next_attempt.get(result.motion, 0)
 
-    def add(self, result: AttemptResult, path: Optional[Path]) -> Optional[Outcome]:
-        """Account for an expected result; returns the motion's outcome if this was its last attempt."""
+    def add(self, result: AttemptResult, path: Optional[Path], size: int = 0) -> Optional[Outcome]:
+        """Account for an expected result; returns the motion's outcome if this was its last attempt.
+
+        path, size: of its recording (bytes).
+        """
         self.attempts += 1
         self.next_attempt[result.motion] = result.number + 1
         if result.outcome == "recorded":
             return self.finish(
                 result.motion,
-                Outcome("recorded", "", result.start_fraction, result.recorded_seconds, path),
+                Outcome("recorded", "", result.start_fraction, result.recorded_seconds, path, size),
             )
         if result.next_fraction is None:
             kind = "not tracked" if result.outcome == "failed" else "not accepted"
@@ -70,6 +76,20 @@ class Ledger:
         assert motion not in self.outcomes, f"{motion} would get a second final state"
         self.outcomes[motion] = outcome
         return outcome
+
+    def forget(self, motion: str) -> None:
+        """Take back the attempt that a recording came from: it has to be made again."""
+        del self.outcomes[motion]
+        self.next_attempt[motion] -= 1
+
+    def reopen_crashed(self) -> None:
+        """Have motions tried again whose actors died."""
+        self.outcomes = {name: outcome for name, outcome in self.outcomes.items() if outcome.state != "crashed"}
+
+    @property
+    def recorded(self) -> Dict[str, Outcome]:
+        """Outcomes of the recorded motions."""
+        return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == "recorded"}
 
     def unfinished(self, motions: Sequence[str]) -> List[str]:
         """Those of the given motions that have no final state."""
@@ -83,7 +103,7 @@ class Ledger:
 
     def summary(self) -> Dict[str, Any]:
         """The counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
-        recorded = [o for o in self.outcomes.values() if o.state == "recorded"]
+        recorded = list(self.recorded.values())
         rejected = [o for o in self.outcomes.values() if o.state == "rejected"]
         crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == "crashed"}
         by_fraction = Counter(o.start_fraction for o in recorded)

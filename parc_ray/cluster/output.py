@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import time
 from pathlib import Path
-from typing import Any, Iterable, List, Mapping, Sequence
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import yaml
 
 from parc_ray.config import OutputConfig
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.motions import plain_pickle
-from parc_ray.motions.motion_file import write_file_atomic
+from parc_ray.motions.motion_file import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.terrain import HeightField, square_layout
 
-RECORDINGS = "recorded_motions"
+RECORDINGS, JOURNAL, TERRAIN, LOG = "recorded_motions", "journal.jsonl", "terrain.pkl", "logs/run.log"
 OWN_FILES = (
     "recorded_motions.yaml",
     "record_env.yaml",
     "record_args.txt",
-    "terrain.pkl",
-    "journal.jsonl",
+    TERRAIN,
+    JOURNAL,
     "summary.json",
-    "logs/run.log",
+    LOG,
 )
 """What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
 
@@ -42,15 +44,27 @@ class OutputDirectory:
     def __init__(self, path: Path, config: OutputConfig):
         self.path, self.config = path, config
         self.recordings = path / RECORDINGS
+        self.journal = path / JOURNAL
+        self.terrain = path / TERRAIN
 
     def occupied(self) -> List[str]:
         """What an earlier run left here."""
-        return [name for name in (*OWN_FILES, RECORDINGS) if (self.path / name).exists()]
+        found = [name for name in OWN_FILES if (self.path / name).exists()]
+        return found + [RECORDINGS] if self.recordings.is_dir() and any(self.recordings.iterdir()) else found
+
+    def require_unlinked(self) -> None:
+        """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
+        for name in (RECORDINGS, JOURNAL, "logs", LOG):
+            _require_no_link(self.path / name)
+        for path in (self.journal, self.path / LOG):
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
 
     def require_free(self) -> None:
         """Raises InputError if an earlier run is in the directory."""
         found = self.occupied()
-        if found:
+        # A run that was killed before its first attempt leaves a journal that tells of nothing.
+        if found not in ([], [JOURNAL]):
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"
@@ -67,17 +81,59 @@ class OutputDirectory:
                 )
 
     def prepare(self) -> None:
-        """Create the directory, and delete what an earlier run wrote. Raises InputError if that is not possible."""
+        """Create the directory. Raises InputError if that is not possible."""
         try:
-            for name in self.occupied():
-                if name == RECORDINGS:
-                    shutil.rmtree(self.recordings)
-                else:
-                    (self.path / name).unlink()
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
             self.recordings.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"output_dir {self.path}: cannot be prepared: {error}") from error
+
+    def clear(self) -> None:
+        """Delete what an earlier run wrote, but for its journal, which is open. Raises OutputError."""
+        try:
+            for name in self.occupied():
+                if name == RECORDINGS:
+                    shutil.rmtree(self.recordings)
+                    self.recordings.mkdir()
+                elif name != JOURNAL:
+                    (self.path / name).unlink()
+        except OSError as error:
+            raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
+
+    def tidy(self, recordings: Iterable[Path]) -> List[Path]:
+        """Delete what a killed run has left half done, and its summary; returns what was deleted.
+
+        That is: files that were being written, and those of the given recordings that exist.
+        """
+        folders = (self.path, self.path / "logs", *self._folders())
+        left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES)]
+        left += [path for path in recordings if path.is_file() or path.is_symlink()]
+        try:
+            (self.path / "summary.json").unlink(missing_ok=True)
+            for path in left:
+                path.unlink()
+        except OSError as error:
+            raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}") from error
+        return left
+
+    def sizes(self) -> Dict[Path, int]:
+        """All motion files among the recordings, and their bytes."""
+        found: Dict[Path, int] = {}
+        for folder in self._folders():
+            with os.scandir(folder) as entries:
+                found.update(
+                    (folder / entry.name, entry.stat(follow_symlinks=False).st_size)
+                    for entry in entries
+                    if entry.name.endswith(".pkl") and entry.is_file(follow_symlinks=False)
+                )
+        return found
+
+    def _folders(self) -> Iterator[Path]:
+        """recorded_motions, if it is there, and its folders."""
+        if self.recordings.is_dir():
+            yield self.recordings
+            with os.scandir(self.recordings) as entries:
+                yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def name_too_long(self, motion: str) -> bool:
         """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
@@ -91,11 +147,24 @@ class OutputDirectory:
         return folder / f"{name}.pkl"
 
     def write_recording(self, motion: str, content: bytes) -> Path:
-        """Write a recording, whole or not at all; returns its path."""
+        """Write a recording, whole or not at all; returns its path. Raises OutputError."""
         path = self.recording_path(motion)
-        path.parent.mkdir(exist_ok=True)
+        _require_no_link(path.parent)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made ({error.strerror})") from error
         write_file_atomic(path, content)
         return path
+
+    def log(self, line: str) -> None:
+        """Append to logs/run.log. Raises OutputError."""
+        path = self.path / LOG
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
@@ -105,21 +174,24 @@ class OutputDirectory:
         """Write a JSON file for people to read."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
-    def write_recorded_dataset(self, frames: Mapping[Path, int], control_freq: int) -> None:
-        """recorded_motions.yaml: all recordings, weighted by their length as one class of PARC's."""
-        motions = [{"file": str(path), "weight": count / control_freq} for path, count in sorted(frames.items())]
+    def write_recorded_dataset(self, recordings: Iterable[Tuple[Path, float]], control_freq: int) -> None:
+        """recorded_motions.yaml: all recordings (and their seconds), weighted by length as one class of PARC's."""
+        # PARC weighs by the number of frames, one more than control steps.
+        motions = [
+            {"file": str(path), "weight": (round(seconds * control_freq) + 1) / control_freq}
+            for path, seconds in sorted(recordings)
+        ]
         self.write_text("recorded_motions.yaml", yaml.safe_dump({"motions": motions}))
 
-    def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> str:
-        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Returns why not, or ""."""
-        shapes = np.array([terrain.hf.shape for terrain in terrains]) + 2 * int(padding / dx)
-        cells = int(np.prod(np.ceil(np.sqrt(len(terrains))) * shapes.max(axis=0)))
-        if cells > MAX_MAP_CELLS:
-            return f"terrain.pkl left out: its map would have {cells} cells (limit {MAX_MAP_CELLS})"
-        try:
-            layout = square_layout(terrains, padding, dx)
-        except InputError as error:
-            return f"terrain.pkl left out: {error}"
+    def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
+        """Why there is no terrain.pkl of terrains with so many cells, or ""."""
+        tile = np.max(np.array(shapes), axis=0) + 2 * int(padding / dx)
+        cells = int(np.prod(np.ceil(np.sqrt(len(shapes))) * tile))
+        return f"its map would have {cells} cells (limit {MAX_MAP_CELLS})" if cells > MAX_MAP_CELLS else ""
+
+    def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> None:
+        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Raises InputError if they misfit."""
+        layout = square_layout(terrains, padding, dx)
         terrain = layout.terrain
         content = plain_pickle.dumps(
             {
@@ -142,8 +214,15 @@ class OutputDirectory:
                 ),
             }
         )
-        write_file_atomic(self.path / "terrain.pkl", content)
-        return ""
+        write_file_atomic(self.terrain, content)
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path}: is a symbolic link, so files would be written somewhere else ({os.readlink(path)}); remove it, "
+            "or give as output_dir the directory where they are to be"
+        )
 
 
 def group_of(name: str) -> str:

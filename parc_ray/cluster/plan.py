@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 import torch
 
@@ -101,6 +101,13 @@ class Inputs:
     """dm_env.yaml as it is, expanded"""
     dataset: Dataset
     dataset_config: Optional[DatasetConfig]
+    finished: FrozenSet[str] = frozenset()
+    """motions that need no more attempts, because an earlier run has dealt with them"""
+
+    @property
+    def remaining(self) -> Tuple[MotionEntry, ...]:
+        """The motions to work on."""
+        return tuple(entry for entry in self.dataset.entries if entry.name not in self.finished)
 
 
 @dataclass(frozen=True)
@@ -131,12 +138,22 @@ class RunPlan:
         )
 
 
-def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optional[Progress] = None) -> Inputs:
-    """Read and check every input of a run. Raises InputError; writes nothing."""
+def read_inputs(
+    config: RecordConfig,
+    data_dir: Optional[str],
+    progress: Optional[Progress] = None,
+    known: Optional[Mapping[str, MotionEntry]] = None,
+    simulator: str = "auto",
+) -> Inputs:
+    """Read and check every input of a run. Raises InputError; writes nothing.
+
+    known: entries of the same character by the fingerprint of their content; simulator: what "auto" stands for in a run
+    that goes on.
+    """
     environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
     environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
     agent = load_config(config.agent_file, AgentConfig, data_dir)
-    simulator = choose_simulator(config.simulator, config.device)
+    simulator = choose_simulator(simulator if config.simulator == "auto" else config.simulator, config.device)
     _require_control_mode(simulator, environment, config.env_file)
     character_path = _find_character(environment.env.char_file, config.env_file)
     skeleton = load_skeleton(character_path)
@@ -161,12 +178,12 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
-        dataset = create_dataset(dataset_config, skeleton, progress)
+        dataset = create_dataset(dataset_config, skeleton, progress, known)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress)
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, known)
     return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
@@ -175,7 +192,7 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     placement = place(inputs.files.config, resources)
     if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
         inputs = without_simulator(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
-    entries = inputs.dataset.entries
+    entries = inputs.remaining
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
     largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(entries))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import ray
 import torch
@@ -16,66 +19,138 @@ from rich.console import Console
 from rich.table import Table
 
 import parc_ray
+from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_simulator
+from parc_ray.cluster.history import fingerprint, planned_event
 from parc_ray.cluster.journal import Journal
-from parc_ray.cluster.ledger import Ledger
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator, read_inputs
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.cluster.progress import RunProgress
+from parc_ray.cluster.start import Run, read_run
 from parc_ray.config import RecordConfig
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
 
-DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, INTERRUPTED = 0, 2, 3, 130
+DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
 
 def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, console: Console) -> int:
-    """Record a dataset; returns the exit code. Raises InputError, before anything is written, on bad input."""
-    start = time.monotonic()
+    """Record a dataset, or go on where an earlier run has ended; returns the exit code.
+
+    Raises InputError, before anything is written, on bad input.
+    """
     output = OutputDirectory(config.output_dir, config.output)
-    if not overwrite:
-        output.require_free()
-    with console.status("reading motions") as status:
-        inputs = read_inputs(config, data_dir, lambda done, total: status.update(f"reading motions: {done}/{total}"))
-    output.require_apart(entry.path for entry in inputs.dataset.entries)
-    devices = config.device if isinstance(config.device, list) else [config.device]
-    resources = connect(config.ray.address, devices)
+    output.require_unlinked()
+    journal = Journal(output.journal) if output.journal.exists() else None
+    interruption = Interruption()
     try:
-        plan = make_plan(inputs, resources)
-        with console.status("starting the simulator"):
-            plan = _with_working_simulator(plan, resources)
-    except InputError:
-        ray.shutdown()
-        raise
-    output.prepare()
-    ledger = Ledger(inputs.dataset)
-    journal = Journal(output.path / "journal.jsonl")
-    _write_inputs(plan, output, journal)
-    code = INTERRUPTED
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with RunProgress(console, ledger) as progress:
-            for line in _opening_lines(plan):
-                progress.note(line)
-            driver = Driver(plan, output, journal, ledger, progress)
-            try:
-                driver.run()
-                _write_terrain(plan, output, progress)
-                code = NOT_ALL_ATTEMPTED if ledger.count("crashed") else DONE
-            except KeyboardInterrupt:
-                progress.note("interrupted")
-            output.write_recorded_dataset(driver.frames, inputs.files.environment.env.control_freq)
-        summary = _summary(plan, ledger, time.monotonic() - start, code)
-        output.write_json("summary.json", summary)
-        journal.write("end", exit_code=code)
+        with interruption:
+            run = read_run(config, data_dir, overwrite, output, console)
+            if run.inputs.remaining:
+                run.plan = _plan(run, console)
+                interruption.listen()
+            output.prepare()
+            journal = journal or Journal(output.journal)
+            return _record(run, journal, overwrite, interruption, console)
+    except KeyboardInterrupt:
+        _say(console, "interrupted")
+        return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, previous)
-        journal.close()
+        if journal:
+            journal.close()
         ray.shutdown()
-    print_summary(summary, output, console)
+
+
+def _plan(run: Run, console: Console) -> RunPlan:
+    """Join Ray, and deal what remains to actors."""
+    config = run.inputs.files.config
+    resources = connect(config.ray.address, config.device if isinstance(config.device, list) else [config.device])
+    plan = make_plan(run.inputs, resources)
+    with console.status("starting the simulator"):
+        plan = _with_working_simulator(plan, resources)
+    if run.history:
+        # What "auto" stands for may have changed.
+        run.history.require_same(plan.inputs.files, run.inputs.dataset.entries)
+    return plan
+
+
+def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, console: Console) -> int:
+    """The part of a run that writes."""
+    try:
+        _begin(run, journal, overwrite)
+        with RunProgress(console, run.ledger) as progress:
+            for line in _opening_lines(run, journal):
+                progress.note(line)
+            code = _work(run, journal, interruption, progress)
+        recordings = [(outcome.path, outcome.seconds) for outcome in run.ledger.recorded.values() if outcome.path]
+        run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
+        problems = contradictions(run.ledger, run.output, run.inputs.files.environment.env.control_freq)
+        if problems:
+            code = INCONSISTENT
+        summary = _summary(run, time.monotonic() - run.start, code)
+        run.output.write_json("summary.json", summary)
+        journal.write("end", exit_code=code)
+        journal.sync()
+    except OutputError as error:
+        _say(
+            console,
+            f"error: {error}\nThe run has stopped; what it has recorded stays. The same command goes on with it.",
+        )
+        return NOT_WRITABLE
+    print_summary(summary, run.output, console)
+    for problem in problems:
+        _say(console, f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
+    if code == INTERRUPTED:
+        _say(console, "interrupted; the same command goes on with this run")
     return code
+
+
+def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
+    """Clear or tidy the output directory, and write what the run is made of."""
+    output = run.output
+    if run.history is None:
+        # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
+        if overwrite:
+            output.clear()
+        journal.clear()
+    files = run.plan.inputs.files if run.plan else run.inputs.files
+    journal.write(
+        "run",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        versions=_versions(),
+        fingerprint=fingerprint(files),
+        config=files.config.model_dump(mode="json"),
+        motions=len(run.inputs.dataset.entries),
+    )
+    if run.history is None:
+        journal.write_all([planned_event(entry) for entry in run.inputs.dataset.entries])
+        for motion in run.inputs.dataset.invalid:
+            journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
+    journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
+    journal.sync()
+    recorded = run.ledger.recorded
+    names = (entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded)
+    for path in output.tidy(map(output.recording_path, names)):
+        output.log(f"deleted {path}: left half done by a run that was killed")
+    for name in run.lost:
+        output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")
+    _write_inputs(run)
+
+
+def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:
+    """Simulate what remains; returns the exit code."""
+    if run.plan:
+        driver = Driver(run.plan, run.output, journal, run.ledger, progress)
+        interruption.gently = driver.stop
+        finished = driver.run()
+        interruption.gently = None
+        if not finished:
+            return INTERRUPTED
+    _write_terrain(run, progress)
+    return NOT_ALL_ATTEMPTED if run.ledger.count("crashed") else DONE
 
 
 def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
@@ -93,13 +168,40 @@ def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
     return plan
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+class Interruption:
+    """While it is entered, SIGINT and SIGTERM call `gently` if that is set; else, and the second time, they raise
+    KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.gently: Optional[Callable[[], None]] = None
+        self._previous: Dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        self.listen()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take the signals, again after somebody else has taken them: ray.init does."""
+        # Python allows handlers in the main thread only; a run in another one cannot be asked to stop.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous.setdefault(number, signal.signal(number, self._handle))
+
+    def _handle(self, *_: Any) -> None:
+        if self.gently is None:
+            raise KeyboardInterrupt
+        gently, self.gently = self.gently, None
+        gently()
 
 
-def _write_inputs(plan: RunPlan, output: OutputDirectory, journal: Journal) -> None:
-    """What the run is made of: the dataset, record_env.yaml, record_args.txt, the journal's first lines."""
-    inputs, config = plan.inputs, plan.inputs.files.config
+def _write_inputs(run: Run) -> None:
+    """The dataset, record_env.yaml and record_args.txt."""
+    inputs, output = run.inputs, run.output
+    config = inputs.files.config
     dataset_file = output.path / "motions.yaml"
     written = {dataset_file.resolve()}
     if inputs.dataset_config is not None:
@@ -108,49 +210,56 @@ def _write_inputs(plan: RunPlan, output: OutputDirectory, journal: Journal) -> N
         # A run repeated from its record_args.txt reads the motions.yaml in its own output_dir: an input stays as it is.
         written.discard(config.dataset_file.resolve())
     for path in written:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made ({error.strerror})") from error
         write_dataset(inputs.dataset, path)
     content = record_environment(inputs.environment_content, config, dataset_file, output.path)
     output.write_text("record_env.yaml", yaml.safe_dump(content))
     entries = inputs.dataset.entries
     output.write_text("record_args.txt", format_args(config, output.path / "record_env.yaml", len(entries)))
-    journal.write(
-        "run",
-        versions=_versions(),
-        simulator=inputs.files.simulator,
-        checkpoint_sha256=inputs.files.checkpoint_sha256,
-        config=config.model_dump(mode="json"),
-        motions=len(entries),
+
+
+def _write_terrain(run: Run, progress: RunProgress) -> None:
+    """terrain.pkl, unless an earlier run of the same dataset has written it."""
+    inputs, output = run.inputs, run.output
+    if not inputs.files.config.output.terrain_file or (run.history and output.terrain.exists()):
+        return
+    entries, heightmap = inputs.dataset.entries, inputs.files.environment.env.dm.heightmap
+    problem = output.terrain_problem(
+        [entry.terrain_shape for entry in entries], heightmap.padding, heightmap.horizontal_scale
     )
-    for motion in inputs.dataset.invalid:
-        journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
-
-
-def _write_terrain(plan: RunPlan, output: OutputDirectory, progress: RunProgress) -> None:
-    if not plan.inputs.files.config.output.terrain_file:
-        return
-    inputs = plan.inputs
-    try:
-        terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in inputs.dataset.entries]
-    except InputError as error:
-        progress.note(f"terrain.pkl left out: a motion has changed since the run began: {error}")
-        return
-    heightmap = inputs.files.environment.env.dm.heightmap
-    problem = output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
+    if not problem:
+        try:
+            terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in entries]
+            output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
+        except OutputError:
+            raise
+        except InputError as error:
+            problem = str(error)
     if problem:
-        progress.note(problem)
+        progress.note(f"terrain.pkl left out: {problem}")
 
 
-def _opening_lines(plan: RunPlan) -> List[str]:
-    placement, dataset = plan.placement, plan.inputs.dataset
-    lines = [
-        f"{len(dataset.entries)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on {placement.actors} "
-        f"actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), simulator {plan.inputs.files.simulator}"
-    ]
-    if placement.notice:
-        lines.append(placement.notice)
-    lines += [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
-    return lines
+def _opening_lines(run: Run, journal: Journal) -> List[str]:
+    dataset, plan, lines = run.inputs.dataset, run.plan, []
+    if run.history:
+        done = len(dataset.entries) - len(run.inputs.remaining)
+        lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
+    if plan:
+        placement = plan.placement
+        lines.append(
+            f"{len(plan.inputs.remaining)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
+            f"{placement.actors} actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), "
+            f"simulator {plan.inputs.files.simulator}"
+        )
+        lines += filter(None, [placement.notice])
+    else:
+        lines.append("nothing is left to do; --overwrite would delete these recordings and begin anew")
+    if not journal.locked:
+        lines.append(f"{journal.path}: its file system knows no locks: do not start a second run on this output_dir")
+    return lines + [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
 
 
 def _versions() -> Dict[str, str]:
@@ -162,16 +271,18 @@ def _versions() -> Dict[str, str]:
     }
 
 
-def _summary(plan: RunPlan, ledger: Ledger, seconds: float, code: int) -> Dict[str, Any]:
-    counts = ledger.summary()
+def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
+    counts = run.ledger.summary()
+    steps = run.ledger.env_steps - run.earlier_steps
     return {
         **counts,
-        "control_steps_per_second": round(ledger.env_steps / seconds, 1),
+        "control_steps_per_second": round(steps / seconds, 1),
         "wall_seconds": round(seconds, 2),
         "exit_code": code,
-        "simulator": plan.inputs.files.simulator,
-        "actors": plan.placement.actors,
-        "shards": len(plan.shards),
+        "simulator": (run.plan or run).inputs.files.simulator,
+        "actors": run.plan.placement.actors if run.plan else 0,
+        "shards": len(run.plan.shards) if run.plan else 0,
+        "runs": run.history.runs + 1 if run.history else 1,
         "versions": _versions(),
         "command": sys.argv,
     }
@@ -195,4 +306,8 @@ def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Con
     table.add_row("wall time", f"{summary['wall_seconds']:.1f} s")
     console.print(table)
     for motion, reason in summary["crashed_motions"].items():
-        console.print(f"crashed: {motion}: {reason}", highlight=False, markup=False)
+        _say(console, f"crashed: {motion}: {reason}")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

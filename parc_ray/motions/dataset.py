@@ -7,11 +7,12 @@ memory does not grow with the frames. A bad file never stops a run: it is set as
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,6 +45,8 @@ class MotionEntry:
     terrain_shape: Tuple[int, int]
     """Cells along x and y."""
     file_bytes: int
+    sha256: str = ""
+    """Fingerprint of the file's content."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,12 @@ class DatasetConfig(BaseModel):
     """Motions with fewer frames are left out."""
 
 
-def create_dataset(config: DatasetConfig, skeleton: Skeleton, progress: Optional[Progress] = None) -> Dataset:
+def create_dataset(
+    config: DatasetConfig,
+    skeleton: Skeleton,
+    progress: Optional[Progress] = None,
+    known: Optional[Mapping[str, MotionEntry]] = None,
+) -> Dataset:
     """The motions in `config.folder_paths`, weighted so that every class has the same share.
 
     A motion's class is the first-level folder that it is in, at any depth. For a file directly in a listed
@@ -112,10 +120,11 @@ def create_dataset(config: DatasetConfig, skeleton: Skeleton, progress: Optional
     Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
     counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
 
+    `known` holds entries of the same character by the fingerprint of their content: such files are not parsed again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
-    scan = _Scan(skeleton)
+    scan = _Scan(skeleton, known)
     classes: List[str] = []
     for done, (path, motion_class) in enumerate(files, start=1):
         if scan.add(path, 0.0, config):
@@ -143,15 +152,16 @@ def load_dataset(
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
     progress: Optional[Progress] = None,
+    known: Optional[Mapping[str, MotionEntry]] = None,
 ) -> Dataset:
     """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
 
     `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
-    directory. Files that are missing, unusable or repeat an earlier name are `invalid`.
+    directory. Files that are missing, unusable or repeat an earlier name are `invalid`. `known` as for create_dataset.
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
-    scan = _Scan(skeleton)
+    scan = _Scan(skeleton, known)
     for done, (file, weight) in enumerate(motions, start=1):
         scan.add(Path(expand(file)), weight)
         if progress is not None:
@@ -162,8 +172,8 @@ def load_dataset(
 class _Scan:
     """Collects the outcome of looking at one file after the other."""
 
-    def __init__(self, skeleton: Skeleton) -> None:
-        self._skeleton = skeleton
+    def __init__(self, skeleton: Skeleton, known: Optional[Mapping[str, MotionEntry]]) -> None:
+        self._skeleton, self._known = skeleton, known or {}
         self._paths: Dict[str, str] = {}
         self._entries: List[MotionEntry] = []
         self._invalid: List[InvalidMotion] = []
@@ -197,25 +207,31 @@ class _Scan:
         try:
             # A name that is not text cannot be written to a dataset file, nor named in a log.
             file.encode("utf-8")
-            content = read_bytes(path)
-            motion = parse_motion(content, name, self._skeleton, file)
+            entry = self._entry(path, weight)
         except UnicodeEncodeError:
             return InvalidMotion(ascii(name), ascii(file), "its path is not valid UTF-8. Rename it")
         except InputError as error:
             return InvalidMotion(name, file, str(error).replace(f"{file}: ", "", 1))
+        rule = None if limits is None else _exclusion(entry.num_frames, *entry.terrain_shape, limits)
+        return entry if rule is None else ExcludedMotion(name, file, rule)
+
+    def _entry(self, path: Path, weight: float) -> MotionEntry:
+        content = read_bytes(path)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 in self._known:
+            return dataclasses.replace(self._known[sha256], name=path.stem, path=str(path), weight=weight)
+        motion = parse_motion(content, path.stem, self._skeleton, str(path))
         size_x, size_y = motion.terrain.hf.shape
-        rule = None if limits is None else _exclusion(motion.num_frames, size_x, size_y, limits)
-        if rule is not None:
-            return ExcludedMotion(name, file, rule)
         return MotionEntry(
-            name=name,
-            path=file,
+            name=motion.name,
+            path=str(path),
             weight=weight,
             num_frames=motion.num_frames,
             fps=motion.fps,
             length=motion.length,
             terrain_shape=(size_x, size_y),
             file_bytes=len(content),
+            sha256=sha256,
         )
 
     def _reasons(self) -> str:

@@ -21,7 +21,7 @@ import torch
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.motions import plain_pickle
 from parc_ray.motions.plain_pickle import Inert
 from parc_ray.motions.terrain import HeightField
@@ -30,6 +30,8 @@ FloatArray = npt.NDArray[np.float32]
 LOOP_MODES = ("CLAMP", "WRAP")
 MAX_NORM_ERROR = 1e-2
 MAX_TERRAIN_CELLS = 10**8
+TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
+"""Names of files that are being written, and of what a killed process leaves of them, as a glob pattern"""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
 
 
@@ -140,7 +142,7 @@ def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) 
 def write_file_atomic(path: Path, content: bytes) -> None:
     """Write a file that is either complete or, after a crash at any moment, as it was before.
 
-    Its permissions follow the umask. Raises InputError if the directory is missing, full or not writable.
+    Its permissions follow the umask. Raises OutputError if the directory is missing, full or not writable.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -152,7 +154,7 @@ def write_file_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
+        raise OutputError(
             f"{path}: cannot be written ({error.strerror}). "
             "Check that its directory exists, is writable and has space left."
         ) from error

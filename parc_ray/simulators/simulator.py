@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Dict, Sequence, Tuple, Union
 
 import torch
@@ -127,6 +128,14 @@ def choose_simulator(name: str, device: Union[str, Sequence[str]] = "cpu") -> st
     if name in PLANNED:
         raise InputError(f"simulator: {name!r} is not part of this version; use {' or '.join(map(repr, IMPLEMENTED))}")
     raise InputError(f"simulator: unknown simulator {name!r}; use one of: auto, {', '.join(IMPLEMENTED)}")
+
+
+def engine_version(name: str) -> str:
+    """Version of a simulator's engine that is installed here; empty if it does not say."""
+    try:
+        return metadata.version("ovphysx" if name == "physx" else name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def create_simulator(name: str, config: SimulatorConfig, skeleton: Skeleton) -> Simulator:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from parc_ray.cluster import driver, run
+from parc_ray.cluster import driver, run, start
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.journal import Journal
 from parc_ray.errors import InputError
@@ -52,20 +52,20 @@ def test_a_killed_actor_costs_only_what_it_had_not_reported(undisturbed, motions
 
 def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, monkeypatch):
     """Checked before the run, broken since: no motion is to blame, and no loop is endless."""
-    read_inputs = run.read_inputs
+    read_inputs = start.read_inputs
 
     def broken(*arguments):
         inputs = read_inputs(*arguments)
         return replace(inputs, files=replace(inputs.files, checkpoint=b"cut off"))
 
-    monkeypatch.setattr(run, "read_inputs", broken)
+    monkeypatch.setattr(start, "read_inputs", broken)
     ended = record_run(tmp_path, motions, address, ray={"num_actors": 2})
     assert ended.code == 3
     assert_accounted_for(ended)
     assert ended.summary["crashed"] == len(SPECS)
     assert all("model.pt" in reason for reason in ended.summary["crashed_motions"].values())
-    assert len(ended.events("death")) <= 4
-    assert "crashed: idle_000: no actor could be set up" in ended.console
+    assert len(ended.events("death")) <= 6
+    assert "crashed: walk_001: no actor could be set up" in ended.console
 
 
 # ------------------------------------------------------------------------------------------- scripted actors
@@ -177,15 +177,45 @@ def test_a_motion_that_no_actor_can_load_is_found(run_with, few_motions):
     assert set(result.summary["crashed_motions"]) == {"tumble_004"}
 
 
+def test_several_motions_that_no_actor_can_load_are_found(run_with):
+    """Even if they are in different shards, and no setup has worked before: the others are not to blame."""
+    broken = {"tumble_004", "walk_001", "idle_107"}
+
+    def setup(names):
+        if broken & set(names):
+            raise ValueError("cannot be set up")
+
+    result = run_with(scripted(setup=setup), ray={"num_actors": 2, "num_shards": 3})
+    assert result.code == 3
+    assert set(result.summary["crashed_motions"]) == broken
+    assert result.summary["recorded"] == len(SPECS) - len(broken)
+
+
+def test_a_motion_file_that_changes_is_not_recorded(run_with, few_motions, monkeypatch):
+    """What is recorded is what was checked, and what the journal has the fingerprint of."""
+    read_inputs = start.read_inputs
+
+    def changing(*arguments):
+        inputs = read_inputs(*arguments)
+        shutil.copy(few_motions / "turn_002.pkl", few_motions / "tumble_004.pkl")
+        return inputs
+
+    monkeypatch.setattr(start, "read_inputs", changing)
+    result = run_with(scripted(), few_motions)
+    assert result.code == 3
+    assert "its file has changed" in result.summary["crashed_motions"]["tumble_004"]
+    assert result.summary["recorded"] == 2
+
+
 def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch):
-    read_inputs = run.read_inputs
+    read_inputs = start.read_inputs
 
     def vanishing(*arguments):
         inputs = read_inputs(*arguments)
         (few_motions / "tumble_004.pkl").unlink()
         return inputs
 
-    monkeypatch.setattr(run, "read_inputs", vanishing)
+    monkeypatch.setattr(start, "read_inputs", vanishing)
     result = run_with(scripted(), few_motions)
     assert result.code == 3
     assert "its file has gone" in result.summary["crashed_motions"]["tumble_004"]

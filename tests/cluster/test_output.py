@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -97,11 +98,71 @@ def test_only_what_runs_write_is_deleted(tmp_path):
     output = directory(tmp_path)
     output.prepare()
     output.write_recording("a", b"old")
-    for name in ("journal.jsonl", "record_args.txt", "record_env.yaml", "recorded_motions.yaml", "terrain.pkl"):
+    for name in ("record_args.txt", "record_env.yaml", "recorded_motions.yaml", "terrain.pkl", "logs/run.log"):
         output.write_text(name, "old")
-    output.prepare()
+    output.clear()
     assert fingerprints(tmp_path) == before
     assert output.recordings.is_dir() and not list(output.recordings.iterdir())
+
+
+def test_a_journal_that_tells_of_nothing_is_no_earlier_run(tmp_path):
+    """A run that was killed between its preparations and its first attempt leaves no more."""
+    output = directory(tmp_path)
+    output.prepare()
+    output.write_text("journal.jsonl", "")
+    output.require_free()
+    output.write_recording("a", b"recorded")
+    with pytest.raises(InputError, match="recorded_motions"):
+        output.require_free()
+
+
+@pytest.mark.parametrize(
+    "name", ["recorded_motions", "logs", "journal.jsonl", "logs/run.log", "recorded_motions/a_0_49"]
+)
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    output, elsewhere = directory(tmp_path / "out", layout="grouped"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "file").write_text("precious")
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).symlink_to(elsewhere / "file" if name.endswith(("jsonl", "log")) else elsewhere)
+    with pytest.raises(InputError, match=r"symbolic link.*elsewhere"):
+        output.require_unlinked()
+        output.write_recording("a_1", b"recorded")
+    assert fingerprints(elsewhere).keys() == {"file"}
+    assert (elsewhere / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "logs/run.log"])
+def test_nothing_is_appended_to_what_is_no_file(tmp_path, name):
+    """Opening a pipe would wait for ever."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is not a file"):
+        directory(tmp_path).require_unlinked()
+
+
+def test_a_link_in_a_recordings_place_is_replaced_not_followed(tmp_path):
+    output = directory(tmp_path / "out")
+    output.prepare()
+    (tmp_path / "precious").write_text("precious")
+    output.recording_path("a").symlink_to(tmp_path / "precious")
+    assert output.sizes() == {}
+    output.write_recording("a", b"recorded")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert output.sizes() == {output.recording_path("a"): 8}
+
+
+def test_tidying_takes_what_a_kill_has_left_and_nothing_else(tmp_path):
+    output = directory(tmp_path, layout="grouped")
+    output.prepare()
+    stray, kept = output.write_recording("a_1", b"stray"), output.write_recording("a_2", b"kept")
+    mine = [tmp_path / "notes.tmp", tmp_path / ".hidden.tmp", output.recordings / "mine.pkl"]
+    left = [folder / ".0123456789abcdef.tmp" for folder in (tmp_path, tmp_path / "logs", stray.parent)]
+    for path in mine + left:
+        path.write_text("x")
+    assert set(output.tidy([stray, output.recording_path("never_written")])) == {stray, *left}
+    assert kept.exists() and all(path.exists() for path in mine)
+    assert not stray.exists() and not any(path.exists() for path in left)
 
 
 def test_an_earlier_run_that_is_an_input_is_not_deleted(tmp_path):
@@ -153,7 +214,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(tmp_path, m
 def test_recorded_dataset_is_weighted_by_length_as_one_class_of_parc(tmp_path):
     output = directory(tmp_path)
     output.prepare()
-    output.write_recorded_dataset({tmp_path / "b.pkl": 90, tmp_path / "a.pkl": 45}, 30)
+    output.write_recorded_dataset([(tmp_path / "b.pkl", 89 / 30), (tmp_path / "a.pkl", 44 / 30)], 30)
     content = yaml.safe_load((tmp_path / "recorded_motions.yaml").read_text())
     expected = [(str(tmp_path / "a.pkl"), 1.5), (str(tmp_path / "b.pkl"), 3.0)]
     assert [(line["file"], line["weight"]) for line in content["motions"]] == expected
@@ -179,7 +240,7 @@ def test_terrain_file_is_the_layout_of_parc(tmp_path, case, count):
 
     output = directory(tmp_path)
     output.prepare()
-    assert output.write_terrain(reference_terrains(count), float(expected("padding")), 0.4) == ""
+    output.write_terrain(reference_terrains(count), float(expected("padding")), 0.4)
     content = pickle.loads((tmp_path / "terrain.pkl").read_bytes())
     assert content["motion_data"] is None
     terrain, misc = pickle.loads(content["terrain_data"]), pickle.loads(content["misc_data"])
@@ -201,6 +262,8 @@ def test_terrain_file_is_the_layout_of_parc(tmp_path, case, count):
 def test_a_terrain_file_that_cannot_be_is_left_out_with_a_reason(tmp_path):
     output = directory(tmp_path)
     output.prepare()
-    assert "cells of 0.5 m" in output.write_terrain([HeightField.flat(), HeightField.flat(dx=0.5)], 0.4, 0.4)
-    assert "64256256 cells" in output.write_terrain([HeightField.flat((1000, 1000))] * 60, 0.4, 0.4)
-    assert not (tmp_path / "terrain.pkl").exists()
+    with pytest.raises(InputError, match=r"cells of 0\.5 m"):
+        output.write_terrain([HeightField.flat(), HeightField.flat(dx=0.5)], 0.4, 0.4)
+    assert "64256256 cells" in output.terrain_problem([(1000, 1000)] * 60, 0.4, 0.4)
+    assert output.terrain_problem([(18, 15)] * 60, 0.4, 0.4) == ""
+    assert not output.terrain.exists()
