@@ -141,7 +141,10 @@ class RecordConfig(Strict):
     )
     simulator: str = Field(
         default="auto",
-        description="isaacgym, mujoco, or auto: isaacgym where it works and a CUDA device is there, else mujoco.",
+        description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",
+    )
+    torque_limits: bool = Field(
+        default=False, description="With physx: drives give no more torque than the character's motors (gear)."
     )
     num_envs: Optional[int] = Field(
         default=None,
@@ -151,7 +154,7 @@ class RecordConfig(Strict):
     max_envs_per_actor: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Upper bound of envs in one actor. Default: 128 with mujoco, 1024 with isaacgym.",
+        description="Upper bound of envs in one actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random generator; recording itself draws nothing.")
     ray: RayConfig = RayConfig()

@@ -85,7 +85,7 @@ class TestCheck:
         skeleton = load_skeleton(HUMANOID)
         seconds = sum(read_motion(path, skeleton).length for path in (tmp_path / "motions").glob("*.pkl"))
         for words in (r"motions \W+ 3 \(0 invalid, 0 excluded\)", rf"seconds of motion \W+ {seconds:.1f} ",
-                      r"simulator \W+ mujoco", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
+                      r"simulator \W+ (physx|mujoco)", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
                       r"memory \W+ about \d+ MiB per actor", r"output \W+ output"):  # fmt: skip
             assert re.search(words, out), (words, out)
 
@@ -113,9 +113,12 @@ BAD = {
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "gone.yaml: no such file"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),
     "environment is the agent": ({"env_file": str(DEMO / "agent_config.yaml")}, "key 'env' is missing"),
-    "simulator of another version": ({"simulator": "physx"}, "'physx' is not part of this version"),
+    "simulator of another version": ({"simulator": "mujoco_warp"}, "'mujoco_warp' is not part of this version"),
     "simulator that is not installed": ({"simulator": "isaacgym"}, "Isaac Gym is not installed in"),
-    "unknown simulator": ({"simulator": "bullet"}, "unknown simulator 'bullet'; use one of: auto, mujoco, isaacgym"),
+    "unknown simulator": (
+        {"simulator": "bullet"},
+        "'bullet'; use one of: auto, isaacgym, physx, mujoco",
+    ),
 }
 
 

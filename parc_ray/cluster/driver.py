@@ -27,6 +27,7 @@ from parc_ray.motions.dataset import MotionEntry
 from parc_ray.motions.motion_file import read_bytes
 from parc_ray.recording.shard import Shard, ShardMotion
 from parc_ray.simulators.isaacgym_process import library_path
+from parc_ray.simulators.simulator import TITLES
 
 REPORT_SECONDS = 1.0
 """How long an actor works before it reports"""
@@ -332,18 +333,20 @@ def actor_class(plan: RunPlan) -> Any:
     return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)
 
 
-def probe_isaacgym(plan: RunPlan) -> Dict[str, str]:
-    """What Isaac Gym says of itself in an actor of a plan. Raises InputError if it does not work there."""
-    actor = actor_class(plan).remote()
+def probe_simulator(plan: RunPlan) -> Dict[str, str]:
+    """What Isaac Gym or PhysX says of itself in an actor of a plan. Raises InputError if it does not work there."""
+    actor, simulator = actor_class(plan).remote(), plan.inputs.files.simulator
     try:
         timeout = plan.inputs.files.config.ray.timeout_seconds
-        answer: Dict[str, str] = ray.get(actor.probe.remote(plan.placement.device), timeout=timeout)
+        answer: Dict[str, str] = ray.get(actor.probe.remote(simulator, plan.placement.device), timeout=timeout)
     except GetTimeoutError:
-        raise InputError(f"simulator: Isaac Gym did not start within {timeout:g} s (ray.timeout_seconds)") from None
+        raise InputError(
+            f"simulator: {TITLES[simulator]} did not start within {timeout:g} s (ray.timeout_seconds)"
+        ) from None
     except RayError as error:
         raise InputError(
-            f"simulator: a process that only imports Isaac Gym has died ({type(error).__name__}); do Isaac Gym's own "
-            "examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
+            f"simulator: a process that only imports {TITLES[simulator]} has died ({type(error).__name__}); do its "
+            "own examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
         ) from None
     finally:
         ray.kill(actor)

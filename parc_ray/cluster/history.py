@@ -160,6 +160,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
         "env_file": files.environment.model_dump(exclude=IRRELEVANT),
         "agent_file": files.agent.model_dump(),
+        "torque_limits": config.torque_limits,
         "seed": config.seed,
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,

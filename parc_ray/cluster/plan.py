@@ -34,9 +34,9 @@ from parc_ray.motions.dataset import (
     load_dataset,
 )
 from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs
+from parc_ray.simulators import isaacgym_process, physx_package
 from parc_ray.simulators.isaacgym_process import cuda_devices
-from parc_ray.simulators.isaacgym_process import probe as probe_here
-from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
+from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, TITLES, choose_simulator
 from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
@@ -49,8 +49,8 @@ SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
 MOTIONS_PER_WORLD = 1024
 """and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
-ACTOR_BYTES = 400 << 20
-"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB)"""
+ACTOR_BYTES = {"mujoco": 400 << 20, "isaacgym": 400 << 20, "physx": 700 << 20}
+"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB, with PhysX 540 MiB)"""
 ENV_BYTES = 2 << 20
 """memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
 
@@ -133,7 +133,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -191,7 +191,7 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     """Deal the motions of checked inputs to shards and actors."""
     placement = place(inputs.files.config, resources)
     if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
-        inputs = without_isaacgym(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
+        inputs = without_simulator(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
     entries = inputs.remaining
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
@@ -207,33 +207,41 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
 def describe_engine(plan: RunPlan, resources: Resources) -> Tuple[RunPlan, Dict[str, str]]:
     """Versions of a plan's engine, and devices with their memory, on this machine.
 
-    With MuJoCo in the plan if Isaac Gym does not work here and the choice was ours; InputError if it was not.
+    With another simulator in the plan if its own does not work here and the choice was ours; InputError if it was not.
     """
-    if plan.inputs.files.simulator == "isaacgym":
+    simulator = plan.inputs.files.simulator
+    if simulator != "mujoco":
+        probe_here = isaacgym_process.probe if simulator == "isaacgym" else physx_package.probe
         try:
             found = probe_here("cuda:0" if plan.placement.gpus else "cpu")
-            versions = f"Isaac Gym {found.pop('version')}, Python {found.pop('python')}, torch {found.pop('torch')}"
-            return plan, {"engine": versions, **found}
         except InputError as error:
-            plan = plan_without_isaacgym(plan, resources, str(error))
+            return describe_engine(plan_without_simulator(plan, resources, str(error)), resources)
+        python, torch_version = found.pop("python"), found.pop("torch")
+        versions = f"{TITLES[simulator]} {found.pop('version')}, Python {python}, torch {torch_version}"
+        return plan, {"engine": versions, **found}
     versions = f"MuJoCo {metadata.version('mujoco')}, Python {platform.python_version()}, torch {torch.__version__}"
     return plan, {"engine": versions, **cuda_devices()}
 
 
-def plan_without_isaacgym(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
-    """The plan for MuJoCo, and why in its notice. Raises InputError with the reason if the choice was not ours."""
-    plan = make_plan(without_isaacgym(plan.inputs, reason), resources)
-    notice = "; ".join(filter(None, (plan.placement.notice, f"simulator: mujoco, because {reason}")))
+def plan_without_simulator(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
+    """The plan for the next best simulator than the one that does not work, and why in its notice.
+
+    Raises InputError with the reason if the choice was not ours.
+    """
+    plan = make_plan(without_simulator(plan.inputs, reason), resources)
+    because = f"simulator: {plan.inputs.files.simulator}, because {reason}"
+    notice = "; ".join(filter(None, (plan.placement.notice, because)))
     return replace(plan, placement=replace(plan.placement, notice=notice))
 
 
-def without_isaacgym(inputs: Inputs, reason: str) -> Inputs:
-    """The same inputs for MuJoCo, if the choice was left to us. Raises InputError with the reason if it was not."""
+def without_simulator(inputs: Inputs, reason: str) -> Inputs:
+    """The same inputs for the next best simulator. Raises InputError with the reason if the choice was not ours."""
     files = inputs.files
     if files.config.simulator != "auto":
         raise InputError(reason)
-    _require_control_mode("mujoco", files.environment, files.config.env_file)
-    return replace(inputs, files=replace(files, simulator="mujoco"))
+    simulator = choose_simulator("auto", "cpu") if files.simulator == "isaacgym" else "mujoco"
+    _require_control_mode(simulator, files.environment, files.config.env_file)
+    return replace(inputs, files=replace(files, simulator=simulator))
 
 
 def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
@@ -253,8 +261,8 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
     if not resources.memory:
         return inputs, ""
     neighbours = -(-placement.actors // len(resources.nodes))
-    fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
     files = inputs.files
+    fit = int((resources.memory / neighbours - ACTOR_BYTES[files.simulator]) / bytes_per_env(inputs))
     if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})

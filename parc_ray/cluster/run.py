@@ -20,11 +20,11 @@ from rich.table import Table
 
 import parc_ray
 from parc_ray.cluster.audit import contradictions
-from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
+from parc_ray.cluster.driver import Driver, connect, probe_simulator
 from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.cluster.start import Run, read_run
 from parc_ray.config import RecordConfig
@@ -70,9 +70,8 @@ def _plan(run: Run, console: Console) -> RunPlan:
     config = run.inputs.files.config
     resources = connect(config.ray.address, config.device if isinstance(config.device, list) else [config.device])
     plan = make_plan(run.inputs, resources)
-    if plan.inputs.files.simulator == "isaacgym":
-        with console.status("starting Isaac Gym"):
-            plan = _with_working_simulator(plan, resources)
+    with console.status("starting the simulator"):
+        plan = _with_working_simulator(plan, resources)
     if run.history:
         # What "auto" stands for may have changed.
         run.history.require_same(plan.inputs.files, run.inputs.dataset.entries)
@@ -159,11 +158,17 @@ def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunP
 
 
 def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
-    """The plan, for MuJoCo if Isaac Gym does not work and the choice was ours. Raises InputError if it was not."""
+    """The plan, for another simulator if its own does not work and the choice was ours; InputError if it was not.
+
+    MuJoCo needs no trial, and the first actors will tell if PhysX, when it was asked for, does not work.
+    """
+    files = plan.inputs.files
+    if files.simulator == "mujoco" or (files.simulator, files.config.simulator) == ("physx", "physx"):
+        return plan
     try:
-        probe_isaacgym(plan)
+        probe_simulator(plan)
     except InputError as error:
-        return plan_without_isaacgym(plan, resources, str(error))
+        return _with_working_simulator(plan_without_simulator(plan, resources, str(error)), resources)
     return plan
 
 

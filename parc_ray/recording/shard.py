@@ -17,7 +17,7 @@ from parc_ray.simulators.isaacgym_process import import_isaacgym
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import ShardRecorder
 
-MAX_ENVS = {"mujoco": 128, "isaacgym": 1024}
+MAX_ENVS_ON_CPUS, MAX_ENVS_ON_CUDA = 128, 1024
 """Envs in one actor, unless the configuration says otherwise: on CPUs more are not faster, a GPU wants many"""
 REACH = 1.5
 """How far the body of a character reaches from its root, m, with room to spare"""
@@ -130,6 +130,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             substeps=run.environment.sim.substeps,
             control_mode=config.control_mode,
             gravity=config.gravity_z,
+            torque_limits=run.config.torque_limits,
             physx=run.environment.sim.physx,
         ),
         skeleton,
@@ -165,8 +166,9 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
 
 
 def max_envs(run: RunFiles) -> int:
-    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the simulator."""
-    return run.config.max_envs_per_actor or MAX_ENVS[run.simulator]
+    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the hardware that the simulator runs on."""
+    on_cpus = run.simulator == "mujoco" or run.config.device == "cpu"
+    return run.config.max_envs_per_actor or (MAX_ENVS_ON_CPUS if on_cpus else MAX_ENVS_ON_CUDA)
 
 
 def envs_of_shard(run: RunFiles, motions: int) -> int:

@@ -315,6 +315,11 @@ def _strip(root: Element) -> None:
                 child.attrib.pop("material", None)
 
 
+def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
+    """The character as MuJoCo reads it, in empty space: bodies 1, 2, ... are the skeleton's. Raises InputError."""
+    return _compile(_physical_character(config, skeleton), None, config)
+
+
 def _compile(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
     """The model of the character on a tile (None: in empty space)."""
     head, tail = character

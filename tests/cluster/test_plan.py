@@ -169,7 +169,7 @@ def test_envs_are_bounded_by_memory(tmp_path, motions):
     inputs = inputs_of(tmp_path, motions)
     enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
     assert max(enough.envs) > 2 and enough.placement.notice == ""
-    memory = enough.placement.actors * (ACTOR_BYTES + 2 * bytes_per_env(inputs) + 1000)
+    memory = enough.placement.actors * (ACTOR_BYTES["mujoco"] + 2 * bytes_per_env(inputs) + 1000)
     tight = make_plan(inputs, Resources(((2, 0),), memory))
     assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 128 to 2" in tight.placement.notice
     assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
