@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -16,6 +17,7 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
+    EnvironmentConfig,
     RecordConfig,
     TrackerEnvironmentFile,
     check_config,
@@ -24,6 +26,7 @@ from parc_ray.config import (
     load_yaml,
 )
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes, read_text
 from parc_ray.motions.dataset import (
     Dataset,
     DatasetConfig,
@@ -33,7 +36,9 @@ from parc_ray.motions.dataset import (
     create_dataset,
     load_dataset,
 )
-from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs
+from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.terrain import too_rough_for_boxes
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
 from parc_ray.simulators.isaacgym_process import cuda_devices
 from parc_ray.simulators.isaacgym_process import probe as probe_here
 from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
@@ -145,7 +150,7 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         Termination(environment.env, skeleton, torch.device("cpu"))
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
-    checkpoint = _read(config.model_file, "model_file")
+    checkpoint = read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}")
     load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
     files = RunFiles(
         config=config,
@@ -153,20 +158,21 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         environment=environment,
         agent=agent,
         agent_source=str(config.agent_file),
-        character=character_path.read_text(encoding="utf-8"),
+        character=read_text(character_path),
         character_source=str(character_path),
         checkpoint=checkpoint,
         checkpoint_source=str(config.model_file),
     )
+    unfit = partial(_unfit, simulator, environment.env)
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
-        dataset = create_dataset(dataset_config, skeleton, progress)
+        dataset = create_dataset(dataset_config, skeleton, progress, unfit)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress)
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit)
     return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
@@ -217,6 +223,12 @@ def without_isaacgym(inputs: Inputs, reason: str) -> Inputs:
         raise InputError(reason)
     _require_control_mode("mujoco", files.environment, files.config.env_file)
     return replace(inputs, files=replace(files, simulator="mujoco"))
+
+
+def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """Why a simulator cannot be given a motion; empty if it can."""
+    problem = too_rough_for_boxes(tile_of(motion, environment)) if simulator == "mujoco" else ""
+    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
 
 
 def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
@@ -318,21 +330,14 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
 def _find_character(name: str, env_file: Path) -> Path:
     """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
     candidates = [
-        Path(os.path.expandvars(name)).expanduser(),
+        Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
         env_file.parent / name,
         env_file.parent / Path(name).name,
     ]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113
             return path
     raise InputError(
         f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
         f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
     )
-
-
-def _read(path: Path, key: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"key {key!r} = {str(path)!r}: {error.strerror}; give the path of an existing file") from None

@@ -232,7 +232,7 @@ def test_the_unspoilt_files_are_read(files):
 def test_a_missing_checkpoint(files):
     (files.parent / "model.pt").unlink()
     message = refusal(files)
-    assert "'model_file'" in message and str(files.parent / "model.pt") in message and "No such file" in message
+    assert "'model_file'" in message and str(files.parent / "model.pt") in message and "no such file" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
