@@ -227,6 +227,25 @@ class TestRefusals:
         with pytest.raises(InputError, match=f"--{key} is missing; give it"):
             config_of_args(parse_args(["--arg_file", str(arguments)]), "/data")
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            {"env": []},
+            {"env": "x"},
+            {"env": {"dm": None, "output_motion_dir": "x"}},
+            {"env": {"dm": {"motion_file": "x"}, "output_motion_dir": 3}},
+            {"env": {"dm": {"motion_file": "x"}, "output_motion_dir": None}},
+            {"env": {"dm": {"motion_file": "x"}, "output_motion_dir": "x"}, "parc_ray": [1]},
+            {"env": {"dm": {"motion_file": "x"}, "output_motion_dir": "x"}, "parc_ray": {1: 2}},
+            {"env": {"dm": {"motion_file": [1]}, "output_motion_dir": "x"}},
+        ],
+    )
+    def test_an_environment_of_other_kinds(self, tmp_path: Path, content: Any) -> None:
+        arguments = parc_run(tmp_path)
+        (tmp_path / "record_env.yaml").write_text(yaml.safe_dump(content))
+        with pytest.raises(InputError, match=r"record_env\.yaml: key"):
+            config_of_args(parse_args(["--arg_file", str(arguments)]), "/data")
+
     def test_no_such_arg_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"--arg_file .*nothing\.txt: no such file"):
             parse_args(["--arg_file", str(tmp_path / "nothing.txt")])

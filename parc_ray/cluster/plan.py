@@ -41,8 +41,15 @@ from parc_ray.motions.terrain import too_rough_for_boxes
 from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
 from parc_ray.simulators.isaacgym_process import cuda_devices
 from parc_ray.simulators.isaacgym_process import probe as probe_here
-from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
+from parc_ray.simulators.simulator import (
+    CONTROL_MODES,
+    SHARED_WORLD,
+    SimulatorConfig,
+    choose_simulator,
+    create_simulator,
+)
 from parc_ray.tracking.observations import Observer
+from parc_ray.tracking.quality import make_probes
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
 
@@ -163,6 +170,7 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
         checkpoint=checkpoint,
         checkpoint_source=str(config.model_file),
     )
+    require_simulable(files, skeleton)
     unfit = partial(_unfit, simulator, environment.env)
     dataset_config = None
     if config.create_dataset_config is not None:
@@ -325,6 +333,27 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
     if not entries:
         raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)
+
+
+def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that MuJoCo cannot load: better now than in every actor."""
+    if files.simulator != "mujoco":
+        return
+    environment, cpu = files.environment, torch.device("cpu")
+    config = SimulatorConfig(
+        character=files.character,
+        character_source=files.character_source,
+        tiles=(),
+        num_envs=1,
+        control_freq=environment.env.control_freq,
+        steps_per_control=environment.steps_per_control,
+        friction=environment.env.plane.static_friction,
+        device=cpu,
+        threads=1,
+        gravity=environment.env.gravity_z,
+    )
+    create_simulator(files.simulator, config, skeleton).close()
+    make_probes(files.character, files.character_source, skeleton, cpu)
 
 
 def _find_character(name: str, env_file: Path) -> Path:

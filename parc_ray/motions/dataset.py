@@ -284,19 +284,19 @@ def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
 
 def _directories(top: Path) -> Iterator[Path]:
     """`top` and all folders in it, each sorted, also behind links, each once."""
-    seen: Set[str] = set()
+    seen: Set[Tuple[int, int]] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        real_path = os.path.realpath(folder)
-        if real_path in seen:
-            continue
-        seen.add(real_path)
-        yield folder
         try:
+            status = folder.stat()
             names = sorted((path.name for path in folder.iterdir()), reverse=True)
         except OSError as error:
             raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
         children = (folder / name for name in names if "ignore" not in name)
         waiting.extend(child for child in children if os.path.isdir(child))  # noqa: PTH112
 

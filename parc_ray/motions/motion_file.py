@@ -339,7 +339,7 @@ def _shown(value: Any) -> str:
     """A short description of a value; a repr could be as long, or nested as deeply, as the file likes."""
     if value is None:
         return "missing"
-    if isinstance(value, (str, float, bool, np.integer, np.floating)):
+    if isinstance(value, (str, float, bool, np.integer, np.floating)) or (type(value) is int and abs(value) < 2**64):
         return shown(value, 40)
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
