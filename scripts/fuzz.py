@@ -92,7 +92,7 @@ PROGRAMS = (
 
 def hostile(rng: random.Random, old: Any = None) -> Any:
     """A value that no field expects, or the old one in a form that it should not have."""
-    if isinstance(old, np.ndarray) and rng.random() < 0.6:
+    if isinstance(old, np.ndarray) and old.dtype.kind == "f" and rng.random() < 0.6:
         return hostile_array(rng, old)
     return rng.choice([
         None, True, 0, -1, 1, 2**63, 10**400, 0.0, -0.0, 1e-300, 1e308, float("nan"), float("inf"), "", "x" * 3000,

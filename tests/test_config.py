@@ -271,10 +271,13 @@ class TestDataDir:
 
     @pytest.mark.parametrize("placeholder", ["$DATA_DIR", "${DATA_DIR}"])
     def test_expanded_in_every_string(self, tmp_path: Path, placeholder: str) -> None:
-        content = {"folder_paths": [f"{placeholder}/a", f"x/{placeholder}/{placeholder}"], "save_path": placeholder}
+        content = {
+            "folder_paths": [f"{placeholder}/a", f"x/{placeholder}/{placeholder}"],
+            "save_path": f"{placeholder}.yaml",
+        }
         config = load_config(write(tmp_path / "dataset.yaml", content), DatasetConfig, "/data")
         assert config.folder_paths == [Path("/data/a"), Path("x//data//data")]
-        assert config.save_path == Path("/data")
+        assert config.save_path == Path("/data.yaml")
 
     def test_a_longer_name_is_another_variable(self, tmp_path: Path) -> None:
         assert load(tmp_path, output_dir="$DATA_DIRECTORY/x").output_dir == Path("$DATA_DIRECTORY/x")

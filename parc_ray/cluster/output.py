@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Iterable, List, Mapping, Sequence
+from typing import Any, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import yaml
@@ -112,10 +112,9 @@ class OutputDirectory:
 
     def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> str:
         """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Returns why not, or ""."""
-        shapes = np.array([terrain.hf.shape for terrain in terrains]) + 2 * int(padding / dx)
-        cells = int(np.prod(np.ceil(np.sqrt(len(terrains))) * shapes.max(axis=0)))
-        if cells > MAX_MAP_CELLS:
-            return f"terrain.pkl left out: its map would have {cells} cells (limit {MAX_MAP_CELLS})"
+        problem = map_too_large([terrain.hf.shape for terrain in terrains], padding, dx)
+        if problem:
+            return problem
         try:
             layout = square_layout(terrains, padding, dx)
         except InputError as error:
@@ -144,6 +143,15 @@ class OutputDirectory:
         )
         write_file_atomic(self.path / "terrain.pkl", content)
         return ""
+
+
+def map_too_large(shapes: Sequence[Tuple[int, ...]], padding: float, dx: float) -> str:
+    """Why terrains of these shapes make no terrain.pkl, or ""; to be asked before all of them are in memory."""
+    framed = np.array(shapes) + 2 * int(padding / dx)
+    cells = int(np.prod(np.ceil(np.sqrt(len(shapes))) * framed.max(axis=0)))
+    if cells <= MAX_MAP_CELLS:
+        return ""
+    return f"terrain.pkl left out: its map would have {cells} cells (limit {MAX_MAP_CELLS})"
 
 
 def group_of(name: str) -> str:

@@ -138,7 +138,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            ACTOR_BYTES + envs * per_env + 4 * sum(entry.size for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -175,6 +175,12 @@ def read_inputs(config: RecordConfig, data_dir: Optional[str], progress: Optiona
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
+        for path in (config.create_dataset_config, config.env_file, config.agent_file):
+            if dataset_config.save_path.resolve() == path.resolve():
+                raise InputError(
+                    f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
+                    "overwrite an input of this run; give another name"
+                )
         dataset = create_dataset(dataset_config, skeleton, progress, unfit)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
@@ -329,7 +335,8 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
         return dataset
     reason = "its name is too long for the name of a recording. Rename it"
     invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
-    entries = tuple(entry for entry in dataset.entries if entry not in too_long)
+    names = {entry.name for entry in too_long}
+    entries = tuple(entry for entry in dataset.entries if entry.name not in names)
     if not entries:
         raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)

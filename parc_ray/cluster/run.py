@@ -20,7 +20,7 @@ import parc_ray
 from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger
-from parc_ray.cluster.output import OutputDirectory
+from parc_ray.cluster.output import OutputDirectory, map_too_large
 from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym, read_inputs
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.config import RecordConfig
@@ -126,12 +126,17 @@ def _write_terrain(plan: RunPlan, output: OutputDirectory, progress: RunProgress
     if not plan.inputs.files.config.output.terrain_file:
         return
     inputs = plan.inputs
+    heightmap = inputs.files.environment.env.dm.heightmap
+    shapes = [entry.terrain_shape for entry in inputs.dataset.entries]
+    problem = map_too_large(shapes, heightmap.padding, heightmap.horizontal_scale)
+    if problem:
+        progress.note(problem)
+        return
     try:
         terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in inputs.dataset.entries]
     except InputError as error:
         progress.note(f"terrain.pkl left out: a motion has changed since the run began: {error}")
         return
-    heightmap = inputs.files.environment.env.dm.heightmap
     problem = output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
     if problem:
         progress.note(problem)

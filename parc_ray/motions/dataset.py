@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import PlainPath
@@ -48,6 +48,11 @@ class MotionEntry:
     terrain_shape: Tuple[int, int]
     """Cells along x and y."""
     file_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory at least: a file may have a byte per terrain cell, where floats take 12."""
+        return max(self.file_bytes, 12 * self.terrain_shape[0] * self.terrain_shape[1])
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,13 @@ class DatasetConfig(BaseModel):
     """Motions on terrain with more cells along y are left out."""
     min_num_frames: int = Field(default=15, ge=0)
     """Motions with fewer frames are left out."""
+
+    @field_validator("save_path")
+    @classmethod
+    def _dataset_file(cls, value: Path) -> Path:
+        if value.suffix not in (".yaml", ".yml"):
+            raise ValueError("must end in .yaml, so that it overwrites nothing but a dataset file")
+        return value
 
 
 def create_dataset(

@@ -350,3 +350,10 @@ def test_addresses_that_are_none(address):
             _require_listener(address)
     else:
         _require_listener(address)
+
+
+@pytest.mark.parametrize("victim", ["create_dataset_config.yaml", "dm_env.yaml", "agent_config.yaml", "model.pt"])
+def test_the_dataset_is_not_written_over_an_input(files, victim):
+    edit(files.parent / "create_dataset_config.yaml", save_path=str(files.parent / "." / victim))
+    message = refusal(files)
+    assert "'save_path'" in message and "overwrite" in message
