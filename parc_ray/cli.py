@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from parc_ray.config import RecordConfig, find_data_dir, load_config
@@ -65,7 +66,7 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
     with console.status("starting the simulator"):
         plan, engine = describe_engine(plan, resources)
     inputs, placement = plan.inputs, plan.placement
-    table = Table(title=f"{config}: plan for this machine", show_header=False)
+    table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         **({"done by an earlier run": str(len(dataset.entries) - len(left))} if run.history else {}),
@@ -79,7 +80,7 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
         "output": str(inputs.files.config.output_dir),
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
     if plan.placement.notice:
         console.print(plan.placement.notice, highlight=False, markup=False)
@@ -98,7 +99,7 @@ def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) ->
     write_dataset(dataset, loaded.save_path)
     console = Console()
     _print_set_aside(dataset, console)
-    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False)
+    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False, markup=False)
 
 
 @dataset_app.command("generate")
@@ -140,7 +141,7 @@ def dataset_generate(
     console = Console()
     for motion in track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal):
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
-    console.print(f"{folder}: {count} motions", highlight=False)
+    console.print(f"{folder}: {count} motions", highlight=False, markup=False)
 
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:

@@ -43,8 +43,9 @@ from parc_ray.config import (
     load_config,
 )
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes, read_bytes, write_file_atomic
+from parc_ray.motions.motion_file import Motion, motion_file_bytes, write_file_atomic
 from parc_ray.motions.synthetic import generate_motions
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder

@@ -107,7 +107,7 @@ class TestCheck:
 BAD = {
     "unknown key": ({"devise": "cpu"}, "run.yaml: key 'devise' = 'cpu' is unknown; did you mean 'device'?"),
     "two problems": ({"devise": "cpu", "seed": "x"}, "key 'seed' = 'x'"),
-    "missing checkpoint": ({"model_file": "gone.pt"}, "key 'model_file' = 'gone.pt': No such file or directory"),
+    "missing checkpoint": ({"model_file": "gone.pt"}, "key 'model_file' = 'gone.pt': no such file"),
     "missing environment": ({"env_file": "gone.yaml"}, "gone.yaml: no such file"),
     "missing agent": ({"agent_file": "gone.yaml"}, "gone.yaml: no such file"),
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "gone.yaml: no such file"),
@@ -291,5 +291,5 @@ class TestRunTrackerScript:
         assert err.startswith("error: --mode train: parc_ray only records")
         code, _, err = script("run_tracker.py", "--mode", "record", "--arg_file", "gone.txt", cwd=tmp_path)
         assert code == 2
-        assert err.startswith("error: --arg_file gone.txt: cannot be read")
+        assert err.startswith("error: --arg_file gone.txt: no such file")
         assert list(tmp_path.iterdir()) == []

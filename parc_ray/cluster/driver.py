@@ -23,8 +23,8 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes
 from parc_ray.motions.dataset import MotionEntry
-from parc_ray.motions.motion_file import read_bytes
 from parc_ray.recording.shard import Shard, ShardMotion
 from parc_ray.simulators.isaacgym_process import library_path
 from parc_ray.simulators.simulator import TITLES
@@ -384,11 +384,11 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
 def _require_listener(address: str) -> None:
     """Raises InputError if nothing listens at host:port: Ray itself would retry for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise InputError(
             f"ray.address = {address!r}: nothing answers there ({error}); give the address of a running head node, "
             "or leave it out to start Ray on this machine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
@@ -16,6 +17,7 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
+    EnvironmentConfig,
     RecordConfig,
     TrackerEnvironmentFile,
     check_config,
@@ -24,6 +26,7 @@ from parc_ray.config import (
     load_yaml,
 )
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes, read_text
 from parc_ray.motions.dataset import (
     Dataset,
     DatasetConfig,
@@ -33,11 +36,21 @@ from parc_ray.motions.dataset import (
     create_dataset,
     load_dataset,
 )
-from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs
+from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.terrain import too_rough_for_boxes
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
 from parc_ray.simulators import isaacgym_process, physx_package
 from parc_ray.simulators.isaacgym_process import cuda_devices
-from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, TITLES, choose_simulator
+from parc_ray.simulators.simulator import (
+    CONTROL_MODES,
+    SHARED_WORLD,
+    TITLES,
+    SimulatorConfig,
+    choose_simulator,
+    create_simulator,
+)
 from parc_ray.tracking.observations import Observer
+from parc_ray.tracking.quality import make_probes
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
 
@@ -133,7 +146,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.size for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -162,7 +175,7 @@ def read_inputs(
         Termination(environment.env, skeleton, torch.device("cpu"))
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
-    checkpoint = _read(config.model_file, "model_file")
+    checkpoint = read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}")
     load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
     files = RunFiles(
         config=config,
@@ -170,20 +183,28 @@ def read_inputs(
         environment=environment,
         agent=agent,
         agent_source=str(config.agent_file),
-        character=character_path.read_text(encoding="utf-8"),
+        character=read_text(character_path),
         character_source=str(character_path),
         checkpoint=checkpoint,
         checkpoint_source=str(config.model_file),
     )
+    require_simulable(files, skeleton)
+    unfit = partial(_unfit, simulator, environment.env)
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
-        dataset = create_dataset(dataset_config, skeleton, progress, known)
+        for path in (config.create_dataset_config, config.env_file, config.agent_file):
+            if dataset_config.save_path.resolve() == path.resolve():
+                raise InputError(
+                    f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
+                    "overwrite an input of this run; give another name"
+                )
+        dataset = create_dataset(dataset_config, skeleton, progress, unfit, known)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, known)
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit, known)
     return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
@@ -242,6 +263,12 @@ def without_simulator(inputs: Inputs, reason: str) -> Inputs:
     simulator = choose_simulator("auto", "cpu") if files.simulator == "isaacgym" else "mujoco"
     _require_control_mode(simulator, files.environment, files.config.env_file)
     return replace(inputs, files=replace(files, simulator=simulator))
+
+
+def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """Why a simulator cannot be given a motion; empty if it can."""
+    problem = too_rough_for_boxes(tile_of(motion, environment)) if simulator == "mujoco" else ""
+    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
 
 
 def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
@@ -334,30 +361,45 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
         return dataset
     reason = "its name is too long for the name of a recording. Rename it"
     invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
-    entries = tuple(entry for entry in dataset.entries if entry not in too_long)
+    names = {entry.name for entry in too_long}
+    entries = tuple(entry for entry in dataset.entries if entry.name not in names)
     if not entries:
         raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)
 
 
+def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that MuJoCo cannot load: better now than in every actor."""
+    if files.simulator != "mujoco":
+        return
+    environment, cpu = files.environment, torch.device("cpu")
+    config = SimulatorConfig(
+        character=files.character,
+        character_source=files.character_source,
+        tiles=(),
+        num_envs=1,
+        control_freq=environment.env.control_freq,
+        steps_per_control=environment.steps_per_control,
+        friction=environment.env.plane.static_friction,
+        device=cpu,
+        threads=1,
+        gravity=environment.env.gravity_z,
+    )
+    create_simulator(files.simulator, config, skeleton).close()
+    make_probes(files.character, files.character_source, skeleton, cpu)
+
+
 def _find_character(name: str, env_file: Path) -> Path:
     """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
     candidates = [
-        Path(os.path.expandvars(name)).expanduser(),
+        Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
         env_file.parent / name,
         env_file.parent / Path(name).name,
     ]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113
             return path
     raise InputError(
         f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
         f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
     )
-
-
-def _read(path: Path, key: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"key {key!r} = {str(path)!r}: {error.strerror}; give the path of an existing file") from None

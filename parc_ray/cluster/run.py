@@ -16,6 +16,7 @@ import ray
 import torch
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import parc_ray
@@ -294,14 +295,14 @@ def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
 
 def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Console) -> None:
     """The run's table on the terminal."""
-    table = Table(title=f"{output.path}", show_header=False)
+    table = Table(title=escape(str(output.path)), show_header=False)
     table.add_row("motions", str(summary["motions"]))
     table.add_row("attempted", str(summary["attempted"]))
     for fraction, count in summary["recorded_from"].items():
         where = "from the start" if float(fraction) == 0 else f"from {float(fraction):.0%}"
         table.add_row(f"recorded {where}", str(count))
     for reason, count in summary["rejected_by_reason"].items():
-        table.add_row(f"rejected, {reason}", str(count))
+        table.add_row(escape(f"rejected, {reason}"), str(count))
     for state in ("invalid", "crashed", "not_attempted"):
         if summary[state] or state != "not_attempted":
             table.add_row(state.replace("_", " "), str(summary[state]))

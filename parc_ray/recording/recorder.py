@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.config import RecordConfig
+from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import Motion
 from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, recording_file
@@ -163,11 +164,16 @@ class ShardRecorder:
         quality = self.meter.figures(env)
         cause, body = int(step.cause[place]), int(step.body[place])
         reason = self._failure(cause, body, steps) if cause else "; ".join(quality.shortcomings(self.config.acceptance))
+        recording = None
+        if not reason:
+            try:
+                recording = self._recording(env, attempt, steps, quality)
+            except InputError as error:
+                reason = str(error)  # the character has got so far away that the terrain around its path is too large
         outcome = "failed" if cause else "rejected" if reason else "recorded"
         next_fraction = None
         if outcome != "recorded":
             next_fraction = self.policy.next_fraction(attempt.number, motion.length)
-        recording = self._recording(env, attempt, steps, quality) if outcome == "recorded" else None
         self.environment.simulator.park([env])
         self._free.append(env)
         if next_fraction is not None:

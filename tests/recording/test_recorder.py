@@ -216,6 +216,15 @@ def test_acceptance_none_records_whatever_survives(results):
     assert {result.motion for result in lenient if result.recording} == {m.name for m in MOTIONS if m is not IMPOSSIBLE}
 
 
+def test_a_path_too_long_for_any_terrain_is_rejected():
+    """A character that nobody stops can fly off the map for kilometres."""
+    recorder = make_recorder(FEASIBLE[:2], acceptance="none", retry={"max_retries": 0})
+    recorder.advance()
+    recorder._frames[0, 0, 0] = 1e9
+    outcomes = {result.motion: (result.outcome, result.reason.split(" spans")[0]) for result in run(recorder)}
+    assert sorted(outcomes.values()) == [("recorded", ""), ("rejected", "terrain: the path")]
+
+
 def test_no_retries():
     recorder = make_recorder([IMPOSSIBLE, LATE[0]], retry={"max_retries": 0})
     assert [(result.outcome, result.next_fraction) for result in run(recorder)] == [("failed", None)] * 2
