@@ -168,11 +168,15 @@ class Skeleton:
 
 def load_skeleton(path: Path) -> Skeleton:
     """Read a character file (MJCF). Raises InputError if it is missing or not a PARC-style character."""
+    return parse_skeleton(read_character(path), str(path))
+
+
+def read_character(path: Path) -> str:
+    """The text of a character file. Raises InputError if it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot read the character file: {error}") from error
-    return parse_skeleton(text, str(path))
 
 
 @lru_cache(maxsize=8)

@@ -105,7 +105,8 @@ class OutputDirectory:
     def tidy(self, recordings: Iterable[Path]) -> List[Path]:
         """Delete what a killed run has left half done, and what tells of it; returns what was deleted.
 
-        That is, beside its summary and its report: files that were being written, and those of the given recordings that exist.
+        That is, beside its summary and its report: files that were being written, and those of the given recordings
+        that exist.
         """
         folders = (self.path, self.path / "logs", *self._folders())
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES)]

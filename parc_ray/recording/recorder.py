@@ -44,11 +44,11 @@ class AttemptResult:
     """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
     body: str = ""
     """that strayed or fell, where the criterion is about one"""
-    env: Optional[int] = None
+    env: Optional[int] = field(default=None, compare=False)
     """slot that it ran in"""
-    began: Optional[float] = None
+    began: Optional[float] = field(default=None, compare=False)
     """s since its recorder was made, by a clock that does not jump"""
-    ended: Optional[float] = None
+    ended: Optional[float] = field(default=None, compare=False)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -23,6 +23,8 @@ OUTCOMES = ("recorded", "rejected", "failed")
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
 """A histogram whose last values are far out ends at this quantile; what is beyond is counted in its last bin"""
+
+Value = Callable[[PastMotion, PastAttempt], float]
 
 
 @dataclass(frozen=True)
@@ -226,12 +228,12 @@ def _failed_at(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Hist
     counted = Counter(_criterion(attempt) for _, attempt in failed)
     criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
 
-    def histogram(name: str, unit: str, top: Optional[float], value: Callable[[PastMotion, PastAttempt], float]) -> Histogram:
+    def histogram(name: str, unit: str, top: Optional[float], value: Value) -> Histogram:
         values = {c: [value(m, a) for m, a in failed if _criterion(a) == c] for c in criteria}
         return _histogram(name, unit, values, top)
 
     return (
-        histogram("share_of_motion", "", 1.0, lambda m, a: (a.start_time + a.seconds) / m.seconds if m.seconds else 0.0),
+        histogram("share_of_motion", "", 1.0, lambda m, a: (a.start_time + a.seconds) / (m.seconds or 1.0)),
         histogram("seconds_after_start", "s", None, lambda _, a: a.seconds),
     )
 
@@ -272,21 +274,19 @@ def _success(motions: Sequence[PastMotion], name: str) -> Tuple[SuccessBin, ...]
 
 
 def _use(run: PastRun) -> Tuple[LaunchUse, ...]:
-    spent: Dict[int, Counter[str]] = {index: Counter() for index in range(len(run.launches))}
+    made: Counter[Optional[int]] = Counter()
+    spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
     for attempt in (attempt for motion in run.motions for attempt in motion.attempts):
-        if attempt.launch is not None:
-            tally = spent[attempt.launch]
-            tally["attempts"] += 1
-            if attempt.began is not None and attempt.ended is not None:
-                tally["useful" if attempt.outcome == "recorded" else "wasted"] += attempt.ended - attempt.began
+        made[attempt.launch] += 1
+        if attempt.began is not None and attempt.ended is not None:
+            spent[attempt.launch, attempt.outcome == "recorded"] += attempt.ended - attempt.began
     found = []
     for index, launch in enumerate(run.launches):
-        useful, wasted = float(spent[index]["useful"]), float(spent[index]["wasted"])
-        slots = 0.0
+        useful, wasted, slots = spent[index, True], spent[index, False], 0.0
         if launch.ready is not None and launch.ended is not None:
             slots = (launch.envs or 0) * max(0.0, launch.ended - launch.ready)
         idle = max(0.0, slots - useful - wasted)
-        found.append(LaunchUse(index, spent[index]["attempts"], round(useful, 3), round(wasted, 3), round(idle, 3)))
+        found.append(LaunchUse(index, made[index], round(useful, 3), round(wasted, 3), round(idle, 3)))
     return tuple(found)
 
 
@@ -303,12 +303,13 @@ def _histogram(
 ) -> Histogram:
     """Counts from 0 to `top`, or to where the values end."""
     every = sorted(value for own in values.values() for value in own)
-    end = top
-    if end is None:
-        end = every[-1] if every else 0.0
-        usual = every[math.ceil(TAIL * (len(every) - 1))] if every else 0.0
-        end = end if end <= 1.5 * usual else usual
-        end = max(end, 1.2 * limit) if limit else end
+    largest = every[-1] if every else 0.0
+    usual = every[math.ceil(TAIL * (len(every) - 1))] if every else 0.0
+    end = largest if largest <= 1.5 * usual else usual
+    if limit:
+        end = max(end, 1.2 * limit)
+    if top is not None:
+        end = top
     edges = nice_edges(0.0, end or 1.0, HISTOGRAM_BINS)
     series = {}
     for key, own in values.items():

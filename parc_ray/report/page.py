@@ -10,11 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.character.skeleton import parse_skeleton
+from parc_ray.character.skeleton import parse_skeleton, read_character
 from parc_ray.cluster.output import REPORT, OutputDirectory
 from parc_ray.config import OutputConfig
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import read_bytes
 from parc_ray.report.figures import Figures, figures_of, why
 from parc_ray.report.past_run import STATES, PastRun, read_past_run
 from parc_ray.report.previews import Previews, pack_previews
@@ -24,6 +23,7 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
 """Previews take at most so much of a page, which leaves room for the rest of 500 motions within 5 MB"""
+ATTEMPT_VALUES = ("number", "start_fraction", "outcome", "reason", "criteria", "body", "launch", "env")
 QUALITIES = (
     "root_error",
     "root_angle_error",
@@ -81,7 +81,9 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
     )
 
 
-def page_data(run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]) -> Dict[str, Any]:
+def page_data(
+    run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
+) -> Dict[str, Any]:
     """All that the page shows but for the previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
     every = [(motion, attempt) for motion in run.motions for attempt in motion.attempts]
@@ -102,7 +104,10 @@ def page_data(run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]
     attempts = [
         {
             "motion": index[id(motion)],
-            **{name: getattr(attempt, name) for name in ("number", "start_fraction", "outcome", "reason", "body", "env")},
+            **{
+                name: getattr(attempt, name)
+                for name in ("number", "start_fraction", "outcome", "reason", "body", "env")
+            },
             **{name: _short(getattr(attempt, name)) for name in ("start_time", "seconds", "began", "ended")},
             "criteria": list(attempt.criteria),
             "launch": attempt.launch,
@@ -128,10 +133,12 @@ def page_data(run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]
 
 def _character(run: PastRun) -> str:
     """The text of the character file, if it still is the one that was recorded with."""
-    content = read_bytes(run.folder / run.character)
-    if hashlib.sha256(content).hexdigest() != run.fingerprint.get("char_file (sha256)"):
-        raise InputError(f"{run.character}: the character has changed since the run; name the file with --character")
-    return content.decode("utf-8")
+    text = read_character(run.folder / run.character)
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
+        raise InputError(
+            f"{run.character}: the character has changed since the run; name the right file by --character"
+        )
+    return text
 
 
 def _preview_notes(packed: Previews) -> List[str]:

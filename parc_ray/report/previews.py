@@ -6,8 +6,7 @@ import base64
 import hashlib
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,11 @@ class Preview:
     note: str = ""
     """what is missing, and why"""
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a page."""
+        return len(self.data) + len(self.note) + 250
+
 
 @dataclass(frozen=True)
 class Previews:
@@ -60,24 +64,20 @@ def pack_previews(run: PastRun, skeleton: Skeleton, max_bytes: int) -> Previews:
     """Previews of as many motions as fit into max_bytes, those first that were not recorded whole."""
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
-    left_out = room = 0
-    room = max_bytes
+    left_out, room = 0, max_bytes
     for index in sorted(range(len(run.motions)), key=lambda k: _rank(run.motions[k])):
         motion = run.motions[index]
         if motion.state == "invalid":
             continue
-        if room <= 0:
-            left_out += 1
-            continue
-        preview, why_not = pack_preview(run, motion, skeleton)
-        if preview is None:
+        preview, why_not = pack_preview(run, motion, skeleton) if room > 0 else (None, "")
+        if preview is None and why_not:
             missing[index] = why_not
-        elif len(preview.data) > room:
-            left_out += 1
-            room = 0
+        elif preview is None or preview.size > room:
+            # One that does not fit ends it: packing all others, to find some that do, would take minutes.
+            left_out, room = left_out + 1, 0
         else:
             found[index] = preview
-            room -= len(preview.data) + len(preview.note) + 250
+            room -= preview.size
     return Previews(found, missing, left_out)
 
 
@@ -92,32 +92,59 @@ def pack_preview(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Tuple[
     """The preview of a motion, or None and why there is nothing to show. Files may be gone, or be others now."""
     notes: List[str] = []
     reference = _tried(lambda: _reference(run, motion, skeleton), notes, "no reference")
-    recording = None
-    if motion.recording is not None:
-        path = motion.recording
-        recording = _tried(lambda: parse_motion(read_bytes(path), motion.name, skeleton, path.name), notes, "no recording")
-    note = "; ".join(notes)
-    if reference is None and recording is None:
-        return None, note
-    start = next((a.start_time for a in motion.attempts[::-1] if a.outcome == "recorded"), 0.0)
-    moved = np.zeros(3)
-    if reference is not None and recording is not None:
-        # A recording begins at its own origin, in the reference's state at that time.
-        moved = _positions(reference, np.array([start]))[0] - recording.root_pos[0]
-    parts: List[bytes] = []
-    clips: List[Dict[str, Any]] = []
-    for kind, clip, offset, begin in (("reference", reference, np.zeros(3), 0.0), ("recording", recording, moved, start)):
-        if clip is not None:
-            frames = min(MAX_FRAMES, round(clip.length * FRAMES_PER_SECOND) + 1)
-            parts.append(pack_integers(_channels(clip, offset, max(2, frames)), order=2))
-            clips.append({"kind": kind, "start": round(begin, 4), "seconds": round(clip.length, 4), "frames": max(2, frames)})
-    ground = _ground(reference or recording)
+    recording = _tried(lambda: _recording(motion, skeleton), notes, "no recording") if motion.recording else None
+    shown = reference or recording
+    if shown is None:
+        return None, "; ".join(notes)
+    ground = _ground(shown)
     if ground is None:
         return None, "its terrain is too large to be shown"
-    parts.append(pack_integers(np.rint(ground.hf.reshape(1, -1) * PER_METRE).astype(np.int64), order=1))
-    data = base64.b64encode(zlib.compress(b"".join(parts), 9)).decode("ascii")
+    clips: List[Clip] = []
+    if reference is not None:
+        clips.append(Clip("reference", reference, 0.0, np.zeros(3)))
+    if recording is not None:
+        start = next(attempt.start_time for attempt in motion.attempts[::-1] if attempt.outcome == "recorded")
+        # A recording begins at an origin of its own, but in the reference's state at that time.
+        moved = np.zeros(3)
+        if reference is not None:
+            moved = _positions(reference, np.array([start]))[0] - recording.root_pos[0]
+        clips.append(Clip("recording", recording, start, moved))
+    heights = np.rint(ground.hf.reshape(1, -1).astype(np.float64) * PER_METRE).astype(np.int64)
+    numbers = b"".join(clip.packed() for clip in clips) + pack_integers(heights, order=1)
+    size_x, size_y = ground.hf.shape
     x, y = (round(float(value), 4) for value in ground.min_point)
-    return Preview(tuple(clips), (*ground.hf.shape, x, y, round(ground.dx, 6)), data, note), ""  # type: ignore[arg-type]
+    return Preview(
+        clips=tuple(clip.description() for clip in clips),
+        terrain=(size_x, size_y, x, y, round(ground.dx, 6)),
+        data=base64.b64encode(zlib.compress(numbers, 9)).decode("ascii"),
+        note="; ".join(notes),
+    ), ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A motion on its way into a preview."""
+
+    kind: str
+    motion: Motion
+    start: float
+    """s in the reference"""
+    offset: FloatArray
+    """from its own frame to that of the reference [3] m"""
+
+    @property
+    def frames(self) -> int:
+        """Frames that are packed."""
+        return max(2, min(MAX_FRAMES, round(self.motion.length * FRAMES_PER_SECOND) + 1))
+
+    def description(self) -> Dict[str, Any]:
+        """What a page has to know of it beside its numbers."""
+        seconds = round(self.motion.length, 4)
+        return {"kind": self.kind, "start": round(self.start, 4), "seconds": seconds, "frames": self.frames}
+
+    def packed(self) -> bytes:
+        """Its numbers, channel by channel."""
+        return pack_integers(_channels(self.motion, self.offset, self.frames), order=2)
 
 
 def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:
@@ -128,6 +155,11 @@ def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[
         return None
 
 
+def _recording(motion: PastMotion, skeleton: Skeleton) -> Motion:
+    assert motion.recording is not None
+    return parse_motion(read_bytes(motion.recording), motion.name, skeleton, str(motion.recording))
+
+
 def _reference(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Motion:
     content = read_bytes(run.folder / motion.path)
     if motion.sha256 and hashlib.sha256(content).hexdigest() != motion.sha256:
@@ -135,9 +167,8 @@ def _reference(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Motion:
     return parse_motion(content, motion.name, skeleton, motion.path)
 
 
-def _ground(motion: Optional[Motion]) -> Optional[HeightField]:
-    """The terrain around a motion's path."""
-    assert motion is not None
+def _ground(motion: Motion) -> Optional[HeightField]:
+    """The terrain around a motion's path, if it is not too large."""
     xy = motion.root_pos[:, :2]
     cut = crop(motion.terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
     return cut if cut.hf.size <= MAX_CELLS else None
@@ -202,5 +233,3 @@ def pack_integers(rows: IntArray, order: int) -> bytes:
     more = (values[:, None] >> groups) >= 128
     used = np.concatenate([np.ones((len(values), 1), dtype=bool), more[:, :-1]], axis=1)
     return bytes((septets | (more.astype(np.uint64) << np.uint64(7)))[used].astype(np.uint8).tobytes())
-
-

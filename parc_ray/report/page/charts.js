@@ -59,25 +59,25 @@ function barRow(histogram, layers, { width, height, highest, label, y0 = 0, axis
   return drawn("g", {}, marks, bars, limit, under, label ? drawn("text", { class: "strong", x: width - right, y: y0 + 12, "text-anchor": "end" }, label) : null);
 }
 
-// rows: [{label, layers}], each with a baseline of its own and the same scale.
-function histogramFigure(histogram, { title, caption, rows, axisLabel, wide }) {
+// rows: [{label, layers}], each with a baseline and a scale of its own.
+function histogramFigure(histogram, { title, caption, rows, axisLabel }) {
   const names = rows.flatMap((row) => row.layers.map((layer) => layer.label));
   const described = `${title}. ${caption}`;
   const holder = element("div", {});
-  const figure = element("figure", { class: wide ? "wide" : null },
+  const figure = element("figure", {},
     element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)),
     holder,
     figuresTable([axisLabel, ...names], histogram.edges.slice(1).map((_, k) =>
       [binLabel(histogram, k), ...rows.flatMap((row) => row.layers.map((layer) => layer.counts[k]))])));
   const bins = histogram.edges.length - 1;
-  const highest = Math.max(1, ...rows.flatMap((row) =>
-    Array.from({ length: bins }, (_, k) => sum(row.layers.map((layer) => layer.counts[k])))));
+  const highest = rows.map((row) =>
+    Math.max(1, ...Array.from({ length: bins }, (_, k) => sum(row.layers.map((layer) => layer.counts[k])))));
   const height = rows.length > 1 ? 92 : HEIGHT;
   drawnToWidth(holder, (width) => {
     const total = rows.length * (height + 8) + 36;
     const svg = drawn("svg", { viewBox: `0 0 ${width} ${total}`, role: "img", "aria-label": described, height: total });
     rows.forEach((row, k) => svg.append(barRow(histogram, row.layers, {
-      width, height, highest, label: row.label, y0: k * (height + 8), axis: k === rows.length - 1,
+      width, height, highest: highest[k], label: row.label, y0: k * (height + 8), axis: k === rows.length - 1,
     })));
     svg.append(drawn("text", { x: (width + 26) / 2, y: total - 2, "text-anchor": "middle" }, axisLabel));
     holder.replaceChildren(svg);
@@ -92,7 +92,7 @@ function successFigure(bins, { title, unit, axisLabel }) {
   const range = (bin) => (bin.low === bin.high ? withUnit(bin.low, unit) : `${number(bin.low)} to ${withUnit(bin.high, unit)}`);
   const caption = `Share of the ${number(sum(bins.map(total)))} motions that were dealt with; their number is under each bar.`;
   drawnToWidth(holder, (width) => {
-    const left = 40, right = 8, height = HEIGHT + 22, all = height + 52;
+    const left = 48, right = 14, height = HEIGHT + 22, all = height + 52;
     const step = Math.min(120, (width - left - right) / Math.max(1, bins.length));
     const y = (share) => 8 + (height - 8) * (1 - share);
     const svg = drawn("svg", { viewBox: `0 0 ${width} ${all}`, role: "img", "aria-label": `${title}. ${caption}`, height: all });
@@ -110,9 +110,9 @@ function successFigure(bins, { title, unit, axisLabel }) {
         svg.append(drawn("rect", { x: x + step * 0.12, width: step * 0.76, y: y(below + share), height: y(below) - y(below + share), fill: `var(--${tone})` }));
         below += share;
       }
-      const numbers = step < 46 ? number(bin.low) : bin.low === bin.high ? number(bin.low) : `${number(bin.low)}–${number(bin.high)}`;
+      const edge = (value, at) => drawn("text", { x: at, y: height + 15, "text-anchor": "middle" }, number(value));
       svg.append(
-        drawn("text", { x: x + step / 2, y: height + 15, "text-anchor": "middle" }, numbers),
+        bin.low === bin.high ? edge(bin.low, x + step / 2) : edge(bin.low, x), bin.low !== bin.high && k === bins.length - 1 ? edge(bin.high, x + step) : "",
         drawn("text", { x: x + step / 2, y: height + 30, "text-anchor": "middle" }, step < 46 ? number(n) : `n = ${number(n)}`),
         drawn("rect", {
           class: "hit", x, width: step, y: 0, height: height + 32, onpointerleave: tip.hide,
@@ -147,6 +147,7 @@ function funnel(figure, figures) {
     });
     at += stage.recorded;
   }
+  const told = (line) => line.parts.filter(([, value]) => value).map(([, value, what]) => `${number(value)} ${what}`).join(", ");
   const holder = element("div", {});
   drawnToWidth(holder, (width) => {
     const left = Math.min(112, width * 0.26), right = 62, row = 44, height = rows.length * row + 6;
@@ -156,6 +157,7 @@ function funnel(figure, figures) {
       const y = k * row + 4;
       svg.append(drawn("text", { class: "strong", x: 0, y: y + 20 }, line.label),
         drawn("text", { x: width, y: y + 20, "text-anchor": "end" }, number(line.total)));
+      if (x(line.at) - left > 250) svg.append(drawn("text", { x: x(line.at) - 10, y: y + 20, "text-anchor": "end" }, told(line)));
       let from = line.at;
       for (const [tone, value, what] of line.parts) {
         if (!value) continue;
@@ -166,8 +168,8 @@ function funnel(figure, figures) {
           onpointermove: (event) => tip.show(event, `${line.label}: ${text} of ${number(line.total)} ${what}`), onpointerleave: tip.hide,
         }));
         if (x1 - x0 > 9 * text.length + 6) {
-          const light = tone === "retried" || tone === "later" || tone === "not_attempted";
-          svg.append(drawn("text", { class: light ? "off" : "on", x: x0 + 7, y: y + 20, "pointer-events": "none" }, text));
+          const over = { retried: "off", not_attempted: "off", later: "dark" }[tone] || "on";
+          svg.append(drawn("text", { class: over, x: x0 + 7, y: y + 20, "pointer-events": "none" }, text));
         }
         from += value;
       }
@@ -190,7 +192,7 @@ function funnel(figure, figures) {
 function barList(title, caption, items, note) {
   const holder = element("div", {});
   drawnToWidth(holder, (width) => {
-    const left = Math.min(210, width * 0.48), row = 25, height = Math.max(1, items.length) * row;
+    const left = Math.min(230, width * 0.52), row = 25, height = Math.max(1, items.length) * row;
     const top = Math.max(1, ...items.map((item) => item.value));
     const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${title}. ${caption}` });
     items.forEach((item, k) => {

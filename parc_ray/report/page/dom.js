@@ -16,7 +16,7 @@ function filled(node, attributes, children) {
     else if (name === "style") Object.assign(node.style, value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -41,6 +41,8 @@ const count = (n, noun) => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const percent = (share) => `${number(Math.round(share * 1000) / 10)} %`;
 const withUnit = (value, unit) => `${number(value)}${unit ? " " + unit : ""}`;
 const fromFraction = (fraction) => (fraction === 0 ? "the start" : `${number(fraction * 100)} %`);
+// The beginnings of names are alike, so it is the middle that is left out.
+const shortened = (text, most) => (text.length > most ? `${text.slice(0, Math.floor(most / 2) - 2)}…${text.slice(-Math.ceil(most / 2) - 1)}` : text);
 const fixed = (value, places) => (value === null || value === undefined ? "–" : value.toFixed(places));
 
 function duration(seconds) {

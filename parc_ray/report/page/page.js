@@ -47,13 +47,12 @@ function endingList(table) {
 
 function attemptTable(row) {
   if (!row.attempts.length) return null;
-  const heads = ["From", "Result", "Ended at", ...["Root m", "Body m", "Joints rad", "Contacts", "Depth m"]];
+  const heads = [["From, to", "s"], ["Result", ""], ["Root", "m"], ["Body", "m"], ["Joints", "rad"], ["Contacts", ""], ["Depth", "m"]];
   return element("div", { class: "scroll attempts" }, element("table", {},
-    element("thead", {}, element("tr", {}, heads.map((head, k) => element("th", { scope: "col", class: k > 1 ? "number" : null }, head)))),
+    element("thead", {}, element("tr", {}, heads.map(([head, unit], k) => element("th", { scope: "col", class: k > 1 ? "number" : null }, head, element("small", {}, unit))))),
     element("tbody", {}, row.attempts.map((attempt) => element("tr", {},
-      element("td", {}, fromFraction(attempt.start_fraction)),
+      element("td", {}, `${attempt.start_time.toFixed(1)}–${(attempt.start_time + attempt.seconds).toFixed(1)}`),
       element("td", {}, dot(attempt.outcome === "recorded" ? (attempt.start_fraction ? "later" : "recorded") : attempt.outcome), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : ""),
-      element("td", { class: "number" }, `${(attempt.start_time + attempt.seconds).toFixed(2)} s`),
       ...[["root_error", 3], ["body_error", 3], ["joint_angle_error", 3], ["contact_agreement", 2], ["max_penetration", 3]].map(([name, places]) =>
         element("td", { class: "number" }, fixed(attempt[name], places))))))));
 }
@@ -101,7 +100,9 @@ function failureCharts() {
 }
 
 function qualityCharts() {
-  $("quality-legend").append(legend([["recorded", "recorded"], ["rejected", "tracked to the end, not accepted"], ["failed", "failed"]]));
+  $("quality-legend").append(
+    element("p", { class: "soft" }, "Figures of every attempt. Each row of bars has a scale of its own."),
+    legend([["recorded", "recorded"], ["failed", "failed"], ["rejected", "tracked to the end, not accepted"]]));
   for (const histogram of DATA.figures.quality) {
     const { series, medians, limit, missing } = histogram;
     const median = (name) => (medians[name] === null ? null : `${word(name)} ${withUnit(medians[name], histogram.unit)}`);

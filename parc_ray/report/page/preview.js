@@ -218,7 +218,7 @@ void main() {
   for (int i = -1; i <= 1; i++) for (int j = -1; j <= 1; j++)
     open += texture(shadows, vec3(place.xy + vec2(i, j) / 1024.0, place.z - 0.0035));
   bool outside = any(lessThan(place, vec3(0.0))) || any(greaterThan(place, vec3(1.0)));
-  float bright = 0.52 + 0.16 * n.z + 0.42 * max(0.0, dot(n, sun)) * (outside ? 1.0 : open / 9.0);
+  float bright = 0.6 + 0.14 * n.z + 0.4 * max(0.0, dot(n, sun)) * (outside ? 1.0 : open / 9.0);
   vec3 base = tone.rgb;
   if (ground.z > 0.0 && n.z > 0.5) {
     vec2 cell = fract((world.xy - ground.xy) / ground.z + 0.5), width = fwidth(world.xy / ground.z) * 1.2;
@@ -390,8 +390,8 @@ class Player {
     this.lanes = element("div", {});
     this.note = element("p", { class: "soft" });
     this.node = element("div", {},
-      element("div", { class: "stage" }, this.canvas, this.message, element("span", { class: "keys" }, "drag to turn · wheel to zoom · space to play")),
-      element("div", { class: "controls" }, this.button, this.clock, speed, this.ghostLabel, this.followLabel),
+      element("div", { class: "stage" }, this.canvas, this.message, element("span", { class: "keys" }, "drag to turn · wheel to zoom · space to play · orange: in contact")),
+      element("div", { class: "controls" }, this.button, speed, this.ghostLabel, this.followLabel, this.clock),
       element("div", { class: "track" }, this.slider, this.lanes), this.note);
     this.canvas.addEventListener("pointerdown", (event) => { this.canvas.setPointerCapture(event.pointerId); this.dragged = [event.clientX, event.clientY]; });
     this.canvas.addEventListener("pointerup", () => { this.dragged = null; });
@@ -453,7 +453,7 @@ class Player {
     const clip = this.motion.clips.recording || this.motion.clips.reference;
     const [from, to] = [clip.pose(clip.start).root, clip.pose(clip.start + clip.seconds).root];
     const far = Math.hypot(to[0] - from[0], to[1] - from[1]) > 0.5;
-    Object.assign(this.stage.view, { yaw: (far ? Math.atan2(to[1] - from[1], to[0] - from[0]) : 0) - 1.05, pitch: 0.3, distance: 4.2 });
+    Object.assign(this.stage.view, { yaw: (far ? Math.atan2(to[1] - from[1], to[0] - from[0]) : 0) - 1.05, pitch: 0.3, distance: 3.8 });
     this.aim(clip.pose(0).root, 1);
     this.seek(0);
     if (play && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.toggle();

@@ -6,6 +6,7 @@ const COLUMNS = [
   { key: "name", title: "Motion", kind: "name" },
   { key: "state", title: "State", kind: "state" },
   { key: "strip", title: "Attempts", kind: "strip", sort: (row) => row.attempts.length },
+  { key: "why", title: "Why", kind: "why", hint: "Why there is no recording" },
   { key: "seconds", title: "Length", unit: "s", places: 1, hint: "Length of the motion, s" },
   { key: "terrain_range", title: "Terrain", unit: "m", places: 2, hint: "Highest above lowest cell, m" },
   { key: "root_error", title: "Root", unit: "m", places: 3, hint: "Mean root error of the last attempt, m" },
@@ -13,15 +14,15 @@ const COLUMNS = [
   { key: "joint_angle_error", title: "Joints", unit: "rad", places: 3, hint: "Mean joint angle error of the last attempt, rad" },
   { key: "contact_agreement", title: "Contacts", places: 2, hint: "Contact agreement of the last attempt, 0 to 1" },
   { key: "max_penetration", title: "Depth", unit: "m", places: 3, hint: "Deepest penetration in the last attempt, m" },
-  { key: "why", title: "Why", kind: "why" },
 ];
 
 const toneOf = (row) => (row.state === "recorded" && row.start_fraction ? "later" : row.state);
 const stateText = (row) => (row.state === "recorded" && row.start_fraction ? `recorded from ${fromFraction(row.start_fraction)}` : word(row.state));
+const shortState = (row) => stateText(row).replace("recorded from", "from");
 const endings = (attempt) => attempt.criteria.map((criterion) => (attempt.body ? `${criterion} (${attempt.body})` : criterion));
 
 // Where in the motion each attempt began and ended.
-function strip(row, width = 84, height = 5) {
+function strip(row, width = 72, height = 5) {
   const svg = drawn("svg", { width, height: Math.max(1, row.attempts.length) * height, "aria-hidden": "true" });
   if (!row.seconds) return svg;
   row.attempts.forEach((attempt, k) => {
@@ -48,7 +49,7 @@ class MotionTable {
 
   build(states) {
     const change = (values) => { Object.assign(this.filter, values); this.page = 0; this.update(); };
-    this.search = element("input", { type: "search", id: "search", placeholder: "Name or reason   ( / )", "aria-label": "Name or reason", oninput: () => change({ text: this.search.value }) });
+    this.search = element("input", { type: "search", id: "search", placeholder: "Search ( / )", "aria-label": "Name or reason", oninput: () => change({ text: this.search.value }) });
     this.chips = states.filter(([, n]) => n).map(([state, n]) => element("button", {
       type: "button", class: "chip", "aria-pressed": "false", "data-state": state, tone: state,
       onclick: () => {
@@ -60,12 +61,12 @@ class MotionTable {
     const select = (name, label, values) => element("select", { "aria-label": label, onchange: (event) => change({ [name]: event.target.value }) },
       element("option", { value: "" }, label), [...values].sort().map((value) => element("option", { value }, value)));
     this.why = select("why", "Why: any", new Set(this.rows.map((row) => row.why).filter(Boolean)));
-    this.ended = select("ended", "An attempt ended by: any", new Set(this.rows.flatMap((row) => row.attempts.flatMap(endings))));
+    this.ended = select("ended", "Ended by: any", new Set(this.rows.flatMap((row) => row.attempts.flatMap(endings))));
     this.clear = element("button", { type: "button", onclick: () => this.show({}) }, "Clear");
     $("filters").append(this.search, ...this.chips, this.why, this.ended, this.clear);
     this.heads = COLUMNS.map((column) => element("th", { scope: "col", class: column.kind ? null : "number" },
       element("button", { type: "button", title: column.hint || column.title, onclick: () => this.sortBy(column.key) },
-        column.title, column.unit ? element("span", { class: "soft" }, ` ${column.unit}`) : null)));
+        column.title, column.unit ? element("small", {}, column.unit) : null)));
     this.body = element("tbody", { onkeydown: (event) => this.key(event) });
     $("table").append(element("thead", {}, element("tr", {}, this.heads)), this.body);
   }
@@ -116,7 +117,6 @@ class MotionTable {
       const head = this.heads[k];
       if (column.key === this.order.key) head.setAttribute("aria-sort", this.order.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
-      head.firstChild.dataset.arrow = "";
     });
     const pages = Math.max(1, Math.ceil(this.found.length / PAGE));
     this.page = Math.min(this.page, pages - 1);
@@ -135,8 +135,8 @@ class MotionTable {
     const chosen = row === this.selected;
     return element("tr", { tabindex: chosen ? 0 : -1, "aria-selected": String(chosen), "data-motion": row.index, onclick: () => this.choose(row) },
       COLUMNS.map((column) => {
-        if (column.kind === "name") return element("td", { class: "name", title: row.name }, row.name);
-        if (column.kind === "state") return element("td", {}, dot(toneOf(row)), stateText(row));
+        if (column.kind === "name") return element("td", { class: "name", title: row.name }, shortened(row.name, 25));
+        if (column.kind === "state") return element("td", {}, dot(toneOf(row)), shortState(row));
         if (column.kind === "strip") return element("td", { title: count(row.attempts.length, "attempt") }, strip(row));
         if (column.kind === "why") return element("td", { class: "why", title: row.reason }, row.reason);
         return element("td", { class: "number" }, fixed(row[column.key], column.places));
