@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | dataset."""
+"""Command line: parc-ray record | check | report | dataset."""
 
 from __future__ import annotations
 
@@ -85,6 +85,21 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
     if plan.placement.notice:
         console.print(plan.placement.notice, highlight=False, markup=False)
     _print_set_aside(dataset, console)
+
+
+@app.command()
+def report(
+    output_dir: Path = typer.Argument(..., help="The output_dir of a run, at work or ended."),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF, for the 3-D previews. Default: where the run found it."
+    ),
+) -> None:
+    """Write report.html, one page that shows what happened in a run, into its output directory."""
+    from parc_ray.files import read_text
+    from parc_ray.report.page import write_report
+
+    text = None if character is None else read_text(character)
+    Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
 
 
 @dataset_app.command("create")

@@ -133,6 +133,7 @@ class OutputConfig(Strict):
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
+    report: bool = Field(default=True, description="Write report.html, which shows what has happened.")
 
     @field_validator("name_suffix")
     @classmethod

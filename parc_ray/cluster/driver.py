@@ -145,7 +145,8 @@ class Driver:
         envs = shard.num_envs(self.plan.inputs.files)
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
         self._workers[actor.hello.remote()] = Worker(actor, task, reference, envs, self._attempts(task))
-        self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
+        names = [motion.name for motion in motions]
+        self.journal.write("shard", shard=task.index, motions=names, envs=envs, deaths=task.deaths)
 
     def _receive(self, reference: Any) -> None:
         """Take an actor's report, or its death, and give it more to do."""
@@ -183,6 +184,8 @@ class Driver:
             asked = worker.actor.setup.remote(self._files, worker.shard, placement.cpus, placement.device)
             worker.shard = None
         else:
+            if not worker.ready:
+                self.journal.write("ready", shard=worker.task.index)
             self._ever_ready = worker.ready = True
             asked = worker.actor.work.remote(REPORT_SECONDS)
         self._workers[asked] = worker

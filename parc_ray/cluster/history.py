@@ -165,14 +165,15 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,
         "record": config.record.model_dump(),
-        "output": config.output.model_dump(exclude={"terrain_file"}),
+        "output": config.output.model_dump(exclude={"terrain_file", "report"}),
     }
     plain: Dict[str, Any] = json.loads(json.dumps(content))
     return plain
 
 
 def _entry(event: Mapping[str, Any]) -> MotionEntry:
-    values = {item.name: event[item.name] for item in fields(MotionEntry) if item.name != "name"}
+    names = {item.name for item in fields(MotionEntry)} - {"name"}
+    values = {name: value for name, value in event.items() if name in names}
     size_x, size_y = values.pop("terrain_shape")
     return MotionEntry(name=event["motion"], terrain_shape=(size_x, size_y), **values)
 

@@ -33,6 +33,7 @@ from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
+from parc_ray.report.page import write_report
 
 DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
@@ -107,7 +108,21 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         _say(console, f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         _say(console, "interrupted; the same command goes on with this run")
+    if run.inputs.files.config.output.report:
+        _report(run, code != INTERRUPTED, console)
     return code
+
+
+def _report(run: Run, previews: bool, console: Console) -> None:
+    """Write report.html. Whatever goes wrong there, the run was as it was."""
+    try:
+        with console.status("writing the report"):
+            path = write_report(run.output.path, run.inputs.files.character, previews)
+        _say(console, f"report: {path}")
+    except KeyboardInterrupt:
+        _say(console, "interrupted before the report was written; parc-ray report writes it")
+    except Exception as error:
+        _say(console, f"the report could not be written: {error or type(error).__name__}")
 
 
 def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
@@ -123,6 +138,8 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         "run",
         host=socket.gethostname(),
         pid=os.getpid(),
+        folder=str(Path.cwd()),
+        character=files.character_source,
         versions=_versions(),
         fingerprint=fingerprint(files),
         config=files.config.model_dump(mode="json"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -51,6 +52,8 @@ class MotionEntry:
     file_bytes: int
     sha256: str = ""
     """Fingerprint of the file's content."""
+    terrain_range: Optional[float] = None
+    """Height of the highest cell above the lowest (m)."""
 
     @property
     def size(self) -> int:
@@ -256,6 +259,7 @@ class _Scan:
             terrain_shape=(size_x, size_y),
             file_bytes=len(content),
             sha256=sha256,
+            terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
         )
 
     def _reasons(self) -> str:

@@ -140,7 +140,7 @@ def test_results_are_plain_values(results):
     """They travel to processes without torch, and into a JSON journal."""
     for result in results:
         for value in [*vars(result).values(), *result.quality.values()]:
-            assert type(value) in (str, int, float, dict, bytes, type(None))
+            assert type(value) in (str, int, float, dict, bytes, tuple, type(None))
 
 
 # --------------------------------------------------------------------------------- the same however it is run
