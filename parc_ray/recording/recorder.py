@@ -183,7 +183,7 @@ class ShardRecorder:
                 recording = self._recording(env, attempt, steps, quality)
             except InputError as error:
                 # The character has got so far away that the terrain around its path is too large.
-                shortcomings = [f"terrain: {error}"]
+                shortcomings = [str(error)]
                 reason = shortcomings[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
         next_fraction = None

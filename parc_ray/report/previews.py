@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import Motion, parse_motion, read_bytes
+from parc_ray.files import read_bytes
+from parc_ray.motions.motion_file import Motion, parse_motion
 from parc_ray.motions.terrain import HeightField, crop
 from parc_ray.report.past_run import PastMotion, PastRun
 
