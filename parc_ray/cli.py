@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | dataset."""
+"""Command line: parc-ray record | check | report | dataset."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from parc_ray.config import RecordConfig, find_data_dir, load_config
@@ -65,7 +66,7 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
     with console.status("starting the simulator"):
         plan, engine = describe_engine(plan, resources)
     inputs, placement = plan.inputs, plan.placement
-    table = Table(title=f"{config}: plan for this machine", show_header=False)
+    table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         **({"done by an earlier run": str(len(dataset.entries) - len(left))} if run.history else {}),
@@ -79,11 +80,26 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
         "output": str(inputs.files.config.output_dir),
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, escape(value))
     console.print(table)
     if plan.placement.notice:
         console.print(plan.placement.notice, highlight=False, markup=False)
     _print_set_aside(dataset, console)
+
+
+@app.command()
+def report(
+    output_dir: Path = typer.Argument(..., help="The output_dir of a run, at work or ended."),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF, for the 3-D previews. Default: where the run found it."
+    ),
+) -> None:
+    """Write report.html, one page that shows what happened in a run, into its output directory."""
+    from parc_ray.files import read_text
+    from parc_ray.report.page import write_report
+
+    text = None if character is None else read_text(character)
+    Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
 
 
 @dataset_app.command("create")
@@ -98,7 +114,7 @@ def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) ->
     write_dataset(dataset, loaded.save_path)
     console = Console()
     _print_set_aside(dataset, console)
-    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False)
+    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False, markup=False)
 
 
 @dataset_app.command("generate")
@@ -140,7 +156,7 @@ def dataset_generate(
     console = Console()
     for motion in track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal):
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
-    console.print(f"{folder}: {count} motions", highlight=False)
+    console.print(f"{folder}: {count} motions", highlight=False, markup=False)
 
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:

@@ -8,14 +8,27 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from typing_extensions import Literal
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Annotated, Literal
 
-from parc_ray.errors import InputError
+from parc_ray.errors import UNPRINTABLE, InputError, shown
+from parc_ray.files import read_yaml
 
 DATA_DIR = re.compile(r"\$(?:DATA_DIR\b|\{DATA_DIR\})")
+MAX_LINES = 20
+"""So many problems of a file are told"""
 USER_CONFIG_FILES = ("data/configs/user_config.yaml", "configs/user_config.yaml")
+
+
+def _showable(text: object) -> object:
+    if UNPRINTABLE.search(str(text)) or "\n" in str(text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+PlainPath = Annotated[Path, AfterValidator(_showable)]
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=True)]
+"""0 or more, and .inf for none"""
 
 
 class Strict(BaseModel):
@@ -27,7 +40,7 @@ class Strict(BaseModel):
 class Parc(BaseModel):
     """A section of PARC's: it has more keys than recording needs."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
 class RayConfig(Strict):
@@ -56,8 +69,15 @@ class RayConfig(Strict):
         description="Shards of the dataset. Default: one per actor, more where memory demands.",
     )
     timeout_seconds: float = Field(
-        default=600.0, gt=0, description="An actor silent for so long is taken for hung, killed and replaced."
+        default=600.0, gt=0, le=1e9, description="An actor silent for so long is taken for hung, killed and replaced."
     )
+
+    @field_validator("gpus_per_actor")
+    @classmethod
+    def _share_that_ray_knows(cls, value: Optional[float]) -> Optional[float]:
+        if value and value < 1e-4:
+            raise ValueError("must be 0, or at least 0.0001")
+        return value
 
 
 class RetryConfig(Strict):
@@ -113,35 +133,40 @@ class OutputConfig(Strict):
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
+    report: bool = Field(default=True, description="Write report.html, which shows what has happened.")
 
     @field_validator("name_suffix")
     @classmethod
     def _plain(cls, value: str) -> str:
         if "/" in value or "\\" in value or "\0" in value:
             raise ValueError("must not contain a path separator")
+        _showable(value)
         return value
 
 
 class RecordConfig(Strict):
     """A recording run: PARC's phys_record keys, and ours (all optional)."""
 
-    output_dir: Path = Field(description="Where everything is written.")
+    output_dir: PlainPath = Field(description="Where everything is written.")
     device: Union[str, List[str]] = Field(
         default="cuda", description="'cuda' (every CUDA device), 'cuda:0', a list of devices, or 'cpu'."
     )
-    model_file: Path = Field(description="The tracker's checkpoint, model.pt.")
-    env_file: Path = Field(description="The tracker's environment, dm_env.yaml.")
-    agent_file: Path = Field(description="The tracker's agent, agent_config.yaml.")
-    create_dataset_config: Optional[Path] = Field(
+    model_file: PlainPath = Field(description="The tracker's checkpoint, model.pt.")
+    env_file: PlainPath = Field(description="The tracker's environment, dm_env.yaml.")
+    agent_file: PlainPath = Field(description="The tracker's agent, agent_config.yaml.")
+    create_dataset_config: Optional[PlainPath] = Field(
         default=None, description="Builds the dataset from folders of motions before the run."
     )
-    dataset_file: Optional[Path] = Field(
+    dataset_file: Optional[PlainPath] = Field(
         default=None,
         description="A dataset (motions.yaml) or one motion, used without create_dataset_config.",
     )
     simulator: str = Field(
         default="auto",
-        description="isaacgym, mujoco, or auto: isaacgym where it works and a CUDA device is there, else mujoco.",
+        description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",
+    )
+    torque_limits: bool = Field(
+        default=False, description="With physx: drives give no more torque than the character's motors (gear)."
     )
     num_envs: Optional[int] = Field(
         default=None,
@@ -151,9 +176,11 @@ class RecordConfig(Strict):
     max_envs_per_actor: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Upper bound of envs in one actor. Default: 128 with mujoco, 1024 with isaacgym.",
+        description="Upper bound of envs in one actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of every random generator; recording itself draws nothing.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**64, description="Seed of every random generator; recording itself draws nothing."
+    )
     ray: RayConfig = RayConfig()
     retry: RetryConfig = RetryConfig()
     acceptance: Union[AcceptanceConfig, None] = AcceptanceConfig()
@@ -193,8 +220,8 @@ class PlaneConfig(Parc):
 class HeightmapConfig(Parc):
     """Layout of all terrains in PARC's terrain.pkl."""
 
-    horizontal_scale: float = Field(default=0.4, gt=0)
-    padding: float = Field(default=0.4, ge=0)
+    horizontal_scale: float = Field(default=0.4, ge=1e-3, le=1e3)
+    padding: float = Field(default=0.4, ge=0, le=1e4)
 
 
 class DeepMimicConfig(Parc):
@@ -207,8 +234,8 @@ class EnvironmentConfig(Parc):
     """Section env of dm_env.yaml: what the tracker observes and when it has failed."""
 
     char_file: str
-    control_freq: int = Field(default=30, gt=0)
-    sim_freq: int = Field(default=60, gt=0)
+    control_freq: int = Field(default=30, gt=0, le=1000)
+    sim_freq: int = Field(default=60, gt=0, le=100_000)
     gravity_z: float = -9.81
     control_mode: Literal["pd", "pd_exp"] = "pd"
     key_bodies: List[str] = []
@@ -216,13 +243,13 @@ class EnvironmentConfig(Parc):
     global_obs: bool
     global_root_height_obs: bool
     enable_tar_obs: bool = True
-    tar_obs_steps: List[int] = [1]
+    tar_obs_steps: List[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], max_length=100)
     use_contact_info: bool
     contact_detection_eps: float = Field(default=1e-5, ge=0)
-    ray_points_behind: int = Field(ge=0)
-    ray_points_ahead: int = Field(ge=0)
-    ray_num_left: int = Field(ge=0)
-    ray_num_right: int = Field(ge=0)
+    ray_points_behind: int = Field(ge=0, le=1000)
+    ray_points_ahead: int = Field(ge=0, le=1000)
+    ray_num_left: int = Field(ge=0, le=1000)
+    ray_num_right: int = Field(ge=0, le=1000)
     ray_dx: float = Field(gt=0)
     ray_angle: float
     min_obs_h: float
@@ -230,10 +257,10 @@ class EnvironmentConfig(Parc):
     enable_early_termination: bool
     termination_height: float
     pose_termination: bool = False
-    pose_termination_dist: Union[float, List[float]] = 1.0
+    pose_termination_dist: Union[Limit, List[Limit]] = 1.0
     track_root: bool
-    root_pos_termination_dist: float
-    root_rot_termination_angle: float
+    root_pos_termination_dist: Limit
+    root_rot_termination_angle: Limit
     plane: PlaneConfig = PlaneConfig()
     dm: DeepMimicConfig = DeepMimicConfig()
 
@@ -268,7 +295,7 @@ class PhysxConfig(Parc):
 class SimulationConfig(Parc):
     """Section sim of dm_env.yaml."""
 
-    substeps: int = Field(default=2, gt=0)
+    substeps: int = Field(default=2, gt=0, le=1000)
     physx: PhysxConfig = PhysxConfig()
 
 
@@ -303,27 +330,20 @@ Model = TypeVar("Model", bound=BaseModel)
 def find_data_dir(option: Optional[str]) -> Optional[str]:
     """The value of $DATA_DIR: the option, else the environment, else PARC's user_config.yaml, else None."""
     if option:
-        return str(Path(option).expanduser().absolute())
+        return str(Path(os.path.expanduser(option)).absolute())  # noqa: PTH111
     if os.environ.get("DATA_DIR"):
         return os.environ["DATA_DIR"]
     for name in USER_CONFIG_FILES:
-        if Path(name).is_file():
+        if os.path.isfile(name):  # noqa: PTH113
             value = load_yaml(Path(name)).get("DATA_DIR")
             if value:
-                return str(Path(os.path.expandvars(str(value))).expanduser())
+                return os.path.expanduser(os.path.expandvars(str(value)))  # noqa: PTH111
     return None
 
 
 def load_yaml(path: Path) -> Dict[str, Any]:
     """A YAML file that holds a mapping. Raises InputError naming the file, and the line where it has one."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: must hold 'key: value' lines, but holds {type(content).__name__}")
     return content
@@ -339,8 +359,8 @@ def expand(value: Any, data_dir: Optional[str], source: str, key: str = "") -> A
     if isinstance(value, str) and DATA_DIR.search(value):
         if data_dir is None:
             raise InputError(
-                f"{source}: key {key!r} = {value!r}: $DATA_DIR is not known. Set the environment variable DATA_DIR, "
-                f"pass --data-dir, or write DATA_DIR into {USER_CONFIG_FILES[0]}"
+                f"{source}: key {shown(key)} = {shown(value)}: $DATA_DIR is not known. Set the environment variable "
+                f"DATA_DIR, pass --data-dir, or write DATA_DIR into {USER_CONFIG_FILES[0]}"
             )
         return DATA_DIR.sub(lambda _: data_dir, value)
     return value
@@ -356,7 +376,10 @@ def check_config(content: Mapping[str, Any], model: Type[Model], source: str) ->
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(problem, model, source) for problem in error.errors()]
+        problems = error.errors()
+        lines = [_explain(problem, model, source) for problem in problems[:MAX_LINES]]
+        if len(problems) > MAX_LINES:
+            lines.append(f"{source}: and {len(problems) - MAX_LINES} more problems")
         raise InputError("\n".join(lines)) from None
 
 
@@ -367,15 +390,15 @@ def _explain(problem: Any, model: Type[BaseModel], source: str) -> str:
         known = _known_keys(model, place[:-1])
         close = difflib.get_close_matches(place[-1], known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"{source}: key {key!r} = {problem['input']!r} is unknown; {remedy}"
+        return f"{source}: key {shown(key)} = {shown(problem['input'])} is unknown; {remedy}"
     if problem["type"] == "missing":
-        return f"{source}: key {key!r} is missing; add it"
+        return f"{source}: key {shown(key)} is missing; add it"
     if problem["type"] == "model_type":
-        return f"{source}: key {key!r} = {problem['input']!r}: must be a section of 'key: value' lines"
+        return f"{source}: key {shown(key)} = {shown(problem['input'])}: must be a section of 'key: value' lines"
     message = problem["msg"].replace("Value error, ", "")
     if not place:
         return f"{source}: {message}"
-    return f"{source}: key {key!r} = {problem['input']!r}: {message}"
+    return f"{source}: key {shown(key)} = {shown(problem['input'])}: {message}"
 
 
 def _known_keys(model: Type[BaseModel], place: List[str]) -> List[str]:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import re
+
+UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal would obey, or cannot encode, instead of showing it; a newline is not among it"""
+
+
+def printable(text: str) -> str:
+    r"""The text with escapes for what no terminal should be sent.
+
+    >>> printable("walk\x1b[2J.pkl")
+    'walk\\x1b[2J.pkl'
+    """
+    return UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
+def shown(value: object, limit: int = 200) -> str:
+    """repr of a value for a message, cut to so many characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
 
 class InputError(Exception):
-    """Bad input: one message that names the file, the key or motion, what is wrong and what to do."""
+    """Bad input: one message that names the file, the key or motion, what is wrong and what to do.
+
+    Names and values in it may come from anywhere, so it is made printable.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class OutputError(InputError):

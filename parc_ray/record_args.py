@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from parc_ray.config import RecordConfig, check_config, expand, load_yaml
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shown
+from parc_ray.files import read_text
 
 OWN_SECTION = "parc_ray"
 """Key of record_env.yaml under which our own settings travel; PARC ignores it"""
@@ -52,10 +53,7 @@ def parse_args(tokens: Sequence[str]) -> Dict[str, List[str]]:
     _collect(tokens, table)
     if table.get("arg_file"):
         path = Path(table["arg_file"][0])
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--arg_file {path}: cannot be read: {error}") from None
+        lines = read_text(path, place=f"--arg_file {path}").splitlines()
         words = [word for line in lines if not line.startswith("#") for word in line.split()]
         _collect(words, table)
     return table
@@ -75,19 +73,21 @@ def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) 
     expanded = {key: expand(list(values), data_dir, "arguments", f"--{key}") for key, values in table.items()}
     record_env, agent_file, model_file = (_path(expanded[key]) for key in ("env_config", "agent_config", "model_file"))
     content = expand(load_yaml(record_env), data_dir, str(record_env))
-    env = content.get("env") or {}
+    env, own = content.get("env"), content.get(OWN_SECTION) or {}
     try:
-        motion_file, motion_dir = env["dm"]["motion_file"], env["output_motion_dir"]
+        motion_file, output_dir = env["dm"]["motion_file"], str(Path(env["output_motion_dir"]).parent)
     except (KeyError, TypeError):
         raise InputError(
             f"{record_env}: keys 'env.dm.motion_file' and 'env.output_motion_dir' are needed: "
             "give the record_env.yaml of a recording run"
         ) from None
+    if not isinstance(own, dict):
+        raise InputError(f"{record_env}: key {OWN_SECTION!r} = {shown(own)}: must be a section of 'key: value' lines")
     device: Any = expanded.get("device", ["cuda"])
     return check_config(
         {
-            **(content.get(OWN_SECTION) or {}),
-            "output_dir": str(Path(motion_dir).parent),
+            **own,
+            "output_dir": output_dir,
             "dataset_file": motion_file,
             "env_file": str(record_env),
             "agent_file": str(agent_file),

@@ -1,4 +1,4 @@
-"""Speed of recording: python scripts/benchmark.py [--repeats 3] [--quick].
+"""Speed of recording: python scripts/benchmark.py [--repeats 3] [--quick] [--parts abe --simulators mujoco physx].
 
 All figures come from one run on one machine; compare the ratios, not the absolute numbers. One thread does everything
 but the end-to-end part, so that the ratios say how much of a core's time is physics.
@@ -9,6 +9,8 @@ but the end-to-end part, so that the ratios say how much of a core's time is phy
 (d) share of env slots that do useful work until the queue is empty
 (e) peak memory per 256 envs
 (f) end to end, start-up included: parc-ray record on 500 motions of 5 s
+
+(a), (b) and (e) are measured with every simulator that is asked for, the others with the first.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cluster.plan import read_inputs
@@ -43,31 +45,48 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
     arguments.add_argument("--quick", action="store_true", help="a small version, to see that it works")
+    arguments.add_argument("--parts", default="abcdef", help="which of the figures; a and b are measured together")
+    arguments.add_argument("--simulators", nargs="+", default=["mujoco"], help="mujoco, physx")
     arguments.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        count = options.memory or (32 if options.quick else 256)
+        files, shard = make_shard(folder, count, options.simulators[0])
         if options.memory:
-            print(peak_memory(folder, options.memory))
+            print(peak_memory(files, shard))
             return
-        count = 32 if options.quick else 256
-        files, shard = make_shard(folder, count)
         results: List[Dict[str, float]] = []
         for repeat in range(1 if options.quick else options.repeats):
-            results.append({**rates(files, shard), **schedules(files, shard), **usage(files, shard)})
+            results.append(measure(files, shard, options.parts, options.simulators))
             print(f"repeat {repeat + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in results[-1].items()))
         figures = {key: statistics.median(result[key] for result in results) for key in results[0]}
-        few, many = (memory_of(envs) for envs in (1, count))
-        figures["e_peak_mib_per_256_envs"] = (many - few) / (count - 1) * 256
-        figures["e_peak_mib_without_envs"] = few
-        figures.update(end_to_end(folder, 20 if options.quick else 500))
+        for name in options.simulators if "e" in options.parts else ():
+            few, many = (memory_of(envs, name) for envs in (1, count))
+            figures[f"e_peak_mib_per_256_envs_{name}"] = (many - few) / (count - 1) * 256
+            figures[f"e_peak_mib_without_envs_{name}"] = few
+        if "f" in options.parts:
+            figures.update(end_to_end(folder, 20 if options.quick else 500, options.simulators[0]))
     for key, value in figures.items():
         print(f"{key:36s} {value:12,.3f}")
     print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
 
 
-def config(folder: Path, **changes: Any) -> RecordConfig:
+def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]) -> Dict[str, float]:
+    """The figures that are measured several times."""
+    figures: Dict[str, float] = {}
+    for name in simulators if set("ab") & set(parts) else ():
+        own = rates(replace(files, simulator=name), shard)
+        figures.update({f"{key}_{name}": value for key, value in own.items()})
+    if "c" in parts:
+        figures.update(schedules(files, shard))
+    if "d" in parts:
+        figures.update(usage(files, shard))
+    return figures
+
+
+def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
     """The demo's tracker on the motions in a folder."""
     demo = Path("configs/demo")
     return RecordConfig(
@@ -77,6 +96,7 @@ def config(folder: Path, **changes: Any) -> RecordConfig:
         model_file=demo / "model.pt",
         env_file=demo / "dm_env.yaml",
         agent_file=demo / "agent_config.yaml",
+        simulator=simulator,
         **changes,
     )
 
@@ -92,10 +112,10 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
     (folder / "motions.yaml").write_text("\n".join(lines) + "\n")
 
 
-def make_shard(folder: Path, count: int) -> Tuple[RunFiles, Shard]:
+def make_shard(folder: Path, count: int, simulator: str) -> Tuple[RunFiles, Shard]:
     """One shard of generated motions of 2-10 s."""
     write_motions(folder, count, (2.0, 10.0), seed=1)
-    inputs = read_inputs(config(folder), None)
+    inputs = read_inputs(config(folder, simulator), None)
     motions = tuple(
         ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in inputs.dataset.entries
     )
@@ -132,6 +152,8 @@ def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
         seconds += timed(lambda: [recorder.advance() for _ in range(10) if not recorder.done])
         bare_seconds += timed(lambda: environment.simulator.step(envs, targets))
         bare_steps += len(envs)
+    for simulator in (environment.simulator, recorder.environment.simulator):
+        simulator.close()
     bare, whole = bare_steps / bare_seconds, recorder.usage.env_steps / seconds
     return {"a_bare_steps_per_s": bare, "b_recorder_steps_per_s": whole, "b_over_a": whole / bare}
 
@@ -183,29 +205,29 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
     }
 
 
-def peak_memory(folder: Path, envs: int) -> float:
-    """Peak memory (MiB) of a process that records with so many envs."""
-    files, shard = make_shard(folder, envs)
-    recorder = build_recorder(with_envs(files, envs), shard, threads=1, device_name="cpu")
+def peak_memory(files: RunFiles, shard: Shard) -> float:
+    """Peak memory (MiB) of a process that records with one env per motion."""
+    recorder = build_recorder(with_envs(files, len(shard.motions)), shard, threads=1, device_name="cpu")
     for _ in range(30):
         recorder.advance()
+    recorder.environment.simulator.close()
     # Not getrusage: its maximum is inherited from the process that started this one.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def memory_of(envs: int) -> float:
+def memory_of(envs: int, simulator: str) -> float:
     """The same, measured in a process of its own (on Linux)."""
-    command = [sys.executable, __file__, "--memory", str(envs)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, __file__, "--memory", str(envs), "--simulators", simulator]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def end_to_end(folder: Path, count: int) -> Dict[str, float]:
+def end_to_end(folder: Path, count: int, simulator: str) -> Dict[str, float]:
     """(f)"""
     motions = folder / "end_to_end"
     motions.mkdir()
     write_motions(motions, count, (5.0, 5.0), seed=2)
-    settings = json.loads(config(motions).model_dump_json())
+    settings = json.loads(config(motions, simulator).model_dump_json())
     path = motions / "record.json"  # JSON is YAML
     path.write_text(json.dumps(settings))
     command = [sys.executable, "-c", "from parc_ray.cli import main; main()", "record", "--config", str(path)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a virtual environment with parc_ray in it: scripts/environment.sh [EXTRAS], for instance "dev".
+# Makes a virtual environment with parc_ray in it: scripts/environment.sh [EXTRAS], for instance "dev", which has PhysX, too.
 # Quick if it is there already. What can be chosen, as environment variables:
 #   PYTHON  the interpreter                  default python3
 #   VENV    the environment's folder         default .venv
@@ -23,7 +23,7 @@ esac
 torch=${TORCH:-$tested_torch}
 
 # What the environment was made of. With extras installed, everything is there that no extras ask for.
-key="$version $torch $PWD $(cksum < pyproject.toml)"
+key="$version $torch $PWD $(cat pyproject.toml scripts/physx.txt | cksum)"
 stamp=$venv/parc_ray${extras:+-$extras}.stamp
 if [[ -x $python && $(cat "$stamp" 2> /dev/null) == "$key" ]]; then
     exit 0
@@ -41,5 +41,8 @@ constraints=/dev/null
 [[ $version == 3.8 ]] && constraints=scripts/constraints-3.8.txt
 # Only wheels: on Python 3.8 pip would otherwise compile sources that are newer than the last wheel, for many minutes.
 "$python" -m pip install --quiet --only-binary=:all: --constraint "$constraints" --editable ".${extras:+[$extras]}" "$torch"
+if [[ $extras == dev && $version != 3.[89] ]]; then
+    "$python" -m pip install --quiet --only-binary=:all: --no-deps --requirement scripts/physx.txt
+fi
 echo "$key" > "$venv/parc_ray.stamp"
 echo "$key" > "$stamp"

@@ -43,12 +43,12 @@ from parc_ray.config import (
     load_config,
 )
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes, read_bytes, write_file_atomic
+from parc_ray.motions.motion_file import Motion, motion_file_bytes, write_file_atomic
 from parc_ray.motions.synthetic import generate_motions
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
-from parc_ray.simulators.simulator import choose_simulator
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.observations import Observer
 from parc_ray.tracking.tracker import NETWORKS, action_bounds
@@ -313,7 +313,7 @@ def build(
     )  # fmt: skip
     run = RunFiles(
         config=config,
-        simulator=choose_simulator("auto"),
+        simulator="mujoco",
         environment=environment,
         agent=agent,
         agent_source=str(config.agent_file),

@@ -85,7 +85,7 @@ class TestCheck:
         skeleton = load_skeleton(HUMANOID)
         seconds = sum(read_motion(path, skeleton).length for path in (tmp_path / "motions").glob("*.pkl"))
         for words in (r"motions \W+ 3 \(0 invalid, 0 excluded\)", rf"seconds of motion \W+ {seconds:.1f} ",
-                      r"simulator \W+ mujoco", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
+                      r"simulator \W+ (physx|mujoco)", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
                       r"memory \W+ about \d+ MiB per actor", r"output \W+ output"):  # fmt: skip
             assert re.search(words, out), (words, out)
 
@@ -107,15 +107,18 @@ class TestCheck:
 BAD = {
     "unknown key": ({"devise": "cpu"}, "run.yaml: key 'devise' = 'cpu' is unknown; did you mean 'device'?"),
     "two problems": ({"devise": "cpu", "seed": "x"}, "key 'seed' = 'x'"),
-    "missing checkpoint": ({"model_file": "gone.pt"}, "key 'model_file' = 'gone.pt': No such file or directory"),
+    "missing checkpoint": ({"model_file": "gone.pt"}, "key 'model_file' = 'gone.pt': no such file"),
     "missing environment": ({"env_file": "gone.yaml"}, "gone.yaml: no such file"),
     "missing agent": ({"agent_file": "gone.yaml"}, "gone.yaml: no such file"),
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "gone.yaml: no such file"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),
     "environment is the agent": ({"env_file": str(DEMO / "agent_config.yaml")}, "key 'env' is missing"),
-    "simulator of another version": ({"simulator": "physx"}, "'physx' is not part of this version"),
+    "simulator of another version": ({"simulator": "mujoco_warp"}, "'mujoco_warp' is not part of this version"),
     "simulator that is not installed": ({"simulator": "isaacgym"}, "Isaac Gym is not installed in"),
-    "unknown simulator": ({"simulator": "bullet"}, "unknown simulator 'bullet'; use one of: auto, mujoco, isaacgym"),
+    "unknown simulator": (
+        {"simulator": "bullet"},
+        "'bullet'; use one of: auto, isaacgym, physx, mujoco",
+    ),
 }
 
 
@@ -288,5 +291,5 @@ class TestRunTrackerScript:
         assert err.startswith("error: --mode train: parc_ray only records")
         code, _, err = script("run_tracker.py", "--mode", "record", "--arg_file", "gone.txt", cwd=tmp_path)
         assert code == 2
-        assert err.startswith("error: --arg_file gone.txt: cannot be read")
+        assert err.startswith("error: --arg_file gone.txt: no such file")
         assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Tuple, Type
@@ -270,10 +271,13 @@ class TestDataDir:
 
     @pytest.mark.parametrize("placeholder", ["$DATA_DIR", "${DATA_DIR}"])
     def test_expanded_in_every_string(self, tmp_path: Path, placeholder: str) -> None:
-        content = {"folder_paths": [f"{placeholder}/a", f"x/{placeholder}/{placeholder}"], "save_path": placeholder}
+        content = {
+            "folder_paths": [f"{placeholder}/a", f"x/{placeholder}/{placeholder}"],
+            "save_path": f"{placeholder}.yaml",
+        }
         config = load_config(write(tmp_path / "dataset.yaml", content), DatasetConfig, "/data")
         assert config.folder_paths == [Path("/data/a"), Path("x//data//data")]
-        assert config.save_path == Path("/data")
+        assert config.save_path == Path("/data.yaml")
 
     def test_a_longer_name_is_another_variable(self, tmp_path: Path) -> None:
         assert load(tmp_path, output_dir="$DATA_DIRECTORY/x").output_dir == Path("$DATA_DIRECTORY/x")
@@ -326,3 +330,79 @@ def test_the_readme_documents_every_key_once_with_its_default() -> None:
     documented = {name: default.strip("`").replace("—", "null") for name, default, _ in rows}
     assert documented == _fields()
     assert all(meaning.strip() for _, _, meaning in rows)
+
+
+class TestAbsurdValues:
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("control_freq", 10**9), ("sim_freq", 10**12), ("tar_obs_steps", [10**12]), ("tar_obs_steps", [-1]),
+            ("tar_obs_steps", [1] * 1000), ("ray_points_ahead", 10**9), ("ray_num_left", 10**9), ("ray_dx", math.inf),
+            ("ray_angle", math.nan), ("min_obs_h", math.nan), ("termination_height", math.inf), ("gravity_z", math.nan),
+            ("root_pos_termination_dist", math.nan), ("root_rot_termination_angle", -1.0),
+            ("pose_termination_dist", [math.nan] * 14), ("contact_detection_eps", math.nan),
+        ],
+    )  # fmt: skip
+    def test_of_an_environment(self, tmp_path: Path, key: str, value: Any) -> None:
+        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content["env"][key] = value
+        path = write(tmp_path / "dm_env.yaml", content)
+        with pytest.raises(InputError) as error:
+            load_config(path, TrackerEnvironmentFile, None)
+        assert all(line.startswith(f"{path}: key 'env.{key}") for line in str(error.value).splitlines())
+
+    @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 0, 1e-9, 1e9])
+    @pytest.mark.parametrize("key", ["horizontal_scale", "padding"])
+    def test_of_the_layout_of_terrains(self, tmp_path: Path, key: str, value: float) -> None:
+        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content["env"]["dm"]["heightmap"] = {key: value}
+        path = write(tmp_path / "dm_env.yaml", content)
+        if key == "padding" and 0 <= value < 1:
+            load_config(path, TrackerEnvironmentFile, None)
+            return
+        with pytest.raises(InputError, match=rf"key 'env\.dm\.heightmap\.{key}'"):
+            load_config(path, TrackerEnvironmentFile, None)
+
+    def test_limits_may_be_infinite(self, tmp_path: Path) -> None:
+        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content["env"].update(root_pos_termination_dist=math.inf, pose_termination_dist=math.inf)
+        config = load_config(write(tmp_path / "dm_env.yaml", content), TrackerEnvironmentFile, None)
+        assert config.env.root_pos_termination_dist == config.env.pose_termination_dist == math.inf
+
+    @pytest.mark.parametrize(
+        ("changes", "key"),
+        [
+            ({"ray": {"timeout_seconds": math.inf}}, "ray.timeout_seconds"),
+            ({"ray": {"timeout_seconds": math.nan}}, "ray.timeout_seconds"),
+            ({"ray": {"gpus_per_actor": 5e-324}}, "ray.gpus_per_actor"),
+            ({"seed": 2**64}, "seed"),
+            ({"output_dir": "a\0b"}, "output_dir"),
+            ({"output_dir": "a\x1b[2Jb"}, "output_dir"),
+            ({"model_file": "a\nb"}, "model_file"),
+            ({"output": {"name_suffix": "a\nb"}}, "output.name_suffix"),
+            ({"output": {"name_suffix": "../x"}}, "output.name_suffix"),
+            ({3: 4}, "3"),
+            ({"x" * 9000: 4}, "xxx"),
+            ({"device": ["cuda:0"] * 9000}, "device"),
+            ({"seed": {"a": list(range(9000))}}, "seed"),
+        ],
+        ids=lambda value: "" if isinstance(value, dict) else value,
+    )
+    def test_of_a_run(self, tmp_path: Path, changes: Dict[Any, Any], key: str) -> None:
+        path = write(tmp_path / "run.yaml", yaml.safe_dump({**PARC_KEYS, **changes}))
+        with pytest.raises(InputError) as error:
+            load_config(path, RecordConfig, "/data")
+        message = str(error.value)
+        assert key in message
+        assert len(message) < 1000
+        assert message.replace("\n", "").isprintable()
+
+    def test_a_thousand_problems_are_not_all_told(self, tmp_path: Path) -> None:
+        lines = message_of(tmp_path, **{f"key_{k}": k for k in range(1000)}).splitlines()
+        assert len(lines) == 21
+        assert lines[-1] == f"{tmp_path / 'run.yaml'}: and 980 more problems"
+
+    def test_a_home_that_nobody_has(self, tmp_path: Path) -> None:
+        write(tmp_path / "data" / "configs" / "user_config.yaml", {"DATA_DIR": "~nobody_here/x"})
+        assert find_data_dir(None) == "~nobody_here/x"
+        assert find_data_dir("~nobody_here/x") == str(tmp_path / "~nobody_here/x")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from typing import Dict, Iterator, List, Optional, Tuple
 from xml.etree.ElementTree import Element
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shown
+
+MAX_DEPTH = 100
+MAX_BODIES = 1000
+MAX_NUMBER = 1e9
 
 
 class Mjcf:
@@ -19,12 +24,19 @@ class Mjcf:
     """
 
     def __init__(self, text: str, source: str):
-        """Parse MJCF text; source names it in messages. Raises InputError if it is not XML or has no body."""
+        """Parse MJCF text; source names it in messages.
+
+        Raises InputError if it is not XML, has no body, or is in more than one file.
+        """
         self.source = source
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:
+            # Entities can make a page of text grow to gigabytes, or read other files. No character needs them.
+            raise InputError(f"{source}: has a document type (<!DOCTYPE ...>): remove it")
         try:
             self.root = ElementTree.fromstring(text)
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, ValueError) as error:
             raise InputError(f"{source}: not valid XML: {error}") from error
+        self._require_plain()
         self._class_of: Dict[Element, Optional[str]] = {}
         self._defaults: Dict[str, Tuple[Optional[str], Element]] = {}
         for default in self.root.findall("default"):
@@ -56,17 +68,27 @@ class Mjcf:
             class_name = parent
         return value
 
-    def numbers(self, element: Element, name: str, default: Optional[str] = None) -> List[float]:
-        """A list-valued attribute as floats. Raises InputError where it is missing or not numeric."""
+    def numbers(
+        self, element: Element, name: str, default: Optional[str] = None, count: Optional[int] = None
+    ) -> List[float]:
+        """A list-valued attribute as `count` floats (None: any number of them).
+
+        Raises InputError where it is missing, not numeric, not finite or of another length.
+        """
         text = self.attribute(element, name)
         text = default if text is None else text
-        where = f"{self.source}: <{element.tag} name={element.get('name')!r}>"
+        where = f"{self.source}: <{element.tag} name={shown(element.get('name'))}>"
         if text is None:
             raise InputError(f"{where} has no {name!r}: give it there or in its default class")
         try:
-            return [float(part) for part in text.split()]
+            values = [float(part) for part in text.split()]
         except ValueError:
-            raise InputError(f"{where}: {name}={text!r} is not a list of numbers") from None
+            raise InputError(f"{where}: {name}={shown(text)} is not a list of numbers") from None
+        if any(not math.isfinite(value) or abs(value) > MAX_NUMBER for value in values):
+            raise InputError(f"{where}: {name}={shown(text)} has a number that is not finite, or absurdly large")
+        if count is not None and len(values) != count:
+            raise InputError(f"{where}: {name}={shown(text)} has {len(values)} numbers instead of {count}")
+        return values
 
     def bodies(self) -> Iterator[Tuple[int, Element]]:
         """All bodies of the character depth first, each with the index of its parent (-1 for the root)."""
@@ -77,6 +99,18 @@ class Mjcf:
             yield parent, body
             stack.extend((index, child) for child in reversed(body.findall("body")))
             index += 1
+
+    def _require_plain(self) -> None:
+        """Raises InputError for what would break the recursion of others, or is left to MuJoCo's own parser."""
+        waiting, bodies = [(self.root, 1)], 0
+        while waiting:
+            element, depth = waiting.pop()
+            bodies += element.tag == "body"
+            if depth > MAX_DEPTH or bodies > MAX_BODIES:
+                raise InputError(f"{self.source}: has more than {MAX_BODIES} bodies or {MAX_DEPTH} levels")
+            if element.tag == "include":
+                raise InputError(f"{self.source}: has an <include>: write the character into one file")
+            waiting.extend((child, depth + 1) for child in element)
 
     def _collect_defaults(self, default: Element, parent: Optional[str]) -> None:
         name = default.get("class", "main" if parent is None else "")

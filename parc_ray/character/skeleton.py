@@ -14,7 +14,8 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shown
+from parc_ray.files import read_text
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -168,11 +169,7 @@ class Skeleton:
 
 def load_skeleton(path: Path) -> Skeleton:
     """Read a character file (MJCF). Raises InputError if it is missing or not a PARC-style character."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot read the character file: {error}") from error
-    return parse_skeleton(text, str(path))
+    return parse_skeleton(read_text(path), str(path))
 
 
 @lru_cache(maxsize=8)
@@ -180,7 +177,7 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
     """Skeleton of MJCF text; source names it in messages. Raises InputError on what a PARC character cannot have."""
     document = Mjcf(text, source)
     gears = {
-        motor.get("joint"): abs(float((document.attribute(motor, "gear") or "1").split()[0]))
+        motor.get("joint"): abs((document.numbers(motor, "gear", "1") or [1.0])[0])
         for motor in document.root.findall("actuator/motor")
     }
     names: List[str] = []
@@ -196,10 +193,12 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         for attribute in ("euler", "axisangle", "xyaxes", "zaxis"):
             if body.get(attribute) is not None:
                 raise InputError(f"{source}: body {name!r} is turned by {attribute!r}: write it as 'quat'")
-        w, x, y, z = document.numbers(body, "quat", "1 0 0 0")
+        w, x, y, z = document.numbers(body, "quat", "1 0 0 0", 4)
+        if abs(w * w + x * x + y * y + z * z - 1.0) > 1e-2:
+            raise InputError(f"{source}: the 'quat' of body {shown(name)} is not of length 1: normalise it")
         names.append(name)
         parents.append(parent)
-        translations.append(document.numbers(body, "pos", "0 0 0"))
+        translations.append(document.numbers(body, "pos", "0 0 0", 3))
         local_rotations.append([x, y, z, w])
         joint = _parse_joint(document, body, parent < 0, gears, dof_index)
         dof_index += joint.dof_count
@@ -235,14 +234,14 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
             raise InputError(f"{where}: joint {element.get('name')!r} is not a hinge")
         if any(document.numbers(element, "pos", "0 0 0")):
             raise InputError(f"{where}: joint {element.get('name')!r} is off the body's origin ('pos')")
-    axes = tuple(tuple(document.numbers(element, "axis", "0 0 1")) for element in elements)
+    axes = tuple(tuple(document.numbers(element, "axis", "0 0 1", 3)) for element in elements)
     if len(elements) == 3 and axes != AXES:
         raise InputError(f"{where}: the axes of its three hinges are {axes}; they must be x, y, z in this order")
     unit = math.pi / 180.0 if document.degrees() else 1.0
-    ranges = [document.numbers(element, "range") for element in elements]
+    ranges = [document.numbers(element, "range", None, 2) for element in elements]
 
     def values(name: str) -> Tuple[float, ...]:
-        return tuple(document.numbers(element, name, "0")[0] for element in elements)
+        return tuple(document.numbers(element, name, "0", 1)[0] for element in elements)
 
     name = str(elements[0].get("name") or body.get("name"))
     spherical = len(elements) == 3

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Dict, Optional, Tuple
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
 from parc_ray.simulators.isaacgym_process import try_isaacgym
+from parc_ray.simulators.physx_package import try_physx
 
 if TYPE_CHECKING:
     from parc_ray.recording.recorder import AttemptResult, ShardRecorder
@@ -54,9 +55,9 @@ class ShardActor:
         """Answer, which an actor does as soon as Ray has started it."""
         return WorkReport()
 
-    def probe(self, device: str) -> Dict[str, str]:
-        """What Isaac Gym says of itself and its devices here; under "error" what is wrong."""
-        return try_isaacgym(device)
+    def probe(self, simulator: str, device: str) -> Dict[str, str]:
+        """What Isaac Gym or PhysX says of itself and its devices here; under "error" what is wrong."""
+        return try_isaacgym(device) if simulator == "isaacgym" else try_physx(device)
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""

@@ -23,10 +23,11 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes
 from parc_ray.motions.dataset import MotionEntry
-from parc_ray.motions.motion_file import read_bytes
 from parc_ray.recording.shard import Shard, ShardMotion
 from parc_ray.simulators.isaacgym_process import library_path
+from parc_ray.simulators.simulator import TITLES
 
 REPORT_SECONDS = 1.0
 """How long an actor works before it reports"""
@@ -144,7 +145,8 @@ class Driver:
         envs = shard.num_envs(self.plan.inputs.files)
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
         self._workers[actor.hello.remote()] = Worker(actor, task, reference, envs, self._attempts(task))
-        self.journal.write("shard", shard=task.index, motions=[motion.name for motion in motions], deaths=task.deaths)
+        names = [motion.name for motion in motions]
+        self.journal.write("shard", shard=task.index, motions=names, envs=envs, deaths=task.deaths)
 
     def _receive(self, reference: Any) -> None:
         """Take an actor's report, or its death, and give it more to do."""
@@ -182,6 +184,8 @@ class Driver:
             asked = worker.actor.setup.remote(self._files, worker.shard, placement.cpus, placement.device)
             worker.shard = None
         else:
+            if not worker.ready:
+                self.journal.write("ready", shard=worker.task.index)
             self._ever_ready = worker.ready = True
             asked = worker.actor.work.remote(REPORT_SECONDS)
         self._workers[asked] = worker
@@ -332,18 +336,20 @@ def actor_class(plan: RunPlan) -> Any:
     return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)
 
 
-def probe_isaacgym(plan: RunPlan) -> Dict[str, str]:
-    """What Isaac Gym says of itself in an actor of a plan. Raises InputError if it does not work there."""
-    actor = actor_class(plan).remote()
+def probe_simulator(plan: RunPlan) -> Dict[str, str]:
+    """What Isaac Gym or PhysX says of itself in an actor of a plan. Raises InputError if it does not work there."""
+    actor, simulator = actor_class(plan).remote(), plan.inputs.files.simulator
     try:
         timeout = plan.inputs.files.config.ray.timeout_seconds
-        answer: Dict[str, str] = ray.get(actor.probe.remote(plan.placement.device), timeout=timeout)
+        answer: Dict[str, str] = ray.get(actor.probe.remote(simulator, plan.placement.device), timeout=timeout)
     except GetTimeoutError:
-        raise InputError(f"simulator: Isaac Gym did not start within {timeout:g} s (ray.timeout_seconds)") from None
+        raise InputError(
+            f"simulator: {TITLES[simulator]} did not start within {timeout:g} s (ray.timeout_seconds)"
+        ) from None
     except RayError as error:
         raise InputError(
-            f"simulator: a process that only imports Isaac Gym has died ({type(error).__name__}); do Isaac Gym's own "
-            "examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
+            f"simulator: a process that only imports {TITLES[simulator]} has died ({type(error).__name__}); do its "
+            "own examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
         ) from None
     finally:
         ray.kill(actor)
@@ -381,11 +387,11 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
 def _require_listener(address: str) -> None:
     """Raises InputError if nothing listens at host:port: Ray itself would retry for minutes."""
     host, _, port = address.rpartition("/")[2].rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise InputError(
             f"ray.address = {address!r}: nothing answers there ({error}); give the address of a running head node, "
             "or leave it out to start Ray on this machine"

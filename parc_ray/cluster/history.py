@@ -160,18 +160,20 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
         "env_file": files.environment.model_dump(exclude=IRRELEVANT),
         "agent_file": files.agent.model_dump(),
+        "torque_limits": config.torque_limits,
         "seed": config.seed,
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,
         "record": config.record.model_dump(),
-        "output": config.output.model_dump(exclude={"terrain_file"}),
+        "output": config.output.model_dump(exclude={"terrain_file", "report"}),
     }
     plain: Dict[str, Any] = json.loads(json.dumps(content))
     return plain
 
 
 def _entry(event: Mapping[str, Any]) -> MotionEntry:
-    values = {item.name: event[item.name] for item in fields(MotionEntry) if item.name != "name"}
+    names = {item.name for item in fields(MotionEntry)} - {"name"}
+    values = {name: value for name, value in event.items() if name in names}
     size_x, size_y = values.pop("terrain_shape")
     return MotionEntry(name=event["motion"], terrain_shape=(size_x, size_y), **values)
 

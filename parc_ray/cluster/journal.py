@@ -22,8 +22,10 @@ class Journal:
     """An open journal.jsonl, locked against other runs for as long as this process has it open.
 
     Events: run (what is recorded with what; again whenever a run goes on), planned (a motion of the dataset), shard
-    (given to an actor), attempt (how it ended), motion (its final state), lost (a recording that was missing when the
-    run went on, so that its attempt is made again), death (an actor was lost), end.
+    (given to an actor), ready (that actor begins to simulate), attempt (how it ended), motion (its final state), lost
+    (a recording that was missing when the run went on, so that its attempt is made again), death (an actor was lost),
+    end. Each has its time (s since 1970, by a clock that people may set) and elapsed (s since the file was opened, by
+    one that never jumps).
     """
 
     def __init__(self, path: Path):
@@ -32,6 +34,7 @@ class Journal:
         Raises InputError if another run has it open, OutputError if it cannot be written.
         """
         self.path = path
+        self._opened = time.monotonic()
         self.locked = True
         """whether the file system knows locks"""
         try:
@@ -60,9 +63,9 @@ class Journal:
 
     def write_all(self, events: List[Dict[str, Any]]) -> None:
         """Append events at once."""
-        stamp = round(time.time(), 3)
+        stamps = {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
         lines = [
-            json.dumps(_finite({"event": event["event"], "time": stamp, **event}), allow_nan=False) + "\n"
+            json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n"
             for event in events
         ]
         content = "".join(lines).encode("utf-8")

@@ -20,13 +20,15 @@ from parc_ray.motions.motion_file import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.terrain import HeightField, square_layout
 
 RECORDINGS, JOURNAL, TERRAIN, LOG = "recorded_motions", "journal.jsonl", "terrain.pkl", "logs/run.log"
+SUMMARY, REPORT = "summary.json", "report.html"
 OWN_FILES = (
     "recorded_motions.yaml",
     "record_env.yaml",
     "record_args.txt",
     TERRAIN,
     JOURNAL,
-    "summary.json",
+    SUMMARY,
+    REPORT,
     LOG,
 )
 """What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
@@ -101,15 +103,17 @@ class OutputDirectory:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
 
     def tidy(self, recordings: Iterable[Path]) -> List[Path]:
-        """Delete what a killed run has left half done, and its summary; returns what was deleted.
+        """Delete what a killed run has left half done, and what tells of it; returns what was deleted.
 
-        That is: files that were being written, and those of the given recordings that exist.
+        That is, beside its summary and its report: files that were being written, and those of the given recordings
+        that exist.
         """
         folders = (self.path, self.path / "logs", *self._folders())
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES)]
         left += [path for path in recordings if path.is_file() or path.is_symlink()]
         try:
-            (self.path / "summary.json").unlink(missing_ok=True)
+            for name in (SUMMARY, REPORT):
+                (self.path / name).unlink(missing_ok=True)
             for path in left:
                 path.unlink()
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
@@ -16,6 +17,7 @@ from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.sharding import count_shards, plan_shards
 from parc_ray.config import (
     AgentConfig,
+    EnvironmentConfig,
     RecordConfig,
     TrackerEnvironmentFile,
     check_config,
@@ -24,6 +26,7 @@ from parc_ray.config import (
     load_yaml,
 )
 from parc_ray.errors import InputError
+from parc_ray.files import read_bytes, read_text
 from parc_ray.motions.dataset import (
     Dataset,
     DatasetConfig,
@@ -33,11 +36,21 @@ from parc_ray.motions.dataset import (
     create_dataset,
     load_dataset,
 )
-from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs
+from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.terrain import too_rough_for_boxes
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
+from parc_ray.simulators import isaacgym_process, physx_package
 from parc_ray.simulators.isaacgym_process import cuda_devices
-from parc_ray.simulators.isaacgym_process import probe as probe_here
-from parc_ray.simulators.simulator import CONTROL_MODES, SHARED_WORLD, choose_simulator
+from parc_ray.simulators.simulator import (
+    CONTROL_MODES,
+    SHARED_WORLD,
+    TITLES,
+    SimulatorConfig,
+    choose_simulator,
+    create_simulator,
+)
 from parc_ray.tracking.observations import Observer
+from parc_ray.tracking.quality import make_probes
 from parc_ray.tracking.termination import Termination
 from parc_ray.tracking.tracker import load_checkpoint
 
@@ -49,8 +62,8 @@ SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
 MOTIONS_PER_WORLD = 1024
 """and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
-ACTOR_BYTES = 400 << 20
-"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB)"""
+ACTOR_BYTES = {"mujoco": 400 << 20, "isaacgym": 400 << 20, "physx": 700 << 20}
+"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB, with PhysX 540 MiB)"""
 ENV_BYTES = 2 << 20
 """memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
 
@@ -133,7 +146,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES + envs * per_env + 4 * sum(entry.file_bytes for entry in shard)
+            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.size for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -162,7 +175,7 @@ def read_inputs(
         Termination(environment.env, skeleton, torch.device("cpu"))
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
-    checkpoint = _read(config.model_file, "model_file")
+    checkpoint = read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}")
     load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
     files = RunFiles(
         config=config,
@@ -170,20 +183,28 @@ def read_inputs(
         environment=environment,
         agent=agent,
         agent_source=str(config.agent_file),
-        character=character_path.read_text(encoding="utf-8"),
+        character=read_text(character_path),
         character_source=str(character_path),
         checkpoint=checkpoint,
         checkpoint_source=str(config.model_file),
     )
+    require_simulable(files, skeleton)
+    unfit = partial(_unfit, simulator, environment.env)
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
-        dataset = create_dataset(dataset_config, skeleton, progress, known)
+        for path in (config.create_dataset_config, config.env_file, config.agent_file):
+            if dataset_config.save_path.resolve() == path.resolve():
+                raise InputError(
+                    f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
+                    "overwrite an input of this run; give another name"
+                )
+        dataset = create_dataset(dataset_config, skeleton, progress, unfit, known)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, known)
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit, known)
     return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
@@ -191,7 +212,7 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     """Deal the motions of checked inputs to shards and actors."""
     placement = place(inputs.files.config, resources)
     if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
-        inputs = without_isaacgym(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
+        inputs = without_simulator(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
     entries = inputs.remaining
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
@@ -207,33 +228,47 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
 def describe_engine(plan: RunPlan, resources: Resources) -> Tuple[RunPlan, Dict[str, str]]:
     """Versions of a plan's engine, and devices with their memory, on this machine.
 
-    With MuJoCo in the plan if Isaac Gym does not work here and the choice was ours; InputError if it was not.
+    With another simulator in the plan if its own does not work here and the choice was ours; InputError if it was not.
     """
-    if plan.inputs.files.simulator == "isaacgym":
+    simulator = plan.inputs.files.simulator
+    if simulator != "mujoco":
+        probe_here = isaacgym_process.probe if simulator == "isaacgym" else physx_package.probe
         try:
             found = probe_here("cuda:0" if plan.placement.gpus else "cpu")
-            versions = f"Isaac Gym {found.pop('version')}, Python {found.pop('python')}, torch {found.pop('torch')}"
-            return plan, {"engine": versions, **found}
         except InputError as error:
-            plan = plan_without_isaacgym(plan, resources, str(error))
+            return describe_engine(plan_without_simulator(plan, resources, str(error)), resources)
+        python, torch_version = found.pop("python"), found.pop("torch")
+        versions = f"{TITLES[simulator]} {found.pop('version')}, Python {python}, torch {torch_version}"
+        return plan, {"engine": versions, **found}
     versions = f"MuJoCo {metadata.version('mujoco')}, Python {platform.python_version()}, torch {torch.__version__}"
     return plan, {"engine": versions, **cuda_devices()}
 
 
-def plan_without_isaacgym(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
-    """The plan for MuJoCo, and why in its notice. Raises InputError with the reason if the choice was not ours."""
-    plan = make_plan(without_isaacgym(plan.inputs, reason), resources)
-    notice = "; ".join(filter(None, (plan.placement.notice, f"simulator: mujoco, because {reason}")))
+def plan_without_simulator(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
+    """The plan for the next best simulator than the one that does not work, and why in its notice.
+
+    Raises InputError with the reason if the choice was not ours.
+    """
+    plan = make_plan(without_simulator(plan.inputs, reason), resources)
+    because = f"simulator: {plan.inputs.files.simulator}, because {reason}"
+    notice = "; ".join(filter(None, (plan.placement.notice, because)))
     return replace(plan, placement=replace(plan.placement, notice=notice))
 
 
-def without_isaacgym(inputs: Inputs, reason: str) -> Inputs:
-    """The same inputs for MuJoCo, if the choice was left to us. Raises InputError with the reason if it was not."""
+def without_simulator(inputs: Inputs, reason: str) -> Inputs:
+    """The same inputs for the next best simulator. Raises InputError with the reason if the choice was not ours."""
     files = inputs.files
     if files.config.simulator != "auto":
         raise InputError(reason)
-    _require_control_mode("mujoco", files.environment, files.config.env_file)
-    return replace(inputs, files=replace(files, simulator="mujoco"))
+    simulator = choose_simulator("auto", "cpu") if files.simulator == "isaacgym" else "mujoco"
+    _require_control_mode(simulator, files.environment, files.config.env_file)
+    return replace(inputs, files=replace(files, simulator=simulator))
+
+
+def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """Why a simulator cannot be given a motion; empty if it can."""
+    problem = too_rough_for_boxes(tile_of(motion, environment)) if simulator == "mujoco" else ""
+    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
 
 
 def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
@@ -253,8 +288,8 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
     if not resources.memory:
         return inputs, ""
     neighbours = -(-placement.actors // len(resources.nodes))
-    fit = int((resources.memory / neighbours - ACTOR_BYTES) / bytes_per_env(inputs))
     files = inputs.files
+    fit = int((resources.memory / neighbours - ACTOR_BYTES[files.simulator]) / bytes_per_env(inputs))
     if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
@@ -326,30 +361,45 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
         return dataset
     reason = "its name is too long for the name of a recording. Rename it"
     invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
-    entries = tuple(entry for entry in dataset.entries if entry not in too_long)
+    names = {entry.name for entry in too_long}
+    entries = tuple(entry for entry in dataset.entries if entry.name not in names)
     if not entries:
         raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)
 
 
+def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that MuJoCo cannot load: better now than in every actor."""
+    if files.simulator != "mujoco":
+        return
+    environment, cpu = files.environment, torch.device("cpu")
+    config = SimulatorConfig(
+        character=files.character,
+        character_source=files.character_source,
+        tiles=(),
+        num_envs=1,
+        control_freq=environment.env.control_freq,
+        steps_per_control=environment.steps_per_control,
+        friction=environment.env.plane.static_friction,
+        device=cpu,
+        threads=1,
+        gravity=environment.env.gravity_z,
+    )
+    create_simulator(files.simulator, config, skeleton).close()
+    make_probes(files.character, files.character_source, skeleton, cpu)
+
+
 def _find_character(name: str, env_file: Path) -> Path:
     """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
     candidates = [
-        Path(os.path.expandvars(name)).expanduser(),
+        Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
         env_file.parent / name,
         env_file.parent / Path(name).name,
     ]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113
             return path
     raise InputError(
         f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
         f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
     )
-
-
-def _read(path: Path, key: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"key {key!r} = {str(path)!r}: {error.strerror}; give the path of an existing file") from None

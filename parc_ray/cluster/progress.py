@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from parc_ray.cluster.ledger import Ledger
+from parc_ray.errors import printable
 
 LINE_SECONDS = 10.0
 
@@ -53,7 +54,7 @@ class RunProgress:
 
     def note(self, line: str) -> None:
         """Say something that stays on the screen or in the log."""
-        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def update(self) -> None:
         """Show the ledger as it is now."""

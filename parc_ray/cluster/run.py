@@ -16,15 +16,16 @@ import ray
 import torch
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import parc_ray
 from parc_ray.cluster.audit import contradictions
-from parc_ray.cluster.driver import Driver, connect, probe_isaacgym
+from parc_ray.cluster.driver import Driver, connect, probe_simulator
 from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_isaacgym
+from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.cluster.start import Run, read_run
 from parc_ray.config import RecordConfig
@@ -32,6 +33,7 @@ from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
+from parc_ray.report.page import write_report
 
 DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
@@ -70,9 +72,8 @@ def _plan(run: Run, console: Console) -> RunPlan:
     config = run.inputs.files.config
     resources = connect(config.ray.address, config.device if isinstance(config.device, list) else [config.device])
     plan = make_plan(run.inputs, resources)
-    if plan.inputs.files.simulator == "isaacgym":
-        with console.status("starting Isaac Gym"):
-            plan = _with_working_simulator(plan, resources)
+    with console.status("starting the simulator"):
+        plan = _with_working_simulator(plan, resources)
     if run.history:
         # What "auto" stands for may have changed.
         run.history.require_same(plan.inputs.files, run.inputs.dataset.entries)
@@ -107,7 +108,21 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         _say(console, f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         _say(console, "interrupted; the same command goes on with this run")
+    if run.inputs.files.config.output.report:
+        _report(run, code != INTERRUPTED, console)
     return code
+
+
+def _report(run: Run, previews: bool, console: Console) -> None:
+    """Write report.html. Whatever goes wrong there, the run was as it was."""
+    try:
+        with console.status("writing the report"):
+            path = write_report(run.output.path, run.inputs.files.character, previews)
+        _say(console, f"report: {path}")
+    except KeyboardInterrupt:
+        _say(console, "interrupted before the report was written; parc-ray report writes it")
+    except Exception as error:
+        _say(console, f"the report could not be written: {error or type(error).__name__}")
 
 
 def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
@@ -123,6 +138,8 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         "run",
         host=socket.gethostname(),
         pid=os.getpid(),
+        folder=str(Path.cwd()),
+        character=files.character_source,
         versions=_versions(),
         fingerprint=fingerprint(files),
         config=files.config.model_dump(mode="json"),
@@ -159,11 +176,17 @@ def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunP
 
 
 def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
-    """The plan, for MuJoCo if Isaac Gym does not work and the choice was ours. Raises InputError if it was not."""
+    """The plan, for another simulator if its own does not work and the choice was ours; InputError if it was not.
+
+    MuJoCo needs no trial, and the first actors will tell if PhysX, when it was asked for, does not work.
+    """
+    files = plan.inputs.files
+    if files.simulator == "mujoco" or (files.simulator, files.config.simulator) == ("physx", "physx"):
+        return plan
     try:
-        probe_isaacgym(plan)
+        probe_simulator(plan)
     except InputError as error:
-        return plan_without_isaacgym(plan, resources, str(error))
+        return _with_working_simulator(plan_without_simulator(plan, resources, str(error)), resources)
     return plan
 
 
@@ -289,14 +312,14 @@ def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
 
 def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Console) -> None:
     """The run's table on the terminal."""
-    table = Table(title=f"{output.path}", show_header=False)
+    table = Table(title=escape(str(output.path)), show_header=False)
     table.add_row("motions", str(summary["motions"]))
     table.add_row("attempted", str(summary["attempted"]))
     for fraction, count in summary["recorded_from"].items():
         where = "from the start" if float(fraction) == 0 else f"from {float(fraction):.0%}"
         table.add_row(f"recorded {where}", str(count))
     for reason, count in summary["rejected_by_reason"].items():
-        table.add_row(f"rejected, {reason}", str(count))
+        table.add_row(escape(f"rejected, {reason}"), str(count))
     for state in ("invalid", "crashed", "not_attempted"):
         if summary[state] or state != "not_attempted":
             table.add_row(state.replace("_", " "), str(summary[state]))

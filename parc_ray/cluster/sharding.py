@@ -27,11 +27,11 @@ def count_shards(
 ) -> int:
     """How many shards: as many as wanted, else one per actor, and more where a shard would grow too large.
 
-    max_motions and max_bytes (of motion files) bound what one actor has to hold at a time.
+    max_motions and max_bytes (of motions) bound what one actor has to hold at a time.
     """
     if wanted is not None:
         return min(wanted, len(entries))
-    size = sum(entry.file_bytes for entry in entries)
+    size = sum(entry.size for entry in entries)
     needed = max(-(-len(entries) // max_motions), -(-size // max_bytes))
     # Whole rounds: with 2 actors and 3 equal shards one actor would idle through half of the run.
     return min(len(entries), -(-max(needed, actors) // actors) * actors)

@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
+import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import parse_motion, read_bytes, write_file_atomic
+from parc_ray.config import PlainPath
+from parc_ray.errors import UNPRINTABLE, InputError, shown
+from parc_ray.files import MAX_DATASET_BYTES, read_bytes, read_yaml
+from parc_ray.motions.motion_file import Motion, parse_motion, write_file_atomic
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number of files in all."""
 
+Unfit = Callable[[Motion], str]
+"""Why a valid motion cannot be worked on; empty if it can."""
+
 # libyaml is ten times faster where PyYAML was built with it; a dataset may have 100,000 motions.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -47,6 +52,13 @@ class MotionEntry:
     file_bytes: int
     sha256: str = ""
     """Fingerprint of the file's content."""
+    terrain_range: Optional[float] = None
+    """Height of the highest cell above the lowest (m)."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory at least: a file may have a byte per terrain cell, where floats take 12."""
+        return max(self.file_bytes, 12 * self.terrain_shape[0] * self.terrain_shape[1])
 
 
 @dataclass(frozen=True)
@@ -81,11 +93,11 @@ class DatasetConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    folder_paths: List[Path] = Field(min_length=1)
+    folder_paths: List[PlainPath] = Field(min_length=1)
     """Folders to search. Each first-level folder inside is one motion class."""
-    save_path: Path
+    save_path: PlainPath
     """The dataset file to write."""
-    char_filepath: Path = Path("data/assets/humanoid.xml")
+    char_filepath: PlainPath = Path("data/assets/humanoid.xml")
     """The character's MJCF file."""
     compute_preprocessing_data: bool = False
     """Accepted without effect: it would rewrite input files, for generator training; recording needs none."""
@@ -102,11 +114,19 @@ class DatasetConfig(BaseModel):
     min_num_frames: int = Field(default=15, ge=0)
     """Motions with fewer frames are left out."""
 
+    @field_validator("save_path")
+    @classmethod
+    def _dataset_file(cls, value: Path) -> Path:
+        if value.suffix not in (".yaml", ".yml"):
+            raise ValueError("must end in .yaml, so that it overwrites nothing but a dataset file")
+        return value
+
 
 def create_dataset(
     config: DatasetConfig,
     skeleton: Skeleton,
     progress: Optional[Progress] = None,
+    unfit: Unfit = lambda motion: "",
     known: Optional[Mapping[str, MotionEntry]] = None,
 ) -> Dataset:
     """The motions in `config.folder_paths`, weighted so that every class has the same share.
@@ -120,11 +140,12 @@ def create_dataset(
     Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
     counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
 
-    `known` holds entries of the same character by the fingerprint of their content: such files are not parsed again.
+    Motions that `unfit` has something against are `invalid`. `known` holds entries of the same character, by the
+    fingerprint of their content, that were fit before: such files are not parsed again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
-    scan = _Scan(skeleton, known)
+    scan = _Scan(skeleton, unfit, known)
     classes: List[str] = []
     for done, (path, motion_class) in enumerate(files, start=1):
         if scan.add(path, 0.0, config):
@@ -156,16 +177,18 @@ def load_dataset(
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
     progress: Optional[Progress] = None,
+    unfit: Unfit = lambda motion: "",
     known: Optional[Mapping[str, MotionEntry]] = None,
 ) -> Dataset:
     """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
 
     `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
-    directory. Files that are missing, unusable or repeat an earlier name are `invalid`. `known` as for create_dataset.
+    directory. Files that are missing, unusable or repeat an earlier name are `invalid`, as are those that `unfit`
+    has something against. `known` as for create_dataset.
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
-    scan = _Scan(skeleton, known)
+    scan = _Scan(skeleton, unfit, known)
     for done, (file, weight) in enumerate(motions, start=1):
         scan.add(Path(expand(file)), weight)
         if progress is not None:
@@ -176,8 +199,8 @@ def load_dataset(
 class _Scan:
     """Collects the outcome of looking at one file after the other."""
 
-    def __init__(self, skeleton: Skeleton, known: Optional[Mapping[str, MotionEntry]]) -> None:
-        self._skeleton, self._known = skeleton, known or {}
+    def __init__(self, skeleton: Skeleton, unfit: Unfit, known: Optional[Mapping[str, MotionEntry]]) -> None:
+        self._skeleton, self._unfit, self._known = skeleton, unfit, known or {}
         self._paths: Dict[str, str] = {}
         self._entries: List[MotionEntry] = []
         self._invalid: List[InvalidMotion] = []
@@ -205,17 +228,18 @@ class _Scan:
         self, path: Path, weight: float, limits: Optional[DatasetConfig]
     ) -> Union[MotionEntry, InvalidMotion, ExcludedMotion]:
         name, file = path.stem, str(path)
+        if UNPRINTABLE.search(file) or "\n" in file:
+            # It could not be written to a dataset file, or would take a terminal or a log for its own.
+            return InvalidMotion(ascii(name), ascii(file), "its path has characters that are not text. Rename it")
         if name in self._paths:
             reason = f"has the same name as {self._paths[name]}. Rename one of them"
             return InvalidMotion(name, file, reason)
         try:
-            # A name that is not text cannot be written to a dataset file, nor named in a log.
-            file.encode("utf-8")
             entry = self._entry(path, weight)
-        except UnicodeEncodeError:
-            return InvalidMotion(ascii(name), ascii(file), "its path is not valid UTF-8. Rename it")
         except InputError as error:
             return InvalidMotion(name, file, str(error).replace(f"{file}: ", "", 1))
+        except MemoryError:
+            return InvalidMotion(name, file, "does not fit into the memory of this machine")
         rule = None if limits is None else _exclusion(entry.num_frames, *entry.terrain_shape, limits)
         return entry if rule is None else ExcludedMotion(name, file, rule)
 
@@ -225,6 +249,9 @@ class _Scan:
         if sha256 in self._known:
             return dataclasses.replace(self._known[sha256], name=path.stem, path=str(path), weight=weight)
         motion = parse_motion(content, path.stem, self._skeleton, str(path))
+        problem = self._unfit(motion)
+        if problem:
+            raise InputError(problem)
         size_x, size_y = motion.terrain.hf.shape
         return MotionEntry(
             name=motion.name,
@@ -236,6 +263,7 @@ class _Scan:
             terrain_shape=(size_x, size_y),
             file_bytes=len(content),
             sha256=sha256,
+            terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
         )
 
     def _reasons(self) -> str:
@@ -271,45 +299,42 @@ def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> Li
 
 def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
     """The motion files in a listed folder and the class of each."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112
         raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
-    for directory in _directories(folder, set()):
+    for directory in _directories(folder):
         inside = directory.relative_to(folder).parts
         motion_class = inside[0] if inside else folder.resolve().name
         is_cut = config.cut_some_classes_in_half and any(
             name in str(directory) for name in config.motion_classes_to_cut_in_half
         )
-        paths = sorted(path for path in directory.glob("*.pkl") if not path.is_dir())
+        # os.path takes what cannot be looked at for no folder, where pathlib would raise.
+        paths = sorted(path for path in directory.glob("*.pkl") if not os.path.isdir(path))  # noqa: PTH112
         for path in paths[:: 2 if is_cut else 1]:
             yield path, motion_class
 
 
-def _directories(folder: Path, seen: Set[str]) -> Iterator[Path]:
-    """`folder` and all folders in it, sorted, also behind links, each once."""
-    real_path = os.path.realpath(folder)
-    if real_path in seen:
-        return
-    seen.add(real_path)
-    yield folder
-    try:
-        children = sorted(path for path in folder.iterdir() if path.is_dir() and "ignore" not in path.name)
-    except OSError as error:
-        raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
-    for child in children:
-        yield from _directories(child, seen)
+def _directories(top: Path) -> Iterator[Path]:
+    """`top` and all folders in it, each sorted, also behind links, each once."""
+    seen: Set[Tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            names = sorted((path.name for path in folder.iterdir()), reverse=True)
+        except OSError as error:
+            raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        children = (folder / name for name in names if "ignore" not in name)
+        waiting.extend(child for child in children if os.path.isdir(child))  # noqa: PTH112
 
 
 def _listed_motions(path: Path) -> List[Tuple[str, float]]:
     """File name and weight of every motion in a dataset file."""
-    try:
-        document = yaml.load(read_bytes(path), Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f" line {mark.line + 1}:"
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise InputError(f"{path}:{line} is not valid YAML ({problem}). Correct it there.") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not valid YAML ({error}). Correct it there.") from None
+    document = read_yaml(path, MAX_DATASET_BYTES)
     motions = document.get("motions") if isinstance(document, dict) else None
     if not isinstance(motions, list):
         raise InputError(f"{path}: has no list `motions`. Give it entries with `file` and `weight`.")
@@ -321,5 +346,5 @@ def _listed_motion(motion: Any, source: str) -> Tuple[str, float]:
         raise InputError(f"{source}: has no `file`. Give it a path to a motion file.")
     weight = motion.get("weight")
     if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 <= weight < 1e300:
-        raise InputError(f"{source}: `weight` is {weight!r}. Give it a number of 0 or more, such as 1.0.")
+        raise InputError(f"{source}: `weight` is {shown(weight)}. Give it a number of 0 or more, such as 1.0.")
     return motion["file"], float(weight)

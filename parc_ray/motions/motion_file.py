@@ -21,7 +21,8 @@ import torch
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError, OutputError
+from parc_ray.errors import InputError, OutputError, shown
+from parc_ray.files import read_bytes
 from parc_ray.motions import plain_pickle
 from parc_ray.motions.plain_pickle import Inert
 from parc_ray.motions.terrain import HeightField
@@ -29,9 +30,19 @@ from parc_ray.motions.terrain import HeightField
 FloatArray = npt.NDArray[np.float32]
 LOOP_MODES = ("CLAMP", "WRAP")
 MAX_NORM_ERROR = 1e-2
-MAX_TERRAIN_CELLS = 10**8
 TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
 """Names of files that are being written, and of what a killed process leaves of them, as a glob pattern"""
+MAX_FRAMES = 10**6
+MAX_SECONDS = 3600.0
+"""Longest motion: every env of an actor has room for the longest, 1.5 kB per control step"""
+MAX_DISTANCE = 1e5
+"""Largest coordinate of a motion or its terrain, m: float32 has steps of 8 mm there"""
+MAX_TERRAIN_CELLS = 10**7
+"""Ten times what PARC's dataset scan lets pass unless told otherwise"""
+CELL_SIZES = (1e-3, 1e3)
+"""m"""
+FREQUENCIES = (1e-6, 1e6)
+"""frames per second: beyond, what is computed from them overflows"""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
 
 
@@ -67,16 +78,6 @@ class Motion:
 def read_motion(path: Path, skeleton: Skeleton) -> Motion:
     """The motion in the file `path`, named after it. Raises InputError; see `parse_motion`."""
     return parse_motion(read_bytes(path), path.stem, skeleton, str(path))
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of a file. Raises InputError if it is missing or cannot be read."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Check the path, or create the dataset again.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}). Check its name and permissions.") from None
 
 
 def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> Motion:
@@ -236,6 +237,17 @@ def _checked_motion(
     num_frames = root_pos.shape[0]
     if num_frames < 2:
         _fail(source, f"has {num_frames} frame(s), but a motion needs at least 2")
+    if num_frames > MAX_FRAMES:
+        _fail(source, f"has {num_frames} frames, but at most {MAX_FRAMES} are possible", "Cut it into shorter ones.")
+    _require_near(root_pos, "root_pos", source)
+    fps = _positive_number(part.get("fps"), "fps", FREQUENCIES, source)
+    seconds = (num_frames - 1) / fps
+    if seconds > MAX_SECONDS:
+        _fail(
+            source,
+            f"lasts {seconds:g} s with its fps of {fps:g}, but at most {MAX_SECONDS:g} s are possible",
+            "Correct its fps, or cut it into shorter ones.",
+        )
     bodies = skeleton.num_bodies
     contacts = part.get("body_contacts")
     if contacts is None:
@@ -249,16 +261,22 @@ def _checked_motion(
         root_rot=_rotations(part.get("root_rot"), "root_rot", (num_frames, 4), source),
         joint_rot=_rotations(part.get("joint_rot"), "joint_rot", (num_frames, bodies - 1, 4), source),
         contacts=_array(contacts, "body_contacts", (num_frames, bodies), source),
-        fps=_positive_number(part.get("fps"), "fps", source),
+        fps=fps,
         loop_mode=str(loop_mode),
         terrain=terrain,
     )
 
 
 def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
-    hf = _array(part.get("hf"), "terrain hf", (None, None), source)
-    if not 0 < hf.size <= MAX_TERRAIN_CELLS:
-        _fail(source, f"its terrain has {hf.size} cells; 1 to {MAX_TERRAIN_CELLS} are possible")
+    heights = part.get("hf")
+    if isinstance(heights, np.ndarray) and not 0 < heights.size <= MAX_TERRAIN_CELLS:
+        _fail(source, f"its terrain has {heights.size} cells; 1 to {MAX_TERRAIN_CELLS} are possible")
+    hf = _array(heights, "terrain hf", (None, None), source)
+    min_point = _array(part.get("min_point"), "terrain min_point", (2,), source)
+    dx = _positive_number(part.get("dx"), "terrain dx", CELL_SIZES, source)
+    _require_near(hf, "terrain hf", source)
+    _require_near(min_point, "terrain min_point", source)
+    _require_near(min_point + np.float32(dx) * np.array(hf.shape), "the far end of its terrain", source)
     bounds = part.get("hf_maxmin")
     if bounds is None:
         bounds = np.stack([hf, hf], axis=-1)
@@ -266,8 +284,8 @@ def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
         hf=hf,
         # Carried along, never used: PARC accepts unbounded augmentation, so no need for finite values.
         hf_maxmin=_array(bounds, "terrain hf_maxmin", (*hf.shape, 2), source, finite=False),
-        min_point=_array(part.get("min_point"), "terrain min_point", (2,), source),
-        dx=_positive_number(part.get("dx"), "terrain dx", source),
+        min_point=min_point,
+        dx=dx,
     )
 
 
@@ -299,23 +317,32 @@ def _rotations(value: Any, what: str, shape: Tuple[int, ...], source: str) -> Fl
     return rotations
 
 
-def _positive_number(value: Any, what: str, source: str) -> float:
+def _require_near(values: npt.NDArray[Any], what: str, source: str) -> None:
+    farthest = float(np.abs(values).max())
+    if farthest > MAX_DISTANCE:
+        _fail(
+            source,
+            f"{what} reaches {farthest:g} m from the origin, but at most {MAX_DISTANCE:g} m are possible",
+            "Check its units, or move it to the origin.",
+        )
+
+
+def _positive_number(value: Any, what: str, bounds: Tuple[float, float], source: str) -> float:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     with suppress(OverflowError):
-        # Beyond these bounds, lengths and weights computed from the number overflow.
-        if is_number and 1e-6 <= float(value) <= 1e6:
+        if is_number and bounds[0] <= float(value) <= bounds[1]:
             return float(value)
-    _fail(source, f"{what} is {_shown(value)} instead of a positive number (1e-6 to 1e6)")
+    _fail(source, f"{what} is {_shown(value)} instead of a positive number ({bounds[0]:g} to {bounds[1]:g})")
 
 
 def _shown(value: Any) -> str:
     """A short description of a value; a repr could be as long, or nested as deeply, as the file likes."""
     if value is None:
         return "missing"
-    if isinstance(value, (str, float, bool, np.integer, np.floating)):
-        return repr(value)[:40]
+    if isinstance(value, (str, float, bool, np.integer, np.floating)) or (type(value) is int and abs(value) < 2**64):
+        return shown(value, 40)
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
     if isinstance(value, Inert):

@@ -2,48 +2,71 @@
 
 A pickle is a program, and even a restricted `pickle.Unpickler` builds objects, hashes nested keys and grows
 its memo as the program asks. `loads` instead steps through the opcodes itself: it knows plain Python values,
-numpy arrays and numpy scalars, and calls nothing that a pickle names. Nothing it does recurses, and no array
-is larger than the bytes that the pickle brings along. It reads protocols 3 to 5, the defaults of Python 3.
+numpy arrays and numpy scalars, and calls nothing that a pickle names. Nothing it does recurses, no array
+is larger than the bytes that the pickle brings along, and the time it takes is bounded. It reads protocols 2 to 5:
+the defaults of Python 3, and of torch.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import pickletools
 import re
 from collections import OrderedDict
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shown
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _CONTAINERS: Dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _IGNORED = {"PROTO", "FRAME"}
 _LITERALS = {
-    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
     *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
+_OLDER = {
+    *("MARK", "STOP", "TUPLE", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET"),
+    *("LONG_BINGET", "REDUCE", "BUILD", "BINPERSID"),
+}
+"""Operations of older protocols that protocol 3 still writes"""
 _TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MALFORMED = (ValueError, TypeError, LookupError, OverflowError, MemoryError)
 _SCALARS = (str, bytes, int, float, bool, type(None))
 _NUMBER_TYPE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[US][1-9][0-9]{0,5}")
 _MAX_DIMENSIONS = 32
+_MAX_OPERATIONS = 10**7
+"""Seconds of work; a motion file has about a hundred"""
+_MAX_ODD_KEYS = 10**4
+"""Keys that are not text: their hashes may have been chosen to be equal, and dicts become quadratic"""
+_MAX_KEY_ITEMS = 16
+_MAX_NAME = 300
 
 
-def loads(content: bytes, source: str, inert: Callable[[str], bool] = lambda name: False) -> Any:
+Builder = Callable[..., Any]
+
+
+def loads(
+    content: bytes,
+    source: str,
+    inert: Callable[[str], bool] = lambda name: False,
+    builders: Optional[Mapping[str, Builder]] = None,
+    persistent: Optional[Builder] = None,
+) -> Any:
     """The value that a pickle describes, built from plain Python values and numpy arrays only.
 
     Arrays are views of the pickle's own bytes and mostly read-only. Objects whose dotted name `inert` accepts
     become `Inert` instead of being built; any other class or function raises InputError, as does a damaged
-    pickle. Messages start with `source`.
+    pickle. `builders` are called, with plain values, in place of what the pickle names so, `persistent` with
+    the name of what lies outside of it. Messages start with `source`.
     """
     try:
-        return _Reader(inert).read(content)
+        return _Reader(inert, {**_BUILDERS, **(builders or {})}, persistent).read(content)
     except _Forbidden as error:
         raise InputError(
             f"{source}: asks for {error}, which is neither plain data nor a numpy array; nothing was run. "
@@ -51,7 +74,7 @@ def loads(content: bytes, source: str, inert: Callable[[str], bool] = lambda nam
         ) from None
     except _MALFORMED as error:
         raise InputError(
-            f"{source}: is not a readable pickle ({str(error) or type(error).__name__}). "
+            f"{source}: is not a readable pickle ({str(error)[:200] or type(error).__name__}). "
             "It may be cut off or of another kind: copy or generate it again."
         ) from None
 
@@ -88,10 +111,10 @@ class _Forbidden(Exception):
 
 
 class _Name:
-    """A class or function of `_BUILDERS` as the pickle names it."""
+    """A class or function that has a builder, as the pickle names it."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, builder: Builder) -> None:
+        self.name, self.builder = name, builder
 
 
 class _Unfinished:
@@ -105,15 +128,17 @@ class _Unfinished:
 class _Reader:
     """The machine that executes a pickle's opcodes on plain data."""
 
-    def __init__(self, inert: Callable[[str], bool]) -> None:
-        self._inert = inert
+    def __init__(
+        self, inert: Callable[[str], bool], builders: Mapping[str, Builder], persistent: Optional[Builder]
+    ) -> None:
+        self._inert, self._builders, self._persistent = inert, builders, persistent
+        self._odd_keys = 0
         self._stack: List[Any] = []
         self._marks: List[int] = []
         self._memo: Dict[int, Any] = {}
 
     def read(self, content: bytes) -> Any:
-        for opcode, argument, _ in pickletools.genops(content):
-            name = opcode.name
+        for name, argument in _operations(content):
             if name in _LITERALS:
                 self._stack.append(argument)
             elif name in _CONSTANTS:
@@ -126,7 +151,7 @@ class _Reader:
                 return self._finished(self._stack.pop())
             elif name not in _IGNORED:
                 self._step(name, argument)
-        raise ValueError("no end")
+        raise ValueError(f"no end within {_MAX_OPERATIONS} operations")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -135,19 +160,19 @@ class _Reader:
         elif name == "TUPLE":
             stack.append(self._pop_to_mark())
         elif name == "FROZENSET":
-            stack.append(frozenset(map(_key, self._pop_to_mark())))
+            stack.append(frozenset(map(self._key, self._pop_to_mark())))
         elif name in ("APPEND", "SETITEM"):
             items = self._pop_tuple(1 if name == "APPEND" else 2)
-            _extend(stack[-1], items)
+            self._extend(stack[-1], items)
         elif name in ("APPENDS", "SETITEMS", "ADDITEMS"):
             items = self._pop_to_mark()
-            _extend(stack[-1], items)
+            self._extend(stack[-1], items)
         elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
             self._remember(len(self._memo) if name == "MEMOIZE" else argument)
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(self._memo[argument])
         elif name == "GLOBAL":
-            stack.append(self._named(*argument.split(" ", 1)))
+            stack.append(self._named(*argument))
         elif name == "STACK_GLOBAL":
             stack.append(self._named(*self._pop_tuple(2)))
         elif name in ("REDUCE", "NEWOBJ"):
@@ -155,6 +180,8 @@ class _Reader:
             stack.append(_call(stack.pop(), arguments))
         elif name == "BUILD":
             self._build(stack.pop())
+        elif name == "BINPERSID" and self._persistent is not None:
+            stack.append(self._persistent(*self._pop_tuple(1)))
         else:
             raise _Forbidden(f"the pickle operation {name}")
 
@@ -185,9 +212,11 @@ class _Reader:
             value.memo_keys.append(key)
 
     def _named(self, module: Any, attribute: Any) -> Any:
+        if type(module) is not str or type(attribute) is not str or len(module) + len(attribute) > _MAX_NAME:
+            raise ValueError("a name that is none")
         name = f"{module}.{attribute}".replace("numpy._core.", "numpy.core.", 1)
-        if name in _BUILDERS:
-            return _Name(name)
+        if name in self._builders:
+            return _Name(name, self._builders[name])
         if name == "numpy.ndarray":
             return None  # an argument of _reconstruct that says nothing
         if self._inert(name):
@@ -203,28 +232,62 @@ class _Reader:
             self._stack[-1] = value
             for key in target.memo_keys:
                 self._memo[key] = value
+        elif type(target) is OrderedDict and type(state) is dict:
+            pass  # attributes, such as the _metadata of a torch module: no content
         else:
             raise ValueError("content for a value that takes none")
 
+    def _extend(self, target: Any, items: Tuple[Any, ...]) -> None:
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is set:
+            target.update(map(self._key, items))
+        elif type(target) in (dict, OrderedDict):
+            if len(items) % 2:
+                raise ValueError("a key without a value")
+            target.update(zip(map(self._key, items[::2]), items[1::2]))
+        else:
+            raise ValueError("items for a value that takes none")
 
-def _extend(target: Any, items: Tuple[Any, ...]) -> None:
-    if type(target) is list:
-        target.extend(items)
-    elif type(target) is set:
-        target.update(map(_key, items))
-    elif type(target) in (dict, OrderedDict):
-        if len(items) % 2:
-            raise ValueError("a key without a value")
-        target.update(zip(map(_key, items[::2]), items[1::2]))
-    else:
-        raise ValueError("items for a value that takes none")
+    def _key(self, key: Any) -> Any:
+        """`key` if it is a scalar or a short flat tuple; hashing a deeply nested tuple overflows the C stack."""
+        if type(key) in (str, bytes):
+            return key
+        self._odd_keys += 1
+        if self._odd_keys > _MAX_ODD_KEYS:
+            raise ValueError(f"more than {_MAX_ODD_KEYS} keys that are not text")
+        if type(key) in _SCALARS:
+            return key
+        if type(key) is tuple and len(key) <= _MAX_KEY_ITEMS and all(type(item) in _SCALARS for item in key):
+            return key
+        raise ValueError(f"a key of type {type(key).__name__}")
 
 
-def _key(key: Any) -> Any:
-    """`key` if it is a scalar or a flat tuple; hashing a deeply nested tuple overflows the C stack."""
-    if type(key) in _SCALARS or (type(key) is tuple and all(type(item) in _SCALARS for item in key)):
-        return key
-    raise ValueError(f"a key of type {type(key).__name__}")
+def _operations(content: bytes) -> Iterator[Tuple[str, Any]]:
+    """Names and arguments of a pickle's operations. Of others than Python 3 writes, arguments are not even read:
+    some Pythons take hours for the text of a long integer."""
+    file = io.BytesIO(content)
+    for _ in range(_MAX_OPERATIONS):
+        code = file.read(1)
+        if code not in _OPERATIONS:
+            raise ValueError("an operation that Python 3 does not write" if code else "no end")
+        name, read = _OPERATIONS[code]
+        yield name, read(file) if read else None
+
+
+def _read_name(file: io.BytesIO) -> Tuple[str, str]:
+    module, attribute = (file.readline(_MAX_NAME) for _ in range(2))
+    if not (module.endswith(b"\n") and attribute.endswith(b"\n")):
+        raise ValueError("a name without end")
+    return module[:-1].decode("utf-8"), attribute[:-1].decode("utf-8")
+
+
+_OPERATIONS: Dict[bytes, Tuple[str, Any]] = {
+    opcode.code.encode("latin-1"): (opcode.name, opcode.arg.reader if opcode.arg else None)
+    for opcode in pickletools.opcodes
+    if opcode.proto >= 2 or opcode.name in _LITERALS.union(_CONSTANTS, _CONTAINERS, _OLDER)
+}
+_OPERATIONS[pickle.GLOBAL] = ("GLOBAL", _read_name)
 
 
 def _call(function: Any, arguments: Any) -> Any:
@@ -232,7 +295,7 @@ def _call(function: Any, arguments: Any) -> Any:
         return Inert(function.name)
     if not isinstance(function, _Name) or type(arguments) is not tuple:
         raise ValueError("a call of a value")
-    return _BUILDERS[function.name](*arguments)
+    return function.builder(*arguments)
 
 
 def _array(shape: Any, dtype: Any, data: Any, order: Any) -> npt.NDArray[Any]:
@@ -259,7 +322,7 @@ def _unfinished_array(*_: Any) -> _Unfinished:
 
 def _unfinished_dtype(code: Any, *_: Any) -> _Unfinished:
     if type(code) is not str or not _NUMBER_TYPE.fullmatch(code):
-        raise _Forbidden(f"numpy type {code!r}")
+        raise _Forbidden(f"numpy type {shown(code, 40) if type(code) is str else type(code).__name__}")
 
     def finish(state: Any) -> Any:
         _, order, subtype, names, fields = state[:5]

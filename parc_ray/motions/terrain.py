@@ -27,6 +27,11 @@ Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 
 FLATNESS = 1e-5
 LEVEL_GAP = 1e-4
+MAX_SLICE_CELLS = 10**7
+MAX_CORNERS = 50_000
+"""Corners and heights of a terrain in boxes: there are half as many boxes, and each takes 600 bytes per env"""
+MAX_COVER_WORK = 2 * 10**10
+"""Corners and heights times cells: minutes of work"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +128,8 @@ def slice_around(
 
     `motion_root_pos` [n, 3] is in the terrain's frame; `padding` (m) is what is kept beyond the path on each
     side (PARC's recorder: `round(1.0 // dx) * dx`). Cells off the map repeat the border. Returns the slice
-    and the moved positions [n, 3]. `hf_maxmin` keeps its heights, as in PARC.
+    and the moved positions [n, 3]. `hf_maxmin` keeps its heights, as in PARC. Raises InputError for a path that
+    spans more than MAX_SLICE_CELLS.
     """
     root_pos = np.asarray(motion_root_pos, dtype=np.float32)
     dx = np.float32(terrain.dx)
@@ -135,7 +141,12 @@ def slice_around(
     first = to_grid(root_pos[:, :2].min(axis=0) - np.float32(padding))
     # Rounding of this exclusive end adds a row or column to two axes in five; PARC's recordings have them.
     end = to_grid(root_pos[:, :2].max(axis=0) + np.float32(padding)) + dx
-    counts = np.ceil((end.astype(np.float64) - first) / np.float64(dx)).astype(np.int64)
+    extent = np.ceil((end.astype(np.float64) - first) / np.float64(dx))
+    if not extent.prod() <= MAX_SLICE_CELLS:
+        raise InputError(
+            f"terrain: the path spans {extent[0]:g} x {extent[1]:g} cells; at most {MAX_SLICE_CELLS} are cut"
+        )
+    counts = extent.astype(np.int64)
     steps = np.arange(counts.max(), dtype=np.float32)[:, None]
     index = terrain.grid_index(first + steps * dx)
     cells = np.ix_(index[: counts[0], 0], index[: counts[1], 1])
@@ -307,6 +318,15 @@ def box_cover(terrain: HeightField, border: float = 0.0) -> Boxes:
     low_corner = np.concatenate([low_xy, bottom[:, None]], axis=1)
     high_corner = np.concatenate([high_xy, top[:, None]], axis=1)
     return Boxes((low_corner + high_corner) / 2, (high_corner - low_corner) / 2)
+
+
+def too_rough_for_boxes(terrain: HeightField) -> str:
+    """Why `box_cover` would not end, or not fit the memory; empty if it can be used."""
+    level, heights = _levels(terrain.hf)
+    corners = int(np.count_nonzero(np.diff(np.diff(level, axis=0), axis=1))) + len(heights)
+    if corners <= MAX_CORNERS and corners * level.size <= MAX_COVER_WORK:
+        return ""
+    return f"{len(heights)} heights and {corners - len(heights)} corners on {level.size} cells"
 
 
 def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.config import RecordConfig
+from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import Motion
 from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, recording_file
@@ -40,6 +41,15 @@ class AttemptResult:
     recording: Optional[bytes] = field(default=None, repr=False)
     """contents of a motion file"""
     recorded_seconds: float = 0.0
+    criteria: Sequence[str] = ()
+    """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
+    body: str = ""
+    """that strayed or fell, where the criterion is about one"""
+    env: Optional[int] = field(default=None, compare=False)
+    """slot that it ran in"""
+    began: Optional[float] = field(default=None, compare=False)
+    """s since its recorder was made, by a clock that does not jump"""
+    ended: Optional[float] = field(default=None, compare=False)
 
 
 @dataclass
@@ -84,6 +94,8 @@ class ShardRecorder:
         self._results: List[AttemptResult] = []
         self._free = list(range(environment.num_envs))[::-1]
         self._running: Dict[int, Attempt] = {}
+        self._made = time.monotonic()
+        self._began: Dict[int, float] = {}
         skeleton = environment.skeleton
         width = 7 + 4 * (skeleton.num_bodies - 1) + skeleton.num_bodies
         frames = environment.max_steps + 1
@@ -144,6 +156,7 @@ class ShardRecorder:
             return
         envs, attempts = list(started), list(started.values())
         self._running.update(started)
+        self._began.update(dict.fromkeys(started, time.monotonic() - self._made))
         self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts])
         self.meter.start(envs)
         state, pose, contacts = self.environment.first_frame(envs)
@@ -162,12 +175,20 @@ class ShardRecorder:
         steps = int(self.environment.steps_done[env])
         quality = self.meter.figures(env)
         cause, body = int(step.cause[place]), int(step.body[place])
-        reason = self._failure(cause, body, steps) if cause else "; ".join(quality.shortcomings(self.config.acceptance))
+        shortcomings = quality.shortcomings(self.config.acceptance)
+        reason = self._failure(cause, body, steps) if cause else "; ".join(shortcomings)
+        recording = None
+        if not reason:
+            try:
+                recording = self._recording(env, attempt, steps, quality)
+            except InputError as error:
+                # The character has got so far away that the terrain around its path is too large.
+                shortcomings = [str(error)]
+                reason = shortcomings[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
         next_fraction = None
         if outcome != "recorded":
             next_fraction = self.policy.next_fraction(attempt.number, motion.length)
-        recording = self._recording(env, attempt, steps, quality) if outcome == "recorded" else None
         self.environment.simulator.park([env])
         self._free.append(env)
         if next_fraction is not None:
@@ -185,13 +206,20 @@ class ShardRecorder:
             next_fraction=next_fraction,
             recording=recording,
             recorded_seconds=steps / frequency if recording else 0.0,
+            criteria=(CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in shortcomings),
+            body=self._body_name(cause, body),
+            env=env,
+            began=round(self._began.pop(env), 3),
+            ended=round(time.monotonic() - self._made, 3),
         )
 
     def _failure(self, cause: int, body: int, steps: int) -> str:
-        name = CAUSES[cause]
-        if cause in (BODY_POSITION, FALL):
-            name += f" ({self.environment.skeleton.body_names[body]})"
-        return f"{name} after {steps / self.environment.config.control_freq:.2f} s"
+        name = self._body_name(cause, body)
+        where = f" ({name})" if name else ""
+        return f"{CAUSES[cause]}{where} after {steps / self.environment.config.control_freq:.2f} s"
+
+    def _body_name(self, cause: int, body: int) -> str:
+        return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
 
     def _recording(self, env: int, attempt: Attempt, steps: int, quality: Quality) -> bytes:
         motion = self.motions[attempt.motion]

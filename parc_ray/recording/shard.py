@@ -11,13 +11,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from parc_ray.config import AgentConfig, RecordConfig, TrackerEnvironmentFile
+from parc_ray.config import AgentConfig, EnvironmentConfig, RecordConfig, TrackerEnvironmentFile
 from parc_ray.simulators.isaacgym_process import import_isaacgym
 
 if TYPE_CHECKING:
+    from parc_ray.motions.motion_file import Motion
+    from parc_ray.motions.terrain import HeightField
     from parc_ray.recording.recorder import ShardRecorder
 
-MAX_ENVS = {"mujoco": 128, "isaacgym": 1024}
+MAX_ENVS_ON_CPUS, MAX_ENVS_ON_CUDA = 128, 1024
 """Envs in one actor, unless the configuration says otherwise: on CPUs more are not faster, a GPU wants many"""
 REACH = 1.5
 """How far the body of a character reaches from its root, m, with room to spare"""
@@ -89,7 +91,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.character.skeleton import parse_skeleton
     from parc_ray.motions.library import MotionLibrary
     from parc_ray.motions.motion_file import parse_motion
-    from parc_ray.motions.terrain import TerrainStack, crop
+    from parc_ray.motions.terrain import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from parc_ray.tracking.environment import TrackingEnvironment
@@ -104,16 +106,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     skeleton = parse_skeleton(run.character, run.character_source)
     motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]
     config = run.environment.env
-    tiles = [motion.terrain for motion in motions]
-    if config.enable_early_termination and config.pose_termination and config.track_root:
-        # An attempt has failed before its character could leave this part of the map.
-        margin = config.root_pos_termination_dist + REACH
-        tiles = [
-            crop(m.terrain, m.root_pos[:, :2].min(0) - margin, m.root_pos[:, :2].max(0) + margin)
-            if m.loop_mode == "CLAMP"
-            else m.terrain
-            for m in motions
-        ]
+    tiles = [tile_of(motion, config) for motion in motions]
     num_envs = shard.num_envs(run)
     simulator = create_simulator(
         run.simulator,
@@ -130,6 +123,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             substeps=run.environment.sim.substeps,
             control_mode=config.control_mode,
             gravity=config.gravity_z,
+            torque_limits=run.config.torque_limits,
             physx=run.environment.sim.physx,
         ),
         skeleton,
@@ -164,9 +158,23 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     )
 
 
+def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:
+    """The part of a motion's terrain that its character can reach."""
+    from parc_ray.motions.terrain import crop
+
+    stays = config.enable_early_termination and config.pose_termination and config.track_root
+    if not stays or motion.loop_mode != "CLAMP":
+        return motion.terrain
+    # An attempt has failed before its character could leave this part of the map.
+    margin = config.root_pos_termination_dist + REACH
+    path = motion.root_pos[:, :2]
+    return crop(motion.terrain, path.min(0) - margin, path.max(0) + margin)
+
+
 def max_envs(run: RunFiles) -> int:
-    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the simulator."""
-    return run.config.max_envs_per_actor or MAX_ENVS[run.simulator]
+    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the hardware that the simulator runs on."""
+    on_cpus = run.simulator == "mujoco" or run.config.device == "cpu"
+    return run.config.max_envs_per_actor or (MAX_ENVS_ON_CPUS if on_cpus else MAX_ENVS_ON_CUDA)
 
 
 def envs_of_shard(run: RunFiles, motions: int) -> int:

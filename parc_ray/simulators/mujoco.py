@@ -70,6 +70,12 @@ class MujocoSimulator:
         self._config = config
         self._character = _physical_character(config, skeleton)
         self._bare = _compile(self._character, None, config)
+        if (self._bare.nbody, self._bare.nv) != (skeleton.num_bodies + 1, skeleton.dof_count + 6):
+            raise InputError(
+                f"{config.character_source}: MuJoCo makes {self._bare.nbody - 1} bodies and {self._bare.nv - 6} "
+                f"degrees of freedom of the character, which has {skeleton.num_bodies} and {skeleton.dof_count}: "
+                "simplify it"
+            )
         self._envs: List[Env | None] = [None] * config.num_envs
         self._spare: OrderedDict[int, Env] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(1, config.threads))
@@ -315,13 +321,18 @@ def _strip(root: Element) -> None:
                 child.attrib.pop("material", None)
 
 
+def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
+    """The character as MuJoCo reads it, in empty space: bodies 1, 2, ... are the skeleton's. Raises InputError."""
+    return _compile(_physical_character(config, skeleton), None, config)
+
+
 def _compile(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
     """The model of the character on a tile (None: in empty space)."""
     head, tail = character
     boxes = "" if tile is None else _box_geoms(tile)
     try:
         model = mujoco.MjModel.from_xml_string(f"{head}{boxes}{tail}")
-    except ValueError as error:
+    except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
     model.geom_condim[:] = 3

@@ -14,13 +14,16 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import PhysxConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.terrain import HeightField
+from parc_ray.simulators import physx_package
 from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
-IMPLEMENTED = ("mujoco", "isaacgym")
-PLANNED = ("physx", "mujoco_warp")
-CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp")}
+TITLES = {"isaacgym": "Isaac Gym", "physx": "PhysX", "mujoco": "MuJoCo"}
+"""what messages call them, the best first"""
+IMPLEMENTED = tuple(TITLES)
+PLANNED = ("mujoco_warp",)
+CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd", "pd_exp"), "physx": ("pd",)}
 """which of PARC's control modes each simulator knows"""
-SHARED_WORLD = ("isaacgym",)
+SHARED_WORLD = ("isaacgym", "physx")
 """simulators that hold all tiles of a shard in one world"""
 
 
@@ -69,6 +72,8 @@ class SimulatorConfig:
     """pd: drives of the engine; pd_exp: torques computed before every engine step"""
     gravity: float = -9.81
     """m/s2 along z"""
+    torque_limits: bool = False
+    """whether PD drives give no more than the character's motors can, where the engine can do that"""
     physx: PhysxConfig = field(default_factory=PhysxConfig)
     """settings for engines that are PhysX"""
 
@@ -108,12 +113,16 @@ def choose_simulator(name: str, device: Union[str, Sequence[str]] = "cpu") -> st
     """The simulator that a name stands for ("auto": the best one that is installed here and can use the devices).
 
     Raises InputError for one that is not here. Whether Isaac Gym works is not known yet: only a process without torch
-    can try (isaacgym_process.probe).
+    can try (isaacgym_process.probe). Nor is it known whether PhysX can use the device (physx_package.probe).
     """
     if name == "auto":
-        return "isaacgym" if device != "cpu" and is_installed() else "mujoco"
+        if device != "cpu" and is_installed():
+            return "isaacgym"
+        return "mujoco" if physx_package.complaint() else "physx"
     if name == "isaacgym":
         require_installed()
+    if name == "physx":
+        physx_package.require_usable()
     if name in IMPLEMENTED:
         return name
     if name in PLANNED:
@@ -124,7 +133,7 @@ def choose_simulator(name: str, device: Union[str, Sequence[str]] = "cpu") -> st
 def engine_version(name: str) -> str:
     """Version of a simulator's engine that is installed here; empty if it does not say."""
     try:
-        return metadata.version(name)
+        return metadata.version("ovphysx" if name == "physx" else name)
     except metadata.PackageNotFoundError:
         return ""
 
@@ -139,6 +148,11 @@ def create_simulator(name: str, config: SimulatorConfig, skeleton: Skeleton) -> 
         from parc_ray.simulators.isaacgym import IsaacGymSimulator
 
         return IsaacGymSimulator(config, skeleton)
+    if name == "physx":
+        physx_package.require_usable()
+        from parc_ray.simulators.physx import PhysxSimulator
+
+        return PhysxSimulator(config, skeleton)
     from parc_ray.simulators.mujoco import MujocoSimulator
 
     return MujocoSimulator(config, skeleton)

@@ -152,8 +152,8 @@ def make_probes(character: str, source: str, skeleton: Skeleton, device: torch.d
         for geom in body.findall("geom"):
             shape = document.attribute(geom, "type") or "sphere"
             size = document.numbers(geom, "size", "0")
-            w, x, y, z = document.numbers(geom, "quat", "1 0 0 0")
-            place = (torch.tensor(document.numbers(geom, "pos", "0 0 0")), torch.tensor([x, y, z, w]))
+            w, x, y, z = document.numbers(geom, "quat", "1 0 0 0", 4)
+            place = (torch.tensor(document.numbers(geom, "pos", "0 0 0", 3)), torch.tensor([x, y, z, w]))
             ends, drop = _surface(shape, size, document.numbers(geom, "fromto", ""), place)
             bodies += [index] * len(ends)
             points += ends

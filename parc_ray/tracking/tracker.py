@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import pickle
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Tuple
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config import AgentConfig
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shown
+from parc_ray.tracking.checkpoint import Checkpoint, StoredTensor
 
 NETWORKS: Dict[str, Tuple[int, ...]] = {
     "fc_2layers_1024units": (1024, 512),
@@ -101,44 +101,35 @@ def load_checkpoint(
 ) -> Dict[str, Tensor]:
     """The actor's part of a PARC checkpoint (torch.save of BaseAgent.state_dict()), checked.
 
-    Raises InputError, naming the file, if it is no checkpoint, holds anything but tensors, or does not fit the
+    Runs nothing of the file. Raises InputError, naming the file, if it is no checkpoint, or does not fit the
     network of the agent file or the size of the observation.
     """
     if config.model.actor_net not in NETWORKS:
         raise InputError(
-            f"{agent_source}: key 'model.actor_net' = {config.model.actor_net!r} is not supported; "
+            f"{agent_source}: key 'model.actor_net' = {shown(config.model.actor_net)} is not supported; "
             f"supported: {', '.join(NETWORKS)}"
         )
-    try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(
-            f"{source}: not a checkpoint of plain tensors (torch.save of a state dict): {reason}"
-        ) from None
+    checkpoint = Checkpoint(content, source)
+    state = checkpoint.state
     if not isinstance(state, dict):
         raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give PARC's model.pt")
     shapes = _expected_shapes(config.model.actor_net, obs_size, skeleton.dof_count)
+    parameters: Dict[str, Tensor] = {}
     for name, shape in shapes.items():
         value = state.get(name)
-        if not isinstance(value, Tensor):
+        if not isinstance(value, StoredTensor):
             raise InputError(
                 f"{source}: has no {name!r}: is it a checkpoint of a DM_PPO agent with actor_net "
                 f"{config.model.actor_net} ({agent_source})?"
             )
-        if tuple(value.shape) != shape:
-            raise InputError(_misfit(source, name, tuple(value.shape), shape, agent_source))
-        if not bool(torch.isfinite(value).all()):
+        if value.shape != shape:
+            raise InputError(_misfit(source, name, value.shape, shape, agent_source))
+        parameters[name] = checkpoint.read(value).to(torch.float32)
+        if not bool(torch.isfinite(parameters[name]).all()):
             raise InputError(f"{source}: {name!r} holds numbers that are not finite: the training has diverged")
-    return {name: state[name] for name in shapes}
+    if not bool((parameters["_obs_norm._std"] > 0).all()):
+        raise InputError(f"{source}: '_obs_norm._std' must be positive: observations are divided by it")
+    return parameters
 
 
 def _layer_names(network: str) -> List[str]:
@@ -164,7 +155,7 @@ def _misfit(source: str, name: str, actual: Tuple[int, ...], expected: Tuple[int
     message = f"{source}: {name!r} has shape {list(actual)}, expected {list(expected)}"
     if name.startswith("_obs_norm"):
         return (
-            f"{message}: the checkpoint observes {actual[0]} numbers, the env_file describes {expected[0]}. "
+            f"{message}: the checkpoint observes {math.prod(actual)} numbers, the env_file describes {expected[0]}. "
             "Use the dm_env.yaml that this checkpoint was trained with"
         )
     return f"{message}: the character or the network of {agent_source} is not what this checkpoint was trained with"

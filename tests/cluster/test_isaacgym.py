@@ -20,6 +20,7 @@ from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.plan import Placement
 from parc_ray.errors import InputError
+from parc_ray.simulators import physx_package
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import Run, assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.simulators.remote import DOUBLE, double_environment
@@ -139,7 +140,8 @@ def test_isaac_gym_that_does_not_work_ends_the_run_before_it_begins(double_run, 
     assert not (tmp_path / "out").exists()
 
 
-def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, undisturbed):
+def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, undisturbed, monkeypatch):
+    monkeypatch.setattr(physx_package, "complaint", lambda: "not here")
     run = double_run({"crash": "import", "cuda": 0}, simulator="auto")
     assert_same_recordings(run, undisturbed)
     assert "simulator: mujoco, because simulator: a process that only imports Isaac Gym has died" in run.console

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from parc_ray.cluster.driver import _require_listener
 from parc_ray.cluster.plan import (
     ACTOR_BYTES,
     ENV_BYTES,
@@ -21,6 +24,7 @@ from parc_ray.config import RecordConfig, check_config, load_config
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
+from parc_ray.motions.terrain import HeightField
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import CHECKPOINT, DEMO, write_config
@@ -169,7 +173,7 @@ def test_envs_are_bounded_by_memory(tmp_path, motions):
     inputs = inputs_of(tmp_path, motions)
     enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
     assert max(enough.envs) > 2 and enough.placement.notice == ""
-    memory = enough.placement.actors * (ACTOR_BYTES + 2 * bytes_per_env(inputs) + 1000)
+    memory = enough.placement.actors * (ACTOR_BYTES["mujoco"] + 2 * bytes_per_env(inputs) + 1000)
     tight = make_plan(inputs, Resources(((2, 0),), memory))
     assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 128 to 2" in tight.placement.notice
     assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
@@ -232,7 +236,7 @@ def test_the_unspoilt_files_are_read(files):
 def test_a_missing_checkpoint(files):
     (files.parent / "model.pt").unlink()
     message = refusal(files)
-    assert "'model_file'" in message and str(files.parent / "model.pt") in message and "No such file" in message
+    assert "'model_file'" in message and str(files.parent / "model.pt") in message and "no such file" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
@@ -303,3 +307,53 @@ def test_a_missing_folder_of_motions(files):
 def test_a_missing_environment(files):
     (files.parent / "dm_env.yaml").unlink()
     assert refusal(files).startswith(f"{files.parent / 'dm_env.yaml'}: no such file")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('<geom name="pelvis" type="sphere"', '<geom name="pelvis" type="sphere" mass="-1"', "MuJoCo cannot load"),
+        ("<compiler", '<compiler fusestatic="true"', "MuJoCo makes 13 bodies"),
+        ("<worldbody>", "<!DOCTYPE x><worldbody>", "document type"),
+    ],
+)
+def test_a_character_that_cannot_be_simulated(files, old, new, problem):
+    """Noticed here, not in every actor."""
+    path = files.parent / "humanoid.xml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    edit(files.parent / "dm_env.yaml", env__char_file=str(path))
+    message = refusal(files)
+    assert message.startswith(str(path)) and problem in message
+
+
+def test_terrain_too_rough_for_mujoco_is_invalid(tmp_path, motions, skeleton):
+    noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    terrain = HeightField(noise, np.stack([noise, noise], axis=-1), np.zeros(2), 0.05)
+    motion = generate_motion(MotionSpec("idle", 9, 2.0), skeleton, "rough")
+    folder = tmp_path / "rough"
+    shutil.copytree(motions, folder)
+    for mode in ("WRAP", "CLAMP"):
+        (folder / f"rough_{mode}.pkl").write_bytes(motion_file_bytes(replace(motion, terrain=terrain, loop_mode=mode)))
+    dataset = inputs_of(tmp_path, folder).dataset
+    # A CLAMP motion stays on a small part of its terrain.
+    assert "rough_CLAMP" in {entry.name for entry in dataset.entries}
+    (reason,) = [motion.reason for motion in dataset.invalid if motion.name == "rough_WRAP"]
+    assert reason.startswith("its terrain is too rough for the mujoco simulator: ")
+
+
+@pytest.mark.parametrize("address", ["host:\u00b2", "host:99999999", f"{'a' * 300}:80", "a\0b:80", "[::1:80"])
+def test_addresses_that_are_none(address):
+    if address.rpartition(":")[2].isdecimal():
+        with pytest.raises(InputError, match="nothing answers there"):
+            _require_listener(address)
+    else:
+        _require_listener(address)
+
+
+@pytest.mark.parametrize("victim", ["create_dataset_config.yaml", "dm_env.yaml", "agent_config.yaml", "model.pt"])
+def test_the_dataset_is_not_written_over_an_input(files, victim):
+    edit(files.parent / "create_dataset_config.yaml", save_path=str(files.parent / "." / victim))
+    message = refusal(files)
+    assert "'save_path'" in message and "overwrite" in message

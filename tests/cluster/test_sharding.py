@@ -61,3 +61,10 @@ def test_count_of_shards_keeps_to_its_bounds(sizes, actors, max_motions, max_byt
 @pytest.mark.parametrize("wanted, expected", [(1, 1), (3, 3), (99, 5)])
 def test_a_wanted_count_of_shards_is_kept(wanted, expected):
     assert count_shards(entries([1.0] * 5), 4, wanted, 1, 1) == expected
+
+
+def test_terrain_counts_by_what_it_takes_in_memory():
+    """A file with a byte per cell is twelve times as large once it is read."""
+    entry = MotionEntry("a", "a.pkl", 1.0, 2, 30.0, 1 / 30, (1000, 1000), 1_000_100)
+    assert entry.size == 12_000_000
+    assert count_shards([entry] * 100, 1, None, 1000, 120_000_000) == 10

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import shutil
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from pydantic import ValidationError
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.errors import InputError
+from parc_ray.motions import dataset as dataset_module
 from parc_ray.motions.dataset import DatasetConfig, create_dataset, load_dataset, write_dataset
 from parc_ray.motions.motion_file import motion_file_bytes
 from tests.motions.samples import random_motion
@@ -141,7 +146,7 @@ def test_bad_files_are_set_aside():
     assert {path[6:]: reason.split(" (")[0].split(",")[0] for path, reason in found.items()} == {
         "cut.pkl": "is not a readable pickle",
         "empty.pkl": "is empty. Generate the motion again",
-        "link.pkl": "no such file. Check the path",
+        "link.pkl": "no such file",
         "nan.pkl": "root_pos is not finite",
         "text.pkl": "is not a readable pickle",
     }
@@ -213,6 +218,118 @@ def test_config_refuses_unknown_keys():
         config("set", min_frames=3)
 
 
+def test_odd_files_do_not_stop_or_delay_a_scan():
+    write_motion("set/a/good.pkl")
+    os.mkfifo("set/a/pipe.pkl")
+    Path("set/a/device.pkl").symlink_to("/dev/zero")
+    Path("set/a/circle.pkl").symlink_to("circle.pkl")
+    with Path("set/a/sparse.pkl").open("wb") as file:
+        file.truncate(50 << 30)
+    start = time.monotonic()
+    dataset = create("set")
+    assert time.monotonic() - start < 5
+    assert list(weights(dataset)) == ["set/a/good.pkl"]
+    assert {
+        path[6:]: reason.split(":")[-1].split(" bytes")[0] for path, reason in reasons(dataset.invalid).items()
+    } == {
+        "pipe.pkl": " it is a pipe, not a file",
+        "device.pkl": " it is a device, not a file",
+        "circle.pkl": " Too many levels of symbolic links. Check its name and permissions",
+        "sparse.pkl": " 53687091200",
+    }
+
+
+ODD_NAMES = ["..pkl", "...pkl", ".pkl", " .pkl", "a .pkl", "a..pkl", "-rf.pkl", "$HOME.pkl",
+             "~.pkl", "*.pkl", "%s{}.pkl",
+             "a\\b.pkl", "[red]a[/red].pkl", "[/].pkl", "Walk.pkl", "walk.pkl", "caf\u00e9.pkl", "cafe\u0301.pkl",
+             "\U0001f469\u200d\U0001f52c.pkl", "x" * 251 + ".pkl"]  # fmt: skip
+"""Unusual, and no reason to leave a motion out: names are compared as Linux compares them"""
+BAD_NAMES = [
+    "a\nb.pkl",
+    "a\x1b[2Jb.pkl",
+    "a\rb.pkl",
+    "a\tb.pkl",
+    "a\x7f.pkl",
+    "a\u202eb.pkl",
+    "a\x85.pkl",
+    os.fsdecode(b"\xff.pkl"),
+]
+
+
+def test_odd_names_are_names():
+    write_motion("one.pkl")
+    (Path("set") / "[red]a[").mkdir(parents=True)
+    (Path("set") / "[").mkdir()
+    for name in ODD_NAMES:
+        shutil.copy("one.pkl", Path("set") / name)
+    dataset = create("set")
+    assert {os.path.relpath(entry.path, "set") for entry in dataset.entries} == set(ODD_NAMES)
+    assert dataset.invalid == ()
+    write_dataset(dataset, Path("motions.yaml"))
+    assert load_dataset(Path("motions.yaml"), SKELETON) == dataset
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_names_that_are_no_text_are_invalid_and_shown_safely(place):
+    write_motion("set/good.pkl")
+    for index, name in enumerate(BAD_NAMES):
+        path = Path("set") / name if place == "file" else Path("set") / name[:-4] / f"{index}.pkl"
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy("set/good.pkl", path)
+    dataset = create("set")
+    assert [entry.name for entry in dataset.entries] == ["good"]
+    assert len(dataset.invalid) == len(BAD_NAMES)
+    for motion in dataset.invalid:
+        assert motion.reason == "its path has characters that are not text. Rename it"
+        assert motion.path.isascii() and motion.path.isprintable() and motion.name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "file", ["~/a.pkl", "../a.pkl", "", ".", "..", "/", "x" * 5000, "\\0", "a/" * 3000, "/dev/stdin", "/proc/self/mem"]
+)
+def test_listed_names_that_are_no_motions(file):
+    write_motion("good.pkl")
+    Path("motions.yaml").write_text(f'motions: [{{file: good.pkl, weight: 1}}, {{file: "{file}", weight: 1}}]')
+    dataset = load_dataset(Path("motions.yaml"), SKELETON)
+    assert [entry.name for entry in dataset.entries] == ["good"]
+    (invalid,) = dataset.invalid
+    assert invalid.reason
+
+
+def test_deep_folders_are_searched():
+    folder = Path("set", *"d" * 300)
+    folder.mkdir(parents=True)
+    write_motion(f"{folder}/deep.pkl")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    try:
+        (entry,) = create("set").entries
+    finally:
+        sys.setrecursionlimit(limit)
+    assert entry.name == "deep"
+
+
+def test_a_file_that_does_not_fit_the_memory(monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    write_motion("set/good.pkl")
+    write_motion("set/large.pkl")
+    parse = dataset_module.parse_motion
+    monkeypatch.setattr(
+        dataset_module, "parse_motion", lambda *given: exhausted() if given[1] == "large" else parse(*given)
+    )
+    (invalid,) = create("set").invalid
+    assert invalid.reason == "does not fit into the memory of this machine"
+
+
+def test_a_run_may_have_something_against_a_motion():
+    write_motion("set/good.pkl", 20)
+    write_motion("set/other.pkl", 21)
+    dataset = create_dataset(config("set"), SKELETON, unfit=lambda motion: "odd" if motion.num_frames % 2 else "")
+    assert reasons(dataset.invalid) == {"set/other.pkl": "odd"}
+
+
 # Writing and loading
 
 
@@ -273,9 +390,9 @@ def test_load_sets_bad_motions_aside():
     [
         ("", r"motions.yaml: has no list `motions`"),
         ("motions: 3", r"motions.yaml: has no list `motions`"),
-        ("motions:\n- file: a.pkl\n  weight: @1\n- file: b.pkl", r"motions.yaml: line 3: is not valid YAML"),
-        ("motions: \xff\x00", r"motions.yaml:.* is not valid YAML"),
-        ("when: 2024-99-99", r"motions.yaml: is not valid YAML"),
+        ("motions:\n- file: a.pkl\n  weight: @1\n- file: b.pkl", r"motions.yaml: not valid YAML, line 3: "),
+        ("motions: \xff\x00", r"motions.yaml: cannot be read: line 1 is not UTF-8"),
+        ("when: 2024-99-99", r"motions.yaml: not valid YAML: a value is malformed"),
         ("motions: [a.pkl]", r"motions.yaml: motions\[0\]: has no `file`"),
         ("motions: [{file: 3, weight: 1}]", r"motions\[0\]: has no `file`"),
         ("motions: [{file: a.pkl}]", r"motions\[0\]: `weight` is None"),
@@ -301,5 +418,5 @@ def test_file_names_that_are_no_text():
     write_motion("set/good.pkl")
     Path(os.fsdecode(b"set/\xff.pkl")).write_bytes(Path("set/good.pkl").read_bytes())
     (invalid,) = create("set").invalid
-    assert invalid.reason == "its path is not valid UTF-8. Rename it"
+    assert invalid.reason == "its path has characters that are not text. Rename it"
     assert invalid.path.isascii()

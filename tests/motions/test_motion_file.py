@@ -234,7 +234,7 @@ def test_only_plain_misc_can_be_written():
         ("motion_data", "fps", True, "fps is True"),
         ("motion_data", "fps", "30", "fps is '30'"),
         ("motion_data", "loop_mode", "PINGPONG", "'PINGPONG'. Known are CLAMP and WRAP"),
-        ("motion_data", "loop_mode", 1, "loop_mode is a int"),
+        ("motion_data", "loop_mode", 1, "loop_mode is 1"),
         ("terrain_data", "hf", np.zeros(5), r"terrain hf has shape \[5\]"),
         ("terrain_data", "hf", np.zeros((0, 3)), "0 cells"),
         ("terrain_data", "hf", np.full((4, 3), np.nan), "terrain hf is not finite"),
@@ -250,6 +250,53 @@ def test_unusable_motions_are_named(part, key, value, message):
     with pytest.raises(InputError, match=message) as caught:
         parse(bytes_of(parts))
     assert str(caught.value).startswith("some/file.pkl: ")
+
+
+def sound(num_frames=2, **changes):
+    """The parts of a motion at rest, with other values."""
+    rotations = np.zeros((num_frames, 15, 4), dtype=np.uint8)
+    rotations[..., 3] = 1
+    hf = np.zeros((2, 2), dtype=np.float32)
+    parts = {
+        "motion_data": {"root_pos": np.zeros((num_frames, 3), dtype=np.uint8), "root_rot": rotations[:, 0],
+                        "joint_rot": rotations[:, 1:], "body_contacts": None, "fps": 30, "loop_mode": "CLAMP"},
+        "terrain_data": {"hf": hf, "min_point": np.zeros(2), "dx": 0.4},
+    }  # fmt: skip
+    for key, value in changes.items():
+        parts["motion_data" if key in parts["motion_data"] else "terrain_data"][key] = value
+    return bytes_of(parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (sound(fps=1e-6), "lasts 1e\\+06 s with its fps of 1e-06, but at most 3600 s"),
+        (sound(fps=1e-300), "fps is 1e-300 instead of a positive number"),
+        (sound(fps=1e308), "fps is 1e\\+308 instead of a positive number"),
+        (sound(3602, fps=1), "lasts 3601 s"),
+        (sound(1_000_001, fps=1000), "has 1000001 frames, but at most 1000000"),
+        (sound(root_pos=np.full((2, 3), 1e30)), "root_pos reaches 1e\\+30 m from the origin, but at most 100000 m"),
+        (sound(root_pos=np.full((2, 3), -2e5)), "root_pos reaches 200000 m"),
+        (sound(hf=np.full((2, 2), 1e30)), "terrain hf reaches 1e\\+30 m"),
+        (sound(min_point=np.array([1e30, 0])), "terrain min_point reaches 1e\\+30 m"),
+        (sound(hf=np.zeros((200, 1)), dx=999.0), "the far end of its terrain reaches 199800 m"),
+        (sound(dx=1e-6), "terrain dx is 1e-06 instead of a positive number \\(0.001 to 1000\\)"),
+        (sound(dx=1e30), "terrain dx is 1e\\+30 instead"),
+        (sound(hf=np.zeros((3163, 3163), dtype=bool)), "its terrain has 10004569 cells"),
+        (sound(hf=np.zeros((2**30, 0))), "its terrain has 0 cells"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)
+def test_absurd_numbers(content, message):
+    with pytest.raises(InputError, match=message) as caught:
+        parse(content)
+    assert str(caught.value).startswith("some/file.pkl: ")
+
+
+def test_the_bounds_themselves_are_possible():
+    assert parse(sound(3601, fps=1)).length == 3600.0
+    assert parse(sound(root_pos=np.full((2, 3), 1e5))).num_frames == 2
+    assert parse(sound(10_000, fps=1e6)).length == pytest.approx(0.009999)
 
 
 def test_terrain_must_not_be_absurdly_large(monkeypatch):

@@ -5,6 +5,7 @@ import pickle
 import pickletools
 import struct
 import sys
+import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -194,6 +195,65 @@ RECONSTRUCT = np.zeros(1).__reduce__()[0]
 def test_absurd_pickles_are_refused_without_harm(content):
     with pytest.raises(InputError):
         loads(content, "test")
+
+
+def colliding(count):
+    """Integers whose hashes are equal: a dict of them is built in quadratic time."""
+    return [(k + 1) * (2**61 - 1) for k in range(count)]
+
+
+def one_key_many_times(key, count):
+    """A dict into which the same key is put again and again."""
+    stored = pickle.dumps(key, 4)[:-1]
+    return b"\x80\x04}(" + stored[2:] + b"\x94N" + b"h\x00N" * count + b"u."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(dict.fromkeys(colliding(3)), 4).replace(b".", b"") + b"(" + b"".join(
+            pickle.dumps(value, 4)[2:-1] + b"N" for value in colliding(30_000)) + b"u.",
+        b"\x80\x04\x8f(" + b"".join(pickle.dumps(value, 4)[2:-1] for value in colliding(30_000)) + b"\x90.",
+        one_key_many_times(tuple(range(100_000)), 30_000),
+        one_key_many_times(2**2000, 30_000),
+        b"I" + b"9" * 3_000_000 + b"\n.",
+        b"L" + b"9" * 3_000_000 + b"L\n.",
+        b"\x80\x04\x8b" + struct.pack("<I", 1 << 20) + b"\x7f" * (1 << 20) + b".",
+        b"]" * 200_000 + b"\x8c\x01x\x93.",
+        b"]" * 10 + b"a" * 9 + b"\x8c\x01x\x93.",
+        b"cnumpy\ndtype\n" + b"]" * 200_000 + b"a" * 199_999 + b"\x85R.",
+        b"c" + b"x" * 1_000_000 + b"\ny\n.",
+        b"\x8c\x02os" + b"X" + struct.pack("<I", 100_000) + b"y" * 100_000 + b"\x93.",
+    ],
+    ids=["dict of equal hashes", "set of equal hashes", "long key", "large key", "long integer", "long long",
+         "large integer", "nested", "nested name", "nested type", "long name", "long attribute"],
+)  # fmt: skip
+def test_no_pickle_takes_long(content):
+    """Each of these would take minutes, or overflow the stack, where it is read as it is meant."""
+    start = time.monotonic()
+    with pytest.raises(InputError) as error:
+        loads(content, "test")
+    assert len(str(error.value)) < 600
+    assert time.monotonic() - start < 20
+
+
+def test_operations_are_counted(monkeypatch):
+    monkeypatch.setattr("parc_ray.motions.plain_pickle._MAX_OPERATIONS", 100)
+    assert loads(b"]" * 99 + b".", "test") == []
+    with pytest.raises(InputError, match="no end within 100 operations"):
+        loads(b"]" * 100 + b".", "test")
+
+
+def test_what_a_pickle_names_cannot_command_a_terminal():
+    with pytest.raises(InputError, match=r"asks for os\\x1b\[2J\.\\x07system") as error:
+        loads(b"cos\x1b[2J\n\x07system\n.", "test")
+    assert "\x1b" not in str(error.value)
+
+
+def test_what_lies_outside_of_a_pickle_is_asked_for():
+    assert loads(b"\x80\x02X\x01\x00\x00\x00aQ.", "test", persistent=lambda name: [name]) == ["a"]
+    with pytest.raises(InputError, match="asks for the pickle operation BINPERSID"):
+        loads(b"\x80\x02X\x01\x00\x00\x00aQ.", "test")
 
 
 def test_a_large_memo_index_allocates_nothing():

@@ -17,6 +17,7 @@ from parc_ray.motions.terrain import (
     crop,
     slice_around,
     square_layout,
+    too_rough_for_boxes,
     voxel_mesh,
 )
 from tests.reference import vectors
@@ -352,3 +353,33 @@ def test_depth_is_the_distance_to_free_space(terrain, seed):
             assert nearest - slack <= actual <= nearest + TOLERANCE
         else:
             assert actual >= terrain.dx - slack
+
+
+# ------------------------------------------------------------------------------------------- absurd terrain
+
+
+def field(hf, dx=0.4):
+    hf = np.asarray(hf, dtype=np.float32)
+    return HeightField(hf, np.stack([hf, hf], axis=-1), np.zeros(2), dx)
+
+
+def test_what_is_too_rough_for_boxes():
+    noise = np.random.default_rng(0).normal(size=(300, 300))
+    assert too_rough_for_boxes(field(noise)).endswith("corners on 90000 cells")
+    for good in (noise[:80, :80], np.zeros((1001, 1001)), np.add.outer(np.arange(300), np.zeros(300))):
+        assert too_rough_for_boxes(field(good)) == ""
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(1, 20))
+def test_roughness_bounds_the_number_of_boxes(size_x, size_y, seed, heights):
+    hf = np.random.default_rng(seed).integers(0, heights, size=(size_x, size_y)).astype(np.float32)
+    corners = np.count_nonzero(np.diff(np.diff(np.pad(hf, 1, constant_values=-1), axis=0), axis=1))
+    assert len(box_cover(field(hf)).centre) <= len(np.unique(hf)) + corners
+
+
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e30, 3e38])
+@pytest.mark.parametrize("dx", [1e-3, 0.4])
+def test_a_path_that_leaves_the_map_for_good_is_not_cut_out(far, dx):
+    path = np.array([[0, 0, 1], [far, -far, 1]], dtype=np.float32)
+    with np.errstate(over="ignore"), pytest.raises(InputError, match=r"terrain: the path spans .* cells"):
+        slice_around(path, field(np.zeros((3, 3)), dx), 0.8)

@@ -140,7 +140,7 @@ def test_results_are_plain_values(results):
     """They travel to processes without torch, and into a JSON journal."""
     for result in results:
         for value in [*vars(result).values(), *result.quality.values()]:
-            assert type(value) in (str, int, float, dict, bytes, type(None))
+            assert type(value) in (str, int, float, dict, bytes, tuple, type(None))
 
 
 # --------------------------------------------------------------------------------- the same however it is run
@@ -214,6 +214,15 @@ def test_acceptance_none_records_whatever_survives(results):
     lenient = run(make_recorder(MOTIONS, acceptance="none"))
     assert {result.outcome for result in lenient} == {"recorded", "failed"}
     assert {result.motion for result in lenient if result.recording} == {m.name for m in MOTIONS if m is not IMPOSSIBLE}
+
+
+def test_a_path_too_long_for_any_terrain_is_rejected():
+    """A character that nobody stops can fly off the map for kilometres."""
+    recorder = make_recorder(FEASIBLE[:2], acceptance="none", retry={"max_retries": 0})
+    recorder.advance()
+    recorder._frames[0, 0, 0] = 1e9
+    outcomes = {result.motion: (result.outcome, result.reason.split(" spans")[0]) for result in run(recorder)}
+    assert sorted(outcomes.values()) == [("recorded", ""), ("rejected", "terrain: the path")]
 
 
 def test_no_retries():

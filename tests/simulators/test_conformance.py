@@ -21,11 +21,18 @@ from parc_ray.character.skeleton import Skeleton, load_skeleton, parse_skeleton
 from parc_ray.config import PhysxConfig
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from parc_ray.motions.terrain import HeightField
+from parc_ray.simulators import physx_package
 from parc_ray.simulators.simulator import CharacterState, Simulator, SimulatorConfig, create_simulator
 from tests.reference import HUMANOID
 from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 
-ENGINES = ("mujoco", "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
+WITHOUT_PHYSX = physx_package.complaint()
+PHYSX_HERE = pytest.param("physx", marks=pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX))
+ENGINES = ("mujoco", PHYSX_HERE, "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
+CHORD, GEODESIC = "chord", "geodesic"
+DRIVE_LAWS = {"physx": (CHORD,), "isaacgym": (CHORD, GEODESIC)}
+"""what spherical drives pull in proportion to: the way x that is left (others), or its chord, 2 sin(x / 2); nobody has
+measured Isaac Gym's"""
 EXACT = ("mujoco",)
 """engines whose results do not depend on company, order and threads, in bits; in others, not beyond rounding"""
 
@@ -316,7 +323,19 @@ def test_a_hinge_answers_a_step_as_its_gains_say(make):
     assert float(state.dof_pos[0, 0]) == pytest.approx(0.7, abs=0.01)
 
 
-def test_a_ball_joint_goes_to_a_far_target_along_the_geodesic(make):
+def chord_response(times: Sequence[float], inertia: float, target: float) -> List[float]:
+    """The way of I x'' = 2 k sin((target - x) / 2) - d x' at some times, in Euler steps of 10 us."""
+    angle = speed = time = 0.0
+    way = []
+    for until in times:
+        while time < until:
+            speed += 1e-5 * (40 * math.sin((target - angle) / 2) - 1.5 * speed) / inertia
+            angle, time = angle + 1e-5 * speed, time + 1e-5
+        way.append(angle)
+    return way
+
+
+def test_a_ball_joint_goes_to_a_far_target_along_the_geodesic(make, engine):
     more = "".join(f'<joint name="shoulder_{n}" axis="{a}" {DRIVE}/>' for n, a in (("y", "0 1 0"), ("z", "0 0 1")))
     text = ARM.format(name="shoulder_x", axis="1 0 0", drive=DRIVE, more=more, offset="0")
     skeleton = parse_skeleton(text, "character.xml")
@@ -324,10 +343,15 @@ def test_a_ball_joint_goes_to_a_far_target_along_the_geodesic(make):
     axis = torch.tensor([[0.48, -0.6, 0.64]])
     simulator = make(text=text, control_freq=60, steps=60)
     simulator.reset([0], [0], still(torch.zeros(1, 3), skeleton=skeleton))
-    for step, state in enumerate(rollout(simulator, [0], 2.6 * axis, 40), start=1):
-        expected = 2.6 * step_response(step / 60, BALL_INERTIA + 0.01) * axis
-        assert torch.allclose(state.dof_pos, expected, atol=0.01)
-    assert torch.allclose(state.dof_pos, 2.6 * axis, atol=0.02)
+    times, inertia = [step / 60 for step in range(1, 41)], BALL_INERTIA + 0.01
+    ways = {
+        CHORD: chord_response(times, inertia, 2.6),
+        GEODESIC: [2.6 * step_response(time, inertia) for time in times],
+    }
+    states = torch.cat([state.dof_pos for state in rollout(simulator, [0], 2.6 * axis, 40)])
+    errors = {law: float((states - torch.tensor(way)[:, None] * axis).abs().max()) for law, way in ways.items()}
+    assert min(errors[law] for law in DRIVE_LAWS.get(engine, (GEODESIC,))) <= 0.01, errors
+    assert torch.allclose(states[-1:], 2.6 * axis, atol=0.02)
 
 
 def test_gravity_pulls_a_held_arm_down(make):
@@ -344,9 +368,12 @@ def test_gravity_pulls_a_held_arm_down(make):
 
 
 def test_resting_feet_carry_the_weight(make):
-    """Over a second the ground gives what gravity takes; in single steps, stiff contacts tremble."""
+    """Over a second the ground gives what gravity takes; in single steps, stiff contacts tremble.
+
+    Small steps, because with PARC's the drives of PhysX yield under load, and nobody balances the character.
+    """
     state, ground = standing()
-    simulator = make(tiles=[ground], control_freq=120, steps=1)
+    simulator = make(tiles=[ground], control_freq=120, steps=16)
     simulator.reset([0], [0], state)
     last = rollout(simulator, [0], state.dof_pos, 240)[-120:]
     force = torch.stack([frame.contact_force[0] for frame in last]).mean(dim=0)
@@ -416,9 +443,10 @@ def test_a_wall_stops_a_body_from_the_side(make):
     text = ARM.format(name="elbow", axis="0 0 1", drive=DRIVE, more="", offset="0").replace('size="1"', 'size="0.3"')
     text = text.replace("1e6", "1000").replace("0 0 2", "0 0 0.6")
     start = still(torch.zeros(1, 1), height=2.0, skeleton=parse_skeleton(text, "character.xml"))
-    simulator = make(tiles=[wall], text=text)
+    # A control step is a simulation step here: PhysX stops a body in one.
+    simulator = make(tiles=[wall], text=text, control_freq=120, steps=1)
     simulator.reset([0], [0], changed(start, root_vel=torch.tensor([[6.0, 0.0, 0.0]])))
-    touched = [state for state in rollout(simulator, [0], torch.zeros(1, 1), 15) if state.contact_force.any()]
+    touched = [state for state in rollout(simulator, [0], torch.zeros(1, 1), 60) if state.contact_force.any()]
     assert touched
     assert float(touched[0].contact_force[0, 0, 0]) < -10
     assert all(float(state.root_pos[0, 0]) < 1.0 - 0.3 + 0.06 for state in touched)

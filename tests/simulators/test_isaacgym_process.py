@@ -12,7 +12,7 @@ import time
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.simulators import isaacgym_process
+from parc_ray.simulators import isaacgym_process, physx_package
 from parc_ray.simulators.isaacgym_process import import_isaacgym, library_path, probe
 from parc_ray.simulators.simulator import choose_simulator
 from tests.reference import ROOT
@@ -144,7 +144,8 @@ def test_libraries_of_the_environment_come_first(monkeypatch):
     assert library_path() == f"{sys.prefix}/lib"
 
 
-def test_auto_takes_isaac_gym_where_it_is_and_a_device_is_asked_for(installed):
+def test_auto_takes_isaac_gym_where_it_is_and_a_device_is_asked_for(installed, monkeypatch):
+    monkeypatch.setattr(physx_package, "complaint", lambda: "not here")
     assert choose_simulator("auto", "cuda") == "mujoco"
     installed()
     assert choose_simulator("auto", "cuda") == choose_simulator("auto", ["cuda:0", "cuda:1"]) == "isaacgym"

@@ -1,0 +1,355 @@
+"""Figures of a run: counts, funnel, failures, quality, success, use of the envs. Plain values, so that runs compare."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from parc_ray.report.past_run import STATES, PastAttempt, PastMotion, PastRun
+
+QUALITIES = ("root_error", "body_error", "joint_angle_error", "contact_agreement", "max_penetration")
+UNITS = {"root_error": "m", "body_error": "m", "joint_angle_error": "rad", "max_penetration": "m"}
+LIMITS = {
+    "root_error": "max_mean_root_error",
+    "body_error": "max_mean_body_error",
+    "contact_agreement": "min_contact_agreement",
+    "max_penetration": "max_penetration",
+}
+"""The configuration's acceptance limit of each figure"""
+OUTCOMES = ("recorded", "rejected", "failed")
+HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
+TAIL = 0.98
+"""A histogram whose last values are far out ends at this quantile; what is beyond is counted in its last bin"""
+
+Value = Callable[[PastMotion, PastAttempt], float]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The headline. The states add up to motions."""
+
+    motions: int
+    states: Mapping[str, int]
+    """by STATES"""
+    attempts: int
+    """those whose recordings were lost included"""
+    lost: int
+    """recordings that were missing when the run went on"""
+    recorded_seconds: float
+    dataset_seconds: float
+    """of motion, invalid ones excluded"""
+    control_steps: int
+    wall_seconds: float
+    """of all sessions"""
+    deaths: int
+    """actors lost"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """All attempts from one start fraction: attempted = recorded + retried + ended + open."""
+
+    fraction: float
+    attempted: int
+    recorded: int
+    retried: int
+    """tried again from the next fraction"""
+    ended: int
+    """the last attempt at their motion, which was rejected"""
+    open: int
+    """neither: the run has not come to the next one"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Motions that ended without a recording, by state and reason."""
+
+    state: str
+    reason: str
+    motions: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often a figure had which values."""
+
+    name: str
+    unit: str
+    edges: Tuple[float, ...]
+    """of the bins, ascending; each holds its lower edge, the last one its upper edge too"""
+    series: Mapping[str, Tuple[int, ...]]
+    """counts per bin"""
+    beyond: int = 0
+    """values above the last edge; they are counted in the last bin"""
+    missing: int = 0
+    """values that are unknown or not finite; they are in no bin"""
+    limit: Optional[float] = None
+    """of acceptance"""
+    medians: Mapping[str, Optional[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SuccessBin:
+    """Motions with a value from low to high: recorded_whole + recorded_later + not_recorded."""
+
+    low: float
+    high: float
+    recorded_whole: int
+    recorded_later: int
+    not_recorded: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Attempts that one criterion ended, or one acceptance limit disqualified, on one body where it is about one."""
+
+    criterion: str
+    body: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class LaunchUse:
+    """What became of the slots of one actor, in s of slots: useful + wasted + idle = envs * (ended - ready)."""
+
+    launch: int
+    attempts: int
+    useful: float
+    """attempts that were recorded"""
+    wasted: float
+    """other attempts"""
+    idle: float
+    """the rest: empty slots, and attempts that nobody has heard the end of"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All of them."""
+
+    counts: Counts
+    stages: Tuple[Stage, ...]
+    endings: Tuple[Ending, ...]
+    quality: Tuple[Histogram, ...]
+    """of the attempts, by outcome"""
+    failed_at: Tuple[Histogram, ...]
+    """where in the motion (share), and how long after their start (s), attempts failed; by criterion"""
+    failures: Tuple[Failure, ...]
+    success: Mapping[str, Tuple[SuccessBin, ...]]
+    """by the motions' seconds and terrain_range"""
+    use: Tuple[LaunchUse, ...]
+
+
+def figures_of(run: PastRun) -> Figures:
+    """All figures of a run."""
+    attempts = run.attempts()
+    return Figures(
+        counts=_counts(run),
+        stages=_stages(attempts),
+        endings=_endings(run.motions),
+        quality=tuple(_quality(name, attempts, run.config.get("acceptance") or {}) for name in QUALITIES),
+        failed_at=_failed_at(attempts),
+        failures=_failures(attempts),
+        success={name: _success(run.motions, name) for name in ("seconds", "terrain_range")},
+        use=_use(run),
+    )
+
+
+def _counts(run: PastRun) -> Counts:
+    states = Counter(motion.state for motion in run.motions)
+    every = [attempt for motion in run.motions for attempt in motion.attempts]
+    return Counts(
+        motions=len(run.motions),
+        states={state: states[state] for state in STATES},
+        attempts=len(every),
+        lost=sum(attempt.outcome == "lost" for attempt in every),
+        recorded_seconds=round(sum(motion.recorded_seconds for motion in run.motions), 3),
+        dataset_seconds=round(sum(motion.seconds or 0.0 for motion in run.motions), 3),
+        control_steps=sum(round(attempt.seconds * run.control_freq) for attempt in every),
+        wall_seconds=round(sum(session.seconds for session in run.sessions), 3),
+        deaths=sum(bool(launch.death) for launch in run.launches),
+    )
+
+
+def _stages(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Stage, ...]:
+    tallies: Dict[float, Counter[str]] = {}
+    for motion, attempt in attempts:
+        tally = tallies.setdefault(attempt.start_fraction, Counter())
+        tally["attempted"] += 1
+        if attempt.outcome == "recorded":
+            tally["recorded"] += 1
+        elif attempt is not motion.last_attempt:
+            tally["retried"] += 1
+        elif motion.state == "rejected":
+            tally["ended"] += 1
+        else:
+            tally["open"] += 1
+    names = ("attempted", "recorded", "retried", "ended", "open")
+    return tuple(Stage(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
+
+
+def _endings(motions: Sequence[PastMotion]) -> Tuple[Ending, ...]:
+    counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != "recorded")
+    order = sorted(counted.items(), key=lambda item: (STATES.index(item[0][0]), -item[1], item[0][1]))
+    return tuple(Ending(state, reason, count) for (state, reason), count in order)
+
+
+def why(motion: PastMotion) -> str:
+    """Why a motion was not recorded, without figures and names, so that equal reasons count together."""
+    if motion.state == "recorded":
+        return ""
+    attempt = motion.last_attempt
+    if motion.state == "rejected" and attempt:
+        kind = "not tracked" if attempt.outcome == "failed" else "not accepted"
+        return f"{kind}: {', '.join(attempt.criteria) or 'unknown'}"
+    if motion.state == "not_attempted":
+        return "between attempts" if attempt else "never begun"
+    return motion.reason.replace(motion.path, "its file").split(" (")[0]
+
+
+def _quality(name: str, attempts: Sequence[Tuple[PastMotion, PastAttempt]], limits: Mapping[str, float]) -> Histogram:
+    values: Dict[str, List[float]] = {outcome: [] for outcome in OUTCOMES}
+    missing = 0
+    for _, attempt in attempts:
+        value = attempt.quality.get(name)
+        if value is None:
+            missing += 1
+        else:
+            values[attempt.outcome].append(value)
+    top = 1.0 if name == "contact_agreement" else None
+    limit = limits.get(LIMITS.get(name, ""))
+    return _histogram(name, UNITS.get(name, ""), values, top, missing, limit)
+
+
+def _failed_at(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Histogram, ...]:
+    failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == "failed"]
+    counted = Counter(_criterion(attempt) for _, attempt in failed)
+    criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
+
+    def histogram(name: str, unit: str, top: Optional[float], value: Value) -> Histogram:
+        values = {c: [value(m, a) for m, a in failed if _criterion(a) == c] for c in criteria}
+        return _histogram(name, unit, values, top)
+
+    return (
+        histogram("share_of_motion", "", 1.0, lambda m, a: (a.start_time + a.seconds) / (m.seconds or 1.0)),
+        histogram("seconds_after_start", "s", None, lambda _, a: a.seconds),
+    )
+
+
+def _criterion(attempt: PastAttempt) -> str:
+    return ", ".join(attempt.criteria) or "unknown"
+
+
+def _failures(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Failure, ...]:
+    """An attempt that broke several limits counts for each."""
+    counted = Counter(
+        (criterion, attempt.body)
+        for _, attempt in attempts
+        if attempt.outcome != "recorded"
+        for criterion in attempt.criteria or ("unknown",)
+    )
+    return tuple(Failure(*key, count) for key, count in sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _success(motions: Sequence[PastMotion], name: str) -> Tuple[SuccessBin, ...]:
+    """Motions that were dealt with, in bins of equal width. Invalid and unfinished ones say nothing about success."""
+    values = [
+        (getattr(motion, name), motion)
+        for motion in motions
+        if motion.state in ("recorded", "rejected", "crashed") and getattr(motion, name) is not None
+    ]
+    if not values:
+        return ()
+    low, high = min(value for value, _ in values), max(value for value, _ in values)
+    edges = nice_edges(low, high, SUCCESS_BINS)
+    bins: List[Counter[str]] = [Counter() for _ in edges[1:]]
+    for value, motion in values:
+        kind = "later" if motion.start_fraction else "whole"
+        bins[place(value, edges)][kind if motion.state == "recorded" else "not"] += 1
+    return tuple(
+        SuccessBin(edges[k], edges[k + 1], tally["whole"], tally["later"], tally["not"]) for k, tally in enumerate(bins)
+    )
+
+
+def _use(run: PastRun) -> Tuple[LaunchUse, ...]:
+    made: Counter[Optional[int]] = Counter()
+    spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
+    for attempt in (attempt for motion in run.motions for attempt in motion.attempts):
+        made[attempt.launch] += 1
+        if attempt.began is not None and attempt.ended is not None:
+            spent[attempt.launch, attempt.outcome == "recorded"] += attempt.ended - attempt.began
+    found = []
+    for index, launch in enumerate(run.launches):
+        useful, wasted, slots = spent[index, True], spent[index, False], 0.0
+        if launch.ready is not None and launch.ended is not None:
+            slots = (launch.envs or 0) * max(0.0, launch.ended - launch.ready)
+        idle = max(0.0, slots - useful - wasted)
+        found.append(LaunchUse(index, made[index], round(useful, 3), round(wasted, 3), round(idle, 3)))
+    return tuple(found)
+
+
+# ------------------------------------------------------------------------------------------- bins
+
+
+def _histogram(
+    name: str,
+    unit: str,
+    values: Mapping[str, Sequence[float]],
+    top: Optional[float],
+    missing: int = 0,
+    limit: Optional[float] = None,
+) -> Histogram:
+    """Counts from 0 to `top`, or to where the values end."""
+    every = sorted(value for own in values.values() for value in own)
+    largest = every[-1] if every else 0.0
+    usual = every[math.ceil(TAIL * (len(every) - 1))] if every else 0.0
+    end = largest if largest <= 1.5 * usual else usual
+    if limit:
+        end = max(end, 1.2 * limit)
+    if top is not None:
+        end = top
+    edges = nice_edges(0.0, end or 1.0, HISTOGRAM_BINS)
+    series = {}
+    for key, own in values.items():
+        counts = [0] * (len(edges) - 1)
+        for value in own:
+            counts[place(value, edges)] += 1
+        series[key] = tuple(counts)
+    beyond = sum(value > edges[-1] for value in every)
+    medians = {key: _median(own) for key, own in values.items()}
+    return Histogram(name, unit, edges, series, beyond, missing, limit, medians)
+
+
+def nice_edges(low: float, high: float, bins: int) -> Tuple[float, ...]:
+    """Edges at multiples of 1, 2 or 5 times a power of ten that hold low to high, at most `bins` bins.
+
+    >>> nice_edges(2.3, 9.7, 8)
+    (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
+    >>> nice_edges(5.0, 5.0, 8)
+    (5.0, 5.0)
+    """
+    if not high - low > 1e-9:
+        return (low, low)
+    exponent = math.floor(math.log10((high - low) / bins)) - 1
+    for power in range(exponent, exponent + 4):
+        for factor in (1, 2, 5):
+            step = factor * 10.0**power
+            first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+            if last - first <= bins:
+                return tuple(round(k * step, max(0, -power)) for k in range(first, last + 1))
+    raise AssertionError("one step fits every range")
+
+
+def place(value: float, edges: Sequence[float]) -> int:
+    """The bin of a value; what is outside is in the first or last one."""
+    return bisect_right(edges, value, 1, len(edges) - 1) - 1
+
+
+def _median(values: Sequence[float]) -> Optional[float]:
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

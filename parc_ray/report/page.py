@@ -1,0 +1,226 @@
+"""The page: one file that opens offline, from what a run has left in its output directory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from parc_ray.character.skeleton import parse_skeleton
+from parc_ray.cluster.output import REPORT, OutputDirectory
+from parc_ray.config import OutputConfig
+from parc_ray.errors import InputError
+from parc_ray.files import read_text
+from parc_ray.report.figures import Figures, figures_of, why
+from parc_ray.report.past_run import STATES, PastRun, read_past_run
+from parc_ray.report.previews import Previews, pack_previews
+from parc_ray.report.shapes import character_shapes
+
+PAGE = Path(__file__).parent / "page"
+SCRIPTS = ("dom.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
+PREVIEW_BYTES = 4_400_000
+"""Previews take at most so much of a page, which leaves room for the rest of 500 motions within 5 MB"""
+ATTEMPT_VALUES = ("number", "start_fraction", "outcome", "reason", "criteria", "body", "launch", "env")
+QUALITIES = (
+    "root_error",
+    "root_angle_error",
+    "body_error",
+    "joint_angle_error",
+    "max_root_error",
+    "contact_agreement",
+    "max_penetration",
+)
+
+
+def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
+    """Write report.html into an output directory, whole or not at all; returns its path.
+
+    character: text of the MJCF; by default it is read from where the run found it. Raises InputError if there is no
+    run, OutputError if the page cannot be written.
+    """
+    page = render(read_past_run(output_dir), character, previews)
+    OutputDirectory(output_dir, OutputConfig()).write_text(REPORT, page)
+    return output_dir / REPORT
+
+
+def render(run: PastRun, character: Optional[str] = None, previews: bool = True) -> str:
+    """The page of a run; arguments as of write_report."""
+    notes: List[str] = []
+    shapes: Optional[Dict[str, Any]] = None
+    packed: Optional[Previews] = None
+    reason = "The run was interrupted; `parc-ray report` makes a page with previews."
+    if previews:
+        try:
+            text = _character(run) if character is None else character
+            skeleton = parse_skeleton(text, run.character)
+            shapes = character_shapes(text, run.character, skeleton)
+            packed = pack_previews(run, skeleton, PREVIEW_BYTES)
+        except InputError as error:
+            reason = f"There are no previews: {error}"
+    if packed is None:
+        notes.append(reason)
+    else:
+        notes += _preview_notes(packed)
+    if run.sessions[-1].exit_code is None:
+        notes.append("The run had not ended when this page was made.")
+    style = (PAGE / "page.css").read_text(encoding="utf-8")
+    script = _wrapped((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return _filled(
+        (PAGE / "page.html").read_text(encoding="utf-8"),
+        {
+            "style": style,
+            "script": script,
+            "style hash": _fingerprint(style),
+            "script hash": _fingerprint(script),
+            "data": _embedded(page_data(run, figures_of(run), shapes, notes)),
+            "previews": _embedded(_previews(packed, reason)),
+        },
+    )
+
+
+def page_data(
+    run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
+) -> Dict[str, Any]:
+    """All that the page shows but for the previews, as plain values; long lists by columns."""
+    index = {id(motion): k for k, motion in enumerate(run.motions)}
+    every = [(motion, attempt) for motion in run.motions for attempt in motion.attempts]
+    motions = [
+        {
+            "name": motion.name,
+            "path": motion.path,
+            "state": motion.state,
+            "why": why(motion),
+            "reason": motion.reason,
+            "seconds": _short(motion.seconds),
+            "terrain_range": motion.terrain_range,
+            "start_fraction": motion.start_fraction,
+            "recorded_seconds": _short(motion.recorded_seconds),
+        }
+        for motion in run.motions
+    ]
+    attempts = [
+        {
+            "motion": index[id(motion)],
+            **{
+                name: getattr(attempt, name)
+                for name in ("number", "start_fraction", "outcome", "reason", "body", "env")
+            },
+            **{name: _short(getattr(attempt, name)) for name in ("start_time", "seconds", "began", "ended")},
+            "criteria": list(attempt.criteria),
+            "launch": attempt.launch,
+            **{name: _short(attempt.quality.get(name)) for name in QUALITIES},
+        }
+        for motion, attempt in every
+    ]
+    return {
+        "title": run.path.resolve().name,
+        "simulator": run.simulator,
+        "states": STATES,
+        "qualities": QUALITIES,
+        "notes": list(notes),
+        "sessions": [{**asdict(session), "config": None} for session in run.sessions],
+        "launches": [asdict(launch) for launch in run.launches],
+        "figures": asdict(figures),
+        "motions": _columns(motions, ["name"]),
+        "attempts": _columns(attempts, ["motion"]),
+        "character": shapes,
+        "setup": _setup(run),
+    }
+
+
+def _character(run: PastRun) -> str:
+    """The text of the character file, if it still is the one that was recorded with."""
+    text = read_text(run.folder / run.character)
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
+        raise InputError(
+            f"{run.character}: the character has changed since the run; name the right file by --character"
+        )
+    return text
+
+
+def _preview_notes(packed: Previews) -> List[str]:
+    notes = []
+    if packed.left_out:
+        total = len(packed.by_motion) + packed.left_out
+        notes.append(
+            f"{packed.left_out} of {total} motions have no 3-D preview here, so that the page stays small: "
+            "those that were not recorded whole come first, then the others in the order of the dataset."
+        )
+    if packed.missing:
+        reasons = sorted(set(packed.missing.values()))
+        notes.append(f"{len(packed.missing)} motions have no 3-D preview, for instance because: {reasons[0]}.")
+    lacking = [preview.note for preview in packed.by_motion.values() if preview.note]
+    if lacking:
+        notes.append(
+            f"{len(lacking)} previews lack their reference or recording, for instance: {lacking[0]}. "
+            "They are complete if the page is made where these files are."
+        )
+    return notes
+
+
+def _previews(packed: Optional[Previews], reason: str) -> Dict[str, Any]:
+    if packed is None:
+        return {"motions": {}, "missing": {}, "reason": reason}
+    motions = {
+        index: {"clips": preview.clips, "terrain": preview.terrain, "data": preview.data, "note": preview.note}
+        for index, preview in packed.by_motion.items()
+    }
+    return {"motions": motions, "missing": packed.missing, "reason": ""}
+
+
+def _setup(run: PastRun) -> List[Tuple[str, List[Tuple[str, str]]]]:
+    """What the run was made with: titles, keys and values."""
+    versions = {**run.sessions[-1].versions, "simulator": run.simulator}
+    return [
+        ("Configuration", _flat(run.config)),
+        ("Versions", sorted((key, str(value)) for key, value in versions.items())),
+        ("What recordings depend on", [pair for pair in _flat(run.fingerprint) if not pair[0].startswith("env_file.")]),
+        ("Tracker's environment (env_file)", _flat(run.fingerprint.get("env_file", {}))),
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> List[Tuple[str, str]]:
+    """[("retry.max_retries", "3"), ...]"""
+    pairs: List[Tuple[str, str]] = []
+    for key, value in tree.items():
+        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", _said(value))]
+    return pairs
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _short(value: Optional[float]) -> Optional[float]:
+    """Five digits are more than anybody can see, and a third of the bytes."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> Dict[str, List[Any]]:
+    names = list(rows[0]) if rows else otherwise
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _embedded(content: Any) -> str:
+    """JSON that no HTML parser takes for anything else, whatever names and reasons are in it."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return re.sub("[<>&]", lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _wrapped(scripts: Iterable[str]) -> str:
+    """All scripts in one scope of their own."""
+    return '"use strict";\n(() => {\n' + "\n".join(scripts) + "\n})();\n"
+
+
+def _fingerprint(text: str) -> str:
+    """By which the page's policy knows its own script and style, and runs no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """The template with its {{names}} replaced, all at once: values may hold braces, too."""
+    return re.sub(r"\{\{([a-z ]+)\}\}", lambda found: values[found.group(1)], template)

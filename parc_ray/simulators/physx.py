@@ -1,0 +1,108 @@
+"""The PhysX simulator: Isaac Gym's engine as a package of its own (ovphysx), on a CUDA device or on CPUs.
+
+Built as isaacgym.py builds it: the same drives, solver settings, contact offsets and triangle mesh. PhysX orders bodies
+and degrees of freedom breadth first; this module puts them into the character's order.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Iterator, List, Tuple
+
+import torch
+from ovphysx import TensorType
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.simulators.physx_engine import Engine
+from parc_ray.simulators.physx_package import VERSION
+from parc_ray.simulators.physx_scene import ALL_BODIES, SceneWriter, body_path, dof_names
+from parc_ray.simulators.scene_simulator import SceneSimulator
+from parc_ray.simulators.simulator import SimulatorConfig
+
+
+class PhysxSimulator(SceneSimulator):
+    """Simulator with PhysX."""
+
+    name = "physx"
+    engine = "PhysX"
+    version = VERSION
+
+    def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
+        """Raises InputError if the character has what PhysX lacks, TooLargeError if memory does not suffice."""
+        super().__init__(config, skeleton)
+        self._seconds = 1.0 / (config.control_freq * config.steps_per_control)
+        self._px: Engine | None = None
+        try:
+            with self._explained("building the scene"):
+                self._px = Engine(config.device)
+                self._px.build(lambda stage, paths: SceneWriter(config, skeleton, self._world, stage, paths).write())
+                self._bind(self._px, skeleton)
+                self._set_up(skeleton, config.device)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """See Simulator.close."""
+        if self._px is not None:
+            self._px.close()
+            self._px = None
+        super().close()
+
+    def _bind(self, engine: Engine, skeleton: Skeleton) -> None:
+        """Tensors of all characters' states, and where in them the character's own bodies and dofs are."""
+        envs, device = range(self.num_envs), self._config.device
+        roots = [body_path(env, 0) for env in envs]
+        self._pose = engine.articulations(roots, TensorType.ARTICULATION_ROOT_POSE)
+        self._velocity = engine.articulations(roots, TensorType.ARTICULATION_ROOT_VELOCITY)
+        self._dof_position = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION)
+        self._dof_velocity = engine.articulations(roots, TensorType.ARTICULATION_DOF_VELOCITY)
+        self._target = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION_TARGET)
+        self._contacts = engine.contacts(ALL_BODIES)
+        theirs, ours = self._target.dof_names, dof_names(skeleton)
+        self._to_ours = torch.tensor([theirs.index(name) for name in ours], dtype=torch.int64, device=device)
+        self._to_theirs = torch.tensor([ours.index(name) for name in theirs], dtype=torch.int64, device=device)
+        places = {path: place for place, path in enumerate(self._contacts.paths)}
+        bodies = [places[body_path(env, body)] for env in envs for body in range(skeleton.num_bodies)]
+        self._bodies = torch.tensor(bodies, device=device)
+        balls = [joint.kind == "spherical" for joint in skeleton.joints for _ in range(joint.dof_count)]
+        self._balls = torch.tensor(balls, device=device)
+        engine.warm_up()
+
+    def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
+        rows = torch.tensor(envs, dtype=torch.int32, device=self.device)
+        self._pose.write(root[:, :7], rows)
+        self._velocity.write(root[:, 7:], rows)
+        self._dof_position.write(dof[:, self._to_theirs, 0], rows)
+        self._dof_velocity.write(dof[:, self._to_theirs, 1], rows)
+        moved = [body_path(env, 0) for env in envs if env in self._placed]
+        if self._gpu and moved and self._px is not None:
+            # On a GPU the first step would else look for contacts where the bodies were before (on CPUs not: tested).
+            self._px.move_links(moved)
+
+    def _simulate(self, targets: Tensor) -> None:
+        assert self._px is not None, "a step after close"
+        with self._explained("a step"):
+            self._target.write(self._short(targets)[:, self._to_theirs])
+            for _ in range(self._config.steps_per_control):
+                self._px.step(self._seconds)
+
+    def _short(self, targets: Tensor) -> Tensor:
+        """The same targets, those of ball joints as rotations of at most half a turn: PhysX ignores others."""
+        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(targets))
+        return torch.where(self._balls, short, targets)
+
+    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+        root = torch.cat((self._pose.read(), self._velocity.read()), dim=1)
+        dof = torch.stack((self._dof_position.read(), self._dof_velocity.read()), dim=2)
+        force = self._contacts.read().index_select(0, self._bodies).view(self.num_envs, -1, 3)
+        return root, dof.index_select(1, self._to_ours), force
+
+    @contextmanager
+    def _explained(self, call: str) -> Iterator[None]:
+        """Raises what the Simulator interface promises instead of PhysX's RuntimeError."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._failure(call, str(error)) from error

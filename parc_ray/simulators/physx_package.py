@@ -1,0 +1,90 @@
+"""Whether NVIDIA's PhysX package (ovphysx) is here, in the version that parc_ray was written for.
+
+Imports neither torch nor PhysX at module level.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from importlib import metadata
+from typing import Dict
+
+from parc_ray.errors import InputError
+
+VERSION = "0.7.0.74035321"
+"""of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results may with any"""
+TRIAL = """
+<mujoco><worldbody><body name="base"><freejoint/><geom type="sphere" size=".1" density="1000"/>
+  <body name="arm" pos="0 0 .3"><joint name="elbow" type="hinge" axis="0 1 0" range="-90 90" stiffness="9" damping="1"/>
+    <geom type="sphere" size=".1" density="1000"/></body></body></worldbody></mujoco>
+"""
+"""A character to try PhysX with"""
+REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: mujoco'
+
+
+def complaint() -> str:
+    """Why PhysX cannot be used here; empty if it can."""
+    try:
+        found = metadata.version("ovphysx")
+    except metadata.PackageNotFoundError:
+        too_old = tuple(map(int, platform.python_version_tuple()[:2])) < (3, 10)
+        python = f", and needs Python 3.10 or newer, not {platform.python_version()}" if too_old else ""
+        return f"PhysX is not installed in {sys.prefix}{python}: {REMEDY}"
+    if found != VERSION:
+        return f"PhysX is here as ovphysx {found}, but parc_ray is written for {VERSION}: {REMEDY}"
+    try:
+        # Loads what is native of it, which an older CPU or C library may refuse.
+        importlib.import_module("ovphysx").PhysX  # noqa: B018
+        importlib.import_module("ovstage")
+    except Exception as error:
+        return f"PhysX (ovphysx {found}) does not start: {' '.join(str(error).split())}; or set simulator: mujoco"
+    return ""
+
+
+def require_usable() -> None:
+    """Raises InputError if PhysX cannot be used here."""
+    reason = complaint()
+    if reason:
+        raise InputError(f"simulator: {reason}")
+
+
+def probe(device: str) -> Dict[str, str]:
+    """Versions, devices and memory, once PhysX has simulated something on a device ("cpu" or "cuda:0") in this process.
+
+    Raises InputError if it does not.
+    """
+    require_usable()
+    import torch
+
+    from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.motions.terrain import HeightField
+    from parc_ray.simulators.isaacgym_process import cuda_devices
+    from parc_ray.simulators.physx import PhysxSimulator
+    from parc_ray.simulators.simulator import SimulatorConfig
+
+    ground = HeightField.flat((4, 4))
+    config = SimulatorConfig(TRIAL, "trial.xml", [ground], 1, 30.0, 4, 1.0, torch.device(device), 1)
+    try:
+        PhysxSimulator(config, parse_skeleton(TRIAL, "trial.xml")).close()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"simulator: PhysX does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi list "
+            "a device, and is its driver recent? Else use device: cpu, or set simulator: mujoco"
+        ) from error
+    return {
+        "version": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **(cuda_devices() if device != "cpu" else {}),
+    }
+
+
+def try_physx(device: str) -> Dict[str, str]:
+    """What probe(device) says; under "error" what is wrong."""
+    try:
+        return probe(device)
+    except InputError as error:
+        return {"error": str(error)}

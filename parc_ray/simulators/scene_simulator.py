@@ -1,0 +1,207 @@
+"""What simulators have in common whose envs share one PhysX scene: Isaac Gym and PhysX itself.
+
+Every env's origin is the world's, any env can stand on any tile, and idle characters are put to their parking place
+before every step, because they would fall from it. Engines differ in how a state gets into the scene and out of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from abc import ABC, abstractmethod
+from typing import List, Sequence, Set, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import BrokenSimulationError, TooLargeError
+from parc_ray.simulators.engine_output import EngineOutput
+from parc_ray.simulators.shared_world import share_world
+from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+
+ANGULAR_DAMPING = 0.01
+MAX_ANGULAR_VELOCITY = 100.0
+"""rad/s; PARC's asset options"""
+TOO_LARGE = re.compile(
+    r"overflow|miss interactions|fail(ed)? to allocate|out of memory|contacts will be lost|aborting simulation",
+    re.IGNORECASE,
+)
+"""PhysX prints this when its buffers are full: it has dropped contacts. Nothing but its output tells."""
+BROKEN = re.compile(r"internal error|CUDA error", re.IGNORECASE)
+"""and this when it does not simulate any more"""
+SETTLED_BYTES = 16 << 20
+
+
+class SceneSimulator(ABC):
+    """A Simulator with one scene for all envs. Repeats, and is independent of company, only as far as PhysX is."""
+
+    name: str
+    engine: str
+    """what messages call it"""
+    device: torch.device
+
+    def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
+        """Lays out the world; raises TooLargeError if it is too wide. Then build the scene, and call _set_up."""
+        self.num_envs = config.num_envs
+        self._config = config
+        self._gpu = config.device.type == "cuda"
+        self._world = share_world(config.tiles, config.num_envs)
+        self._free = _free_memory() if self._gpu else 0
+        self._output = EngineOutput()
+
+    @abstractmethod
+    def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
+        """Give envs their rows of root [num_envs, 13] (position, xyzw, velocity, spin) and dof [num_envs, D, 2]."""
+
+    @abstractmethod
+    def _simulate(self, targets: Tensor) -> None:
+        """One control step towards targets [num_envs, D] for all envs."""
+
+    @abstractmethod
+    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+        """State of all envs: root and dof as in _put, and contact force [num_envs, B, 3] N."""
+
+    def _set_up(self, skeleton: Skeleton, device: torch.device) -> None:
+        """What each env's state is while it is not in the simulation; then a step of parked characters only, because
+        PhysX allocates most of its memory in the first step."""
+        envs, dofs = self.num_envs, skeleton.dof_count
+        self.device, self.skeleton = device, skeleton.to(device)
+        self._tile_offsets = torch.from_numpy(self._world.offsets).to(device)
+        self._offsets = torch.zeros(envs, 3, device=device)
+        self._root_parked = torch.zeros(envs, 13, device=device)
+        self._root_parked[:, :3] = torch.from_numpy(self._world.parking).to(device)
+        self._root_parked[:, 6] = 1.0
+        self._dof_parked = torch.zeros(envs, dofs, 2, device=device)
+        self._root, self._dof = self._root_parked.clone(), self._dof_parked.clone()
+        self._dof_targets = torch.zeros(envs, dofs, device=device)
+        self._placed: Set[int] = set()
+        """envs whose state in the engine continues from their last step"""
+        self._raise_what_was_printed()
+        self._write_states([])
+        self._simulate(self._dof_targets)
+        self._root_now, self._dof_now, self._force_now = self._read()
+        self._raise_what_was_printed()
+
+    def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
+        """See Simulator.reset. The state is written to the engine at the beginning of the next step."""
+        rows = torch.tensor(list(envs), device=self.device)
+        self._offsets[rows] = self._tile_offsets[torch.tensor(list(tiles), device=self.device)]
+        moved = state.root_pos.to(self.device) + self._offsets[rows]
+        root = (state.root_rot, state.root_vel, state.root_ang_vel)
+        self._root[rows] = torch.cat((moved, *(part.to(self.device) for part in root)), dim=1)
+        self._dof[rows] = torch.stack((state.dof_pos, state.dof_vel), dim=2).to(self.device)
+        self._placed.difference_update(envs)
+
+    def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
+        """See Simulator.step. Raises TooLargeError where PhysX lost contacts, BrokenSimulationError where it has given
+        up: no env's attempt can be trusted then."""
+        rows = torch.tensor(list(envs), device=self.device)
+        self._dof_targets.zero_()
+        self._dof_targets[rows] = targets.to(self.device)
+        self._write_states(envs)
+        self._simulate(self._dof_targets)
+        self._root_now, self._dof_now, self._force_now = self._read()
+        # PhysX may refuse a target that is not finite, and go on with the one before.
+        possible = torch.isfinite(self._dof_targets[rows]).all(dim=1, keepdim=True)
+        self._root[rows] = torch.where(possible, self._root_now[rows], math.nan)
+        self._dof[rows] = self._dof_now[rows]
+        force = self._force_now[rows]
+        self._raise_what_was_printed()
+        self._raise_if_idle_envs_diverged(envs)
+        root, dof = self._root[rows], self._dof[rows]
+        return CharacterState(
+            root_pos=root[:, :3] - self._offsets[rows],
+            root_rot=root[:, 3:7],
+            root_vel=root[:, 7:10],
+            root_ang_vel=root[:, 10:],
+            dof_pos=dof[:, :, 0],
+            dof_vel=dof[:, :, 1],
+            contact_force=force,
+        )
+
+    def park(self, envs: Sequence[int]) -> None:
+        """See Simulator.park. An env that is not stepped is at its parking place during the others' step."""
+        self._placed.difference_update(envs)
+
+    def close(self) -> None:
+        """Stop watching the engine's output."""
+        self._output.close()
+
+    @property
+    def device_bytes(self) -> int:
+        """See Simulator.device_bytes."""
+        return max(0, self._free - torch.cuda.mem_get_info()[0]) if self._gpu else 0
+
+    def _write_states(self, envs: Sequence[int]) -> None:
+        """Put the given envs where they were left, and all others to their parking places.
+
+        Isaac Gym keeps only the last call of a setter before a step, so there is one call for all.
+        """
+        stepped = set(envs)
+        written = [env for env in range(self.num_envs) if env not in stepped or env not in self._placed]
+        self._placed = stepped
+        self._stepped = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self._stepped[list(stepped)] = True
+        if written:
+            root = torch.where(self._stepped[:, None], self._root, self._root_parked)
+            dof = torch.where(self._stepped[:, None, None], self._dof, self._dof_parked)
+            self._put(written, root, dof)
+
+    def _raise_what_was_printed(self) -> None:
+        """Raises TooLargeError or BrokenSimulationError if PhysX has complained since the last call."""
+        text = self._output.new_text()
+        for pattern in (TOO_LARGE, BROKEN):
+            complaint = next((line.strip() for line in text.splitlines() if pattern.search(line)), None)
+            if complaint and pattern is TOO_LARGE:
+                raise self._too_large(complaint)
+            if complaint:
+                raise BrokenSimulationError(f"{self.engine}: {complaint}")
+
+    def _raise_if_idle_envs_diverged(self, envs: Sequence[int]) -> None:
+        """Raises BrokenSimulationError if a character is not finite although it was just put to its parking place."""
+        if len(envs) < self.num_envs and not bool(torch.isfinite(self._root_now[~self._stepped]).all()):
+            raise BrokenSimulationError(f"{self.engine}: parked characters have no finite state: it has diverged")
+
+    def _too_large(self, complaint: str) -> TooLargeError:
+        memory = ""
+        if self._gpu:
+            free, total = torch.cuda.mem_get_info()
+            memory = f" ({_gib(self._free)} of {_gib(total)} GiB of device memory were free before, {_gib(free)} now)"
+        return TooLargeError(
+            f"{self.engine}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
+            f"{complaint}; lower max_envs_per_actor to less than {self.num_envs}, or change "
+            "sim.physx.max_gpu_contact_pairs and default_buffer_size_multiplier in env_file (smaller: less memory; "
+            "larger: more contacts)"
+        )
+
+    def _failure(self, call: str, error: str = "") -> Exception:
+        """What to raise for a call that has failed: what the engine printed, or the error, says why."""
+        text = f"{self._output.new_text()}\n{error}"
+        complaint = next((line.strip() for line in text.splitlines() if TOO_LARGE.search(line)), None)
+        if complaint:
+            return self._too_large(complaint)
+        return BrokenSimulationError(f"{self.engine}: {call} failed{first_error(text)}")
+
+
+def first_error(text: str) -> str:
+    """The first error among the lines that were printed, or else the last line, after a colon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return f": {[*errors, *lines[::-1]][0]}" if lines else ""
+
+
+def _gib(size: int) -> float:
+    return round(size / 2**30, 1)
+
+
+def _free_memory() -> int:
+    """Free bytes of the CUDA device, once the process that used it before has given back its memory."""
+    free = torch.cuda.mem_get_info()[0]
+    for _ in range(20):
+        time.sleep(0.25)
+        before, free = free, torch.cuda.mem_get_info()[0]
+        if free <= before + SETTLED_BYTES:
+            break
+    return free

@@ -1,0 +1,76 @@
+"""Whole runs with PhysX in Ray's actors."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from parc_ray.cluster import plan
+from parc_ray.cluster.plan import Resources, describe_engine, make_plan, read_inputs
+from parc_ray.config import RecordConfig, load_config
+from parc_ray.errors import InputError
+from parc_ray.simulators import physx_package
+from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
+
+if physx_package.complaint():
+    pytest.skip(physx_package.complaint(), allow_module_level=True)
+
+
+@pytest.fixture
+def environment(tmp_path) -> Path:
+    """The demo's environment, with enough iterations for a tracker that learned in MuJoCo."""
+    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    content["sim"]["physx"]["num_position_iterations"] = 32
+    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "dm_env.yaml"
+
+
+def run_with_physx(folder: Path, motions: Path, address: str, environment: Path, **config: Any) -> Run:
+    ray = {"num_shards": 1, **config.pop("ray", {})}
+    settings = {"simulator": "physx", "env_file": str(environment), "ray": ray, **config}
+    return record_run(folder, motions, address, **settings)
+
+
+def test_a_run_repeats_to_the_bit_in_other_processes_and_slots(tmp_path, motions, address, environment, undisturbed):
+    runs = [
+        run_with_physx(tmp_path / str(envs), motions, address, environment, num_envs=envs, simulator=name)
+        for envs, name in ((8, "auto"), (3, "physx"))
+    ]
+    for run in runs:
+        assert run.code == 0, run.console + run.log
+        assert_accounted_for(run)
+        assert run.summary["simulator"] == "physx" and not run.events("death")
+    assert_same_recordings(*runs)
+    origin = pickle.loads(runs[0].recordings()["idle_000"]["misc_data"])["recording"]
+    assert (origin["simulator"], origin["simulator_version"]) == ("physx", physx_package.VERSION)
+    # Another engine, in small enough steps, comes to the same verdict on what is easy and what is impossible.
+    mine, theirs = runs[0].final_states(), undisturbed.final_states()
+    for name in ("idle_000", "idle_107", "fly_003"):
+        assert mine[name][0] == theirs[name][0], name
+
+
+def test_the_engine_is_described(tmp_path, motions):
+    path = write_config(tmp_path, [motions], None, simulator="physx")
+    described = describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
+    assert described[1]["engine"].startswith(f"PhysX {physx_package.VERSION}, Python 3.")
+
+
+def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions, monkeypatch):
+    def fail(device: str) -> None:
+        raise InputError(f"PhysX does not work on {device}")
+
+    monkeypatch.setattr(plan.physx_package, "probe", fail)
+    path = write_config(tmp_path, [motions], None, simulator="auto")
+    made, engine = describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
+    assert made.inputs.files.simulator == "mujoco" and engine["engine"].startswith("MuJoCo")
+    assert "simulator: mujoco, because PhysX does not work on cpu" in made.placement.notice
+    path = write_config(tmp_path, [motions], None, simulator="physx")
+    with pytest.raises(InputError, match="does not work on cpu"):
+        describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
+
+
+HERE = Resources(((2, 0),))

@@ -1,0 +1,76 @@
+"""Whether PhysX can be used here, and what is said if not; most of it on any Python."""
+
+from __future__ import annotations
+
+import platform
+
+import pytest
+import torch
+
+from parc_ray.errors import InputError
+from parc_ray.simulators import physx_package
+from parc_ray.simulators.physx_package import VERSION
+from parc_ray.simulators.simulator import choose_simulator
+from tests.reference import ROOT
+from tests.simulators.test_conformance import WITHOUT_PHYSX
+
+here = pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX)
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Pretends that a version of ovphysx is installed; None: none is."""
+
+    def pretend(version):
+        def answer(name):
+            if version is None:
+                raise physx_package.metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(physx_package.metadata, "version", answer)
+
+    return pretend
+
+
+def test_the_version_is_the_one_that_is_installed():
+    assert f'"ovphysx=={VERSION}; python_version' in (ROOT / "pyproject.toml").read_text()
+    assert f"\novphysx=={VERSION}\n" in (ROOT / "scripts" / "physx.txt").read_text()
+
+
+@pytest.mark.parametrize(("python", "hint"), [("3.8.18", "needs Python 3.10 or newer, not 3.8.18"), ("3.12.1", "")])
+def test_without_the_package_its_remedy_is_named(found, monkeypatch, python, hint):
+    found(None)
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: tuple(python.split(".")))
+    monkeypatch.setattr(platform, "python_version", lambda: python)
+    assert choose_simulator("auto", "cpu") == "mujoco"
+    with pytest.raises(
+        InputError, match=r"PhysX is not installed in .*pip install .*or set simulator: mujoco"
+    ) as refused:
+        choose_simulator("physx")
+    assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
+
+
+def test_another_version_is_refused_with_a_remedy(found):
+    found("0.8.0.1")
+    assert choose_simulator("auto", "cpu") == "mujoco"
+    with pytest.raises(InputError, match=rf"ovphysx 0\.8\.0\.1, but .* {VERSION}.*pip install"):
+        choose_simulator("physx")
+
+
+def test_physx_that_does_not_start_is_refused(found, monkeypatch):
+    found(VERSION)
+    monkeypatch.setattr(physx_package.importlib, "import_module", lambda name: 1 / 0)
+    with pytest.raises(InputError, match="does not start: division by zero"):
+        choose_simulator("physx")
+
+
+@here
+def test_auto_prefers_physx_to_mujoco():
+    assert choose_simulator("auto", "cpu") == choose_simulator("auto", "cuda") == "physx"
+
+
+@here
+def test_a_trial_says_what_is_here():
+    found = physx_package.probe("cpu")
+    assert found["version"] == VERSION and found["torch"] == torch.__version__
+    assert "PhysX does not work on cuda:0" in physx_package.try_physx("cuda:0")["error"]
