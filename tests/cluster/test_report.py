@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter, defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -78,8 +79,8 @@ def test_the_funnel(truth):
     for ending in truth.figures["endings"]:
         if ending["state"] == "rejected":
             kind, _, criteria = ending["reason"].partition(": ")
-            matching = [line for line in truth.final.values() if line["state"] == "rejected" and line["reason"].startswith(kind)
-                        and all(criterion in line["reason"] for criterion in criteria.split(", "))]  # fmt: skip
+            rejected = [line["reason"] for line in truth.final.values() if line["state"] == "rejected"]
+            matching = [r for r in rejected if r.startswith(kind) and all(c in r for c in criteria.split(", "))]
             assert ending["motions"] == len(matching)
 
 
@@ -122,18 +123,18 @@ def test_where_and_why_attempts_failed(truth):
 def test_success_by_length_and_terrain(truth, motions, skeleton):
     relief = {}
     for name, line in truth.planned.items():
-        hf = pickle.loads(pickle.loads(open(line["path"], "rb").read())["terrain_data"])["hf"]
+        hf = pickle.loads(pickle.loads(Path(line["path"]).read_bytes())["terrain_data"])["hf"]
         relief[name] = float(hf.max() - hf.min())
     values = {"seconds": {n: line["length"] for n, line in truth.planned.items()}, "terrain_range": relief}
     for name, bins in truth.figures["success"].items():
         assert sum(b["recorded_whole"] + b["recorded_later"] + b["not_recorded"] for b in bins) == len(SPECS)
         for k, b in enumerate(bins):
             last = k == len(bins) - 1
-            own = [
-                n
-                for n, v in values[name].items()
-                if b["low"] <= round(v, 4) < b["high"] or (last and round(v, 4) == b["high"])
-            ]
+
+            def inside(value, b=b, last=last):
+                return b["low"] <= value < b["high"] or (last and value == b["high"])
+
+            own = [motion for motion, value in values[name].items() if inside(round(value, 4))]
             starts = [truth.last[n]["start_fraction"] for n in own if truth.final[n]["state"] == "recorded"]
             assert b["recorded_whole"] == starts.count(0.0)
             assert b["recorded_later"] == len(starts) - starts.count(0.0)
@@ -179,11 +180,8 @@ def test_the_tables(truth):
     journalled = {(line["motion"], line["number"]): line for line in truth.attempts}
     for row in attempts:
         line = journalled[shown[row["motion"]]["name"], row["number"]]
-        assert (row["outcome"], row["reason"], row["start_fraction"]) == (
-            line["outcome"],
-            line["reason"],
-            line["start_fraction"],
-        )
+        for name in ("outcome", "reason", "start_fraction", "criteria", "body", "env"):
+            assert row[name] == line[name]
         for name, value in line["quality"].items():
             assert row[name] == pytest.approx(value, rel=1e-4)
 
@@ -217,24 +215,20 @@ def test_the_previews(truth, undisturbed, skeleton):
 def test_a_browser_shows_the_same(truth, undisturbed):
     with open_browser() as browser, browser.page(undisturbed.output / "report.html") as page:
         tiles = dict(zip(*(page.locator(s).all_inner_texts() for s in (".tile > span", ".tile b"))))
-        counts = truth.figures["counts"]
-        assert tiles == {
-            "motions": str(counts["motions"]),
-            **{k: str(v) for k, v in counts["states"].items() if k != "not_attempted"},
-        }
-        table = [
-            [cell.inner_text() for cell in row.locator("td").all()] for row in page.locator("#table tbody tr").all()
-        ]
-        assert len(table) == counts["motions"]
+        table = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
         heads = [text.split("\n")[0] for text in page.locator("#table thead th").all_inner_texts()]
-        for name, *_ in (row for row in table if row[0] in SPECS):
-            (row,) = (dict(zip(heads, row)) for row in table if row[0] == name)
-            quality = truth.last[name]["quality"]
-            assert (row["Root"], row["Contacts"]) == (
-                f"{quality['root_error']:.3f}",
-                f"{quality['contact_agreement']:.2f}",
-            )
-            assert row["Length"] == f"{truth.planned[name]['length']:.1f}"
+    counts = truth.figures["counts"]
+    states = {name: str(value) for name, value in counts["states"].items() if name != "not_attempted"}
+    assert tiles == {"motions": str(counts["motions"]), **states}
+    shown = [dict(zip(heads, row)) for row in table]
+    assert len(shown) == counts["motions"]
+    valid = {row["Motion"]: row for row in shown if row["State"] != "invalid"}
+    assert set(valid) == set(SPECS)
+    for name, row in valid.items():
+        quality = truth.last[name]["quality"]
+        assert row["Root"] == f"{quality['root_error']:.3f}"
+        assert row["Contacts"] == f"{quality['contact_agreement']:.2f}"
+        assert row["Length"] == f"{truth.planned[name]['length']:.1f}"
 
 
 # ------------------------------------------------------------------------------------------- when it is written

@@ -78,8 +78,9 @@ class MadeRun:
 
     def attempt(
         self, motion: str, number: int = 0, outcome: str = "failed", seconds: float = 1.0, start: float = 0.0,
-        fraction: float = 0.0, again: Optional[float] = None, recording: bytes = b"", criteria: Any = None, body: str = "",
-        reason: Optional[str] = None, shard: int = 0, env: int = 0, began: float = 0.0, quality: Optional[Dict[str, Any]] = None,
+        fraction: float = 0.0, again: Optional[float] = None, recording: bytes = b"", criteria: Any = None,
+        body: str = "", reason: Optional[str] = None, shard: int = 0, env: int = 0, began: float = 0.0,
+        quality: Optional[Dict[str, Any]] = None,
     ) -> None:  # fmt: skip
         recorded = outcome == "recorded"
         if recorded:
