@@ -161,6 +161,7 @@ def test_the_timeline(truth):
         seconds = sum(line["ended"] - line["began"] for line in truth.attempts if line["outcome"] in outcomes)
         assert use[name] == pytest.approx(seconds, abs=0.01)
     total = launch["envs"] * (launch["ended"] - launch["ready"])
+    assert use["cut"] == 0.0
     assert use["useful"] + use["wasted"] + use["idle"] == pytest.approx(total, abs=0.01)
 
 

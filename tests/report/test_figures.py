@@ -97,7 +97,27 @@ def test_use_of_the_slots(figures):
     (use,) = figures.use
     assert use.attempts == 7
     assert use.useful == pytest.approx(0.4) and use.wasted == pytest.approx(1.4)
-    assert use.useful + use.wasted + use.idle == pytest.approx(2 * 1.0)
+    assert use.cut == pytest.approx(1.0 + 0.4), "one slot was never heard of, the other not for 0.4 s"
+    assert use.idle == 0.0, "in this journal one slot does several things at a time"
+
+
+def test_slots_of_an_actor_that_was_lost_or_not(made):
+    """Two slots for 5 s: 1 s of an attempt in the first. What the others did, nobody knows if the actor was lost."""
+    made.begin(2)
+    made.planned("one")
+    made.planned("two")
+    for shard, motion in enumerate(("one", "two")):
+        made.now = 0.0
+        made.event("shard", shard=shard, motions=[motion], envs=2, deaths=0)
+        made.now = 1.0
+        made.event("ready", shard=shard)
+        made.attempt(motion, outcome="recorded", seconds=10.0, shard=shard, began=2.0)
+        made.final(motion, "recorded")
+    made.now = 6.0
+    made.event("death", shard=0, reason="died", unfinished=[])
+    lost, well = figures_of(read_past_run(made.path)).use
+    assert (lost.useful, lost.cut, lost.idle) == (1.0, 2.0 + 5.0, 2.0)
+    assert (well.useful, well.cut, well.idle) == (1.0, 0.0, 2 * 3.0 - 1.0), "it ended with its last attempt"
 
 
 def test_a_run_that_has_not_begun_to_work(made):
