@@ -113,7 +113,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LaunchUse:
-    """What became of the slots of one actor, in s of slots: useful + wasted + idle = envs * (ended - ready)."""
+    """What became of the slots of one actor, in s of slots: useful + wasted + cut + idle = envs * (ended - ready)."""
 
     launch: int
     attempts: int
@@ -121,8 +121,9 @@ class LaunchUse:
     """attempts that were recorded"""
     wasted: float
     """other attempts"""
+    cut: float
+    """what slots did last in an actor that was cut off: nobody has heard of it"""
     idle: float
-    """the rest: empty slots, and attempts that nobody has heard the end of"""
 
 
 @dataclass(frozen=True)
@@ -276,17 +277,21 @@ def _success(motions: Sequence[PastMotion], name: str) -> Tuple[SuccessBin, ...]
 def _use(run: PastRun) -> Tuple[LaunchUse, ...]:
     made: Counter[Optional[int]] = Counter()
     spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
+    heard: Dict[Optional[int], Dict[Optional[int], float]] = defaultdict(dict)
     for attempt in (attempt for motion in run.motions for attempt in motion.attempts):
         made[attempt.launch] += 1
         if attempt.began is not None and attempt.ended is not None:
             spent[attempt.launch, attempt.outcome == "recorded"] += attempt.ended - attempt.began
+            heard[attempt.launch][attempt.env] = max(attempt.ended, heard[attempt.launch].get(attempt.env, 0.0))
     found = []
     for index, launch in enumerate(run.launches):
-        useful, wasted, slots = spent[index, True], spent[index, False], 0.0
+        useful, wasted, slots, cut = spent[index, True], spent[index, False], 0.0, 0.0
         if launch.ready is not None and launch.ended is not None:
-            slots = (launch.envs or 0) * max(0.0, launch.ended - launch.ready)
-        idle = max(0.0, slots - useful - wasted)
-        found.append(LaunchUse(index, made[index], round(useful, 3), round(wasted, 3), round(idle, 3)))
+            last = [heard[index].get(env, launch.ready) for env in range(launch.envs or 0)]
+            slots = sum(max(0.0, launch.ended - launch.ready) for _ in last)
+            cut = sum(max(0.0, launch.ended - end) for end in last) if launch.cut else 0.0
+        idle = max(0.0, slots - useful - wasted - cut)
+        found.append(LaunchUse(index, made[index], *(round(value, 3) for value in (useful, wasted, cut, idle))))
     return tuple(found)
 
 

@@ -87,6 +87,8 @@ class Launch:
     ended: Optional[float] = None
     death: str = ""
     """why it was lost"""
+    cut: bool = False
+    """whether it had something in flight when it was lost, or its run ended"""
 
 
 @dataclass(frozen=True)
@@ -244,11 +246,13 @@ class _Story:
                 ends[attempt.launch] = max(attempt.ended, ends.get(attempt.launch, 0.0))
         launches = []
         for index, launch in enumerate(self.launches):
-            if launch.ended is None:
-                end = self.sessions[launch.session].seconds
-                if self._given[index] <= self._final[launch.session]:
-                    end = min(end, ends.get(index, end))
-                launch = replace(launch, ended=end)
+            end = self.sessions[launch.session].seconds
+            if launch.ended is not None:
+                launch = replace(launch, cut=True)
+            elif self._given[index] <= self._final[launch.session]:
+                launch = replace(launch, ended=min(end, ends.get(index, end)))
+            else:
+                launch = replace(launch, ended=end, cut=True)
             launches.append(launch)
         return launches
 

@@ -5,10 +5,10 @@ function timelineFigure(session, index, sessions, launches, use, attempts, motio
   const title = `${sessions.length > 1 ? `Run ${index + 1} of ${sessions.length}, ` : ""}${new Date(session.began * 1000).toLocaleString()}`;
   const how = session.exit_code === null ? "did not end" : `exit code ${session.exit_code}`;
   const spent = (name) => sum(own.map((launch) => use[launch.k][name]));
-  const slots = spent("useful") + spent("wasted") + spent("idle");
+  const slots = spent("useful") + spent("wasted") + spent("cut") + spent("idle");
   const deaths = own.filter((launch) => launch.death).length;
   const caption = `${duration(session.seconds)}, ${count(own.length, "shard")}, ${count(deaths, "actor")} lost, ${how}` + (slots
-    ? `. Of the time of all slots ${percent(spent("useful") / slots)} went into recordings, ${percent(spent("wasted") / slots)} into attempts that failed, ${percent(spent("idle") / slots)} were idle.` : ".");
+    ? `. Of the time of all slots ${percent(spent("useful") / slots)} went into recordings, ${percent(spent("wasted") / slots)} into attempts that failed${spent("cut") ? `, ${percent(spent("cut") / slots)} into what was cut off` : ""}, ${percent(spent("idle") / slots)} were idle.` : ".");
   const figure = element("figure", { style: { marginBottom: "1rem" } },
     element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)));
   if (!own.length) return figure;
@@ -25,6 +25,9 @@ function timelineFigure(session, index, sessions, launches, use, attempts, motio
   const tops = heights.map((_, lane) => sum(heights.slice(0, lane)) + lane * 10 + 4);
   const launchOf = new Map(own.map((launch) => [launch.k, launch]));
   const done = attempts.filter((a) => launchOf.has(a.launch) && a.began !== null && a.ended !== null);
+  // Until when each slot of an actor has been heard of.
+  const heard = new Map(own.map((launch) => [launch.k, []]));
+  for (const { launch, env, ended } of done) heard.get(launch)[env || 0] = Math.max(ended, heard.get(launch)[env || 0] || 0);
   const left = 52, height = tops[tops.length - 1] + heights[heights.length - 1] + 26;
   const canvas = element("canvas", { role: "img", "aria-label": `Timeline. ${caption}` });
   const holder = element("div", {}, canvas);
@@ -39,21 +42,33 @@ function timelineFigure(session, index, sessions, launches, use, attempts, motio
     pen.scale(scale, scale);
     const x = (seconds) => left + (seconds / (session.seconds || 1)) * (width - left - 12);
     const paint = (tone, x0, y0, x1, y1) => { pen.fillStyle = color(tone); pen.fillRect(x0, y0, Math.max(0.7, x1 - x0), y1 - y0); };
+    // On whole pixels, or a slot would get some of its neighbours' colours.
+    const row = (launch, env) => {
+      const high = Math.max(12, (launch.envs || 1) * slot) / (launch.envs || 1);
+      const [y0, y1] = [env, env + 1].map((k) => Math.round((tops[launch.lane] + k * high) * scale) / scale);
+      return [y0, Math.max(y1, y0 + 1 / scale)];
+    };
     pen.font = "11.5px system-ui, sans-serif";
     pen.textBaseline = "middle";
     for (const launch of own) {
       const y0 = tops[launch.lane], y1 = y0 + (launch.envs ? Math.max(12, launch.envs * slot) : 12);
       const ready = launch.ready === null ? launch.ended : launch.ready;
       paint("starting", x(launch.began), y0, x(ready), y1);
-      if (launch.ready !== null) paint("idle", x(ready), y0, x(launch.ended), y1);
+      if (launch.ready !== null) paint(launch.cut ? "cut" : "idle", x(ready), y0, x(launch.ended), y1);
+    }
+    for (const [k, envs] of heard) {
+      const launch = launchOf.get(k);
+      if (!launch.cut) continue;
+      envs.forEach((end, env) => {
+        const [y0, y1] = row(launch, env);
+        paint("idle", x(launch.ready), y0, x(end), y1);
+      });
     }
     boxes = done.map((attempt) => {
-      const launch = launchOf.get(attempt.launch);
-      const high = launch.envs ? Math.max(12, launch.envs * slot) / launch.envs : slot;
-      const y0 = tops[launch.lane] + (attempt.env || 0) * high;
-      const box = [x(attempt.began), y0, x(attempt.ended), y0 + high, attempt];
-      paint(attempt.outcome === "recorded" ? "recorded" : attempt.outcome === "lost" ? "not_attempted" : "failed", box[0] + 0.25, y0, box[2] - 0.25, y0 + Math.max(0.5, high - (high > 3 ? 1 : 0)));
-      return box;
+      const [y0, y1] = row(launchOf.get(attempt.launch), attempt.env || 0);
+      const tone = attempt.outcome === "recorded" ? "recorded" : attempt.outcome === "lost" ? "not_attempted" : "failed";
+      paint(tone, x(attempt.began) + 0.25, y0, x(attempt.ended) - 0.25, y1 - (y1 - y0 > 3 ? 1 : 0));
+      return [x(attempt.began), y0, x(attempt.ended), y1, attempt];
     });
     for (const launch of own) {
       if (!launch.death) continue;
@@ -86,10 +101,11 @@ function timelineFigure(session, index, sessions, launches, use, attempts, motio
 
   figure.append(
     legend([["recorded", "recorded"], ["failed", "failed or not accepted"], ["idle", "idle"], ["starting", "starting"],
+      ...(own.some((launch) => launch.cut) ? [["cut", "cut off: nobody knows its end"]] : []),
       ...(deaths ? [["rejected", "actor lost"]] : []), ...(done.some((a) => a.outcome === "lost") ? [["not_attempted", "recording lost later"]] : [])]),
     holder,
-    figuresTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "idle, slot s", "lost because"],
+    figuresTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "cut off, slot s", "idle, slot s", "lost because"],
       own.map((launch) => [String(launch.shard), launch.motions, launch.envs ?? "–", launch.began, launch.ready ?? "never", launch.ended,
-        use[launch.k].attempts, use[launch.k].useful, use[launch.k].wasted, use[launch.k].idle, launch.death || "–"])));
+        use[launch.k].attempts, use[launch.k].useful, use[launch.k].wasted, use[launch.k].cut, use[launch.k].idle, launch.death || "–"])));
   return figure;
 }

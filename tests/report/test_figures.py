@@ -1,0 +1,149 @@
+"""Figures of runs whose journals are known line by line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parc_ray.report.figures import Ending, Failure, Stage, figures_of, nice_edges, place
+from parc_ray.report.past_run import read_past_run
+from tests.report.made_run import QUALITY
+
+
+@pytest.fixture()
+def figures(made):
+    """Four motions: recorded whole, recorded from 50 %, rejected, between two attempts; one invalid file."""
+    made.begin(4, acceptance={"max_penetration": 0.1, "min_contact_agreement": 0.4})
+    for name, seconds, relief in (("whole", 2.0, 0.0), ("later", 4.0, 0.2), ("never", 6.0, 0.4), ("open", 8.0, 0.4)):
+        made.planned(name, seconds, relief=relief)
+    made.final("bad", "invalid", "bad.pkl: is empty (of all)", path="bad.pkl")
+    made.event("shard", shard=0, motions=["whole", "later", "never", "open"], envs=2, deaths=0)
+    made.now = 1.0
+    made.event("ready", shard=0)
+    made.attempt("whole", outcome="recorded", seconds=2.0, quality={**QUALITY, "root_error": 0.02})
+    made.attempt("later", again=0.25, seconds=1.0, criteria=["fall"], body="head")
+    made.attempt("later", 1, again=0.5, fraction=0.25, start=1.0, seconds=2.0, criteria=["fall"], body="head")
+    made.attempt("later", 2, "recorded", fraction=0.5, start=2.0, seconds=2.0)
+    made.attempt("never", again=0.25, seconds=6.0, quality={**QUALITY, "root_error": None})
+    limits = ["min_contact_agreement", "max_penetration"]
+    made.attempt("never", 1, "rejected", fraction=0.25, start=1.5, seconds=4.5, criteria=limits)
+    made.attempt("open", again=0.25, seconds=0.5, criteria=["not finite"])
+    made.now = 2.0
+    made.event("death", shard=0, reason="died", unfinished=["open"])
+    return figures_of(read_past_run(made.path))
+
+
+def test_counts_add_up(figures):
+    counts = figures.counts
+    assert counts.motions == sum(counts.states.values()) == 5
+    assert counts.states == {"recorded": 2, "rejected": 1, "invalid": 1, "crashed": 0, "not_attempted": 1}
+    assert (counts.attempts, counts.lost, counts.deaths) == (7, 0, 1)
+    assert (counts.recorded_seconds, counts.dataset_seconds, counts.control_steps) == (4.0, 20.0, 18 * 30)
+
+
+def test_the_funnel(figures):
+    assert figures.stages == (
+        Stage(0.0, attempted=4, recorded=1, retried=2, ended=0, open=1),
+        Stage(0.25, attempted=2, recorded=0, retried=1, ended=1, open=0),
+        Stage(0.5, attempted=1, recorded=1, retried=0, ended=0, open=0),
+    )
+    assert figures.endings == (
+        Ending("rejected", "not accepted: min_contact_agreement, max_penetration", 1),
+        Ending("invalid", "its file: is empty", 1),
+        Ending("not_attempted", "between attempts", 1),
+    )
+
+
+def test_what_ended_attempts(figures):
+    assert figures.failures == (
+        Failure("fall", "head", 2),
+        Failure("max_penetration", "", 1),
+        Failure("min_contact_agreement", "", 1),
+        Failure("not finite", "", 1),
+        Failure("root position", "", 1),
+    )
+    share, seconds = figures.failed_at
+    assert share.edges[0] == 0.0 and share.edges[-1] == 1.0
+    found = {name: np.repeat(np.array(share.edges)[:-1], counts).tolist() for name, counts in share.series.items()}
+    assert found == {"fall": [0.25, 0.75], "not finite": [0.05], "root position": [0.95]}
+    assert {name: sum(counts) for name, counts in seconds.series.items()} == {
+        "fall": 2, "not finite": 1, "root position": 1,
+    }  # fmt: skip
+
+
+def test_quality(figures):
+    root, _, _, contact, penetration = figures.quality
+    assert (root.name, root.unit, root.limit, root.missing) == ("root_error", "m", None, 1)
+    assert {name: sum(counts) for name, counts in root.series.items()} == {"recorded": 2, "rejected": 1, "failed": 3}
+    assert root.medians == {"recorded": 0.035, "rejected": 0.05, "failed": 0.05}
+    assert (contact.limit, contact.edges[0], contact.edges[-1]) == (0.4, 0.0, 1.0)
+    assert penetration.limit == 0.1 < penetration.edges[-1], "the limit is in the picture"
+
+
+def test_success_by_length_and_terrain(figures):
+    by_length = [
+        (b.low, b.high, b.recorded_whole, b.recorded_later, b.not_recorded) for b in figures.success["seconds"]
+    ]
+    assert sum(whole + later + no for _, _, whole, later, no in by_length) == 3, "the open one says nothing yet"
+    assert [(whole, later, no) for low, high, whole, later, no in by_length if low <= 4.0 < high] == [(0, 1, 0)]
+    terrain = figures.success["terrain_range"]
+    assert (terrain[0].low, terrain[-1].high) == (0.0, 0.4)
+    assert (terrain[0].recorded_whole, terrain[-1].not_recorded) == (1, 1)
+
+
+def test_use_of_the_slots(figures):
+    (use,) = figures.use
+    assert use.attempts == 7
+    assert use.useful == pytest.approx(0.4) and use.wasted == pytest.approx(1.4)
+    assert use.cut == pytest.approx(1.0 + 0.4), "one slot was never heard of, the other not for 0.4 s"
+    assert use.idle == 0.0, "in this journal one slot does several things at a time"
+
+
+def test_slots_of_an_actor_that_was_lost_or_not(made):
+    """Two slots for 5 s: 1 s of an attempt in the first. What the others did, nobody knows if the actor was lost."""
+    made.begin(2)
+    made.planned("one")
+    made.planned("two")
+    for shard, motion in enumerate(("one", "two")):
+        made.now = 0.0
+        made.event("shard", shard=shard, motions=[motion], envs=2, deaths=0)
+        made.now = 1.0
+        made.event("ready", shard=shard)
+        made.attempt(motion, outcome="recorded", seconds=10.0, shard=shard, began=2.0)
+        made.final(motion, "recorded")
+    made.now = 6.0
+    made.event("death", shard=0, reason="died", unfinished=[])
+    lost, well = figures_of(read_past_run(made.path)).use
+    assert (lost.useful, lost.cut, lost.idle) == (1.0, 2.0 + 5.0, 2.0)
+    assert (well.useful, well.cut, well.idle) == (1.0, 0.0, 2 * 3.0 - 1.0), "it ended with its last attempt"
+
+
+def test_a_run_that_has_not_begun_to_work(made):
+    made.begin(1)
+    made.planned("motion")
+    figures = figures_of(read_past_run(made.path))
+    assert figures.counts.states["not_attempted"] == 1
+    assert (figures.stages, figures.failures, figures.use) == ((), (), ())
+    assert figures.endings == (Ending("not_attempted", "never begun", 1),)
+
+
+numbers = st.floats(0, 1e4).map(lambda value: round(value, 4))
+
+
+@given(st.lists(numbers, min_size=1), st.integers(2, 40))
+def test_edges_are_few_even_and_hold_all_values(values, bins):
+    low, high = min(values), max(values)
+    edges = np.array(nice_edges(low, high, bins))
+    assert 2 <= len(edges) <= bins + 1
+    assert edges[0] <= low + 1e-9 and high <= edges[-1] + 1e-9
+    if high - low > 1e-9:
+        widths = np.diff(edges)
+        np.testing.assert_allclose(widths, widths[0], rtol=1e-6)
+        digits = widths[0] / 10.0 ** np.floor(np.log10(widths[0]) + 1e-9)
+        assert min(abs(digits - nice) for nice in (1, 2, 5)) < 1e-6
+        counts = np.zeros(len(edges) - 1, dtype=int)
+        for value in values:
+            counts[place(value, edges)] += 1
+        assert counts.tolist() == np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist()
