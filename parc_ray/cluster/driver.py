@@ -38,6 +38,8 @@ DEATHS_BEFORE_SPLIT = 2
 """A shard that has lost so many actors, and got nowhere, is split in two: one of its motions may be what kills them"""
 DEATHS_ALONE = 3
 """A motion that has cost so many actors, and got nowhere, while it was alone in its shard is given up"""
+DEATHS_IN_TROUBLE = 6
+"""as many where other shards lose actors as well: what kills them may be no motion at all"""
 HOPELESS_MOTIONS = 3
 """So many motions given up before any setup has worked: it is not the motions"""
 PROGRESS = 1 / 8
@@ -88,6 +90,8 @@ class Driver:
         self._next_index = len(plan.shards)
         self._workers: Dict[Any, Worker] = {}
         self._given_up = 0
+        self._deaths: List[int] = []
+        """the shards that have lost actors, in order"""
         self._ever_ready = False
         self._last_seen = time.monotonic()
         self._max_envs: Optional[int] = None
@@ -174,7 +178,7 @@ class Driver:
             return
         if report.error is not None:
             # A setup that says what is wrong would say so again.
-            self._bury(worker, report.error, deaths=1 if worker.ready else DEATHS_ALONE)
+            self._bury(worker, report.error, deaths=1 if worker.ready else DEATHS_IN_TROUBLE)
             return
         if report.done:
             ray.kill(worker.actor)
@@ -243,8 +247,9 @@ class Driver:
         task, motions = worker.task, self._end(worker, reason)
         if not motions:
             return
+        self._deaths.append(task.index)
         deaths += 0 if self._got_somewhere(worker, len(motions)) else task.deaths
-        if len(motions) == 1 and deaths >= DEATHS_ALONE:
+        if len(motions) == 1 and deaths >= (DEATHS_IN_TROUBLE if self._others_die(task.index) else DEATHS_ALONE):
             self._give_up(motions[0], reason)
         elif len(motions) == 1 or (self._ever_ready and deaths < DEATHS_BEFORE_SPLIT):
             self._pending.append(Task(task.index, motions, deaths))
@@ -259,6 +264,12 @@ class Driver:
         if total == 1:
             return self._attempts(worker.task) > worker.attempts
         return total - unfinished >= PROGRESS * total
+
+    def _others_die(self, index: int) -> bool:
+        """Whether other shards have lost actors between the last deaths of this one. Before any setup has worked that
+        says nothing: then all of them die of the same."""
+        last = [place for place, shard in enumerate(self._deaths) if shard == index][-DEATHS_ALONE:]
+        return self._ever_ready and last[-1] - last[0] >= len(last)
 
     def _attempts(self, task: Task) -> int:
         return sum(self.ledger.next_attempt.get(entry.name, 0) for entry in task.motions)

@@ -18,6 +18,10 @@ STARTING = 0.05
 """How often a driver is killed before it has actors, or when it has none any longer: most of its time is this"""
 
 
+IN_A_ROW = 3
+"""So many kills at most without any attempt between them: on a slow machine there would be no progress at all"""
+
+
 @dataclass
 class Toll:
     """How many processes were killed."""
@@ -46,13 +50,16 @@ def record_in_chaos(
     """
     kept: Dict[Path, Tuple[int, int]] = {}
     last = toll.total + most
+    attempts, killed_before = 0, toll.total
     toll.runs += 1
     while True:
         with Command(config, prepare) as command:
             while command.running:
                 time.sleep(random.uniform(*pause))
                 victims = actor_processes()
-                if toll.total >= last:
+                if len(command.events("attempt")) > attempts:
+                    attempts, killed_before = len(command.events("attempt")), toll.total
+                if toll.total >= last or toll.total - killed_before >= IN_A_ROW:
                     continue
                 if not victims and random.random() > STARTING:
                     continue

@@ -48,7 +48,7 @@ def test_real_recorders(undisturbed, motions, address, tmp_path, request, toll):
     while toll.total < kills:
         seed = toll.runs
         config = write_config(tmp_path / str(seed), [motions], address, ray={"num_actors": 2, "num_shards": 3})
-        run = record_in_chaos(config, FREQUENT_REPORTS, Random(seed), toll, (1.0, 5.0), 0.3, most=kills - toll.total)
+        run = record_in_chaos(config, FREQUENT_REPORTS, Random(seed), toll, (1.0, 6.0), 0.3, most=kills - toll.total)
         assert run.code == 0, run.console
         assert_accounted_for(run)
         assert_same_recordings(run, undisturbed)
