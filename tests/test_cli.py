@@ -293,3 +293,18 @@ class TestRunTrackerScript:
         assert code == 2
         assert err.startswith("error: --arg_file gone.txt: no such file")
         assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------- report
+
+
+def test_a_report_needs_a_run_and_a_character(parc_ray: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, problem in (
+        (("empty",), "error: empty: holds no run"),
+        (("nowhere",), "error: nowhere: holds no run"),
+        (("empty", "--character", "none.xml"), "error: none.xml: cannot read the character file"),
+    ):
+        ended = parc_ray("report", *arguments)
+        assert ended.code == 2 and ended.err.startswith(problem)
+    assert contents(tmp_path) == {}

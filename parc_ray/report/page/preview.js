@@ -209,7 +209,7 @@ void main() {
 const FRAGMENT = `#version 300 es
 precision highp float; precision highp sampler2DShadow;
 in vec3 world, facing; in vec4 lit;
-uniform vec4 tone; uniform vec3 sun, ground; uniform sampler2DShadow shadows;
+uniform vec4 tone; uniform vec3 sun, ground; uniform vec2 relief; uniform sampler2DShadow shadows;
 out vec4 seen;
 void main() {
   vec3 n = normalize(facing);
@@ -223,7 +223,7 @@ void main() {
   if (ground.z > 0.0 && n.z > 0.5) {
     vec2 cell = fract((world.xy - ground.xy) / ground.z + 0.5), width = fwidth(world.xy / ground.z) * 1.2;
     vec2 edge = smoothstep(vec2(0.0), width, min(cell, 1.0 - cell));
-    base *= 1.0 - 0.12 * (1.0 - min(edge.x, edge.y)) + clamp(world.z * 0.22, -0.12, 0.3);
+    base *= 1.0 - 0.12 * (1.0 - min(edge.x, edge.y)) - 0.16 * (1.0 - (world.z - relief.x) / max(relief.y - relief.x, 0.01));
   }
   seen = vec4(base * bright, tone.a);
 }`;
@@ -255,7 +255,7 @@ class Stage {
     gl.linkProgram(program);
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) || "The preview's program does not work here.");
     const places = {};
-    for (const name of ["model", "view", "light", "tone", "sun", "ground", "shadows"]) places[name] = gl.getUniformLocation(program, name);
+    for (const name of ["model", "view", "light", "tone", "sun", "ground", "relief", "shadows"]) places[name] = gl.getUniformLocation(program, name);
     return { program, places };
   }
 
@@ -290,6 +290,7 @@ class Stage {
     }
     this.ground = this.mesh(groundCorners(terrain));
     this.terrain = terrain;
+    this.relief = [Math.min(...terrain.heights), Math.max(...terrain.heights)];
   }
 
   put({ places }, mesh, model, tone) {
@@ -333,6 +334,7 @@ class Stage {
     gl.uniformMatrix4fv(places.light, false, light);
     gl.uniform3fv(places.sun, SUN);
     gl.uniform3f(places.ground, this.terrain.x, this.terrain.y, this.terrain.dx);
+    gl.uniform2f(places.relief, ...this.relief);
     this.put(this.program, this.ground, identity, [...rgb("ground"), 1]);
     gl.uniform3f(places.ground, 0, 0, 0);
     const [body, touch, shade] = [rgb("body"), rgb("touch"), rgb("ghost")];
@@ -390,9 +392,10 @@ class Player {
     this.lanes = element("div", {});
     this.note = element("p", { class: "soft" });
     this.node = element("div", {},
-      element("div", { class: "stage" }, this.canvas, this.message, element("span", { class: "keys" }, "drag to turn · wheel to zoom · space to play · orange: in contact")),
+      element("div", { class: "stage" }, this.canvas, this.message),
       element("div", { class: "controls" }, this.button, speed, this.ghostLabel, this.followLabel, this.clock),
-      element("div", { class: "track" }, this.slider, this.lanes), this.note);
+      element("div", { class: "track" }, this.slider, this.lanes),
+      element("p", { class: "keys" }, "Drag to turn, wheel to zoom, space to play. Orange bodies are in contact. Below the slider: the attempts."), this.note);
     this.canvas.addEventListener("pointerdown", (event) => { this.canvas.setPointerCapture(event.pointerId); this.dragged = [event.clientX, event.clientY]; });
     this.canvas.addEventListener("pointerup", () => { this.dragged = null; });
     this.canvas.addEventListener("pointermove", (event) => {

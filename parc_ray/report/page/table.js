@@ -135,10 +135,10 @@ class MotionTable {
     const chosen = row === this.selected;
     return element("tr", { tabindex: chosen ? 0 : -1, "aria-selected": String(chosen), "data-motion": row.index, onclick: () => this.choose(row) },
       COLUMNS.map((column) => {
-        if (column.kind === "name") return element("td", { class: "name", title: row.name }, shortened(row.name, 25));
+        if (column.kind === "name") return element("td", { class: "name", title: row.name }, shortened(row.name, 22));
         if (column.kind === "state") return element("td", {}, dot(toneOf(row)), shortState(row));
         if (column.kind === "strip") return element("td", { title: count(row.attempts.length, "attempt") }, strip(row));
-        if (column.kind === "why") return element("td", { class: "why", title: row.reason }, row.reason);
+        if (column.kind === "why") return element("td", { class: "why", title: row.reason }, row.reason.replace(/^not tracked: /, ""));
         return element("td", { class: "number" }, fixed(row[column.key], column.places));
       }));
   }
