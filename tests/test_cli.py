@@ -307,4 +307,4 @@ def test_a_report_needs_a_run_and_a_character(parc_ray: Call, tmp_path: Path) ->
     ):
         ended = parc_ray("report", *arguments)
         assert ended.code == 2 and ended.err.startswith(problem)
-    assert contents(tmp_path) == {}
+    assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
