@@ -303,7 +303,7 @@ def test_a_report_needs_a_run_and_a_character(parc_ray: Call, tmp_path: Path) ->
     for arguments, problem in (
         (("empty",), "error: empty: holds no run"),
         (("nowhere",), "error: nowhere: holds no run"),
-        (("empty", "--character", "none.xml"), "error: none.xml: cannot read the character file"),
+        (("empty", "--character", "none.xml"), "error: none.xml: no such file"),
     ):
         ended = parc_ray("report", *arguments)
         assert ended.code == 2 and ended.err.startswith(problem)

@@ -193,9 +193,7 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         for attribute in ("euler", "axisangle", "xyaxes", "zaxis"):
             if body.get(attribute) is not None:
                 raise InputError(f"{source}: body {name!r} is turned by {attribute!r}: write it as 'quat'")
-        w, x, y, z = document.numbers(body, "quat", "1 0 0 0", 4)
-        if abs(w * w + x * x + y * y + z * z - 1.0) > 1e-2:
-            raise InputError(f"{source}: the 'quat' of body {shown(name)} is not of length 1: normalise it")
+        w, x, y, z = _unit(document.numbers(body, "quat", "1 0 0 0", 4), f"{source}: the 'quat' of body {shown(name)}")
         names.append(name)
         parents.append(parent)
         translations.append(document.numbers(body, "pos", "0 0 0", 3))
@@ -215,6 +213,14 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         _tables=_index_tables(joints, parents),
         _levels=_levels_of(parents),
     )
+
+
+def _unit(quaternion: List[float], place: str) -> List[float]:
+    """A quaternion of length 1, as MuJoCo makes it. Raises InputError, which starts with `place`, if it has none."""
+    length = math.sqrt(sum(part * part for part in quaternion))
+    if length < 1e-6:
+        raise InputError(f"{place} has length 0: it is no rotation")
+    return [part / length for part in quaternion]
 
 
 def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str | None, float], dof_index: int) -> Joint:

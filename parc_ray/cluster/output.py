@@ -48,6 +48,7 @@ class OutputDirectory:
         self.recordings = path / RECORDINGS
         self.journal = path / JOURNAL
         self.terrain = path / TERRAIN
+        self.report = path / REPORT
 
     def occupied(self) -> List[str]:
         """What an earlier run left here."""
@@ -102,17 +103,16 @@ class OutputDirectory:
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
 
-    def tidy(self, recordings: Iterable[Path]) -> List[Path]:
-        """Delete what a killed run has left half done, and what tells of it; returns what was deleted.
+    def tidy(self, recordings: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
+        """Delete what a killed run has left half done, and what does not hold any more; returns the former.
 
-        That is, beside its summary and its report: files that were being written, and those of the given recordings
-        that exist.
+        That is: files that were being written, and those of the given recordings that exist; and files by name.
         """
         folders = (self.path, self.path / "logs", *self._folders())
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES)]
         left += [path for path in recordings if path.is_file() or path.is_symlink()]
         try:
-            for name in (SUMMARY, REPORT):
+            for name in stale:
                 (self.path / name).unlink(missing_ok=True)
             for path in left:
                 path.unlink()

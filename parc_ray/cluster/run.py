@@ -24,7 +24,7 @@ from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_simulator
 from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
 from parc_ray.cluster.journal import Journal
-from parc_ray.cluster.output import OutputDirectory
+from parc_ray.cluster.output import REPORT, SUMMARY, OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.cluster.progress import RunProgress
 from parc_ray.cluster.start import Run, read_run
@@ -108,7 +108,7 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         _say(console, f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         _say(console, "interrupted; the same command goes on with this run")
-    if run.inputs.files.config.output.report:
+    if run.inputs.files.config.output.report and (run.plan or not run.output.report.exists()):
         _report(run, code != INTERRUPTED, console)
     return code
 
@@ -155,7 +155,8 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
     journal.sync()
     recorded = run.ledger.recorded
     names = (entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded)
-    for path in output.tidy(map(output.recording_path, names)):
+    stale = (SUMMARY, REPORT) if run.plan else (SUMMARY,)
+    for path in output.tidy(map(output.recording_path, names), stale):
         output.log(f"deleted {path}: left half done by a run that was killed")
     for name in run.lost:
         output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")

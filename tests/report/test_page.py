@@ -102,7 +102,7 @@ def test_a_character_that_is_gone_or_another(made, walk, tmp_path):
     text = (made.path / "journal.jsonl").read_text()
     other = tmp_path / "other.xml"
     (made.path / "journal.jsonl").write_text(re.sub(r'"character": "[^"]*"', f'"character": "{other}"', text))
-    for content, problem in ((None, "cannot read the character file"), ("<mujoco/>", "has changed since")):
+    for content, problem in ((None, "no such file"), ("<mujoco/>", "has changed since")):
         if content:
             other.write_text(content)
         write_report(made.path)
