@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Iterator
@@ -15,7 +16,10 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from tests.cluster.runs import Run, fingerprints, record_run
 from tests.cluster.simulated import simulated_actor
-from tests.reference import HUMANOID
+from tests.reference import HUMANOID, ROOT
+
+# Ray's workers import the tests' actors by name, and older versions do not look where the driver was started.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 SPECS = {
     "idle_000": MotionSpec("idle", 9, 2.0, difficulty=0.0),
