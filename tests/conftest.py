@@ -5,7 +5,7 @@ from tests.reference import ERRORS
 
 def pytest_addoption(parser):
     parser.addoption("--reference-errors", action="store_true", help="print the largest error of every block")
-    parser.addoption("--kills", type=int, default=8, help="how many processes test_chaos.py kills")
+    parser.addoption("--kills", type=int, default=4, help="how many processes test_chaos.py kills")
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -89,7 +89,7 @@ def test_a_finished_run_stays_as_it_is(calm, resume, copy_of):
     assert run.events("shard") == calm.events("shard")
     after = fingerprints(run.output)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert changed == {"journal.jsonl", "summary.json", "report.html"}
+    assert changed == {"journal.jsonl", "summary.json"}
     counts = [{key: value for key, value in one.summary.items() if key in COUNTS} for one in (run, calm)]
     assert counts[0] == counts[1]
 
