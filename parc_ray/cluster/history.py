@@ -55,7 +55,7 @@ class History:
 
     def differences(self, files: RunFiles, entries: Sequence[MotionEntry]) -> List[str]:
         """What recordings depend on and has changed since, one line each."""
-        before, now = _flat(self.fingerprint), _flat(fingerprint(files))
+        before, now = flat(self.fingerprint), flat(fingerprint(files))
         lines = [
             f"{key} is {_shown(now.get(key))}, was {_shown(before.get(key))}"
             for key in sorted(before.keys() | now.keys())
@@ -178,13 +178,13 @@ def _entry(event: Mapping[str, Any]) -> MotionEntry:
     return MotionEntry(name=event["motion"], terrain_shape=(size_x, size_y), **values)
 
 
-def _flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
-    """{"retry.max_retries": 3, ...}"""
-    flat: Dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
+    """Nested mappings as one: {"retry.max_retries": 3, ...}"""
+    values: Dict[str, Any] = {}
     for key, value in tree.items():
         place = (*prefix, key)
-        flat.update(_flat(value, place) if isinstance(value, dict) else {".".join(place): value})
-    return flat
+        values.update(flat(value, place) if isinstance(value, dict) else {".".join(place): value})
+    return values
 
 
 def _shown(value: Any) -> str:

@@ -94,7 +94,7 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         if problems:
             code = INCONSISTENT
         summary = _summary(run, time.monotonic() - run.start, code)
-        run.output.write_json("summary.json", summary)
+        run.output.write_json(SUMMARY, summary)
         journal.write("end", exit_code=code)
         journal.sync()
     except OutputError as error:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from parc_ray.report.past_run import STATES, PastAttempt, PastMotion, PastRun
@@ -323,7 +324,7 @@ def _histogram(
             counts[place(value, edges)] += 1
         series[key] = tuple(counts)
     beyond = sum(value > edges[-1] for value in every)
-    medians = {key: _median(own) for key, own in values.items()}
+    medians = {key: median(own) if own else None for key, own in values.items()}
     return Histogram(name, unit, edges, series, beyond, missing, limit, medians)
 
 
@@ -350,11 +351,3 @@ def nice_edges(low: float, high: float, bins: int) -> Tuple[float, ...]:
 def place(value: float, edges: Sequence[float]) -> int:
     """The bin of a value; what is outside is in the first or last one."""
     return bisect_right(edges, value, 1, len(edges) - 1) - 1
-
-
-def _median(values: Sequence[float]) -> Optional[float]:
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from parc_ray.character.skeleton import parse_skeleton
+from parc_ray.cluster.history import flat
 from parc_ray.cluster.output import REPORT, OutputDirectory
 from parc_ray.config import OutputConfig
 from parc_ray.errors import InputError
@@ -24,7 +25,6 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
 """Previews take at most so much of a page, which leaves room for the rest of 500 motions within 5 MB"""
-ATTEMPT_VALUES = ("number", "start_fraction", "outcome", "reason", "criteria", "body", "launch", "env")
 QUALITIES = (
     "root_error",
     "root_angle_error",
@@ -176,19 +176,19 @@ def _setup(run: PastRun) -> List[Tuple[str, List[Tuple[str, str]]]]:
     """What the run was made with: titles, keys and values."""
     versions = {**run.sessions[-1].versions, "simulator": run.simulator}
     return [
-        ("Configuration", _flat(run.config)),
+        ("Configuration", _pairs(run.config)),
         ("Versions", sorted((key, str(value)) for key, value in versions.items())),
-        ("What recordings depend on", [pair for pair in _flat(run.fingerprint) if not pair[0].startswith("env_file.")]),
-        ("Tracker's environment (env_file)", _flat(run.fingerprint.get("env_file", {}))),
+        (
+            "What recordings depend on",
+            [pair for pair in _pairs(run.fingerprint) if not pair[0].startswith("env_file.")],
+        ),
+        ("Tracker's environment (env_file)", _pairs(run.fingerprint.get("env_file", {}))),
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> List[Tuple[str, str]]:
+def _pairs(tree: Mapping[str, Any]) -> List[Tuple[str, str]]:
     """[("retry.max_retries", "3"), ...]"""
-    pairs: List[Tuple[str, str]] = []
-    for key, value in tree.items():
-        pairs += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", _said(value))]
-    return pairs
+    return [(key, _said(value)) for key, value in flat(tree).items()]
 
 
 def _said(value: Any) -> str:
