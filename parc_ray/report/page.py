@@ -15,11 +15,10 @@ from parc_ray.cluster.history import flat
 from parc_ray.cluster.output import REPORT, OutputDirectory
 from parc_ray.config import OutputConfig
 from parc_ray.errors import InputError
-from parc_ray.files import read_text
 from parc_ray.report.figures import Figures, figures_of, why
-from parc_ray.report.past_run import STATES, PastRun, read_past_run
+from parc_ray.report.past_run import STATES, PastRun, read_character, read_past_run
 from parc_ray.report.previews import Previews, pack_previews
-from parc_ray.report.shapes import character_shapes
+from parc_ray.viewing.shapes import character_shapes
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
@@ -55,7 +54,7 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
     reason = "The run was interrupted; `parc-ray report` makes a page with previews."
     if previews:
         try:
-            text = _character(run) if character is None else character
+            text = read_character(run) if character is None else character
             skeleton = parse_skeleton(text, run.character)
             shapes = character_shapes(text, run.character, skeleton)
             packed = pack_previews(run, skeleton, PREVIEW_BYTES)
@@ -130,16 +129,6 @@ def page_data(
         "character": shapes,
         "setup": _setup(run),
     }
-
-
-def _character(run: PastRun) -> str:
-    """The text of the character file, if it still is the one that was recorded with."""
-    text = read_text(run.folder / run.character)
-    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
-        raise InputError(
-            f"{run.character}: the character has changed since the run; name the right file by --character"
-        )
-    return text
 
 
 def _preview_notes(packed: Previews) -> List[str]:

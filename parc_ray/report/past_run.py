@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
@@ -11,6 +12,7 @@ from parc_ray.cluster.ledger import Ledger, Outcome
 from parc_ray.cluster.output import JOURNAL, OutputDirectory
 from parc_ray.config import OutputConfig, check_config
 from parc_ray.errors import InputError
+from parc_ray.files import read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 
 STATES = ("recorded", "rejected", "invalid", "crashed", "not_attempted")
@@ -41,6 +43,8 @@ class PastAttempt:
     began: Optional[float] = None
     """s since its session began"""
     ended: Optional[float] = None
+    trajectory: Optional[Path] = None
+    """where the motion file of its failure was written (record.keep_failures)"""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,19 @@ def read_past_run(path: Path) -> PastRun:
         return _past_run(path, history)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{history.path}: is the journal of another version of parc_ray ({error!r})") from None
+
+
+def read_character(run: PastRun) -> str:
+    """The text of a run's character file. Raises InputError if it is not there, or has changed since."""
+    try:
+        text = read_text(run.folder / run.character)
+    except InputError as error:
+        raise InputError(f"{error}; name the character's MJCF by --character") from None
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
+        raise InputError(
+            f"{run.character}: the character has changed since the run; name the right file by --character"
+        )
+    return text
 
 
 def _past_run(path: Path, history: History) -> PastRun:

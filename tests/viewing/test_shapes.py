@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parc_ray.character.skeleton import parse_skeleton
-from parc_ray.report.shapes import character_shapes
+from parc_ray.viewing.shapes import character_shapes
 from tests.reference import HUMANOID
 
 KINDS = {"ellipsoid": mujoco.mjtGeom.mjGEOM_ELLIPSOID, "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE,

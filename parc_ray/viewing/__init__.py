@@ -1,0 +1,1 @@
+"""Looking at motions: scenes, characters, the viewer in the browser, videos."""

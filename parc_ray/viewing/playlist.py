@@ -1,0 +1,119 @@
+"""Playlist: the scenes of a motion file, a folder of them, or a run, read when they are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+import parc_ray
+from parc_ray.character.skeleton import Skeleton, parse_skeleton
+from parc_ray.cluster.output import JOURNAL
+from parc_ray.errors import InputError
+from parc_ray.files import read_text
+from parc_ray.motions.motion_file import read_motion
+from parc_ray.report.past_run import PastMotion, PastRun, read_character, read_past_run
+from parc_ray.viewing.scene import Scene, scene_of_file, scene_of_run
+from parc_ray.viewing.shapes import character_shapes
+
+Written = Dict[Path, Tuple[PastRun, PastMotion]]
+
+DEMO_CHARACTER = Path(parc_ray.__file__).parents[1] / "configs" / "demo" / "humanoid.xml"
+"""PARC's humanoid, in a clone"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a playlist."""
+
+    name: str
+    state: str
+    """what has become of the motion in its run; motion: a file that no run tells of"""
+    read: Callable[[], Scene]
+    """raises InputError if there is nothing to see"""
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """Scenes of one character."""
+
+    title: str
+    items: Tuple[Item, ...]
+    skeleton: Skeleton
+    shapes: Mapping[str, Any]
+    """see character_shapes"""
+
+
+def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
+    """What there is to see in an output directory of a run, a folder of motion files, or a motion file.
+
+    A motion file that a run has written is shown as that run's motion, with its reference. The character (MJCF) is by
+    default that of the run, else PARC's humanoid. Raises InputError if there is nothing, or no character.
+    """
+    if (path / JOURNAL).is_file():
+        run = read_past_run(path)
+        motions = [motion for motion in run.motions if motion.state != "invalid"]
+        skeleton, shapes = _character(run, character)
+        items = [_run_item(run, motion, skeleton) for motion in motions]
+    else:
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*.pkl") if file.is_file())
+        written: Dict[Path, Written] = {}
+        found = [_run_of(file.resolve(), written) for file in files]
+        skeleton, shapes = _character(next((run for run, _ in filter(None, found)), None), character)
+        items = [
+            _run_item(*known, skeleton) if known else _file_item(file, path, skeleton)
+            for file, known in zip(files, found)
+        ]
+    if not items:
+        raise InputError(
+            f"{path}: holds no motions; give a motion file (.pkl), a folder of them, or a run's output_dir"
+        )
+    return Playlist(path.resolve().name, tuple(items), skeleton, shapes)
+
+
+def _run_item(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Item:
+    return Item(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True))
+
+
+def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
+    name = file.stem if file == top else str(file.relative_to(top).with_suffix(""))
+    return Item(name, "motion", lambda: scene_of_file(read_motion(file, skeleton)))
+
+
+def _run_of(file: Path, written: Dict[Path, Written]) -> Optional[Tuple[PastRun, PastMotion]]:
+    """The run, and its motion, that a file is a recording or a kept attempt of. `written` remembers runs."""
+    for folder in file.parents[1:3]:
+        if folder not in written:
+            written[folder] = _written_by(folder)
+        if file in written[folder]:
+            return written[folder][file]
+    return None
+
+
+def _written_by(output_dir: Path) -> Written:
+    """The motion files that a run has written, if there is one; a folder may be anything."""
+    try:
+        run = read_past_run(output_dir)
+    except InputError:
+        return {}
+    return {
+        path: (run, motion)
+        for motion in run.motions
+        for path in (motion.recording, *(attempt.trajectory for attempt in motion.attempts))
+        if path is not None
+    }
+
+
+def _character(run: Optional[PastRun], character: Optional[Path]) -> Tuple[Skeleton, Dict[str, Any]]:
+    if character is not None:
+        text, source = read_text(character), str(character)
+    elif run is not None:
+        text, source = read_character(run), run.character
+    elif DEMO_CHARACTER.is_file():
+        text, source = read_text(DEMO_CHARACTER), str(DEMO_CHARACTER)
+    else:
+        raise InputError("--character: give the character's MJCF (PARC: data/assets/humanoid.xml)")
+    skeleton = parse_skeleton(text, source)
+    return skeleton, character_shapes(text, source, skeleton)
