@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/environment.sh dev
-exec "${VENV:-.venv}/bin/python" -m pytest "$@"
+# Tests of whole runs take half of the time and are made one after the other; the rest goes on beside them.
+exec "${VENV:-.venv}/bin/python" -m pytest --numprocesses 2 --dist loadgroup "$@"
