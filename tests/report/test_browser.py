@@ -92,7 +92,11 @@ def test_filters_and_order(large, browser):
     with browser.page(large.path / "report.html") as page:
         page.click('button[data-state="rejected"]')
         assert page.inner_text("#found") == "1–20 of 50 motions, filtered from 500"
-        assert {text.strip() for text in texts(page, "#table td:nth-child(2)")} == {"rejected"}
+        assert {tuple(text.split("\n")) for text in texts(page, "#table td:nth-child(2)")} == {
+            ("rejected", "not accepted: max_penetration")
+        }
+        width = page.evaluate("document.querySelector('.list .scroll').scrollWidth")
+        assert width == page.evaluate("document.querySelector('.list .scroll').clientWidth"), "does not fit a laptop"
         page.fill("#search", "WALK_03")
         assert texts(page, "#table td.name") == ["walk_030"]
         page.click("text=Clear")

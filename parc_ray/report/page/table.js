@@ -64,7 +64,7 @@ class MotionTable {
     this.ended = select("ended", "Ended by: any", new Set(this.rows.flatMap((row) => row.attempts.flatMap(endings))));
     this.clear = element("button", { type: "button", onclick: () => this.show({}) }, "Clear");
     $("filters").append(this.search, ...this.chips, this.why, this.ended, this.clear);
-    this.heads = COLUMNS.map((column) => element("th", { scope: "col", class: column.kind ? null : "number" },
+    this.heads = COLUMNS.map((column) => element("th", { scope: "col", class: column.kind || "number" },
       element("button", { type: "button", title: column.hint || column.title, onclick: () => this.sortBy(column.key) },
         column.title, column.unit ? element("small", {}, column.unit) : null)));
     this.body = element("tbody", { onkeydown: (event) => this.key(event) });
@@ -132,13 +132,13 @@ class MotionTable {
   }
 
   line(row) {
-    const chosen = row === this.selected;
+    const chosen = row === this.selected, short = (reason) => reason.replace(/^not tracked: /, "");
     return element("tr", { tabindex: chosen ? 0 : -1, "aria-selected": String(chosen), "data-motion": row.index, onclick: () => this.choose(row) },
       COLUMNS.map((column) => {
         if (column.kind === "name") return element("td", { class: "name", title: row.name }, shortened(row.name, 22));
-        if (column.kind === "state") return element("td", {}, dot(toneOf(row)), shortState(row));
+        if (column.kind === "state") return element("td", {}, dot(toneOf(row)), shortState(row), element("small", { class: "why", title: row.reason }, short(row.why)));
         if (column.kind === "strip") return element("td", { title: count(row.attempts.length, "attempt") }, strip(row));
-        if (column.kind === "why") return element("td", { class: "why", title: row.reason }, row.reason.replace(/^not tracked: /, ""));
+        if (column.kind === "why") return element("td", { class: "why", title: row.reason }, short(row.reason));
         return element("td", { class: "number" }, fixed(row[column.key], column.places));
       }));
   }
