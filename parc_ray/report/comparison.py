@@ -25,14 +25,14 @@ BETTER = {
     "max_penetration": LESS,
 }
 """All figures of quality, and which direction of each is better"""
-CONFIG = ("model_file", "dataset_file", "create_dataset_config", "device")
-"""Keys of the configuration that tell of what the journal's fingerprint has no words for"""
+NAMED = {"model_file": "model_file (sha256)"}
+"""Keys of the configuration that say where that came from of which the journal has only a checksum"""
 SHARE = 0.95
 RESAMPLES = 2000
 FEWEST = 10
 """Resampling fewer pairs than that gives intervals that are far too narrow"""
 BLOCK = 1 << 22
-"""So many counts of resampled pairs are held at a time"""
+"""So many resampled pairs are held at a time"""
 
 
 @dataclass(frozen=True)
@@ -258,8 +258,8 @@ def _interval(differences: npt.NDArray[np.float64]) -> Tuple[float, float]:
     means: List[npt.NDArray[np.float64]] = []
     rows = max(1, BLOCK // count)
     for start in range(0, RESAMPLES, rows):
-        drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=min(rows, RESAMPLES - start))
-        means.append(drawn @ differences / count)
+        drawn = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
+        means.append(differences[drawn].mean(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - SHARE) / 2, (1 + SHARE) / 2]).tolist()
     return low, high
 
@@ -309,14 +309,16 @@ def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
 
 def _settings(baseline: PastRun, candidate: PastRun) -> Tuple[Setting, ...]:
     before, now = _made_with(baseline), _made_with(candidate)
-    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    return tuple(Setting(key, before.get(key), now.get(key)) for key in keys)
+    keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    # The same checkpoint in another place is the same.
+    keys -= {key for key, checksum in NAMED.items() if checksum not in keys}
+    return tuple(Setting(key, before.get(key), now.get(key)) for key in sorted(keys))
 
 
 def _made_with(run: PastRun) -> Dict[str, Any]:
-    """What recordings depend on, the versions, and where the inputs came from."""
+    """What recordings depend on, the devices (PhysX computes something else on each), the versions."""
     versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
-    return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in CONFIG}}
+    return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in (*NAMED, "device")}}
 
 
 def _quality(name: str, pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> Paired:

@@ -16,6 +16,8 @@ from parc_ray.report.comparison import Change, Comparison, Fate, FirstAttempts, 
 SHOWN = 8
 """Entries of a list, unless all are asked for"""
 LONGEST_VALUE = 36
+WIDE = 94
+"""A terminal of fewer columns has no room for the quartiles"""
 FIGURES = {
     "root_error": ("root, mm", 1e3, 1),
     "root_angle_error": ("root angle, deg", 57.29577951308232, 2),
@@ -52,7 +54,7 @@ def print_comparison(comparison: Comparison, console: Console, everything: bool 
 
 def _print_runs(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
     for title, side in (("A, the baseline ", comparison.baseline), ("B, the candidate", comparison.candidate)):
-        _say(console, f"{title}  {side.path}: {side.motions} motions, {side.simulator}")
+        _say(console, f"{title}  {side.path}: {side.motions} motions, {side.simulator}", whole=True)
     for letter, side in (("A", comparison.baseline), ("B", comparison.candidate)):
         if side.exit_code != 0 or side.not_attempted:
             _say(console, f"{letter} {_how_it_ended(side)}: what is said of it is not final")
@@ -76,9 +78,10 @@ def _how_it_ended(side: Side) -> str:
 def _print_settings(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
     settings = comparison.settings
     if not settings:
-        _say(console, "\nThey were made with the same tracker, settings, simulator and versions.")
+        _say(console, "They were made with the same tracker, settings, simulator and versions.")
         return
-    table = _table("What they were made with", "setting", "A", "B")
+    _say(console, "\nWhat they were made with", style="bold")
+    table = _table("setting", "A", "B")
     for setting in settings[:limit]:
         table.add_row(*(_cell(value) for value in (setting.key, _short(setting.baseline), _short(setting.candidate))))
     console.print(table)
@@ -88,7 +91,8 @@ def _print_settings(comparison: Comparison, console: Console, limit: Optional[in
 def _print_counts(comparison: Comparison, console: Console) -> None:
     sides = (comparison.baseline, comparison.candidate)
     counts = [_counts(side) for side in sides]
-    table = _table("What became of the motions", "", "A", "B", numbers=True)
+    _say(console, "\nWhat became of the motions", style="bold")
+    table = _table("", "A", "B", numbers=True)
     names = list(dict.fromkeys(name for own in counts for name in own))
     for name in sorted(names, key=_rank):
         table.add_row(_cell(name), *(f"{own.get(name, 0):,}" for own in counts))
@@ -123,13 +127,14 @@ def _print_changes(comparison: Comparison, console: Console, limit: Optional[int
     for count, what in (
         (won, "won: recorded in B, rejected in A"),
         (lost, "lost: recorded in A, rejected in B"),
-        (len(comparison.earlier), f"recorded in both, in B from an earlier start ({gained:+.1f} s)"),
-        (len(comparison.later), f"recorded in both, in B from a later start ({missed:+.1f} s)"),
+        (len(comparison.earlier), f"recorded in both, in B from an earlier start: {gained:.1f} s more"),
+        (len(comparison.later), f"recorded in both, in B from a later start: {-missed:.1f} s less"),
         (comparison.same_start, "recorded in both from the same start"),
         (comparison.neither, "rejected in both"),
         (len(comparison.undecided), "crashed or not attempted in one of them, which tells nothing"),
     ):
-        _say(console, f"{count:6}  {what}")
+        if count or what.startswith(("won", "lost")):
+            _say(console, f"{count:6}  {what}")
     _say(console, f"\n{_chance(won, lost, comparison.probability, 'won', 'lost')}")
     for title, changes in (
         ("won", comparison.won),
@@ -143,7 +148,8 @@ def _print_changes(comparison: Comparison, console: Console, limit: Optional[int
 
 
 def _print_list(title: str, changes: Sequence[Change], console: Console, limit: Optional[int]) -> None:
-    table = _table(title, "motion", "A", "B")
+    _say(console, f"\n{title}", style="bold")
+    table = _table("motion", "A", "B")
     for change in changes[:limit]:
         table.add_row(*(_cell(text) for text in (change.motion, _told(change.baseline), _told(change.candidate))))
     console.print(table)
@@ -158,9 +164,8 @@ def _print_quality(comparison: Comparison, console: Console) -> None:
     _print_paired(comparison.quality, console)
     _say(
         console,
-        "Only what both have recorded can be compared here: motions that one of them has won or lost, often the hard "
-        "ones, are not in these figures.",
-        fold=True,
+        "Less is better, of contact agreement more. Only what both have recorded is compared here: motions that "
+        "one of them has won or lost, often the hard ones, are not in these figures.",
     )
 
 
@@ -172,15 +177,17 @@ def _print_first_attempts(first: FirstAttempts, console: Console) -> None:
     _print_paired([first.seconds], console)
     _say(
         console,
-        f"To the end of their motion: {first.whole_baseline} in A, {first.whole_candidate} in B. B's lasted longer "
-        f"{first.longer} times, shorter {first.shorter} times, as long {first.equal} times. "
+        "An attempt that does not fail lasts as long as its motion: "
+        f"{first.whole_baseline} in A, {first.whole_candidate} in B. "
         + _chance(first.longer, first.shorter, first.probability, "longer", "shorter"),
-        fold=True,
     )
 
 
 def _print_paired(figures: Sequence[Paired], console: Console) -> None:
-    table = _table("", "mean", "better", "A", "B", "B - A", "95 % interval", "sd", "quartiles", "B is", numbers=True)
+    columns = ["mean", "A", "B", "B - A", "95 % interval", "sd", "B is"]
+    if console.width >= WIDE:
+        columns.insert(-1, "quartiles of B - A")
+    table = _table(*columns, numbers=True)
     for figure in figures:
         title, factor, decimals = FIGURES[figure.name]
 
@@ -189,17 +196,17 @@ def _print_paired(figures: Sequence[Paired], console: Console) -> None:
             return text[1:] if text and float(text) == 0 and text[0] in "+-" else text
 
         low, high = figure.interval or (None, None)
-        table.add_row(
-            title,
-            figure.better,
-            number(figure.baseline),
-            number(figure.candidate),
-            number(figure.difference, "+"),
-            f"{number(low, '+')} to {number(high, '+')}" if figure.interval else "few pairs",
-            number(figure.deviation),
-            " ".join(number(value, "+") for value in figure.quartiles or ()),
-            figure.verdict,
-        )
+        values = {
+            "mean": title,
+            "A": number(figure.baseline),
+            "B": number(figure.candidate),
+            "B - A": number(figure.difference, "+"),
+            "95 % interval": f"{number(low, '+')} to {number(high, '+')}" if figure.interval else "few pairs",
+            "sd": number(figure.deviation),
+            "quartiles of B - A": " ".join(number(value, "+") for value in figure.quartiles or ()),
+            "B is": figure.verdict,
+        }
+        table.add_row(*(values[column] for column in columns))
     console.print(table)
 
 
@@ -230,10 +237,8 @@ def _short(value: Any) -> str:
     return f"...{text[3 - LONGEST_VALUE :]}" if "/" in text else f"{text[:12]}..."
 
 
-def _table(title: str, *columns: str, numbers: bool = False) -> Table:
-    table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+def _table(*columns: str, numbers: bool = False) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(columns):
         right = numbers and place > 0
         table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
@@ -253,5 +258,5 @@ def _say_more(console: Console, total: int, limit: Optional[int], what: str) -> 
         _say(console, f"  and {total - limit} more {what}; --all shows them")
 
 
-def _say(console: Console, line: str, style: str = "", fold: bool = False) -> None:
-    console.print(printable(line), style=style, highlight=False, markup=False, soft_wrap=not fold)
+def _say(console: Console, line: str, style: str = "", whole: bool = False) -> None:
+    console.print(printable(line), style=style, highlight=False, markup=False, soft_wrap=whole, emoji=False)
