@@ -1,7 +1,8 @@
-"""Command line: parc-ray record | check | report | dataset."""
+"""Command line: parc-ray record | check | report | compare | dataset."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterable, List, NoReturn, Optional, Tuple
@@ -100,6 +101,26 @@ def report(
 
     text = None if character is None else read_text(character)
     Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def compare(
+    baseline: Path = typer.Argument(..., metavar="A", help="The output_dir of a run: the baseline."),
+    candidate: Path = typer.Argument(..., metavar="B", help="The output_dir of another: what is compared with it."),
+    everything: bool = typer.Option(False, "--all", help="Show long lists whole."),
+    as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
+) -> None:
+    """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
+    from parc_ray.report.comparison import compare_runs
+    from parc_ray.report.comparison_text import plain, print_comparison
+    from parc_ray.report.past_run import read_past_run
+
+    comparison = compare_runs(read_past_run(baseline), read_past_run(candidate))
+    if as_json:
+        print(json.dumps(plain(comparison), indent=2, allow_nan=False))
+        return
+    console = Console()
+    print_comparison(comparison, console if console.is_terminal else Console(width=100), everything)
 
 
 @dataset_app.command("create")

@@ -1,0 +1,351 @@
+"""Comparison: two runs side by side. What a motion was worth in one is paired with what it was worth in the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.cluster.history import flat
+from parc_ray.errors import InputError
+from parc_ray.report.figures import figures_of, why
+from parc_ray.report.past_run import PastAttempt, PastMotion, PastRun
+
+LESS, MORE = "less", "more"
+BETTER = {
+    "root_error": LESS,
+    "root_angle_error": LESS,
+    "body_error": LESS,
+    "joint_angle_error": LESS,
+    "max_root_error": LESS,
+    "contact_agreement": MORE,
+    "max_penetration": LESS,
+}
+"""All figures of quality, and which direction of each is better"""
+NAMED = {"model_file": "model_file (sha256)"}
+"""Keys of the configuration that say where that came from of which the journal has only a checksum"""
+SHARE = 0.95
+RESAMPLES = 2000
+FEWEST = 10
+"""Resampling fewer pairs than that gives intervals that are far too narrow"""
+BLOCK = 1 << 22
+"""So many resampled pairs are held at a time"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs. Counts are of the motions that are compared, unless it is said otherwise."""
+
+    path: str
+    simulator: str
+    exit_code: Optional[int]
+    """None: the run has not ended, or was killed"""
+    motions: int
+    """of the whole run, invalid ones included"""
+    invalid: int
+    """of the whole run"""
+    recorded_from: Mapping[str, int]
+    """by start fraction, as in summary.json"""
+    rejected: Mapping[str, int]
+    """by reason"""
+    crashed: int
+    not_attempted: int
+    recorded_seconds: float
+    control_steps: int
+    """of the whole run"""
+    steps_per_second: float
+    """of the whole run, over all the time that it took"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Something that the runs were made with and that differs. None: not set, or not known there."""
+
+    key: str
+    baseline: Any
+    candidate: Any
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What has become of a motion in one run."""
+
+    state: str
+    reason: str
+    start_fraction: Optional[float]
+    """where its recording starts"""
+    recorded_seconds: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """A motion whose fates differ, or cannot be compared."""
+
+    motion: str
+    baseline: Fate
+    candidate: Fate
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A figure that pairs of attempts at the same motion have, in the baseline and in the candidate.
+
+    What says "difference" is candidate - baseline, pair by pair. None: there are too few pairs.
+    """
+
+    name: str
+    better: str
+    """less or more"""
+    pairs: int
+    baseline: Optional[float]
+    """mean"""
+    candidate: Optional[float]
+    """mean"""
+    difference: Optional[float]
+    """mean"""
+    deviation: Optional[float]
+    """standard deviation of the differences"""
+    quartiles: Optional[Tuple[float, float, float]]
+    """of the differences; the second is their median"""
+    interval: Optional[Tuple[float, float]]
+    """95 % interval of the mean difference"""
+
+    @property
+    def verdict(self) -> str:
+        """better or worse (the candidate), if the interval excludes that there is no difference; else an empty text."""
+        if self.interval is None or self.interval[0] <= 0.0 <= self.interval[1]:
+            return ""
+        return "better" if (self.interval[0] > 0.0) == (self.better == MORE) else "worse"
+
+
+@dataclass(frozen=True)
+class FirstAttempts:
+    """How long attempts from the start of a motion last until they fail. Those that do not last as long as the motion.
+
+    That needs no selection: a motion counts whatever became of it, and whatever retries were allowed.
+    """
+
+    seconds: Paired
+    whole_baseline: int
+    """attempts that reached the end of their motion"""
+    whole_candidate: int
+    longer: int
+    """pairs of which the candidate's attempt lasted longer"""
+    shorter: int
+    equal: int
+    probability: float
+    """of so uneven a split between longer and shorter, if neither were likelier"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs. compared = won + lost + earlier + later + same_start + neither + undecided."""
+
+    baseline: Side
+    candidate: Side
+    settings: Tuple[Setting, ...]
+    compared: int
+    """motions that both runs have: the same name, and the same content"""
+    only_baseline: Tuple[str, ...]
+    only_candidate: Tuple[str, ...]
+    changed: Tuple[str, ...]
+    """motions of the same name with other content, which are not compared"""
+    won: Tuple[Change, ...]
+    """recorded in the candidate, rejected in the baseline"""
+    lost: Tuple[Change, ...]
+    """rejected in the candidate, recorded in the baseline"""
+    probability: float
+    """of so uneven a split between won and lost, if neither were likelier"""
+    earlier: Tuple[Change, ...]
+    """recorded in both, in the candidate from an earlier start"""
+    later: Tuple[Change, ...]
+    """recorded in both, in the candidate from a later start"""
+    same_start: int
+    """recorded in both from the same start"""
+    neither: int
+    """rejected in both"""
+    undecided: Tuple[Change, ...]
+    """crashed or not attempted in one of them: that tells nothing of what the runs compare"""
+    quality: Tuple[Paired, ...]
+    """of the recordings that both have from the same start"""
+    first_attempts: FirstAttempts
+
+
+def compare_runs(baseline: PastRun, candidate: PastRun) -> Comparison:
+    """Compare two runs motion by motion. Raises InputError if they have no motion in common."""
+    mine, theirs = _by_name(baseline), _by_name(candidate)
+    both = sorted(mine.keys() & theirs.keys())
+    changed = [name for name in both if mine[name].sha256 != theirs[name].sha256]
+    names = [name for name in both if mine[name].sha256 == theirs[name].sha256]
+    if not names:
+        of_these = f", and {len(changed)} of the same name have other content" if changed else ""
+        raise InputError(
+            f"{baseline.path} and {candidate.path} have no motion in common ({len(mine)} and {len(theirs)} "
+            f"motions{of_these}): give two runs of the same dataset"
+        )
+    pairs = [(mine[name], theirs[name]) for name in names]
+    kinds: Dict[str, List[Tuple[PastMotion, PastMotion]]] = {kind: [] for kind in KINDS}
+    for pair in pairs:
+        kinds[_kind(*pair)].append(pair)
+    changes = {kind: tuple(Change(a.name, _fate(a), _fate(b)) for a, b in kinds[kind]) for kind in KINDS}
+    return Comparison(
+        baseline=_side(baseline, [motion for motion, _ in pairs]),
+        candidate=_side(candidate, [motion for _, motion in pairs]),
+        settings=_settings(baseline, candidate),
+        compared=len(names),
+        only_baseline=tuple(sorted(mine.keys() - theirs.keys())),
+        only_candidate=tuple(sorted(theirs.keys() - mine.keys())),
+        changed=tuple(changed),
+        won=changes["won"],
+        lost=changes["lost"],
+        probability=sign_test(len(changes["won"]), len(changes["lost"])),
+        earlier=changes["earlier"],
+        later=changes["later"],
+        same_start=len(changes["same_start"]),
+        neither=len(changes["neither"]),
+        undecided=changes["undecided"],
+        quality=tuple(_quality(name, kinds["same_start"]) for name in BETTER),
+        first_attempts=_first_attempts(pairs),
+    )
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """Exact two-sided probability of a split of more + fewer fair coins that is at least so uneven.
+
+    Of won against lost motions that is McNemar's test in its exact form: motions with the same fate in both runs say
+    nothing of which is better.
+
+    >>> sign_test(8, 2), sign_test(3, 3), sign_test(0, 0)
+    (0.109375, 1.0, 1.0)
+    """
+    coins, tail, term = more + fewer, 0, 1
+    for heads in range(min(more, fewer) + 1):
+        tail += term
+        term = term * (coins - heads) // (heads + 1)
+    return float(min(1.0, 2 * tail / 2**coins))
+
+
+def paired(name: str, better: str, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
+    """A figure of pairs (baseline, candidate); pairs that lack a value are left out.
+
+    The interval is the bootstrap's: the middle 95 % of the means that pairs drawn again, with replacement, have. Unlike
+    Student's it does not take differences for normal: most motions hardly change, and a few change a lot. The draws are
+    always the same.
+    """
+    known = np.array([pair for pair in values if None not in pair], dtype=np.float64).reshape(-1, 2)
+    if not len(known):
+        return Paired(name, better, 0, None, None, None, None, None, None)
+    differences = known[:, 1] - known[:, 0]
+    low, middle, high = np.quantile(differences, [0.25, 0.5, 0.75]).tolist()
+    return Paired(
+        name=name,
+        better=better,
+        pairs=len(known),
+        baseline=float(known[:, 0].mean()),
+        candidate=float(known[:, 1].mean()),
+        difference=float(differences.mean()),
+        deviation=float(differences.std(ddof=1)) if len(known) > 1 else None,
+        quartiles=(low, middle, high),
+        interval=_interval(differences) if len(known) >= FEWEST else None,
+    )
+
+
+def _interval(differences: npt.NDArray[np.float64]) -> Tuple[float, float]:
+    generator, count = np.random.default_rng(0), len(differences)
+    means: List[npt.NDArray[np.float64]] = []
+    rows = max(1, BLOCK // count)
+    for start in range(0, RESAMPLES, rows):
+        drawn = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
+        means.append(differences[drawn].mean(axis=1))
+    low, high = np.quantile(np.concatenate(means), [(1 - SHARE) / 2, (1 + SHARE) / 2]).tolist()
+    return low, high
+
+
+KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided")
+
+
+def _kind(baseline: PastMotion, candidate: PastMotion) -> str:
+    before, now = baseline.state == "recorded", candidate.state == "recorded"
+    if {baseline.state, candidate.state} & {"crashed", "not_attempted"}:
+        return "undecided"
+    if not (before and now):
+        return "won" if now else "lost" if before else "neither"
+    start, start_now = baseline.start_fraction or 0.0, candidate.start_fraction or 0.0
+    return "same_start" if start == start_now else "earlier" if start_now < start else "later"
+
+
+def _by_name(run: PastRun) -> Dict[str, PastMotion]:
+    """Names are unique but for those of invalid files."""
+    return {motion.name: motion for motion in run.motions if motion.state != "invalid"}
+
+
+def _fate(motion: PastMotion) -> Fate:
+    return Fate(motion.state, motion.reason, motion.start_fraction, motion.recorded_seconds)
+
+
+def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
+    counts = figures_of(run).counts
+    states = Counter(motion.state for motion in motions)
+    starts = Counter(motion.start_fraction or 0.0 for motion in motions if motion.state == "recorded")
+    rejected = Counter(why(motion) for motion in motions if motion.state == "rejected")
+    return Side(
+        path=str(run.path),
+        simulator=run.simulator,
+        exit_code=run.sessions[-1].exit_code,
+        motions=counts.motions,
+        invalid=counts.states["invalid"],
+        recorded_from={f"{fraction:g}": starts[fraction] for fraction in sorted(starts)},
+        rejected=dict(rejected.most_common()),
+        crashed=states["crashed"],
+        not_attempted=states["not_attempted"],
+        recorded_seconds=round(sum(motion.recorded_seconds for motion in motions), 3),
+        control_steps=counts.control_steps,
+        steps_per_second=round(counts.control_steps / counts.wall_seconds, 1) if counts.wall_seconds else 0.0,
+    )
+
+
+def _settings(baseline: PastRun, candidate: PastRun) -> Tuple[Setting, ...]:
+    before, now = _made_with(baseline), _made_with(candidate)
+    keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    # The same checkpoint in another place is the same.
+    keys -= {key for key, checksum in NAMED.items() if checksum not in keys}
+    return tuple(Setting(key, before.get(key), now.get(key)) for key in sorted(keys))
+
+
+def _made_with(run: PastRun) -> Dict[str, Any]:
+    """What recordings depend on, the devices (PhysX computes something else on each), the versions."""
+    versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
+    return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in (*NAMED, "device")}}
+
+
+def _quality(name: str, pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> Paired:
+    return paired(name, BETTER[name], ((_figure(before, name), _figure(now, name)) for before, now in pairs))
+
+
+def _figure(motion: PastMotion, name: str) -> Optional[float]:
+    return motion.last_attempt.quality.get(name) if motion.last_attempt else None
+
+
+def _first_attempts(pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> FirstAttempts:
+    firsts = [(_first_attempt(before), _first_attempt(now)) for before, now in pairs]
+    made = [(before, now) for before, now in firsts if before is not None and now is not None]
+    longer = sum(now.seconds > before.seconds for before, now in made)
+    shorter = sum(now.seconds < before.seconds for before, now in made)
+    return FirstAttempts(
+        seconds=paired("seconds", MORE, ((before.seconds, now.seconds) for before, now in made)),
+        whole_baseline=sum(before.outcome != "failed" for before, _ in made),
+        whole_candidate=sum(now.outcome != "failed" for _, now in made),
+        longer=longer,
+        shorter=shorter,
+        equal=len(made) - longer - shorter,
+        probability=sign_test(longer, shorter),
+    )
+
+
+def _first_attempt(motion: PastMotion) -> Optional[PastAttempt]:
+    """The attempt from the start, if it was made and its recording, if it gave one, is still there."""
+    standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != "lost")
+    return next(standing, None)

@@ -1,0 +1,262 @@
+"""A comparison in words and tables, for a terminal of 100 columns, with or without colours; and as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from parc_ray.errors import printable
+from parc_ray.report.comparison import Change, Comparison, Fate, FirstAttempts, Paired, Side
+
+SHOWN = 8
+"""Entries of a list, unless all are asked for"""
+LONGEST_VALUE = 36
+WIDE = 94
+"""A terminal of fewer columns has no room for the quartiles"""
+FIGURES = {
+    "root_error": ("root, mm", 1e3, 1),
+    "root_angle_error": ("root angle, deg", 57.29577951308232, 2),
+    "body_error": ("bodies, mm", 1e3, 1),
+    "joint_angle_error": ("joint angles, deg", 57.29577951308232, 2),
+    "max_root_error": ("root at worst, mm", 1e3, 1),
+    "contact_agreement": ("contact agreement, %", 1e2, 1),
+    "max_penetration": ("penetration, mm", 1e3, 1),
+    "seconds": ("seconds", 1.0, 2),
+}
+"""Title, factor and decimals of each figure on the terminal"""
+
+
+def plain(comparison: Comparison) -> Dict[str, Any]:
+    """A comparison as one JSON object, by the names of its fields; figures in m and rad."""
+    values = asdict(comparison)
+    for content, figure in zip(values["quality"], comparison.quality):
+        content["verdict"] = figure.verdict
+    seconds = comparison.first_attempts.seconds
+    values["first_attempts"]["seconds"]["verdict"] = seconds.verdict
+    return values
+
+
+def print_comparison(comparison: Comparison, console: Console, everything: bool = False) -> None:
+    """Print all of it; long lists only so far, unless everything is asked for."""
+    limit = None if everything else SHOWN
+    _print_runs(comparison, console, limit)
+    _print_settings(comparison, console, limit)
+    _print_counts(comparison, console)
+    _print_changes(comparison, console, limit)
+    _print_quality(comparison, console)
+    _print_first_attempts(comparison.first_attempts, console)
+
+
+def _print_runs(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+    for title, side in (("A, the baseline ", comparison.baseline), ("B, the candidate", comparison.candidate)):
+        _say(console, f"{title}  {side.path}: {side.motions} motions, {side.simulator}", whole=True)
+    for letter, side in (("A", comparison.baseline), ("B", comparison.candidate)):
+        if side.exit_code != 0 or side.not_attempted:
+            _say(console, f"{letter} {_how_it_ended(side)}: what is said of it is not final")
+    _say(console, f"{_count(comparison.compared, 'motion is', 'motions are')} compared: same name, same content")
+    for what, names in (
+        ("only in A", comparison.only_baseline),
+        ("only in B", comparison.only_candidate),
+        ("of the same name, but with other content", comparison.changed),
+    ):
+        if names:
+            more = len(names) - len(names[:limit])
+            listed = ", ".join(names[:limit]) + (f" and {more} more" if more else "")
+            _say(console, f"{len(names)} {what}, not compared: {listed}")
+
+
+def _how_it_ended(side: Side) -> str:
+    how = f"has ended with exit code {side.exit_code}" if side.exit_code is not None else "has not ended, or was killed"
+    return f"{how} ({side.not_attempted} of these motions not attempted, {side.crashed} crashed)"
+
+
+def _print_settings(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+    settings = comparison.settings
+    if not settings:
+        _say(console, "They were made with the same tracker, settings, simulator and versions.")
+        return
+    _say(console, "\nWhat they were made with", style="bold")
+    table = _table("setting", "A", "B")
+    for setting in settings[:limit]:
+        table.add_row(*(_cell(value) for value in (setting.key, _short(setting.baseline), _short(setting.candidate))))
+    console.print(table)
+    _say_more(console, len(settings), limit, "settings")
+
+
+def _print_counts(comparison: Comparison, console: Console) -> None:
+    sides = (comparison.baseline, comparison.candidate)
+    counts = [_counts(side) for side in sides]
+    _say(console, "\nWhat became of the motions", style="bold")
+    table = _table("", "A", "B", numbers=True)
+    names = list(dict.fromkeys(name for own in counts for name in own))
+    for name in sorted(names, key=_rank):
+        table.add_row(_cell(name), *(f"{own.get(name, 0):,}" for own in counts))
+    table.add_row("seconds recorded", *(f"{side.recorded_seconds:,.1f}" for side in sides), end_section=True)
+    table.add_row("whole run: invalid files", *(f"{side.invalid:,}" for side in sides))
+    table.add_row("whole run: control steps", *(f"{side.control_steps:,}" for side in sides))
+    table.add_row("whole run: control steps/s", *(f"{side.steps_per_second:,.0f}" for side in sides))
+    console.print(table)
+
+
+def _counts(side: Side) -> Dict[str, int]:
+    """The final states of a side's motions by what they are called on the terminal."""
+    starts = {float(fraction): count for fraction, count in side.recorded_from.items()}
+    counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
+    counts.update((f"rejected, {reason}", count) for reason, count in side.rejected.items())
+    counts.update({"crashed": side.crashed, "not attempted": side.not_attempted})
+    return {name: count for name, count in counts.items() if count}
+
+
+def _rank(name: str) -> Tuple[int, float]:
+    """Whole recordings first, then from the earliest start on, then what was not recorded."""
+    kinds = ("recorded whole", "recorded from ", "rejected, ", "crashed", "not attempted")
+    kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
+    return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 1 else 0.0
+
+
+def _print_changes(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+    won, lost = len(comparison.won), len(comparison.lost)
+    gained = sum(change.candidate.recorded_seconds - change.baseline.recorded_seconds for change in comparison.earlier)
+    missed = sum(change.candidate.recorded_seconds - change.baseline.recorded_seconds for change in comparison.later)
+    _say(console, "\nB against A", style="bold")
+    for count, what in (
+        (won, "won: recorded in B, rejected in A"),
+        (lost, "lost: recorded in A, rejected in B"),
+        (len(comparison.earlier), f"recorded in both, in B from an earlier start: {gained:.1f} s more"),
+        (len(comparison.later), f"recorded in both, in B from a later start: {-missed:.1f} s less"),
+        (comparison.same_start, "recorded in both from the same start"),
+        (comparison.neither, "rejected in both"),
+        (len(comparison.undecided), "crashed or not attempted in one of them, which tells nothing"),
+    ):
+        if count or what.startswith(("won", "lost")):
+            _say(console, f"{count:6}  {what}")
+    _say(console, f"\n{_chance(won, lost, comparison.probability, 'won', 'lost')}")
+    for title, changes in (
+        ("won", comparison.won),
+        ("lost", comparison.lost),
+        ("earlier start in B", comparison.earlier),
+        ("later start in B", comparison.later),
+        ("not comparable", comparison.undecided),
+    ):
+        if changes:
+            _print_list(title, changes, console, limit)
+
+
+def _print_list(title: str, changes: Sequence[Change], console: Console, limit: Optional[int]) -> None:
+    _say(console, f"\n{title}", style="bold")
+    table = _table("motion", "A", "B")
+    for change in changes[:limit]:
+        table.add_row(*(_cell(text) for text in (change.motion, _told(change.baseline), _told(change.candidate))))
+    console.print(table)
+    _say_more(console, len(changes), limit, "motions")
+
+
+def _print_quality(comparison: Comparison, console: Console) -> None:
+    pairs = comparison.same_start
+    _say(console, f"\nHow well they track: the {pairs} motions recorded in both from the same start", style="bold")
+    if not pairs:
+        return
+    _print_paired(comparison.quality, console)
+    _say(
+        console,
+        "Less is better, of contact agreement more. Only what both have recorded is compared here: motions that "
+        "one of them has won or lost, often the hard ones, are not in these figures.",
+    )
+
+
+def _print_first_attempts(first: FirstAttempts, console: Console) -> None:
+    pairs = first.seconds.pairs
+    _say(console, f"\nHow long first attempts last, of all {pairs} motions that have one in both", style="bold")
+    if not pairs:
+        return
+    _print_paired([first.seconds], console)
+    _say(
+        console,
+        "An attempt that does not fail lasts as long as its motion: "
+        f"{first.whole_baseline} in A, {first.whole_candidate} in B. "
+        + _chance(first.longer, first.shorter, first.probability, "longer", "shorter"),
+    )
+
+
+def _print_paired(figures: Sequence[Paired], console: Console) -> None:
+    columns = ["mean", "A", "B", "B - A", "95 % interval", "sd", "B is"]
+    if console.width >= WIDE:
+        columns.insert(-1, "quartiles of B - A")
+    table = _table(*columns, numbers=True)
+    for figure in figures:
+        title, factor, decimals = FIGURES[figure.name]
+
+        def number(value: Optional[float], sign: str = "", factor: float = factor, decimals: int = decimals) -> str:
+            text = "" if value is None else f"{value * factor:{sign}.{decimals}f}"
+            return text[1:] if text and float(text) == 0 and text[0] in "+-" else text
+
+        low, high = figure.interval or (None, None)
+        values = {
+            "mean": title,
+            "A": number(figure.baseline),
+            "B": number(figure.candidate),
+            "B - A": number(figure.difference, "+"),
+            "95 % interval": f"{number(low, '+')} to {number(high, '+')}" if figure.interval else "few pairs",
+            "sd": number(figure.deviation),
+            "quartiles of B - A": " ".join(number(value, "+") for value in figure.quartiles or ()),
+            "B is": figure.verdict,
+        }
+        table.add_row(*(values[column] for column in columns))
+    console.print(table)
+
+
+def _chance(more: int, fewer: int, probability: float, what: str, against: str) -> str:
+    """The sign test in plain words."""
+    if more + fewer == 0:
+        return f"None {what}, none {against}: no difference."
+    found = f"{more} {what} against {fewer} {against}"
+    if probability >= 1.0:
+        return f"{found}: as even as it can be."
+    told = f"{probability:.1%}" if probability >= 0.001 else "less than 0.1%"
+    sense = "That is hardly chance." if probability < 0.05 else "That may be chance."
+    return f"{found}: if neither run were better, {told} of comparisons would be so uneven or more. {sense}"
+
+
+def _told(fate: Fate) -> str:
+    if fate.state != "recorded":
+        return fate.reason if fate.state == "rejected" else f"{fate.state.replace('_', ' ')} {fate.reason}".strip()
+    where = f"from {fate.start_fraction:.0%}" if fate.start_fraction else "whole"
+    return f"recorded {where}, {fate.recorded_seconds:.1f} s"
+
+
+def _short(value: Any) -> str:
+    """The end of a path and the beginning of anything else tell most."""
+    text = "not set" if value is None else str(value)
+    if len(text) <= LONGEST_VALUE:
+        return text
+    return f"...{text[3 - LONGEST_VALUE :]}" if "/" in text else f"{text[:12]}..."
+
+
+def _table(*columns: str, numbers: bool = False) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for place, column in enumerate(columns):
+        right = numbers and place > 0
+        table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    return table
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _cell(text: str) -> str:
+    return escape(printable(text))
+
+
+def _say_more(console: Console, total: int, limit: Optional[int], what: str) -> None:
+    if limit is not None and total > limit:
+        _say(console, f"  and {total - limit} more {what}; --all shows them")
+
+
+def _say(console: Console, line: str, style: str = "", whole: bool = False) -> None:
+    console.print(printable(line), style=style, highlight=False, markup=False, soft_wrap=whole, emoji=False)
