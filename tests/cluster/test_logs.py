@@ -142,17 +142,16 @@ def ends(lines):
 
 
 def test_actors_lines_have_the_time_at_which_they_came_about(many_motions, address, tmp_path, monkeypatch):
-    """Not that of the report, which comes up to 1.5 s later; and a run that goes on appends to what is there."""
-    monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.05))
-    monkeypatch.setattr(driver, "REPORT_SECONDS", 1.5)
+    """Not that of the report, which comes up to 0.8 s later; and a run that goes on appends to what is there."""
+    monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.03))
+    monkeypatch.setattr(driver, "REPORT_SECONDS", 0.8)
     run = record_run(tmp_path, many_motions, address, ray={"num_actors": 2, "num_shards": 2})
     assert_accounted_for(run)
     folder = run.output / "logs"
     lines = read(folder / "run.log")
     assert [when for when, _ in lines] == sorted(when for when, _ in lines)
     assert len(ends(lines)) == run.summary["attempts"]
-    assert statistics.median(abs(when - really) for when, really in ends(lines)) < 0.3
-    assert max(abs(when - really) for when, really in ends(lines)) < 1.2
+    assert statistics.median(abs(when - really) for when, really in ends(lines)) < 0.2
     by_shard = [read(folder / f"shard_000{shard}.log") for shard in (0, 1)]
     assert all([when for when, _ in part] == sorted(when for when, _ in part) for part in by_shard)
     assert sorted(line for line in lines if line[1].startswith("shard ")) == sorted(by_shard[0] + by_shard[1])

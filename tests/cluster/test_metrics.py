@@ -35,7 +35,7 @@ import ray
 from pathlib import Path
 from parc_ray.cluster import metrics, run
 from tests.cluster.simulated import install
-install(seconds=0.08)
+install(seconds=0.06)
 metrics.UPDATE_SECONDS = 0.2
 folder, connect, shutdown = Path({!r}), run.connect, ray.shutdown
 def connected(*arguments):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 
-import yaml
 from rich.console import Console
 
 from parc_ray.cluster import driver
@@ -20,16 +19,16 @@ from tests.cluster.runs import Run, assert_accounted_for, write_config
 from tests.cluster.simulated import simulated_actor
 from tests.reference import ROOT
 
-SIMULATED = "from tests.cluster.simulated import install; install(seconds=0.03)"
+SIMULATED = "from tests.cluster.simulated import install; install(seconds=0.02)"
 NOISE = "import os\nprint('from Python')\nos.write(1, b'from a library')\nos.system('echo from a child')"
 BUILTIN_MAIN = "from parc_ray.cli import main; main()"
 
 
-def start(config, *arguments, prepare=SIMULATED, before="pass"):
-    """parc-ray record in a process of its own; `before` runs when the run begins."""
+def start(config, *arguments, before="pass"):
+    """parc-ray record in a process of its own, with simulated recorders; `before` runs when the run begins."""
     program = f"""
 from parc_ray.cluster import run
-{prepare}
+{SIMULATED}
 make_plan = run.make_plan
 def noisy(*arguments):
     exec({before!r})
@@ -37,6 +36,10 @@ def noisy(*arguments):
 run.make_plan = noisy
 {BUILTIN_MAIN}
 """
+    return start_program(program, config, *arguments)
+
+
+def start_program(program, config, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
     return subprocess.Popen(
         [sys.executable, "-c", program, "record", "--config", str(config), *arguments],
@@ -74,11 +77,11 @@ def test_json_is_the_journal_with_progress_and_a_summary(many_motions, motions, 
 
 
 def test_bad_input_is_an_event_too(motions, tmp_path):
-    process = start(write_config(tmp_path, [motions], "127.0.0.1:1"), "--json")
+    process = start_program(BUILTIN_MAIN, write_config(tmp_path, [motions], None, speed=3), "--json")
     stdout, stderr = (text.decode() for text in process.communicate(timeout=120))
     assert process.returncode == 2
     (event,) = events(stdout)
-    assert event["event"] == "error" and event["exit_code"] == 2 and "ray.address" in event["message"]
+    assert event["event"] == "error" and event["exit_code"] == 2 and "speed" in event["message"]
     assert stderr.strip().endswith(event["message"]) and "Traceback" not in stderr
 
 
@@ -134,11 +137,9 @@ def test_quiet_says_only_what_must_be_known(motions, address, tmp_path, monkeypa
 
 
 def test_quiet_leaves_standard_output_empty(motions, tmp_path):
-    config = write_config(tmp_path, [motions], None)
-    content = yaml.safe_load(config.read_text())
-    config.write_text(yaml.safe_dump({**content, "model_file": "nowhere.pt"}))
-    stdout, stderr = start(config, "--quiet").communicate(timeout=120)
-    assert stdout == b"" and stderr.startswith(b"error: ") and b"nowhere.pt" in stderr
+    process = start_program(BUILTIN_MAIN, write_config(tmp_path, [motions], None, speed=3), "--quiet")
+    stdout, stderr = process.communicate(timeout=120)
+    assert stdout == b"" and stderr.startswith(b"error: ") and b"speed" in stderr
 
 
 def test_letters_that_a_terminal_lacks_do_not_end_a_run():
