@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from parc_ray.cluster.screen import open_screen
 from parc_ray.config import RecordConfig, find_data_dir, load_config
 from parc_ray.errors import InputError
 from parc_ray.record_args import config_of_args, parse_args
@@ -34,17 +35,28 @@ app.add_typer(dataset_app, name="dataset")
 MIB = 2**20
 CONFIG = typer.Option(..., "--config", help="PARC's phys_record YAML.")
 DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
+QUIET = typer.Option(False, "--quiet", help="Say only, on standard error, what went wrong or is left out.")
+JSON = typer.Option(False, "--json", help="Print events as JSON lines; all else goes to standard error.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run left in output_dir.")
 
 
 @app.command()
-def record(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
+def record(
+    config: Path = CONFIG,
+    data_dir: Optional[str] = DATA_DIR,
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+    json: bool = JSON,
+) -> None:
     """Record every motion of a dataset that the tracker can physically track."""
-    directory = find_data_dir(data_dir)
-    loaded = load_config(config, RecordConfig, directory)
-    from parc_ray.cluster.run import record as run  # takes seconds: not before a mistyped key is found
+    screen = open_screen(quiet, json)
+    with screen.explaining():
+        directory = find_data_dir(data_dir)
+        loaded = load_config(config, RecordConfig, directory)
+        from parc_ray.cluster.run import record as run  # takes seconds: not before a mistyped key is found
 
-    raise typer.Exit(run(loaded, directory, overwrite, Console()))
+        code = run(loaded, directory, overwrite, screen)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -222,10 +234,14 @@ def main() -> NoReturn:
 def run_tracker(arguments: List[str]) -> NoReturn:
     """PARC's scripts/run_tracker.py, for --mode record: repeats a run from its record_args.txt, over its output."""
     try:
-        data_dir = find_data_dir(None)
-        config = config_of_args(parse_args(arguments), data_dir)
-        from parc_ray.cluster.run import record as run
+        options = {"--quiet", "--json"}.intersection(arguments)
+        screen = open_screen("--quiet" in options, "--json" in options)
+        with screen.explaining():
+            data_dir = find_data_dir(None)
+            config = config_of_args(parse_args([word for word in arguments if word not in options]), data_dir)
+            from parc_ray.cluster.run import record as run
 
-        sys.exit(run(config, data_dir, True, Console()))
+            code = run(config, data_dir, True, screen)
+        sys.exit(code)
     except InputError as error:
         _fail(error)

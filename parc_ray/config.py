@@ -72,6 +72,8 @@ class RayConfig(Strict):
         default=600.0, gt=0, le=1e9, description="An actor silent for so long is taken for hung, killed and replaced."
     )
 
+    dashboard: bool = Field(default=False, description="Start a local Ray with its dashboard. A cluster has its own.")
+
     @field_validator("gpus_per_actor")
     @classmethod
     def _share_that_ray_knows(cls, value: Optional[float]) -> Optional[float]:

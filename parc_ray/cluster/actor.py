@@ -6,12 +6,14 @@ simulators must be imported before torch.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import socket
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Dict, Optional, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
@@ -24,6 +26,23 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")
 """What CUDA, torch, the C library, MuJoCo and C++ say"""
+MAX_WARNINGS = 20
+"""So many are told in one report, the others counted"""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an actor and its device use, bytes."""
+
+    node: str
+    process: int = 0
+    """resident"""
+    device: str = ""
+    """the CUDA device, if it works on one"""
+    device_used: int = 0
+    """by all processes"""
+    device_total: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,17 +51,21 @@ class WorkReport:
 
     results: Tuple[AttemptResult, ...] = ()
     done: bool = False
+    steps: int = 0
+    """control steps of the simulator, and"""
     env_steps: int = 0
-    """control steps of all envs"""
+    """of all envs"""
     busy: int = 0
     """env steps while work was waiting, and"""
     slots: int = 0
     """env steps that all slots could have made in that time"""
-    log: Tuple[str, ...] = ()
+    log: Tuple[Tuple[float, str], ...] = ()
+    """lines, and how long before this report they came about, s: the clocks of nodes differ"""
     error: Optional[str] = None
     """why the shard could not be set up, or not be worked on any longer"""
     too_large: int = 0
     """so many envs were too many: that is the error"""
+    memory: Optional[Memory] = None
 
 
 class ShardActor:
@@ -50,6 +73,8 @@ class ShardActor:
 
     def __init__(self) -> None:
         self._recorder: ShardRecorder | None = None
+        self._warnings = WarningLines()
+        self._attempts = 0
 
     def hello(self) -> WorkReport:
         """Answer, which an actor does as soon as Ray has started it."""
@@ -62,28 +87,29 @@ class ShardActor:
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""
         start = time.monotonic()
+        self._warnings.listen()
         try:
             self._recorder = build_recorder(run, shard, threads, device)
         except Exception as error:
-            return _failure(error, shard.num_envs(run))
+            return replace(_failure(error, shard.num_envs(run)), log=self._warnings.take())
         simulator = self._recorder.environment.simulator
         used = str(self._recorder.environment.device)
         if used != device:
             used += f" ({device} was given, but torch sees no CUDA device)"
+        memory = measure_memory(used)
         line = (
-            f"shard {shard.index}: {len(shard.motions)} motions in {simulator.num_envs} envs on {used}, "
+            f"{len(shard.motions)} motions in {simulator.num_envs} envs on {used}, "
             f"{simulator.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
-            f"{socket.gethostname()} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s"
+            f"{memory.node} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s, {_in_words(memory)}"
         )
         if simulator.device_bytes:
-            line += f", {simulator.device_bytes / 2**20:.0f} MiB of device memory"
-        return WorkReport(log=(line,))
+            line += f", {simulator.device_bytes / MIB:.0f} MiB of device memory for the simulator"
+        return WorkReport(log=(*self._warnings.take(), (0.0, line)), memory=memory)
 
     def work(self, seconds: float) -> WorkReport:
         """Record for about so many seconds."""
         assert self._recorder is not None, "work before setup"
-        usage = self._recorder.usage
-        before = (usage.env_steps, usage.busy, usage.slots)
+        before = replace(self._recorder.usage)
         report = WorkReport()
         try:
             results = self._recorder.work(seconds)
@@ -92,16 +118,96 @@ class ShardActor:
             report = _failure(error, self._recorder.environment.num_envs)
             results = self._recorder.take_results()
         done = self._recorder.done
+        memory = measure_memory(str(self._recorder.environment.device))
+        self._attempts += len(results)
+        now = self._recorder.age
+        lines = [(now - (result.ended or now), attempt_line(result)) for result in results]
+        usage = self._recorder.usage
         if done:
             self._recorder.environment.simulator.close()
+            counts = f"{self._attempts} attempts, {usage.env_steps} control steps"
+            lines.append((0.0, f"done: {counts}, {_in_words(memory)}"))
         return replace(
             report,
             results=tuple(results),
             done=done,
-            env_steps=usage.env_steps - before[0],
-            busy=usage.busy - before[1],
-            slots=usage.slots - before[2],
+            steps=usage.steps - before.steps,
+            env_steps=usage.env_steps - before.env_steps,
+            busy=usage.busy - before.busy,
+            slots=usage.slots - before.slots,
+            log=(*self._warnings.take(), *lines),
+            memory=memory,
         )
+
+
+class WarningLines(logging.Handler):
+    """Collects what libraries of this process warn of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: List[Tuple[float, str]] = []
+
+    def listen(self) -> None:
+        """Begin to collect."""
+        logging.captureWarnings(True)
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        text = " ".join(record.getMessage().split())
+        self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shown_text(text)}"))
+
+    def take(self) -> Tuple[Tuple[float, str], ...]:
+        """Those since the last call, and how long ago they were."""
+        lines, self._lines = self._lines, []
+        if len(lines) > MAX_WARNINGS:
+            lines[MAX_WARNINGS:] = [(lines[-1][0], f"and {len(lines) - MAX_WARNINGS} more warnings")]
+        now = time.monotonic()
+        return tuple((now - then, line) for then, line in lines)
+
+
+def shown_text(text: str, limit: int = 1000) -> str:
+    """The text, cut to so many characters."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def attempt_line(result: AttemptResult) -> str:
+    """How an attempt ended, for the log."""
+    reason = f" ({result.reason})" if result.reason else ""
+    return f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}{reason}"
+
+
+def measure_memory(device: str) -> Memory:
+    """Of this process, and of the CUDA device if that is one."""
+    memory = Memory(socket.gethostname(), process_memory())
+    if not device.startswith("cuda"):
+        return memory
+    import ray
+    import torch
+
+    try:
+        free, total = torch.cuda.mem_get_info(torch.device(device).index or 0)
+    except RuntimeError:  # the work itself will tell what is wrong with the device
+        return memory
+    # Ray shows an actor its own GPUs only, which makes each of them the first.
+    number = next(iter(ray.get_gpu_ids()), device.partition(":")[2] or 0)
+    return replace(memory, device=f"cuda:{number}", device_used=total - free, device_total=total)
+
+
+def process_memory() -> int:
+    """Bytes of host memory of this process; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _in_words(memory: Memory) -> str:
+    text = f"{memory.process / MIB:.0f} MiB of host memory"
+    if memory.device_total:
+        used, total = memory.device_used / MIB, memory.device_total / MIB
+        text += f", {used:.0f} of {total:.0f} MiB in use on {memory.device}"
+    return text
 
 
 def _failure(error: Exception, envs: int) -> WorkReport:

@@ -19,9 +19,10 @@ from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.history import outcome_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger, Outcome
+from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan
-from parc_ray.cluster.progress import RunProgress
+from parc_ray.cluster.progress import Activity, RunProgress
 from parc_ray.errors import InputError
 from parc_ray.files import read_bytes
 from parc_ray.motions.dataset import MotionEntry
@@ -71,6 +72,8 @@ class Worker:
     """of its motions that were made before it began"""
     ready: bool = False
     """whether its setup has worked"""
+    busy: float = 0.0
+    """envs at work, on average since its last report"""
     asked: Optional[float] = None
     """when it was last given something to do (monotonic s); None while Ray has not started it"""
 
@@ -78,12 +81,20 @@ class Worker:
 class Driver:
     """One run on a connected Ray.
 
-    Driver(plan, output, journal, ledger, progress).run()
+    Driver(plan, output, journal, ledger, progress, metrics).run()
     """
 
-    def __init__(self, plan: RunPlan, output: OutputDirectory, journal: Journal, ledger: Ledger, progress: RunProgress):
+    def __init__(
+        self,
+        plan: RunPlan,
+        output: OutputDirectory,
+        journal: Journal,
+        ledger: Ledger,
+        progress: RunProgress,
+        metrics: RunMetrics,
+    ):
         self.plan, self.output, self.journal = plan, output, journal
-        self.ledger, self.progress = ledger, progress
+        self.ledger, self.progress, self.metrics = ledger, progress, metrics
         self.timeout = plan.inputs.files.config.ray.timeout_seconds
         self._stopping = False
         self._pending: Deque[Task] = deque(Task(i, shard) for i, shard in enumerate(plan.shards))
@@ -115,11 +126,25 @@ class Driver:
                     self._receive(reference)
                 self._kill_the_silent()
                 self._say_if_waiting()
-                self.progress.update()
+                self._show()
             return not self._stopping
         finally:
             for worker in self._workers.values():
                 ray.kill(worker.actor)
+            self.metrics.close()
+
+    def _show(self) -> None:
+        """Say how far the run is."""
+        ready = [worker for worker in self._workers.values() if worker.ready]
+        activity = Activity(
+            actors=len(ready),
+            starting=len(self._workers) - len(ready),
+            envs=sum(worker.envs for worker in ready),
+            busy_envs=round(sum(worker.busy for worker in ready), 1),
+            shards_waiting=len(self._pending),
+        )
+        self.progress.update(activity)
+        self.metrics.update(self.ledger, activity)
 
     def _launch(self, task: Task) -> None:
         """Start an actor on a task. The motions' contents are read only now."""
@@ -151,6 +176,8 @@ class Driver:
         self._workers[actor.hello.remote()] = Worker(actor, task, reference, envs, self._attempts(task))
         names = [motion.name for motion in motions]
         self.journal.write("shard", shard=task.index, motions=names, envs=envs, deaths=task.deaths)
+        self.output.log(f"Ray is asked for an actor for {len(names)} motions, {envs} at a time", task.index)
+        self.metrics.assigned(task.index, names)
 
     def _receive(self, reference: Any) -> None:
         """Take an actor's report, or its death, and give it more to do."""
@@ -170,9 +197,13 @@ class Driver:
                 self._bury(worker, reason)
             return
         except RayError as error:
+            self.output.logs.write([(0.0, line) for line in str(error).splitlines()], worker.task.index)
             self._bury(worker, f"actor raised: {_last_line(error)}")
             return
         self._account(worker.task, report)
+        if worker.asked is not None:
+            worker.busy = report.env_steps / report.steps if report.steps else 0.0
+            self.metrics.report(worker.task.index, worker.envs, report, time.monotonic() - worker.asked)
         if report.too_large:
             self._shrink(worker, str(report.error), report.too_large)
             return
@@ -182,6 +213,7 @@ class Driver:
             return
         if report.done:
             ray.kill(worker.actor)
+            self.metrics.ended(worker.task.index)
             return
         if worker.asked is None:
             placement = self.plan.placement
@@ -200,11 +232,10 @@ class Driver:
         self.ledger.env_steps += report.env_steps
         self.ledger.busy += report.busy
         self.ledger.slots += report.slots
-        for line in report.log:
-            self.output.log(line)
+        self.output.logs.write(report.log, task.index)
         for result in report.results:
             if not self.ledger.expects(result):
-                self.output.log(f"dropped a late result: {result}")
+                self.output.log(f"dropped a late result: {result}", task.index)
                 continue
             path, size = None, 0
             if result.recording is not None:
@@ -213,10 +244,7 @@ class Driver:
             values = {key: value for key, value in vars(result).items() if key not in ("recording", "trajectory")}
             self.journal.write("attempt", shard=task.index, recording_bytes=size, trajectory_bytes=kept, **values)
             outcome = self.ledger.add(result, path, size)
-            self.output.log(
-                f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}"
-                + (f" ({result.reason})" if result.reason else "")
-            )
+            self.metrics.attempt(task.index, result.outcome)
             if outcome is not None:
                 self._journal_outcome(result.motion, outcome)
         if report.results:
@@ -234,7 +262,7 @@ class Driver:
 
     def _split_for_store(self, task: Task, reason: str) -> None:
         """Ray's object store cannot hold a shard: try later if others are at work, in halves if there are none."""
-        self._tell(f"shard {task.index}: {reason}")
+        self._tell(reason, task.index)
         if self._workers:
             self._pending.append(task)
             time.sleep(POLL_SECONDS)
@@ -295,10 +323,12 @@ class Driver:
         """Kill an actor, say why, and return what it had not finished."""
         ray.kill(worker.actor)
         task = worker.task
+        self.metrics.death(task.index)
+        self.metrics.ended(task.index)
         names = set(self.ledger.unfinished([entry.name for entry in task.motions]))
         motions = tuple(entry for entry in task.motions if entry.name in names)
         self.journal.write("death", shard=task.index, reason=reason, unfinished=sorted(names))
-        self._tell(f"shard {task.index}: {reason}; {len(motions)} of {len(task.motions)} motions were not finished")
+        self._tell(f"{reason}; {len(motions)} of {len(task.motions)} motions were not finished", task.index)
         return motions
 
     def _halve(self, motions: Tuple[MotionEntry, ...], deaths: int) -> None:
@@ -309,6 +339,7 @@ class Driver:
             self._next_index += 1
 
     def _crash(self, motion: str, reason: str) -> None:
+        self.output.log(f"{motion}: crashed: {reason}")
         self._journal_outcome(motion, self.ledger.finish(motion, Outcome("crashed", reason)))
 
     def _journal_outcome(self, motion: str, outcome: Outcome) -> None:
@@ -327,15 +358,15 @@ class Driver:
         starting = all(worker.asked is None for worker in self._workers.values())
         if starting and time.monotonic() - self._last_seen > PATIENCE_SECONDS:
             self._last_seen = time.monotonic()
-            placement = self.plan.placement
-            self._tell(
-                f"waiting until Ray has {placement.cpus} CPUs and {placement.gpus:g} GPUs free on a node for an actor"
-            )
+            cpus, gpus = self.plan.placement.cpus, self.plan.placement.gpus
+            line = f"waiting until Ray has {cpus} CPUs and {gpus:g} GPUs free on a node for an actor"
+            self.output.log(line)
+            self.progress.screen.alert(line)
 
-    def _tell(self, line: str) -> None:
+    def _tell(self, line: str, shard: Optional[int] = None) -> None:
         """Say it on the screen, and in the log."""
-        self.output.log(line)
-        self.progress.note(line)
+        self.output.log(line, shard)
+        self.progress.note(line if shard is None else f"shard {shard}: {line}")
 
 
 def actor_class(plan: RunPlan) -> Any:
@@ -370,10 +401,10 @@ def probe_simulator(plan: RunPlan) -> Dict[str, str]:
     return answer
 
 
-def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
+def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
     """Join a Ray cluster, or start Ray on this machine; returns what it has.
 
-    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs.
+    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether it gets one.
     """
     chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
     address = address or os.environ.get("RAY_ADDRESS")
@@ -381,19 +412,21 @@ def connect(address: Optional[str], devices: Sequence[str]) -> Resources:
         address = "local"  # None would join whatever cluster happens to run on this machine
         if chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    url = ""
     if not ray.is_initialized():
         _require_listener(address)
         try:
-            ray.init(
-                address=address, log_to_driver=False, include_dashboard=False if address == "local" else None,
+            context: Any = ray.init(
+                address=address, log_to_driver=False, include_dashboard=dashboard if address == "local" else None,
                 logging_level=logging.ERROR,
             )  # fmt: skip
+            url = getattr(context, "dashboard_url", None) or ""
         except (ConnectionError, ValueError) as error:
             raise InputError(f"ray.address = {address!r}: cannot be reached: {_last_line(error)}") from None
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     nodes: List[Dict[str, float]] = [node["Resources"] for node in alive]
     memory = min((int(node["memory"]) for node in nodes if node.get("memory")), default=0)
-    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory)
+    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory, url)
 
 
 def _require_listener(address: str) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Dict, Iterator, List, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 
 from parc_ray.errors import InputError, OutputError
 
@@ -35,6 +35,8 @@ class Journal:
         """
         self.path = path
         self._opened = time.monotonic()
+        self.listener: Optional[Callable[[bytes], None]] = None
+        """is given every line as it is written"""
         self.locked = True
         """whether the file system knows locks"""
         try:
@@ -63,17 +65,27 @@ class Journal:
 
     def write_all(self, events: List[Dict[str, Any]]) -> None:
         """Append events at once."""
+        rest = content = self._lines(events)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        if self.listener:
+            self.listener(content)
+
+    def tell(self, event: str, **values: Any) -> None:
+        """Let the listener know of something that is not worth keeping."""
+        if self.listener:
+            self.listener(self._lines([{"event": event, **values}]))
+
+    def _lines(self, events: List[Dict[str, Any]]) -> bytes:
         stamps = {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
         lines = [
             json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n"
             for event in events
         ]
-        content = "".join(lines).encode("utf-8")
-        try:
-            while content:
-                content = content[self._file.write(content) :]
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        return "".join(lines).encode("utf-8")
 
     def sync(self) -> None:
         """Have it survive the death of the machine, too. Raises OutputError."""

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from parc_ray.cluster.logs import RUN_LOG, Logs
 from parc_ray.config import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions import plain_pickle
@@ -20,7 +20,7 @@ from parc_ray.motions.motion_file import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.terrain import HeightField, square_layout
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
-JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", "logs/run.log"
+JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
 SUMMARY, REPORT = "summary.json", "report.html"
 OWN_FILES = (
     "recorded_motions.yaml",
@@ -32,7 +32,8 @@ OWN_FILES = (
     REPORT,
     LOG,
 )
-"""What a run writes beside its recordings. motions.yaml may be the user's own dataset file and is not among them."""
+"""What a run writes beside its recordings and the logs of its shards. motions.yaml may be the user's own dataset file
+and is not among them."""
 
 LONGEST_NAME = 255
 """bytes"""
@@ -51,6 +52,7 @@ class OutputDirectory:
         self.journal = path / JOURNAL
         self.terrain = path / TERRAIN
         self.report = path / REPORT
+        self.logs = Logs(path / "logs")
 
     def occupied(self) -> List[str]:
         """What an earlier run left here."""
@@ -62,7 +64,8 @@ class OutputDirectory:
         """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
         for name in (RECORDINGS, FAILURES, JOURNAL, "logs", LOG):
             _require_no_link(self.path / name)
-        for path in (self.journal, self.path / LOG):
+        for path in (self.journal, self.path / LOG, *self.logs.shards()):
+            _require_no_link(path)
             if path.exists() and not path.is_file():
                 raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
 
@@ -103,6 +106,8 @@ class OutputDirectory:
                 elif name != JOURNAL:
                     (self.path / name).unlink()
             self.recordings.mkdir(exist_ok=True)
+            for path in self.logs.shards():
+                path.unlink()
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
 
@@ -167,14 +172,9 @@ class OutputDirectory:
         write_file_atomic(path, content)
         return len(content)
 
-    def log(self, line: str) -> None:
-        """Append to logs/run.log. Raises OutputError."""
-        path = self.path / LOG
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    def log(self, line: str, shard: Optional[int] = None) -> None:
+        """Append to logs/run.log, and to the log of a shard. Raises OutputError."""
+        self.logs.write([(0.0, line)], shard)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""

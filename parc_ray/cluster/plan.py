@@ -76,6 +76,8 @@ class Resources:
     """CPUs and GPUs of each node: an actor runs on one of them and cannot use the others'"""
     memory: int = 0
     """bytes that actors may use on the smallest node; 0: unknown"""
+    dashboard: str = ""
+    """host:port of Ray's dashboard, if there is one"""
 
     @property
     def cpus(self) -> int:

@@ -1,40 +1,64 @@
-"""Progress of a run: a live bar on a terminal, plain lines in a log."""
+"""Progress of a run: a live bar on a terminal, plain lines in a log, events for scripts."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Optional, Type
+from typing import Deque, Optional, Sequence, Tuple, Type
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
+from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger
-from parc_ray.errors import printable
+from parc_ray.cluster.screen import Screen
 
 LINE_SECONDS = 10.0
+EVENT_SECONDS = 1.0
+RATE_SECONDS = 10.0
+"""Control steps per second are those of so many seconds"""
+SHORTEST_BAR = 8
+"""columns"""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the actors do."""
+
+    actors: int = 0
+    """at work"""
+    starting: int = 0
+    envs: int = 0
+    """of the actors at work"""
+    busy_envs: float = 0.0
+    """that were at work, on average since the last reports"""
+    shards_waiting: int = 0
 
 
 class RunProgress:
-    """Shows motions done, recorded and failed, control steps per second and the time left.
+    """Shows what has become of the motions, what is at work, control steps per second and the time left.
 
-    with RunProgress(console, ledger) as progress:
+    with RunProgress(screen, ledger, journal) as progress:
         ...
-        progress.update()
+        progress.update(activity)
     """
 
-    def __init__(self, console: Console, ledger: Ledger):
-        self.console, self.ledger = console, ledger
-        self._start = self._last_line = time.monotonic()
+    def __init__(self, screen: Screen, ledger: Ledger, journal: Optional[Journal] = None):
+        self.screen, self.ledger, self.journal = screen, ledger, journal
+        self._start = self._last_line = self._last_event = time.monotonic()
+        self._done_before = ledger.dealt_with
+        self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
+        """when how many were made, of the last seconds"""
         self._bar: Optional[Progress] = None
-        if console.is_terminal:
+        if screen.console.is_terminal and not screen.console.quiet:
             self._bar = Progress(
-                TextColumn("{task.completed}/{task.total} motions"),
-                BarColumn(),
-                TextColumn("{task.fields[state]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=console,
+                TextColumn("{task.completed}/{task.total}"),
+                BarColumn(bar_width=None, table_column=Column(min_width=SHORTEST_BAR, ratio=1)),
+                TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+                console=screen.console,
+                expand=True,
             )
             self._task = self._bar.add_task("", total=ledger.total, state="starting actors")
 
@@ -54,17 +78,75 @@ class RunProgress:
 
     def note(self, line: str) -> None:
         """Say something that stays on the screen or in the log."""
-        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        self.screen.say(line)
 
-    def update(self) -> None:
+    def update(self, activity: Activity) -> None:
         """Show the ledger as it is now."""
         ledger, now = self.ledger, time.monotonic()
-        rate = ledger.env_steps / max(now - self._start, 1e-9)
-        state = f"{ledger.count('recorded')} recorded, {ledger.count('rejected')} rejected, {rate:,.0f} steps/s"
+        self._steps.append((now, ledger.env_steps))
+        while len(self._steps) > 2 and now - self._steps[1][0] >= RATE_SECONDS:
+            self._steps.popleft()
+        (then, before), elapsed = self._steps[0], now - self._start
+        rate = (ledger.env_steps - before) / max(now - then, 1e-9)
+        done, remaining = ledger.dealt_with - self._done_before, ledger.total - self._done_before
+        left = (ledger.total - ledger.dealt_with) * elapsed / done if 0 < done < remaining else None
         if self._bar:
-            self._bar.update(self._task, completed=ledger.dealt_with, state=state)
+            self._bar.update(self._task, completed=ledger.dealt_with, state=self._state(activity, rate, elapsed, left))
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            done, elapsed = ledger.dealt_with, now - self._start
-            left = f", about {(ledger.total - done) * elapsed / done:.0f} s left" if done else ""
-            self.note(f"{done}/{ledger.total} motions, {state}, {elapsed:.0f} s{left}")
+            self.note(f"{self._counted} motions, {self._state(activity, rate, elapsed, left)}")
+        if self.journal and self.journal.listener and now - self._last_event >= EVENT_SECONDS:
+            self._last_event = now
+            self.journal.tell(
+                "progress",
+                motions=ledger.total,
+                **{state: ledger.count(state) for state in ("recorded", "rejected", "invalid", "crashed")},
+                waiting=ledger.total - ledger.dealt_with,
+                steps_per_second=round(rate, 1),
+                seconds_left=None if left is None else round(left, 1),
+                **vars(activity),
+            )
+
+    def _state(self, activity: Activity, rate: float, elapsed: float, left: Optional[float]) -> str:
+        """What is worth saying; on a terminal, as much of it as fits a line."""
+        count = self.ledger.count
+        parts = [
+            (9, f"{count('recorded')} recorded"),
+            (9, f"{count('rejected')} rejected"),
+            (8, f"{count('crashed')} crashed" if count("crashed") else ""),
+            (6, f"{activity.busy_envs:.0f}/{activity.envs} envs" if activity.actors else ""),
+            (5, f"{activity.actors} actor{'s' * (activity.actors > 1)}" if activity.actors else ""),
+            (3, f"{activity.starting} starting" if activity.starting else ""),
+            (4, f"{activity.shards_waiting} shards waiting" if activity.shards_waiting else ""),
+            (7, f"{rate:,.0f} steps/s"),
+            (2, _duration(elapsed)),
+            (8, "" if left is None else f"about {_duration(left)} left"),
+        ]
+        parts = [part for part in parts if part[1]]
+        while self._bar and len(parts) > 1 and len(_joined(parts)) > self._room:
+            parts.remove(min(parts))
+        return _joined(parts)
+
+    @property
+    def _room(self) -> int:
+        return self.screen.console.width - len(self._counted) - SHORTEST_BAR - 2
+
+    @property
+    def _counted(self) -> str:
+        return f"{self.ledger.dealt_with}/{self.ledger.total}"
+
+
+def _joined(parts: Sequence[Tuple[int, str]]) -> str:
+    return ", ".join(text for _, text in parts)
+
+
+def _duration(seconds: float) -> str:
+    """Short, for people.
+
+    >>> _duration(59.2), _duration(61), _duration(7500)
+    ('59 s', '1:01 min', '2:05 h')
+    """
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"

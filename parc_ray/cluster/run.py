@@ -9,13 +9,13 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 import ray
 import torch
 import yaml
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,9 +24,11 @@ from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_simulator
 from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
 from parc_ray.cluster.journal import Journal
+from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.cluster.output import REPORT, SUMMARY, OutputDirectory
 from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.cluster.progress import RunProgress
+from parc_ray.cluster.screen import Screen
 from parc_ray.cluster.start import Run, read_run
 from parc_ray.config import RecordConfig
 from parc_ray.errors import InputError, OutputError
@@ -35,10 +37,10 @@ from parc_ray.motions.motion_file import read_motion
 from parc_ray.record_args import format_args, record_environment
 from parc_ray.report.page import write_report
 
-DONE, BAD_INPUT, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 2, 3, 4, 5, 130
+DONE, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 3, 4, 5, 130
 
 
-def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, console: Console) -> int:
+def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> int:
     """Record a dataset, or go on where an earlier run has ended; returns the exit code.
 
     Raises InputError, before anything is written, on bad input.
@@ -49,17 +51,19 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
     interruption = Interruption()
     try:
         with interruption:
-            run = read_run(config, data_dir, overwrite, output, console)
+            run = read_run(config, data_dir, overwrite, output, screen.console)
             if run.inputs.remaining:
-                run.plan = _plan(run, console)
+                run.plan = _plan(run, screen)
                 interruption.listen()
             output.prepare()
             if journal is None:
                 journal = Journal(output.journal)
                 journal.require_empty()
-            return _record(run, journal, overwrite, interruption, console)
+            journal.listener = screen.events.send if screen.events else None
+            return _record(run, journal, overwrite, interruption, screen)
     except KeyboardInterrupt:
-        _say(console, "interrupted")
+        screen.alert("interrupted")
+        screen.fail("interrupted", INTERRUPTED)
         return INTERRUPTED
     finally:
         if journal:
@@ -67,12 +71,14 @@ def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, conso
         ray.shutdown()
 
 
-def _plan(run: Run, console: Console) -> RunPlan:
+def _plan(run: Run, screen: Screen) -> RunPlan:
     """Join Ray, and deal what remains to actors."""
     config = run.inputs.files.config
-    resources = connect(config.ray.address, config.device if isinstance(config.device, list) else [config.device])
+    devices = config.device if isinstance(config.device, list) else [config.device]
+    resources = connect(config.ray.address, devices, config.ray.dashboard)
+    run.dashboard = resources.dashboard
     plan = make_plan(run.inputs, resources)
-    with console.status("starting the simulator"):
+    with screen.console.status("starting the simulator"):
         plan = _with_working_simulator(plan, resources)
     if run.history:
         # What "auto" stands for may have changed.
@@ -80,13 +86,12 @@ def _plan(run: Run, console: Console) -> RunPlan:
     return plan
 
 
-def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, console: Console) -> int:
+def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen) -> int:
     """The part of a run that writes."""
     try:
         _begin(run, journal, overwrite)
-        with RunProgress(console, run.ledger) as progress:
-            for line in _opening_lines(run, journal):
-                progress.note(line)
+        with RunProgress(screen, run.ledger, journal) as progress:
+            _open(run, journal, screen)
             code = _work(run, journal, interruption, progress)
         recordings = [(outcome.path, outcome.seconds) for outcome in run.ledger.recorded.values() if outcome.path]
         run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
@@ -97,37 +102,45 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         run.output.write_json(SUMMARY, summary)
         journal.write("end", exit_code=code)
         journal.sync()
+        if run.plan:
+            run.output.log(f"the run has ended with exit code {code}")
     except OutputError as error:
-        _say(
-            console,
-            f"error: {error}\nThe run has stopped; what it has recorded stays. The same command goes on with it.",
+        screen.alert(
+            f"error: {error}", "The run has stopped; what it has recorded stays. The same command goes on with it."
         )
+        screen.fail(str(error), NOT_WRITABLE)
         return NOT_WRITABLE
-    print_summary(summary, run.output, console)
+    finally:
+        # The next run does it if this one cannot.
+        with suppress(InputError):
+            run.output.logs.merge()
+    print_summary(summary, run.output, screen)
     for problem in problems:
-        _say(console, f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
+        screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
-        _say(console, "interrupted; the same command goes on with this run")
+        screen.alert("interrupted; the same command goes on with this run")
     if run.inputs.files.config.output.report and (run.plan or not run.output.report.exists()):
-        _report(run, code != INTERRUPTED, console)
+        _report(run, code != INTERRUPTED, screen)
+    journal.tell("summary", **summary)
     return code
 
 
-def _report(run: Run, previews: bool, console: Console) -> None:
+def _report(run: Run, previews: bool, screen: Screen) -> None:
     """Write report.html. Whatever goes wrong there, the run was as it was."""
     try:
-        with console.status("writing the report"):
+        with screen.console.status("writing the report"):
             path = write_report(run.output.path, run.inputs.files.character, previews)
-        _say(console, f"report: {path}")
+        screen.say(f"report: {path}")
     except KeyboardInterrupt:
-        _say(console, "interrupted before the report was written; parc-ray report writes it")
+        screen.alert("interrupted before the report was written; parc-ray report writes it")
     except Exception as error:
-        _say(console, f"the report could not be written: {error or type(error).__name__}")
+        screen.alert(f"the report could not be written: {error or type(error).__name__}")
 
 
 def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
     """Clear or tidy the output directory, and write what the run is made of."""
     output = run.output
+    output.logs.merge()
     if run.history is None:
         # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
         if overwrite:
@@ -168,7 +181,8 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
 def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:
     """Simulate what remains; returns the exit code."""
     if run.plan:
-        driver = Driver(run.plan, run.output, journal, run.ledger, progress)
+        metrics = RunMetrics(str(run.output.path), run.output.log)
+        driver = Driver(run.plan, run.output, journal, run.ledger, progress, metrics)
         interruption.gently = driver.stop
         finished = driver.run()
         interruption.gently = None
@@ -264,11 +278,14 @@ def _write_terrain(run: Run, progress: RunProgress) -> None:
         except InputError as error:
             problem = str(error)
     if problem:
-        progress.note(f"terrain.pkl left out: {problem}")
+        progress.screen.alert(f"terrain.pkl left out: {problem}")
 
 
-def _opening_lines(run: Run, journal: Journal) -> List[str]:
-    dataset, plan, lines = run.inputs.dataset, run.plan, []
+def _open(run: Run, journal: Journal, screen: Screen) -> None:
+    """Say what is going to happen."""
+    dataset, plan = run.inputs.dataset, run.plan
+    lines: List[str] = []
+    alerts: List[str] = []
     if run.history:
         done = len(dataset.entries) - len(run.inputs.remaining)
         lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
@@ -279,12 +296,18 @@ def _opening_lines(run: Run, journal: Journal) -> List[str]:
             f"{placement.actors} actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), "
             f"simulator {plan.inputs.files.simulator}"
         )
-        lines += filter(None, [placement.notice])
+        alerts += filter(None, [placement.notice])
+        if run.dashboard:
+            lines.append(f"Ray's dashboard: http://{run.dashboard}")
     else:
         lines.append("nothing is left to do; --overwrite would delete these recordings and begin anew")
     if not journal.locked:
-        lines.append(f"{journal.path}: its file system knows no locks: do not start a second run on this output_dir")
-    return lines + [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
+        alerts.append(f"{journal.path}: its file system knows no locks: do not start a second run on this output_dir")
+    alerts += [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
+    if plan:
+        run.output.logs.write([(0.0, line) for line in lines + alerts])
+    screen.say(*lines)
+    screen.alert(*alerts)
 
 
 def _versions() -> Dict[str, str]:
@@ -313,7 +336,7 @@ def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
     }
 
 
-def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Console) -> None:
+def print_summary(summary: Dict[str, Any], output: OutputDirectory, screen: Screen) -> None:
     """The run's table on the terminal."""
     table = Table(title=escape(str(output.path)), show_header=False)
     table.add_row("motions", str(summary["motions"]))
@@ -329,10 +352,5 @@ def print_summary(summary: Dict[str, Any], output: OutputDirectory, console: Con
     table.add_row("recorded", f"{summary['recorded_seconds']:.1f} s of {summary['dataset_seconds']:.1f} s of motion")
     table.add_row("speed", f"{summary['control_steps_per_second']:,.0f} control steps/s")
     table.add_row("wall time", f"{summary['wall_seconds']:.1f} s")
-    console.print(table)
-    for motion, reason in summary["crashed_motions"].items():
-        _say(console, f"crashed: {motion}: {reason}")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    screen.console.print(table)
+    screen.alert(*(f"crashed: {motion}: {reason}" for motion, reason in summary["crashed_motions"].items()))

@@ -32,6 +32,8 @@ class Run:
     """None: nothing is left to do"""
     earlier_steps: int = 0
     """control steps of earlier runs"""
+    dashboard: str = ""
+    """host:port of Ray's, if it has one"""
 
 
 def read_run(

@@ -58,6 +58,8 @@ class AttemptResult:
 class Usage:
     """How well the envs were used."""
 
+    steps: int = 0
+    """control steps of the simulator"""
     env_steps: int = 0
     """control steps of all envs"""
     busy: int = 0
@@ -112,6 +114,11 @@ class ShardRecorder:
         """Whether every motion has its final outcome."""
         return not self.queue and not self._running
 
+    @property
+    def age(self) -> float:
+        """s since it was made, as in its results."""
+        return time.monotonic() - self._made
+
     def work(self, seconds: float) -> List[AttemptResult]:
         """Simulate for about so long; returns the attempts that ended.
 
@@ -132,6 +139,7 @@ class ShardRecorder:
         """Fill the free envs and make one control step in all busy ones; returns the attempts that ended."""
         self._fill()
         envs = sorted(self._running)
+        self.usage.steps += 1
         self.usage.env_steps += len(envs)
         if self.queue:
             self.usage.busy += len(envs)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from parc_ray.cluster.journal import read_journal
 from parc_ray.cluster.run import record
+from parc_ray.cluster.screen import Screen
 from parc_ray.config import RecordConfig, load_config
 from tests.reference import HUMANOID, ROOT
 
@@ -110,7 +111,7 @@ def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: b
     """Record a folder of motions in this process."""
     config = load_config(write_config(folder, [motions], address, **settings), RecordConfig, None)
     console = Console(file=io.StringIO(), width=200)
-    code = record(config, None, overwrite, console)
+    code = record(config, None, overwrite, Screen(console, console))
     return Run(code, config.output_dir, console.file.getvalue())
 
 

@@ -12,10 +12,11 @@ import pickle
 import socket
 import time
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Type
 
-from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.actor import Memory, ShardActor, WorkReport, attempt_line, measure_memory
 
 SECONDS = 2.0
 """of an attempt, simulated"""
@@ -41,11 +42,13 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
             self.keep_failures = run.config.record.keep_failures
             self.waiting = deque((motion, motion.first_attempt) for motion in shard.motions)
             names = ", ".join(motion.name for motion in shard.motions)
-            return WorkReport(log=(f"shard {shard.index}: {names}; {socket.gethostname()} pid {os.getpid()}",))
+            self.slots = shard.num_envs(run)
+            line = f"{names}; {socket.gethostname()} pid {os.getpid()}; began at {time.time():.3f}"
+            return WorkReport(log=((0.0, line),), memory=memory())
 
         def work(self, duration: float) -> WorkReport:
             deadline = time.monotonic() + duration
-            results = []
+            results, ends = [], []
             while self.waiting and time.monotonic() < deadline:
                 motion, number = self.waiting.popleft()
                 if motion.name.startswith(killer):
@@ -53,12 +56,26 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
                 time.sleep(seconds)
                 result = attempt(motion.name, motion.content, number, self.fractions, self.keep_failures)
                 results.append(result)
+                ends.append((time.monotonic(), f"{attempt_line(result)}, ended at {time.time():.3f}"))
                 if result.next_fraction is not None:
                     self.waiting.append((motion, number + 1))
             steps = round(SECONDS * FREQUENCY) * len(results)
-            return WorkReport(results=tuple(results), done=not self.waiting, env_steps=steps)
+            now = time.monotonic()
+            return WorkReport(
+                results=tuple(results),
+                done=not self.waiting,
+                steps=2 * steps // self.slots,
+                env_steps=steps,
+                log=tuple((now - then, line) for then, line in ends),
+                memory=memory(),
+            )
 
     return SimulatedActor
+
+
+def memory() -> Memory:
+    """This process's own, and a pretended device's."""
+    return replace(measure_memory("cpu"), device="cuda:0", device_used=3 << 30, device_total=8 << 30)
 
 
 def attempt(name: str, content: bytes, number: int, fractions: Any, keep_failures: bool = False) -> Any:

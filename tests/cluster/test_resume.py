@@ -186,7 +186,8 @@ def test_damage_is_put_right(calm, resume, copy_of, damage):
     run = resume()
     assert run.code == 0, run.console
     assert_same_recordings(run, calm)
-    assert fingerprints(output).keys() | {"logs/run.log"} == fingerprints(calm.output).keys()
+    files, before = ({n for n in fingerprints(o) if not n.startswith("logs/")} for o in (output, calm.output))
+    assert files == before
     lost = {"recording_lost": 2, "all_recordings_lost": len(run.files)}.get(damage, 0)
     assert len(run.events("lost")) == lost
     again = resume()
