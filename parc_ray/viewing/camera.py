@@ -18,8 +18,10 @@ SMOOTHING = 0.5
 """s: what the character does within it does not shake the camera"""
 TURNS = (115.0, -115.0, 90.0, -90.0, 65.0, -65.0, 145.0, -145.0)
 """From the path's direction to the camera's (degrees), best first: it walks across the picture, towards us"""
-TILTS = (-18.0, -28.0, -40.0, -55.0)
+TILTS = (-18.0, -26.0, -36.0, -48.0, -62.0)
 """Of the camera (degrees), best first"""
+HIDING = 30.0
+"""How much worse a view is that hides the character all the time, where the next turn costs 0.1, the next tilt 0.4"""
 LINE_OF_SIGHT = np.linspace(0.03, 1.0, 60)[:, None]
 
 
@@ -69,7 +71,7 @@ def best_direction(
     some = path[np.unique(np.linspace(0, len(path) - 1, 40).astype(int))]
     body = np.concatenate([some + (0, 0, lift * height) for lift in (-0.5, -0.25, 0.0, 0.3)])
     costs = {
-        (heading + turn, tilt): 10 * _hidden(body, -reach * direction_of(heading + turn, tilt), terrain)
+        (heading + turn, tilt): HIDING * _hidden(body, -reach * direction_of(heading + turn, tilt), terrain)
         + 0.1 * i
         + 0.4 * j
         for i, turn in enumerate(TURNS)
@@ -92,10 +94,15 @@ def fitting_view(points: FloatArray, azimuth: float, elevation: float, aspect: f
     forward = direction_of(azimuth, elevation)
     right = np.array([math.sin(math.radians(azimuth)), -math.cos(math.radians(azimuth)), 0.0])
     axes = np.stack([right, np.cross(right, forward), forward])
-    seen = points @ axes.T
-    centre = (seen.min(axis=0) + seen.max(axis=0)) / 2
+    x, y, depth = axes @ points.T
     slope = math.tan(math.radians(FIELD_OF_VIEW) / 2)
-    offset = np.abs(seen - centre)[:, :2] + margin
-    distance = (offset / (slope * aspect, slope)).max(axis=1) - (seen - centre)[:, 2]
-    x, y, z = (float(value) for value in centre @ axes)
-    return View((x, y, z), float(distance.max()), azimuth, elevation)
+    place, back = [], []
+    for seen, limit in ((x, slope * aspect), (y, slope)):
+        # Each point keeps the eye behind a plane through it that is tilted like an edge of the picture.
+        one, other = (seen + margin - limit * depth).max(), (margin - seen - limit * depth).max()
+        place.append((one - other) / 2)
+        back.append((one + other) / 2 / limit)
+    eye = np.array([*place, -max(back)])
+    distance = float(depth.mean() - eye[2])
+    to_x, to_y, to_z = (float(value) for value in eye @ axes + distance * forward)
+    return View((to_x, to_y, to_z), distance, azimuth, elevation)

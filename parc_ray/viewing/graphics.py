@@ -62,8 +62,6 @@ class Search:
         for backend in self._backends:
             problem = self._problem(self._first if backend == self._backends[0] else self._start(backend))
             if not problem:
-                # MuJoCo looks at it when it is imported, and ends the import if that library is not there.
-                os.environ[CHOICE] = backend
                 return backend
             problems.append(f"{backend}: {problem}")
         raise InputError(f"nothing to draw with: OpenGL does not work here ({'; '.join(problems)}). {INSTALL}")
@@ -102,8 +100,10 @@ class Canvas:
         """backend: see Search. Raises InputError if the framebuffer cannot be made."""
         import mujoco
 
+        # MuJoCo's modules refuse another platform than theirs, and leave theirs to all child processes.
         os.environ.pop("PYOPENGL_PLATFORM", None)
         library = importlib.import_module(f"mujoco.{backend}")
+        os.environ.pop("PYOPENGL_PLATFORM", None)
         self._area = mujoco.MjrRect(0, 0, width, height)
         self._picture = np.empty((height, width, 3), dtype=np.uint8)
         self._target: Optional[Any] = None

@@ -69,7 +69,7 @@ class Actor:
 
 
 def cast(scene: Scene, look: Look) -> List[Actor]:
-    """Who is shown of a scene, the one that the camera follows first. Raises InputError if nobody is left."""
+    """Who is shown of a scene. Raises InputError if nobody is left."""
     clips = {
         kind: [c for c in scene.clips if c.kind == kind] for kind in ("motion", "recording", "attempt", "reference")
     }
@@ -127,11 +127,12 @@ class Renderer:
         low, high = self._span
         self._times = np.linspace(low, high, max(2, round((high - low) * PATH_RATE) + 1))
         self._paths = np.stack([self._path(index) for index in range(len(self.actors))])
-        first = self._poses.frames(0, torch.tensor([low - self.actors[0].clip.start]))
+        lead = _lead(self.actors)
+        first = self._poses.frames(lead, torch.tensor([low - self.actors[lead].clip.start]))
         facing = float(torch.rad2deg(calc_heading(first.root_rot))[0])
-        focus = self._paths[0]
+        focus = self._paths[lead]
         aspect = self.look.width / self.look.height
-        apart = np.linalg.norm(self._paths[1:] - focus, axis=-1)
+        apart = np.linalg.norm(self._paths - focus, axis=-1)
         spread = float(apart[apart < NEAR_ENOUGH * self._size].max(initial=0.0))
         distance = (DISTANCE * self._size + spread) * max(1.0, 0.75 / aspect)
         direction = best_direction(focus, facing, HEIGHT * self._size, distance, terrain)
@@ -156,7 +157,7 @@ class Renderer:
         across = float(np.linalg.norm(high - low))
         self._sun_distance = across + 4 * self._size
         radius = min(across + self._size, MAX_SHADOWS * self._size)
-        model = landscape_model(terrain, look.width, look.height, radius, 3 * (across + self._view.distance) + 60)
+        model = landscape_model(terrain, look.width, look.height, radius, 30 * (across + self._view.distance))
         self._mujoco, self._model = mujoco, model
         self._camera, self._option, self._data = mujoco.MjvCamera(), mujoco.MjvOption(), mujoco.MjData(model)
         mujoco.mj_forward(model, self._data)
@@ -237,6 +238,12 @@ class Renderer:
             slot.specular, slot.shininess = 0.25, 0.4
             stage.ngeom += 1
         return self._canvas.draw(stage)
+
+
+def _lead(actors: Sequence[Actor]) -> int:
+    """Whom the camera follows: what was recorded, else the reference, else the attempt that came farthest."""
+    rank = {"motion": 0, "recording": 0, "reference": 1, "attempt": 2}
+    return min(range(len(actors)), key=lambda k: (rank[actors[k].clip.kind], -actors[k].clip.end))
 
 
 @dataclass(frozen=True, eq=False)

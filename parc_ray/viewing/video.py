@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 from fractions import Fraction
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
 import numpy as np
 
 from parc_ray.errors import InputError, OutputError
-from parc_ray.motions.motion_file import replaced
+from parc_ray.motions.motion_file import replaced, write_file_atomic
 from parc_ray.viewing.graphics import Picture
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -79,8 +80,10 @@ def write_png(path: Path, picture: Picture) -> None:
     """One picture. Raises OutputError, see write_mp4."""
     from PIL import Image
 
-    with replaced(path) as temporary:
-        Image.fromarray(picture).save(temporary, "PNG")
+    # Not straight into the file: some versions of Pillow do not tell that the disk was full.
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    write_file_atomic(path, content.getvalue())
 
 
 @contextmanager
