@@ -116,8 +116,10 @@ def render(
     camera: str = typer.Option(
         "follow", help="follow the character, or fixed, with the whole path in sight (.png: all poses in one picture)."
     ),
-    reference: bool = typer.Option(True, " /--no-reference", help="Leave out the reference."),
-    contacts: bool = typer.Option(True, " /--no-contacts", help="No other colour for bodies in contact."),
+    reference: bool = typer.Option(True, " /--no-reference", show_default=False, help="Leave out the reference."),
+    contacts: bool = typer.Option(
+        True, " /--no-contacts", show_default=False, help="No other colour for bodies in contact."
+    ),
     attempts: Optional[bool] = typer.Option(
         None, "--attempts/--no-attempts", help="Kept attempts that failed. Default: where nothing was recorded."
     ),

@@ -21,6 +21,8 @@ BT709 = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
 """Said in the file: players guess the colours of small videos otherwise than those of large ones"""
 GIF_FASTEST = 50.0
 """Frames per second: browsers slow down what is faster"""
+VIVID, VIVID_WEIGHT = 60, 8
+"""Pixels whose channels differ by more than this count so many times more in the choice of a GIF's colours"""
 MAX_SAMPLES = 12
 """Pictures that a GIF's colours are chosen from"""
 
@@ -58,7 +60,11 @@ def write_gif(
     import av
     from PIL import Image
 
-    palette = Image.fromarray(np.concatenate(samples)).quantize(256, Image.Quantize.MEDIANCUT)
+    pixels = np.concatenate(samples).reshape(-1, 3)
+    vivid = pixels[np.ptp(pixels, axis=1) > VIVID]
+    # A foot in contact is small, but its colour is what is looked at.
+    pixels = np.concatenate([pixels, np.tile(vivid, (VIVID_WEIGHT, 1))])
+    palette = Image.fromarray(pixels[None]).quantize(256, Image.Quantize.MEDIANCUT)
     colours = np.zeros((256, 4), dtype=np.uint8)  # alpha, red, green, blue
     values = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
     colours[:, 0], colours[: len(values), 1:] = 255, values
