@@ -118,7 +118,7 @@ def render(
     ),
     reference: bool = typer.Option(True, " /--no-reference", show_default=False, help="Leave out the reference."),
     contacts: bool = typer.Option(
-        True, " /--no-contacts", show_default=False, help="No other colour for bodies in contact."
+        True, " /--no-contacts", show_default=False, help="Bodies in contact look like others."
     ),
     attempts: Optional[bool] = typer.Option(
         None, "--attempts/--no-attempts", help="Kept attempts that failed. Default: where nothing was recorded."

@@ -10,6 +10,7 @@ from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from parc_ray.errors import InputError, printable
@@ -93,13 +94,13 @@ def render(options: RenderOptions, console: Console) -> None:
                 write_gif(options.output, pictures, size, fps, samples)
             told = f"{count} frames, {count / fps:.2f} s, {count / max(time.monotonic() - began, 1e-9):.1f} frames/s"
         console.print(
-            f"{options.output}: {told}, drawn by {printable(renderer.engine)}",
+            printable(f"{options.output}: {told}, drawn by {renderer.engine}"),
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
 
 
 def _drawn(renderer: Renderer, times: List[float], name: str, console: Console) -> Iterator[Picture]:
-    shown = track(times, printable(name), console=console, transient=True, disable=not console.is_terminal)
+    shown = track(times, escape(printable(name)), console=console, transient=True, disable=not console.is_terminal)
     return (renderer.frame(moment) for moment in shown)
 
 

@@ -121,7 +121,10 @@ class Renderer:
         self._shapes = _Shapes(shapes)
         self._size = _height(skeleton) / HEIGHT
         self._place_camera(scene.terrain)
-        self._draw_with(backend, _around(scene.terrain, self._paths))
+        # OpenGL has single precision: far from the origin a character would tremble.
+        self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
+        terrain = _around(scene.terrain, self._paths)
+        self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
 
     def _place_camera(self, terrain: HeightField) -> None:
         low, high = self._span
@@ -216,7 +219,8 @@ class Renderer:
     def _draw(self, times: Sequence[float], view: View) -> Picture:
         geoms = self._geoms(times)
         mujoco, camera = self._mujoco, self._camera
-        camera.lookat[:] = view.target
+        target = np.array(view.target) - self._origin
+        camera.lookat[:] = target
         camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
         if self._stage is None or self._stage.maxgeom < len(geoms) + 2:
             self._stage = mujoco.MjvScene(self._model, maxgeom=2 * len(geoms) + 2)
@@ -227,12 +231,12 @@ class Renderer:
         stage.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
         for light in stage.lights[: stage.nlight]:
             if not light.headlight:
-                light.pos[:] = np.array(view.target) + self._sun_distance * SUN
+                light.pos[:] = target + self._sun_distance * SUN
         for geom in geoms:
             slot = stage.geoms[stage.ngeom]
             kind = getattr(mujoco.mjtGeom, f"mjGEOM_{geom.kind.upper()}")
             colour = np.array([*geom.colour, geom.opacity], dtype=np.float32)
-            mujoco.mjv_initGeom(slot, kind, geom.size, geom.position, geom.axes.ravel(), colour)
+            mujoco.mjv_initGeom(slot, kind, geom.size, geom.position - self._origin, geom.axes.ravel(), colour)
             slot.size[:], slot.label = geom.size, geom.label
             slot.category = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
             slot.specular, slot.shininess = 0.25, 0.4

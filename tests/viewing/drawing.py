@@ -20,14 +20,19 @@ from parc_ray.viewing.shapes import character_shapes
 from tests.reference import HUMANOID
 
 
-@lru_cache(maxsize=None)
 def backend() -> str:
     """Where OpenGL works; skips the test where it does not."""
     pytest.importorskip("av", reason="the extra `render` is not installed")
+    name, problem = _found()
+    return name or pytest.skip(problem)
+
+
+@lru_cache(maxsize=None)
+def _found() -> Tuple[str, str]:
     try:
-        return Search().result()
+        return Search().result(), ""
     except InputError as error:
-        return pytest.skip(str(error))
+        return "", str(error)
 
 
 @lru_cache(maxsize=None)

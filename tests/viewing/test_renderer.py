@@ -170,6 +170,19 @@ def test_a_figure_shows_all_its_poses(fixed):
     assert blue(picture).sum() == pytest.approx(singles, rel=0.15)
 
 
+def test_far_from_the_origin_the_picture_is_the_same(alone):
+    motion, far = walk(), np.array([65536.0, -32768.0, 0.0], dtype=np.float32)
+    terrain = replace(motion.terrain, min_point=motion.terrain.min_point + far[:2])
+    # What single precision can tell of positions there.
+    near = replace(
+        motion, root_pos=motion.root_pos + far - far, terrain=replace(terrain, min_point=terrain.min_point - far[:2])
+    )
+    with renderer(scene_of_file(replace(motion, root_pos=motion.root_pos + far, terrain=terrain))) as drawn:
+        picture = drawn.frame(1.0).astype(int)
+    with renderer(scene_of_file(near)) as drawn:
+        assert (np.abs(picture - drawn.frame(1.0)).max(axis=-1) > 30).mean() < 0.02
+
+
 # ---------------------------------------------------------------------------------------------- terrain
 
 
