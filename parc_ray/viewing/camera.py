@@ -20,7 +20,7 @@ TURNS = (115.0, -115.0, 90.0, -90.0, 65.0, -65.0, 145.0, -145.0)
 """From the path's direction to the camera's (degrees), best first: it walks across the picture, towards us"""
 TILTS = (-18.0, -26.0, -36.0, -48.0, -62.0)
 """Of the camera (degrees), best first"""
-HIDING = 30.0
+HIDING = 15.0
 """How much worse a view is that hides the character all the time, where the next turn costs 0.1, the next tilt 0.4"""
 LINE_OF_SIGHT = np.linspace(0.03, 1.0, 60)[:, None]
 
@@ -70,6 +70,8 @@ def best_direction(
         heading = math.degrees(math.atan2(travel[1], travel[0]))
     some = path[np.unique(np.linspace(0, len(path) - 1, 40).astype(int))]
     body = np.concatenate([some + (0, 0, lift * height) for lift in (-0.5, -0.25, 0.0, 0.3)])
+    # Of one that crouches, or lies, no part is inside the ground.
+    body[:, 2] = np.maximum(body[:, 2], terrain.height_at(body[:, :2]) + 0.05 * height)
     costs = {
         (heading + turn, tilt): HIDING * _hidden(body, -reach * direction_of(heading + turn, tilt), terrain)
         + 0.1 * i
