@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius
   <statistic extent="1" center="0 0 0"/>
   <visual>
     <global offwidth="{width}" offheight="{height}" fovy="{FIELD_OF_VIEW}"/>
-    <quality shadowsize="{2048 if height <= 480 else 4096}" offsamples="4"/>
+    <quality shadowsize="{min(4096, 2 ** math.ceil(math.log2(4 * height)))}" offsamples="4"/>
     <headlight ambient=".56 .56 .56" diffuse=".12 .12 .12" specular="0 0 0"/>
     <map znear="0.05" zfar="{far:.6g}" shadowclip="{shadow_radius:.6g}" haze="0.35"/>
     <rgba haze="{text(HORIZON)} 1"/>

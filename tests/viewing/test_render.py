@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from parc_ray.cli import app, guarded
-from parc_ray.errors import OutputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.viewing import graphics
 from parc_ray.viewing.playlist import open_playlist
@@ -111,10 +111,10 @@ def test_a_gif_has_good_colours_and_the_right_timing(render):
     assert {duration for duration, _ in frames} == {40}
     for index, picture in zip((0, 12, 25), drawn("walk.pkl", (0.0, 1.0), [0.0, 12 / 25, 1.0])):
         assert likeness(frames[index][1], picture) > 30
-    render("walk.pkl", "-o", "walk.gif", *SMALL, "--to", 1, "--fps", 30, "--overwrite")
+    render("walk.pkl", "-o", "walk.gif", *SMALL, "--to", 0.5, "--fps", 30, "--overwrite")
     with Image.open("walk.gif") as gif:
         seconds = sum(frame.info["duration"] for frame in ImageSequence.Iterator(gif)) / 1000
-    assert seconds == pytest.approx(31 / 30, abs=0.011)
+    assert seconds == pytest.approx(16 / 30, abs=0.011)
 
 
 def test_a_png_has_as_many_poses_as_asked_for_side_by_side_or_in_one_picture(render):
@@ -235,16 +235,19 @@ def test_the_command_needs_no_display(tmp_path):
     (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(walk()))
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
 
-    def run(*arguments: str, **more: str) -> Any:
-        command = [sys.executable, "-c", "from parc_ray.cli import main; main()", "render", "walk.pkl", *arguments]
-        path = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-        return subprocess.run(
-            command, cwd=tmp_path, env={**environment, "PYTHONPATH": path, **more}, capture_output=True, text=True
-        )
-
-    ended = run("-o", "x.png", "--size", "64", "64", MUJOCO_GL=name)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    ended = subprocess.run(
+        [sys.executable, "-c", "from parc_ray.cli import main; main()",
+         "render", "walk.pkl", "-o", "x.png", "--size", "64", "64"],
+        cwd=tmp_path, env={**environment, graphics.CHOICE: name}, capture_output=True, text=True,
+    )  # fmt: skip
     assert ended.returncode == 0 and not ended.stderr, ended.stderr
     assert "x.png: 8 poses, drawn by " in ended.stdout and (tmp_path / "x.png").is_file()
-    ended = run("-o", "y.png", MUJOCO_GL="glfw")
-    assert ended.returncode == 2 and ended.stderr.startswith("error: nothing to draw with: "), ended.stderr
-    assert ended.stderr.count("\n") == 1 and not (tmp_path / "y.png").exists()
+
+
+def test_a_window_cannot_be_opened_without_a_display(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(graphics.CHOICE, "glfw")
+    with pytest.raises(InputError, match=r"nothing to draw with: OpenGL does not work here \(glfw: "):
+        graphics.Search().result()
