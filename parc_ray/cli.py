@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | report | compare | dataset."""
+"""Command line: parc-ray record | check | report | compare | view | render | dataset."""
 
 from __future__ import annotations
 
@@ -133,6 +133,43 @@ def compare(
         return
     console = Console()
     print_comparison(comparison, console if console.is_terminal else Console(width=100), everything)
+
+
+@app.command()
+def render(
+    file: Path = typer.Argument(..., help="A motion file. What a run has recorded is shown with its reference."),
+    output: Path = typer.Option(..., "--output", "-o", help="A file that ends in .mp4, .gif or .png (poses in a row)."),
+    size: Optional[Tuple[int, int]] = typer.Option(
+        None, metavar="WIDTH HEIGHT", help="Pixels. Default: 1280 720; .gif: 640 360; poses in a row: 400 480 each."
+    ),
+    fps: Optional[float] = typer.Option(None, help="Frames per second. Default: 30; .gif: 25."),
+    start: Optional[float] = typer.Option(None, "--from", help="s, on the reference's clock. Default: all."),
+    end: Optional[float] = typer.Option(None, "--to", help="s, on the reference's clock."),
+    speed: float = typer.Option(1.0, help="0.5: slow motion."),
+    camera: str = typer.Option(
+        "follow", help="follow the character, or fixed, with the whole path in sight (.png: all poses in one picture)."
+    ),
+    reference: bool = typer.Option(True, " /--no-reference", show_default=False, help="Leave out the reference."),
+    contacts: bool = typer.Option(
+        True, " /--no-contacts", show_default=False, help="Bodies in contact look like others."
+    ),
+    attempts: Optional[bool] = typer.Option(
+        None, "--attempts/--no-attempts", help="Kept attempts that failed. Default: where nothing was recorded."
+    ),
+    poses: int = typer.Option(8, help="Number of poses in a .png."),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF. Default: the run's, else PARC's humanoid."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the output if it exists."),
+) -> None:
+    """Render a motion as a video, an animation or a picture, without a display."""
+    from parc_ray.viewing.render import RenderOptions
+    from parc_ray.viewing.render import render as run
+
+    options = RenderOptions(
+        file, output, size, fps, start, end, speed, camera, reference, contacts, attempts, poses, character, overwrite
+    )
+    run(options, Console())
 
 
 @dataset_app.command("create")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, NoReturn, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -141,18 +141,27 @@ def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) 
 
 
 def write_file_atomic(path: Path, content: bytes) -> None:
-    """Write a file that is either complete or, after a crash at any moment, as it was before.
+    """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A new, empty file that takes the place of `path` if the block ends well, and disappears otherwise.
 
     Its permissions follow the umask. Raises OutputError if the directory is missing, full or not writable.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         # mkstemp would give permissions 0600, which would hide a recording from the rest of a group.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(

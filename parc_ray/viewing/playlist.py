@@ -84,7 +84,7 @@ def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
 
 def _run_of(file: Path, written: Dict[Path, Written]) -> Optional[Tuple[PastRun, PastMotion]]:
     """The run, and its motion, that a file is a recording or a kept attempt of. `written` remembers runs."""
-    for folder in file.parents[1:3]:
+    for folder in list(file.parents)[1:3]:
         if folder not in written:
             written[folder] = _written_by(folder)
         if file in written[folder]:

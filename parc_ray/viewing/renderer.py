@@ -1,0 +1,325 @@
+"""Renderer: pictures of a scene, drawn by MuJoCo without a display."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Type
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from parc_ray.character.rotations import calc_heading, quat_to_matrix
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError, printable
+from parc_ray.motions.terrain import HeightField, crop
+from parc_ray.viewing.camera import View, best_direction, fitting_view, smoothed
+from parc_ray.viewing.graphics import Canvas, Picture
+from parc_ray.viewing.landscape import SUN, landscape_model
+from parc_ray.viewing.poses import Pose, Poses
+from parc_ray.viewing.scene import MARGIN, Clip, Scene
+
+FloatArray = npt.NDArray[np.float64]
+Colour = Tuple[float, float, float]
+
+BODY, TOUCH, GHOST, FAILURE = (0.16, 0.50, 0.80), (0.96, 0.56, 0.12), (0.36, 0.44, 0.52), (0.80, 0.16, 0.06)
+ATTEMPTS: Tuple[Colour, ...] = ((0.80, 0.40, 0.47), (0.53, 0.13, 0.33), (0.07, 0.47, 0.20), (0.27, 0.28, 0.61))
+GHOST_OPACITY = 0.24
+"""MuJoCo draws what is transparent twice, so that little more than half shines through"""
+MAX_SHADOWS = 20.0
+"""m: how far from the character shadows are drawn"""
+PATH_RATE = 30.0
+"""Points per second of the paths that the camera is placed by"""
+HEIGHT = 1.43
+"""m: of a character, from its lowest body's origin to its highest one's, for which the distances below are meant"""
+DISTANCE, NEAR_ENOUGH = 4.4, 2.5
+"""m: of the camera that follows; and how far from each other characters may be to be both in its picture"""
+FONTS = (50, 100, 150, 200, 250, 300)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a scene is shown."""
+
+    width: int = 1280
+    height: int = 720
+    """pixels"""
+    camera: str = "follow"
+    """follow: it stays with the character; fixed: it sees the whole path"""
+    reference: bool = True
+    contacts: bool = True
+    """whether bodies in contact have another colour"""
+    attempts: Optional[bool] = None
+    """whether attempts are shown that were not recorded; None: where nothing was"""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A clip, and how it is shown."""
+
+    clip: Clip
+    colour: Colour
+    opacity: float = 1.0
+    touches: bool = False
+
+    def shown_at(self, time: float) -> bool:
+        """Whether it has begun; it stays where it ends."""
+        return time >= self.clip.start - 1e-6
+
+
+def cast(scene: Scene, look: Look) -> List[Actor]:
+    """Who is shown of a scene. Raises InputError if nobody is left."""
+    clips = {
+        kind: [c for c in scene.clips if c.kind == kind] for kind in ("motion", "recording", "attempt", "reference")
+    }
+    if look.attempts is False or (look.attempts is None and clips["recording"]):
+        clips["attempt"] = []
+    if not look.reference:
+        clips["reference"] = []
+    actors = [Actor(clip, BODY, touches=look.contacts) for clip in clips["motion"] + clips["recording"]]
+    for clip in clips["attempt"]:
+        colour = ATTEMPTS[clip.number % len(ATTEMPTS)]
+        actors.append(Actor(clip, colour, 1.0 if not clips["recording"] else GHOST_OPACITY, look.contacts))
+    for clip in clips["reference"]:
+        actors.append(Actor(clip, GHOST, GHOST_OPACITY) if actors else Actor(clip, BODY, touches=look.contacts))
+    if not actors:
+        raise InputError(f"{scene.name}: nothing is left to be shown without the reference")
+    return actors
+
+
+def time_range(scene: Scene, look: Look) -> Tuple[float, float]:
+    """From when to when (s in the scene) there is something to be seen but the reference."""
+    clips = [actor.clip for actor in cast(scene, look)]
+    clips = [clip for clip in clips if clip.kind != "reference"] or clips
+    return min(clip.start for clip in clips), max(clip.end for clip in clips)
+
+
+class Renderer:
+    """Draws a scene at any time within a range. Not for several threads.
+
+    with Renderer(scene, playlist.skeleton, playlist.shapes, Search().result()) as renderer:
+        picture = renderer.frame(1.5)
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        skeleton: Skeleton,
+        shapes: Mapping[str, Any],
+        backend: str,
+        look: Look = Look(),
+        span: Optional[Tuple[float, float]] = None,
+    ):
+        """shapes: see character_shapes; backend: see Search; span: what is shown (s), see time_range.
+
+        Raises InputError if the scene cannot be drawn.
+        """
+        self.look, self.actors = look, cast(scene, look)
+        self._span = span or time_range(scene, look)
+        self._poses = Poses([actor.clip.motion for actor in self.actors], skeleton)
+        self._shapes = _Shapes(shapes)
+        self._size = _height(skeleton) / HEIGHT
+        self._place_camera(scene.terrain)
+        # OpenGL has single precision: far from the origin a character would tremble.
+        self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
+        terrain = _around(scene.terrain, self._paths)
+        self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
+
+    def _place_camera(self, terrain: HeightField) -> None:
+        low, high = self._span
+        self._times = np.linspace(low, high, max(2, round((high - low) * PATH_RATE) + 1))
+        self._paths = np.stack([self._path(index) for index in range(len(self.actors))])
+        lead = _lead(self.actors)
+        first = self._poses.frames(lead, torch.tensor([low - self.actors[lead].clip.start]))
+        facing = float(torch.rad2deg(calc_heading(first.root_rot))[0])
+        focus = self._paths[lead]
+        aspect = self.look.width / self.look.height
+        apart = np.linalg.norm(self._paths - focus, axis=-1)
+        spread = float(apart[apart < NEAR_ENOUGH * self._size].max(initial=0.0))
+        distance = (DISTANCE * self._size + spread) * max(1.0, 0.75 / aspect)
+        direction = best_direction(focus, facing, HEIGHT * self._size, distance, terrain)
+        self._targets = smoothed(focus, self._times)
+        self._view = View((0.0, 0.0, 0.0), distance, *direction)
+        if self.look.camera == "fixed":
+            self._view = fitting_view(self._paths.reshape(-1, 3), *direction, aspect, 1.3 * self._size)
+
+    def _path(self, index: int) -> FloatArray:
+        """Root positions of an actor at the camera's times [n, 3] m; before it begins, where it will."""
+        clip = self.actors[index].clip
+        when = torch.from_numpy(self._times - clip.start).float()
+        path: FloatArray = self._poses.frames(index, when).root_pos.double().numpy() + np.array(clip.offset)
+        return path
+
+    def _draw_with(self, backend: str, terrain: HeightField) -> None:
+        import mujoco
+
+        look = self.look
+        low, high = (np.append(corner, terrain.hf.min()) for corner in (terrain.min_point, _far_end(terrain)))
+        high[2] = terrain.hf.max()
+        across = float(np.linalg.norm(high - low))
+        self._sun_distance = across + 4 * self._size
+        radius = min(across + self._size, MAX_SHADOWS * self._size)
+        model = landscape_model(terrain, look.width, look.height, radius, 30 * (across + self._view.distance))
+        self._mujoco, self._model = mujoco, model
+        self._camera, self._option, self._data = mujoco.MjvCamera(), mujoco.MjvOption(), mujoco.MjData(model)
+        mujoco.mj_forward(model, self._data)
+        font = min(FONTS, key=lambda scale: abs(scale - look.height / 720 * 150))
+        self._canvas = Canvas(backend, model, look.width, look.height, font)
+        self._stage: Optional[Any] = None
+
+    def view(self, time: float) -> View:
+        """Where the camera is at a time (s)."""
+        if self.look.camera == "fixed":
+            return self._view
+        x, y, z = (float(np.interp(time, self._times, column)) for column in self._targets.T)
+        return replace(self._view, target=(x, y, z))
+
+    def frame(self, time: float) -> Picture:
+        """The scene at a time (s)."""
+        return self._draw([time], self.view(time))
+
+    def figure(self, times: Sequence[float]) -> Picture:
+        """The poses at all these times (s) in one picture."""
+        middle = self.view(times[len(times) // 2])
+        return self._draw(times, middle)
+
+    @property
+    def engine(self) -> str:
+        """What draws: a GPU's name, or llvmpipe for Mesa on CPUs."""
+        return self._canvas.engine
+
+    def close(self) -> None:
+        """Free what the graphics library holds."""
+        self._canvas.close()
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def _geoms(self, times: Sequence[float]) -> List[Geom]:
+        """Shapes and marks of all actors at all these times."""
+        geoms: List[Geom] = []
+        for time in times:
+            pose = self._poses.at([time - actor.clip.start for actor in self.actors])
+            for index, actor in enumerate(self.actors):
+                if not actor.shown_at(time):
+                    continue
+                geoms += self._shapes.placed(pose, index, actor)
+                if actor.clip.kind == "attempt" and time >= actor.clip.end:
+                    geoms.append(
+                        _failure(pose.position[index, 0] + np.array(actor.clip.offset), actor.clip, self._size)
+                    )
+        return geoms
+
+    def _draw(self, times: Sequence[float], view: View) -> Picture:
+        geoms = self._geoms(times)
+        mujoco, camera = self._mujoco, self._camera
+        target = np.array(view.target) - self._origin
+        camera.lookat[:] = target
+        camera.distance, camera.azimuth, camera.elevation = view.distance, view.azimuth, view.elevation
+        if self._stage is None or self._stage.maxgeom < len(geoms) + 2:
+            self._stage = mujoco.MjvScene(self._model, maxgeom=2 * len(geoms) + 2)
+        stage = self._stage
+        mujoco.mjv_updateScene(
+            self._model, self._data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, stage
+        )
+        stage.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 1
+        for light in stage.lights[: stage.nlight]:
+            if not light.headlight:
+                light.pos[:] = target + self._sun_distance * SUN
+        for geom in geoms:
+            slot = stage.geoms[stage.ngeom]
+            kind = getattr(mujoco.mjtGeom, f"mjGEOM_{geom.kind.upper()}")
+            colour = np.array([*geom.colour, geom.opacity], dtype=np.float32)
+            mujoco.mjv_initGeom(slot, kind, geom.size, geom.position - self._origin, geom.axes.ravel(), colour)
+            slot.size[:], slot.label = geom.size, geom.label
+            slot.category = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
+            slot.specular, slot.shininess = 0.25, 0.4
+            stage.ngeom += 1
+        return self._canvas.draw(stage)
+
+
+def _lead(actors: Sequence[Actor]) -> int:
+    """Whom the camera follows: what was recorded, else the reference, else the attempt that came farthest."""
+    rank = {"motion": 0, "recording": 0, "reference": 1, "attempt": 2}
+    return min(range(len(actors)), key=lambda k: (rank[actors[k].clip.kind], -actors[k].clip.end))
+
+
+@dataclass(frozen=True, eq=False)
+class Geom:
+    """A shape in the scene."""
+
+    kind: str
+    size: npt.NDArray[Any]
+    position: FloatArray
+    axes: FloatArray
+    """[3, 3], its axes as columns"""
+    colour: Colour
+    opacity: float = 1.0
+    label: str = ""
+
+
+class _Shapes:
+    """A character's shapes, in the frames of its bodies."""
+
+    def __init__(self, shapes: Mapping[str, Any]):
+        geoms = shapes["geoms"]
+        self.bodies = [int(geom["body"]) for geom in geoms]
+        self.kinds = [str(geom["kind"]) for geom in geoms]
+        self.sizes = np.array([geom["size"] for geom in geoms], dtype=np.float64).reshape(-1, 3)
+        self.places = np.array([geom["place"] for geom in geoms], dtype=np.float64).reshape(-1, 3)
+        self.axes = _matrices(np.array([geom["turn"] for geom in geoms], dtype=np.float64).reshape(-1, 4))
+
+    def placed(self, pose: Pose, index: int, actor: Actor) -> List[Geom]:
+        """The shapes of one of a pose's characters in the scene."""
+        axes = _matrices(pose.rotation[index].astype(np.float64))[self.bodies]
+        origins = pose.position[index].astype(np.float64)[self.bodies] + actor.clip.offset
+        positions = origins + (axes @ self.places[..., None])[..., 0]
+        turned = axes @ self.axes
+        touching = pose.contact[index][self.bodies] & actor.touches
+        return [
+            Geom(kind, size, position, turn, TOUCH if touch else actor.colour, actor.opacity)
+            for kind, size, position, turn, touch in zip(self.kinds, self.sizes, positions, turned, touching)
+        ]
+
+
+def _matrices(quaternions: FloatArray) -> FloatArray:
+    """Rotation matrices [n, 3, 3] of quaternions [n, 4] xyzw of about unit length."""
+    unit = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
+    matrices: FloatArray = quat_to_matrix(torch.from_numpy(unit)).numpy()
+    return matrices
+
+
+def _failure(root: FloatArray, clip: Clip, size: float) -> Geom:
+    """An arrow that points down to where an attempt has failed, with the reason."""
+    length = 0.5 * size
+    downwards = np.diag([1.0, -1.0, -1.0])
+    label = printable(f"attempt {clip.number}: {clip.ending}").encode("ascii", "replace").decode()[:99]
+    top = root + (0.0, 0.0, 0.75 * HEIGHT * size + length)
+    return Geom("arrow", np.array([0.05 * size, 0.05 * size, length]), top, downwards, FAILURE, label=label)
+
+
+def _height(skeleton: Skeleton) -> float:
+    """Of a character (m) in its rest pose, as far as its bodies' origins tell."""
+    rest = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    position, _ = skeleton.forward_kinematics(
+        torch.zeros(1, 3), rest.expand(1, 4), rest.expand(1, skeleton.num_bodies - 1, 4)
+    )
+    return max(0.1, float((position.amax(dim=1) - position.amin(dim=1)).max()))
+
+
+def _far_end(terrain: HeightField) -> FloatArray:
+    """Centre of the last cell [2] m."""
+    end: FloatArray = terrain.min_point + terrain.dx * (np.array(terrain.hf.shape, dtype=np.float64) - 1)
+    return end
+
+
+def _around(terrain: HeightField, paths: FloatArray) -> HeightField:
+    """The terrain around paths [..., 3]."""
+    xy = paths.reshape(-1, 3)[:, :2]
+    return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
