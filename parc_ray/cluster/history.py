@@ -12,7 +12,7 @@ from parc_ray.cluster.journal import read_journal
 from parc_ray.cluster.ledger import Ledger, Outcome
 from parc_ray.cluster.output import OutputDirectory
 from parc_ray.errors import InputError
-from parc_ray.motions.dataset import MotionEntry
+from parc_ray.motions.dataset import Dataset, MotionEntry
 from parc_ray.recording.recorder import AttemptResult
 from parc_ray.recording.shard import RunFiles
 from parc_ray.simulators.simulator import engine_version
@@ -143,10 +143,21 @@ def read_history(path: Path) -> Optional[History]:
         ) from None
 
 
-def planned_event(entry: MotionEntry) -> Dict[str, Any]:
-    """The journal's event for a motion of the dataset."""
-    values = dict(vars(entry))
-    return {"event": "planned", "motion": values.pop("name"), **values}
+def dataset_events(dataset: Dataset) -> List[Dict[str, Any]]:
+    """The journal's events for the motions of a dataset, and before them for those that are none of it.
+
+    A journal that tells of all motions has then lost nothing of what was found beside them.
+    """
+    found: Sequence[Tuple[Dict[str, Any], Sequence[Any]]] = (
+        ({"event": "excluded"}, dataset.excluded),
+        ({"event": "motion", "state": "invalid"}, dataset.invalid),
+        ({"event": "planned"}, dataset.entries),
+    )
+    return [
+        {**kind, "motion": motion.name, **{key: value for key, value in vars(motion).items() if key != "name"}}
+        for kind, motions in found
+        for motion in motions
+    ]
 
 
 def fingerprint(files: RunFiles) -> Dict[str, Any]:

@@ -22,7 +22,7 @@ from rich.table import Table
 import parc_ray
 from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_simulator
-from parc_ray.cluster.history import fingerprint, outcome_event, planned_event
+from parc_ray.cluster.history import dataset_events, fingerprint, outcome_event
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.cluster.output import REPORT, SUMMARY, OutputDirectory
@@ -159,9 +159,7 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         motions=len(run.inputs.dataset.entries),
     )
     if run.history is None:
-        journal.write_all([planned_event(entry) for entry in run.inputs.dataset.entries])
-        for motion in run.inputs.dataset.invalid:
-            journal.write("motion", motion=motion.name, state="invalid", path=motion.path, reason=motion.reason)
+        journal.write_all(dataset_events(run.inputs.dataset))
     journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
     unwritten = run.history.without_line(run.ledger) if run.history else {}
     journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])

@@ -64,6 +64,12 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
         notes.append(reason)
     else:
         notes += _preview_notes(packed)
+    if run.excluded:
+        first = run.excluded[0]
+        notes.append(
+            f"The dataset's configuration leaves out {len(run.excluded)} more motions, which are counted nowhere here, "
+            f"for instance {first.path}: {first.reason}."
+        )
     if run.sessions[-1].exit_code is None:
         notes.append("The run had not ended when this page was made.")
     style = (PAGE / "page.css").read_text(encoding="utf-8")

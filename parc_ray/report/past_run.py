@@ -13,7 +13,7 @@ from parc_ray.cluster.output import JOURNAL, OutputDirectory
 from parc_ray.config import OutputConfig, check_config
 from parc_ray.errors import InputError
 from parc_ray.files import read_text
-from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 
 STATES = ("recorded", "rejected", "invalid", "crashed", "not_attempted")
 """What may become of a motion. not_attempted: the run has ended, or was reported on, before it had a final state"""
@@ -124,6 +124,8 @@ class PastRun:
     motions: Tuple[PastMotion, ...]
     sessions: Tuple[Session, ...]
     launches: Tuple[Launch, ...]
+    excluded: Tuple[ExcludedMotion, ...] = ()
+    """what the dataset's configuration leaves out: no motions of the run"""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -195,6 +197,11 @@ def _past_run(path: Path, history: History) -> PastRun:
         motions=tuple(motions),
         sessions=tuple(story.sessions),
         launches=tuple(story.finished_launches()),
+        excluded=tuple(
+            ExcludedMotion(event["motion"], event["path"], event["reason"])
+            for event in history.events
+            if event["event"] == "excluded"
+        ),
     )
 
 

@@ -8,19 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parc_ray.cluster.history import fingerprint, planned_event, read_history
+from parc_ray.cluster.history import dataset_events, fingerprint, read_history
 from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.ledger import Ledger, Outcome
 from parc_ray.cluster.output import OutputDirectory
 from parc_ray.cluster.plan import read_inputs
 from parc_ray.config import OutputConfig, RecordConfig, load_config
 from parc_ray.errors import InputError
-from parc_ray.motions.dataset import Dataset, MotionEntry
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 from tests.cluster.runs import write_config
 
 ENTRIES = tuple(
     MotionEntry(f"m{k}", f"/m{k}.pkl", 1.0, 61, 30.0, 2.0, (3, 3), 100, sha256=f"{k:064x}") for k in range(4)
 )
+
+INVALID = (InvalidMotion("broken", "/broken.pkl", "is empty"),)
+EXCLUDED = (ExcludedMotion("short", "/short.pkl", "it has 3 frames"),)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def inputs_with(folder, motions, **changes):
 def write_journal(path, files, entries=ENTRIES, events=()):
     journal = Journal(path)
     journal.write("run", fingerprint=fingerprint(files), motions=len(entries))
-    journal.write_all([planned_event(entry) for entry in entries])
+    journal.write_all(dataset_events(Dataset(tuple(entries), INVALID, EXCLUDED)))
     journal.write_all(list(events))
     journal.close()
 
@@ -47,6 +50,11 @@ def test_the_same_inputs_go_on(tmp_path, files):
     write_journal(tmp_path / "journal.jsonl", files)
     history = read_history(tmp_path / "journal.jsonl")
     assert history.differences(files, ENTRIES) == []
+    told = [event for event in history.events if event["event"] in ("motion", "excluded")]
+    assert [(event["event"], event["motion"], event["path"], event["reason"]) for event in told] == [
+        ("excluded", "short", "/short.pkl", "it has 3 frames"),
+        ("motion", "broken", "/broken.pkl", "is empty"),
+    ]
     assert history.known == {entry.sha256: entry for entry in ENTRIES}
     assert (history.simulator, history.runs) == ("mujoco", 1)
     history.require_same(files, ENTRIES[::-1])

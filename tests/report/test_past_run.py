@@ -7,6 +7,7 @@ import json
 import pytest
 
 from parc_ray.errors import InputError
+from parc_ray.report.page import render
 from parc_ray.report.past_run import read_past_run
 
 
@@ -19,6 +20,7 @@ def test_every_final_state(made):
     for name in ("whole", "later", "never", "killer", "left"):
         made.planned(name)
     made.final("bad", "invalid", "is empty", path="bad.pkl")
+    made.event("excluded", motion="short", path="short.pkl", reason="it has 3 frames")
     made.event("shard", shard=0, motions=["whole", "later", "never", "killer"], envs=2, deaths=0)
     made.attempt("whole", outcome="recorded", seconds=2.0)
     made.final("whole", "recorded")
@@ -44,6 +46,8 @@ def test_every_final_state(made):
     assert by_name["whole"].recording == made.path / "recorded_motions" / "whole.pkl"
     assert (by_name["bad"].path, by_name["bad"].reason) == ("bad.pkl", "is empty")
     assert run.sessions[0].exit_code == 3
+    assert [(motion.path, motion.reason) for motion in run.excluded] == [("short.pkl", "it has 3 frames")]
+    assert "leaves out 1 more motions" in render(run) and "short.pkl: it has 3 frames" in render(run)
 
 
 def test_a_run_that_went_on(made):
