@@ -119,9 +119,13 @@ class AcceptanceConfig(Strict):
 
 
 class RecordOptions(Strict):
-    """What a recording holds besides the motion."""
+    """What is kept besides the recorded motions."""
 
     observations: bool = Field(default=False, description="Keep the tracker's observations in misc_data (large).")
+    keep_failures: bool = Field(
+        default=False,
+        description="Keep the trajectories of attempts that were not recorded, up to where they failed.",
+    )
 
 
 class OutputConfig(Strict):

@@ -209,8 +209,9 @@ class Driver:
             path, size = None, 0
             if result.recording is not None:
                 path, size = self.output.write_recording(result.motion, result.recording), len(result.recording)
-            values = {key: value for key, value in vars(result).items() if key != "recording"}
-            self.journal.write("attempt", shard=task.index, recording_bytes=size, **values)
+            kept = self.output.write_failure(result.motion, result.number, result.trajectory)
+            values = {key: value for key, value in vars(result).items() if key not in ("recording", "trajectory")}
+            self.journal.write("attempt", shard=task.index, recording_bytes=size, trajectory_bytes=kept, **values)
             outcome = self.ledger.add(result, path, size)
             self.output.log(
                 f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}"

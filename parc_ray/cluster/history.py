@@ -164,7 +164,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "seed": config.seed,
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,
-        "record": config.record.model_dump(),
+        "record": config.record.model_dump(exclude={"keep_failures"}),
         "output": config.output.model_dump(exclude={"terrain_file", "report"}),
     }
     plain: Dict[str, Any] = json.loads(json.dumps(content))

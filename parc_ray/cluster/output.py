@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from parc_ray.motions.dataset import write_dataset_file
 from parc_ray.motions.motion_file import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.terrain import HeightField, square_layout
 
-RECORDINGS, JOURNAL, TERRAIN, LOG = "recorded_motions", "journal.jsonl", "terrain.pkl", "logs/run.log"
+RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
+JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", "logs/run.log"
 SUMMARY, REPORT = "summary.json", "report.html"
 OWN_FILES = (
     "recorded_motions.yaml",
@@ -46,6 +47,7 @@ class OutputDirectory:
     def __init__(self, path: Path, config: OutputConfig):
         self.path, self.config = path, config
         self.recordings = path / RECORDINGS
+        self.failures = path / FAILURES
         self.journal = path / JOURNAL
         self.terrain = path / TERRAIN
         self.report = path / REPORT
@@ -53,11 +55,12 @@ class OutputDirectory:
     def occupied(self) -> List[str]:
         """What an earlier run left here."""
         found = [name for name in OWN_FILES if (self.path / name).exists()]
-        return found + [RECORDINGS] if self.recordings.is_dir() and any(self.recordings.iterdir()) else found
+        folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
+        return found + [folder.name for folder in folders]
 
     def require_unlinked(self) -> None:
         """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
-        for name in (RECORDINGS, JOURNAL, "logs", LOG):
+        for name in (RECORDINGS, FAILURES, JOURNAL, "logs", LOG):
             _require_no_link(self.path / name)
         for path in (self.journal, self.path / LOG):
             if path.exists() and not path.is_file():
@@ -74,12 +77,12 @@ class OutputDirectory:
             )
 
     def require_apart(self, files: Iterable[str]) -> None:
-        """Raises InputError if any of these input files is among the recordings, which prepare deletes."""
-        own = self.recordings.resolve()
+        """Raises InputError if any of these input files is among what clear and tidy delete."""
+        owned = {self.recordings.resolve(): RECORDINGS, self.failures.resolve(): FAILURES}
         for folder in {Path(file).parent for file in files}:
-            if own in (folder.resolve(), *folder.resolve().parents):
+            for own in owned.keys() & {folder.resolve(), *folder.resolve().parents}:
                 raise InputError(
-                    f"output_dir {self.path}: its {RECORDINGS} are an input of this run ({folder}) and would be "
+                    f"output_dir {self.path}: its {owned[own]} are an input of this run ({folder}) and would be "
                     "deleted; choose another output_dir"
                 )
 
@@ -95,22 +98,22 @@ class OutputDirectory:
         """Delete what an earlier run wrote, but for its journal, which is open. Raises OutputError."""
         try:
             for name in self.occupied():
-                if name == RECORDINGS:
-                    shutil.rmtree(self.recordings)
-                    self.recordings.mkdir()
+                if name in (RECORDINGS, FAILURES):
+                    shutil.rmtree(self.path / name)
                 elif name != JOURNAL:
                     (self.path / name).unlink()
+            self.recordings.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
 
-    def tidy(self, recordings: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
+    def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
         """Delete what a killed run has left half done, and what does not hold any more; returns the former.
 
-        That is: files that were being written, and those of the given recordings that exist; and files by name.
+        That is: files that were being written, and those of the given motion files that exist; and files by name.
         """
-        folders = (self.path, self.path / "logs", *self._folders())
-        left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES)]
-        left += [path for path in recordings if path.is_file() or path.is_symlink()]
+        folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
+        left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
+        left += [path for path in unjournalled if path.is_file() or path.is_symlink()]
         try:
             for name in stale:
                 (self.path / name).unlink(missing_ok=True)
@@ -123,7 +126,7 @@ class OutputDirectory:
     def sizes(self) -> Dict[Path, int]:
         """All motion files among the recordings, and their bytes."""
         found: Dict[Path, int] = {}
-        for folder in self._folders():
+        for folder in _with_subfolders(self.recordings):
             with os.scandir(folder) as entries:
                 found.update(
                     (folder / entry.name, entry.stat(follow_symlinks=False).st_size)
@@ -131,13 +134,6 @@ class OutputDirectory:
                     if entry.name.endswith(".pkl") and entry.is_file(follow_symlinks=False)
                 )
         return found
-
-    def _folders(self) -> Iterator[Path]:
-        """recorded_motions, if it is there, and its folders."""
-        if self.recordings.is_dir():
-            yield self.recordings
-            with os.scandir(self.recordings) as entries:
-                yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def name_too_long(self, motion: str) -> bool:
         """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
@@ -153,13 +149,23 @@ class OutputDirectory:
     def write_recording(self, motion: str, content: bytes) -> Path:
         """Write a recording, whole or not at all; returns its path. Raises OutputError."""
         path = self.recording_path(motion)
-        _require_no_link(path.parent)
-        try:
-            path.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made ({error.strerror})") from error
+        _make_folder(path.parent)
         write_file_atomic(path, content)
         return path
+
+    def failure_path(self, motion: str, number: int) -> Optional[Path]:
+        """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""
+        return None if motion in (".", "..") else self.failures / motion / f"attempt_{number}.pkl"
+
+    def write_failure(self, motion: str, number: int, content: Optional[bytes]) -> int:
+        """Write the trajectory of a failed attempt, if there is one; returns its bytes. Raises OutputError."""
+        path = self.failure_path(motion, number)
+        if content is None or path is None:
+            return 0
+        _make_folder(self.failures)
+        _make_folder(path.parent)
+        write_file_atomic(path, content)
+        return len(content)
 
     def log(self, line: str) -> None:
         """Append to logs/run.log. Raises OutputError."""
@@ -218,6 +224,23 @@ class OutputDirectory:
             }
         )
         write_file_atomic(self.terrain, content)
+
+
+def _with_subfolders(folder: Path) -> Iterator[Path]:
+    """A folder, if it is there, and those in it."""
+    if folder.is_dir():
+        yield folder
+        with os.scandir(folder) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _make_folder(path: Path) -> None:
+    """Raises InputError if it is a link, OutputError if it cannot be made."""
+    _require_no_link(path)
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _require_no_link(path: Path) -> None:

@@ -154,9 +154,11 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
     journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])
     journal.sync()
     recorded = run.ledger.recorded
-    names = (entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded)
+    names = [entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded]
+    half_done = [output.recording_path(name) for name in names]
+    half_done += filter(None, (output.failure_path(n, run.ledger.next_attempt.get(n, 0)) for n in names))
     stale = (SUMMARY, REPORT) if run.plan else (SUMMARY,)
-    for path in output.tidy(map(output.recording_path, names), stale):
+    for path in output.tidy(half_done, stale):
         output.log(f"deleted {path}: left half done by a run that was killed")
     for name in run.lost:
         output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")

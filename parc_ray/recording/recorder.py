@@ -11,7 +11,7 @@ from torch import Tensor
 
 from parc_ray.config import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, recording_file
 from parc_ray.tracking.environment import Pose, Step, TrackingEnvironment
@@ -40,6 +40,8 @@ class AttemptResult:
     """where the motion is tried again; None: this outcome is final"""
     recording: Optional[bytes] = field(default=None, repr=False)
     """contents of a motion file"""
+    trajectory: Optional[bytes] = field(default=None, repr=False)
+    """contents of a motion file of an attempt that was not recorded, if such are kept and it can be written as one"""
     recorded_seconds: float = 0.0
     criteria: Sequence[str] = ()
     """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
@@ -180,15 +182,19 @@ class ShardRecorder:
         recording = None
         if not reason:
             try:
-                recording = self._recording(env, attempt, steps, quality)
+                recording = self._motion_file(env, attempt, steps + 1, quality)
             except InputError as error:
                 # The character has got so far away that the terrain around its path is too large.
                 shortcomings = [str(error)]
                 reason = shortcomings[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
-        next_fraction = None
+        criteria = (CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in shortcomings)
+        next_fraction = trajectory = None
         if outcome != "recorded":
             next_fraction = self.policy.next_fraction(attempt.number, motion.length)
+            if self.config.record.keep_failures:
+                end = {"outcome": outcome, "reason": reason, "criteria": criteria, "body": self._body_name(cause, body)}
+                trajectory = self._failed_trajectory(env, attempt, steps, quality, end)
         self.environment.simulator.park([env])
         self._free.append(env)
         if next_fraction is not None:
@@ -205,8 +211,9 @@ class ShardRecorder:
             quality=vars(quality),
             next_fraction=next_fraction,
             recording=recording,
+            trajectory=trajectory,
             recorded_seconds=steps / frequency if recording else 0.0,
-            criteria=(CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in shortcomings),
+            criteria=criteria,
             body=self._body_name(cause, body),
             env=env,
             began=round(self._began.pop(env), 3),
@@ -221,12 +228,29 @@ class ShardRecorder:
     def _body_name(self, cause: int, body: int) -> str:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
 
-    def _recording(self, env: int, attempt: Attempt, steps: int, quality: Quality) -> bytes:
+    def _failed_trajectory(
+        self, env: int, attempt: Attempt, steps: int, quality: Quality, end: Mapping[str, Any]
+    ) -> Optional[bytes]:
+        """The motion file of an attempt up to where it failed, or to where it left what a motion file can hold."""
+        frames = self._frames[env, : steps + 1]
+        possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
+        count = int(possible.cumprod(dim=0).sum())
+        if count < 2:
+            return None
+        try:
+            return self._motion_file(env, attempt, count, quality, end)
+        except InputError:
+            return None  # the terrain around its path is too large
+
+    def _motion_file(
+        self, env: int, attempt: Attempt, count: int, quality: Quality, end: Optional[Mapping[str, Any]] = None
+    ) -> bytes:
+        """The first `count` frames of an attempt. Raises InputError if the terrain around its path is too large."""
         motion = self.motions[attempt.motion]
         bodies = self.environment.skeleton.num_bodies
-        frames = self._frames[env, : steps + 1].cpu()
+        frames = self._frames[env, :count].cpu()
         root_pos, root_rot, joint_rot, contacts = frames.split([3, 4, 4 * (bodies - 1), bodies], dim=1)
-        observations = self._observations[env, : steps + 1].cpu().numpy() if self.config.record.observations else None
+        observations = self._observations[env, :count].cpu().numpy() if self.config.record.observations else None
         origin = {
             **self.origin,
             "source_motion": motion.name,
@@ -234,13 +258,14 @@ class ShardRecorder:
             "start_time": float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
             "attempt": attempt.number,
             "quality": vars(quality),
+            **(end or {}),
         }
         return recording_file(
             motion.name,
             Trajectory(
                 root_pos.contiguous().numpy(),
                 root_rot.contiguous().numpy(),
-                joint_rot.reshape(steps + 1, bodies - 1, 4).numpy(),
+                joint_rot.reshape(count, bodies - 1, 4).numpy(),
                 contacts.contiguous().numpy(),
                 observations,
             ),

@@ -172,11 +172,11 @@ def read_character(run: PastRun) -> str:
 
 def _past_run(path: Path, history: History) -> PastRun:
     runs = [event for event in history.events if event["event"] == "run"]
-    story = _Story()
-    for event in history.events:
-        story.tell(event)
     last = runs[-1]
     output = OutputDirectory(path, check_config(last["config"]["output"], OutputConfig, str(history.path)))
+    story = _Story(output)
+    for event in history.events:
+        story.tell(event)
     # An invalid motion is told of once, when the run begins; a file may be listed under the name of another.
     invalid = [
         InvalidMotion(event["motion"], event["path"], event["reason"])
@@ -218,7 +218,8 @@ def _motion(entry: MotionEntry, outcome: Optional[Outcome], story: _Story) -> Pa
 class _Story:
     """Follows the events of a journal through sessions, actors and attempts."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: OutputDirectory) -> None:
+        self.output = output
         self.sessions: List[Session] = []
         self.launches: List[Launch] = []
         self.attempts: Dict[str, List[PastAttempt]] = {}
@@ -301,6 +302,8 @@ class _Story:
             known = ready is not None and values.get(name) is not None
             values[name] = round(ready + values[name], 3) if known else None
         values["criteria"] = tuple(values.get("criteria", ()))
+        kept = event.get("trajectory_bytes")
+        values["trajectory"] = self.output.failure_path(event["motion"], event["number"]) if kept else None
         self.attempts.setdefault(event["motion"], []).append(PastAttempt(**{**values, "launch": launch}))
 
 

@@ -38,6 +38,7 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
     class SimulatedActor(ShardActor):
         def setup(self, run: Any, shard: Any, *_: Any) -> WorkReport:
             self.fractions = run.config.retry.start_fractions[: run.config.retry.max_retries]
+            self.keep_failures = run.config.record.keep_failures
             self.waiting = deque((motion, motion.first_attempt) for motion in shard.motions)
             names = ", ".join(motion.name for motion in shard.motions)
             return WorkReport(log=(f"shard {shard.index}: {names}; {socket.gethostname()} pid {os.getpid()}",))
@@ -50,7 +51,7 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
                 if motion.name.startswith(killer):
                     os._exit(1)
                 time.sleep(seconds)
-                result = attempt(motion.name, motion.content, number, self.fractions)
+                result = attempt(motion.name, motion.content, number, self.fractions, self.keep_failures)
                 results.append(result)
                 if result.next_fraction is not None:
                     self.waiting.append((motion, number + 1))
@@ -60,7 +61,7 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
     return SimulatedActor
 
 
-def attempt(name: str, content: bytes, number: int, fractions: Any) -> Any:
+def attempt(name: str, content: bytes, number: int, fractions: Any, keep_failures: bool = False) -> Any:
     """The result of an attempt: most motions are recorded at once, some later, some never."""
     digest = hashlib.sha256(name.encode() + content).digest()
     succeeds_at = (0, 0, 0, 0, 1, 1, 2, len(fractions) + 1)[digest[0] % 8]
@@ -76,6 +77,7 @@ def attempt(name: str, content: bytes, number: int, fractions: Any) -> Any:
         "quality": {"position_error": digest[1] / 256},
         "next_fraction": fractions[number] if not recorded and number < len(fractions) else None,
         "recording": recording(name, digest, number) if recorded else None,
+        "trajectory": recording(name, digest, number) if keep_failures and not recorded else None,
         "recorded_seconds": SECONDS if recorded else 0.0,
     }
     return SimpleNamespace(**values)

@@ -89,7 +89,7 @@ def scripted(work=lambda motion: None, setup=lambda motions: None, repeats=False
             result = SimpleNamespace(
                 motion=motion.name, number=motion.first_attempt, start_fraction=0.0, start_time=0.0, seconds=2.0,
                 outcome="recorded", reason="", quality={}, next_fraction=None, recording=motion.name.encode(),
-                recorded_seconds=2.0,
+                recorded_seconds=2.0, trajectory=None,
             )  # fmt: skip
             self.results = [*self.results, result] if repeats else [result]
             return WorkReport(results=tuple(self.results), done=not self.waiting)

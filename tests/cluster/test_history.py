@@ -60,6 +60,7 @@ def test_the_same_inputs_go_on(tmp_path, files):
         {"device": "cuda"},
         {"ray": {"num_actors": 7, "cpus_per_actor": 2, "num_shards": 3, "timeout_seconds": 5.0}},
         {"output": {"terrain_file": False}},
+        {"record": {"keep_failures": True}},
     ],
 )
 def test_what_changes_no_recording_does_not_matter(tmp_path, files, motions, changes):

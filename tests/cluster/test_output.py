@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from parc_ray.cluster.output import OutputDirectory, group_of
 from parc_ray.config import OutputConfig
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.terrain import HeightField
 from tests.cluster.runs import fingerprints, temporary_files
 from tests.reference import vectors
@@ -54,6 +54,30 @@ def test_recordings_of_odd_names_stay_in_their_folder(tmp_path, name, layout):
 @given(file_names, st.sampled_from(["flat", "grouped"]), st.sampled_from(["", "_dm", "..", " "]))
 def test_no_name_leaves_the_directory(name, layout, suffix):
     assert_stays_inside(directory(Path("/output"), layout=layout, name_suffix=suffix), name)
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "attempt_0.pkl", ".0123456789abcdef.tmp"])
+def test_failed_attempts_of_odd_names_stay_in_their_folder(tmp_path, name):
+    """Each motion has a folder; where none can have that name, nothing is kept."""
+    output = directory(tmp_path, name_suffix="_dm")
+    output.prepare()
+    sizes = [output.write_failure(name, number, b"content") for number in (0, 12)]
+    assert output.write_failure(name, 1, None) == 0
+    found = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*") if path.is_file()]
+    if name in (".", ".."):
+        assert (sizes, found) == ([0, 0], [])
+    else:
+        assert sizes == [7, 7]
+        assert sorted(found) == [("failed_attempts", name, f"attempt_{number}.pkl") for number in (0, 12)]
+    assert output.tidy([]) == [] and output.sizes() == {}
+
+
+@given(st.sets(st.tuples(file_names, st.integers(0, 20)), max_size=20))
+def test_different_attempts_have_different_files(attempts):
+    output = directory(Path("/output"))
+    paths = {output.failure_path(*attempt) for attempt in attempts if attempt[0] not in (".", "..")}
+    assert len(paths) == sum(name not in (".", "..") for name, _ in attempts)
+    assert all(path.parent.parent == output.failures and ".." not in path.parts for path in paths)
 
 
 @given(st.sets(file_names, max_size=20), st.sampled_from(["flat", "grouped"]))
@@ -98,6 +122,7 @@ def test_only_what_runs_write_is_deleted(tmp_path):
     output = directory(tmp_path)
     output.prepare()
     output.write_recording("a", b"old")
+    output.write_failure("a", 0, b"old")
     for name in ("record_args.txt", "record_env.yaml", "recorded_motions.yaml", "terrain.pkl", "logs/run.log"):
         output.write_text(name, "old")
     output.clear()
@@ -111,14 +136,21 @@ def test_a_journal_that_tells_of_nothing_is_no_earlier_run(tmp_path):
     output.prepare()
     output.write_text("journal.jsonl", "")
     output.require_free()
+    output.write_failure("a", 0, b"failed")
+    with pytest.raises(InputError, match="failed_attempts"):
+        output.require_free()
     output.write_recording("a", b"recorded")
     with pytest.raises(InputError, match="recorded_motions"):
         output.require_free()
 
 
 @pytest.mark.parametrize(
-    "name", ["recorded_motions", "logs", "journal.jsonl", "logs/run.log", "recorded_motions/a_0_49"]
-)
+    "name",
+    [
+        "recorded_motions", "logs", "journal.jsonl", "logs/run.log", "recorded_motions/a_0_49", "failed_attempts",
+        "failed_attempts/a_1",
+    ],
+)  # fmt: skip
 def test_nothing_is_written_through_a_link(tmp_path, name):
     output, elsewhere = directory(tmp_path / "out", layout="grouped"), tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -127,6 +159,7 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     (tmp_path / "out" / name).symlink_to(elsewhere / "file" if name.endswith(("jsonl", "log")) else elsewhere)
     with pytest.raises(InputError, match=r"symbolic link.*elsewhere"):
         output.require_unlinked()
+        output.write_failure("a_1", 0, b"failed")
         output.write_recording("a_1", b"recorded")
     assert fingerprints(elsewhere).keys() == {"file"}
     assert (elsewhere / "file").read_text() == "precious"
@@ -157,11 +190,13 @@ def test_tidying_takes_what_a_kill_has_left_and_nothing_else(tmp_path):
     output.prepare()
     stray, kept = output.write_recording("a_1", b"stray"), output.write_recording("a_2", b"kept")
     mine = [tmp_path / "notes.tmp", tmp_path / ".hidden.tmp", output.recordings / "mine.pkl"]
-    left = [folder / ".0123456789abcdef.tmp" for folder in (tmp_path, tmp_path / "logs", stray.parent)]
+    output.write_failure("a_2", 0, b"failed")
+    failures = output.failures / "a_2"
+    left = [folder / ".0123456789abcdef.tmp" for folder in (tmp_path, tmp_path / "logs", stray.parent, failures)]
     for path in mine + left:
         path.write_text("x")
     assert set(output.tidy([stray, output.recording_path("never_written")])) == {stray, *left}
-    assert kept.exists() and all(path.exists() for path in mine)
+    assert kept.exists() and (failures / "attempt_0.pkl").exists() and all(path.exists() for path in mine)
     assert not stray.exists() and not any(path.exists() for path in left)
 
 
@@ -173,6 +208,8 @@ def test_an_earlier_run_that_is_an_input_is_not_deleted(tmp_path):
     for file in (recording, tmp_path / "link" / "walk_0_49" / "walk_7.pkl", tmp_path / "link" / "other.pkl"):
         with pytest.raises(InputError, match="recorded_motions are an input"):
             output.require_apart([str(tmp_path / "motions" / "a.pkl"), str(file)])
+    with pytest.raises(InputError, match="failed_attempts are an input"):
+        output.require_apart([str(output.failures / "walk_7" / "attempt_0.pkl")])
     output.require_apart([str(tmp_path / "out" / "a.pkl"), str(tmp_path / "recorded_motions" / "a.pkl")])
 
 
@@ -205,8 +242,12 @@ def test_a_failed_write_leaves_the_old_content_and_no_temporary_file(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(InputError, match="No space left"):
-        output.write_recording("walk", b"second")
+    for write in (
+        lambda: output.write_recording("walk", b"second"),
+        lambda: output.write_failure("walk", 0, b"failed"),
+    ):
+        with pytest.raises(OutputError, match="No space left"):
+            write()
     assert path.read_bytes() == b"first"
     assert not temporary_files(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
@@ -228,6 +229,117 @@ def test_a_path_too_long_for_any_terrain_is_rejected():
 def test_no_retries():
     recorder = make_recorder([IMPOSSIBLE, LATE[0]], retry={"max_retries": 0})
     assert [(result.outcome, result.next_fraction) for result in run(recorder)] == [("failed", None)] * 2
+
+
+# ---------------------------------------------------------------------------------------------- failures kept
+
+KEEP = {"keep_failures": True}
+
+
+def kept_motion(result: AttemptResult) -> Motion:
+    return parse_motion(result.trajectory, result.motion, SKELETON, result.motion)
+
+
+@pytest.fixture(scope="module")
+def kept() -> List[AttemptResult]:
+    return run(make_recorder(num_envs=3, record=KEEP))
+
+
+def test_keeping_failures_changes_no_result(kept, results):
+    assert by_attempt([replace(result, trajectory=None) for result in kept]) == by_attempt(results)
+    assert all((result.trajectory is None) == (result.outcome == "recorded") for result in kept)
+    assert all(result.trajectory is None for result in results)
+    assert "trajectory" not in repr(kept[0])
+
+
+def test_a_kept_failure_is_the_attempt_up_to_where_it_failed(kept):
+    """The same attempt alone in an environment of its own, step by step."""
+    for result in (result for result in kept if result.trajectory is not None):
+        source = next(item for item in MOTIONS if item.name == result.motion)
+        found, count = kept_motion(result), round(30 * result.seconds) + 1
+        alone = make_environment([source], num_envs=1)
+        alone.start([0], [0], [result.start_fraction])
+        states = [alone.first_frame([0])]
+        for index in range(1, count):
+            step = alone.step([0], Follower(alone).act(alone.observe([0])))
+            states.append((step.state, step.pose, step.contacts))
+            assert (int(step.cause[0]) > 0) == (index == count - 1), "it fails in the last frame, and not before"
+        assert (found.num_frames, found.fps) == (count, 30.0)
+        positions = torch.cat([state.root_pos for state, _, _ in states]).numpy()
+        ground = source.terrain.height_at(positions[0, :2])
+        np.testing.assert_array_equal(found.root_pos, positions - np.append(positions[0, :2], ground))
+        joints = torch.cat([pose.joint_rot for _, pose, _ in states]).numpy()
+        np.testing.assert_array_equal(found.joint_rot, np.where(joints[..., 3:] < 0, -joints, joints))
+        np.testing.assert_array_equal(found.contacts, torch.cat([contacts for _, _, contacts in states]).numpy())
+
+
+def test_a_kept_failure_begins_in_its_reference(kept):
+    for result in (result for result in kept if result.trajectory is not None):
+        source = next(item for item in MOTIONS if item.name == result.motion)
+        found, frame = kept_motion(result), result.start_time * source.fps
+        before, after = math.floor(frame), math.ceil(frame)
+        near, far = source.joint_rot[before].astype(float), source.joint_rot[after].astype(float)
+        cosine = (near * far).sum(axis=-1, keepdims=True)
+        angle = np.arccos(np.abs(cosine).clip(max=1 - 1e-12))
+        joints = np.sin((1 - frame % 1) * angle) * near + np.sin(frame % 1 * angle) * np.sign(cosine) * far
+        # PARC's slerp does not give exactly unit quaternions.
+        first = found.joint_rot[0] / np.linalg.norm(found.joint_rot[0], axis=-1, keepdims=True)
+        np.testing.assert_allclose(np.abs((joints * first / np.sin(angle)).sum(axis=-1)), 1.0, atol=1e-6)
+        root = (1 - frame % 1) * source.root_pos[before] + frame % 1 * source.root_pos[after]
+        expected = [0.0, 0.0, root[2] - source.terrain.height_at(root[:2])]
+        np.testing.assert_allclose(found.root_pos[0], expected, atol=1e-5)
+
+
+def test_a_kept_failure_says_what_ended_it(kept):
+    for result in (result for result in kept if result.trajectory is not None):
+        assert read_misc(result.trajectory)["recording"] == {
+            **ORIGIN,
+            "source_motion": result.motion,
+            "start_fraction": result.start_fraction,
+            "start_time": result.start_time,
+            "attempt": result.number,
+            "quality": result.quality,
+            "outcome": "failed",
+            "reason": result.reason,
+            "criteria": result.criteria,
+            "body": result.body,
+        }
+
+
+def test_what_acceptance_rejects_is_kept_whole():
+    settings = {"acceptance": {"max_mean_root_error": 0.0001}, "retry": {"max_retries": 0}}
+    (result,) = run(make_recorder(FEASIBLE[2:3], record={**KEEP, "observations": True}, **settings))
+    (accepted,) = run(make_recorder(FEASIBLE[2:3], acceptance="none"))
+    assert (result.outcome, result.recording) == ("rejected", None)
+    mine, theirs = kept_motion(result), parse_motion(accepted.recording, "m", SKELETON, "m")
+    for name in ("root_pos", "root_rot", "joint_rot", "contacts"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+    misc = read_misc(result.trajectory)
+    assert misc["recording"]["criteria"] == ("max_mean_root_error",)
+    assert len(misc["obs"]) == mine.num_frames
+
+
+@pytest.mark.parametrize("step, frames", [(1, None), (2, 2), (5, 5)])
+def test_a_state_that_is_not_finite_is_not_kept(step, frames):
+    """But all before it, unless that is less than a motion."""
+    recorder = make_recorder(FEASIBLE[:1], num_envs=1, record=KEEP, retry={"max_retries": 0})
+    recorder.tracker = Poisoned(recorder.environment)
+    recorder.tracker.steps = 5 - step
+    (result,) = run(recorder)
+    assert result.reason == f"not finite after {step / 30:.2f} s"
+    assert (result.trajectory and kept_motion(result).num_frames) == frames
+
+
+@pytest.mark.parametrize("place, frames", [([9e4, 9e4, 1.0], None), ([1e7, 0.0, 1.0], 3), ([0.0, 0.0, 1e7], 3)])
+def test_a_path_that_no_motion_file_can_hold_is_cut_or_not_kept(place, frames):
+    """Over too much terrain, or farther out than a motion may be: then what comes before is kept."""
+    recorder = make_recorder([IMPOSSIBLE], num_envs=1, record=KEEP, retry={"max_retries": 0})
+    for _ in range(3):
+        recorder.advance()
+    recorder._frames[0, 3, :3] = torch.tensor(place)
+    (result,) = run(recorder)
+    assert result.outcome == "failed"
+    assert (result.trajectory and kept_motion(result).num_frames) == frames
 
 
 # ----------------------------------------------------------------------------------------------- observations
