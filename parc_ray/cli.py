@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | report | dataset."""
+"""Command line: parc-ray record | check | report | view | dataset."""
 
 from __future__ import annotations
 
@@ -100,6 +100,30 @@ def report(
 
     text = None if character is None else read_text(character)
     Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def view(
+    path: Path = typer.Argument(..., help="A motion file, a folder of them, or the output_dir of a run."),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF. Default: that of the run, else PARC's humanoid."
+    ),
+    host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0: all of this machine's."),
+    port: Optional[int] = typer.Option(None, help="Port to listen on. Default: 8080, or the next that is free."),
+) -> None:
+    """Look at motions in the browser: recorded and reference, on their terrain."""
+    from parc_ray.viewing.playlist import open_playlist
+    from parc_ray.viewing.viewer import require_viser
+    from parc_ray.viewing.viewer import view as show
+
+    require_viser()
+    console = Console()
+    show(
+        open_playlist(path, character),
+        host,
+        port,
+        lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+    )
 
 
 @dataset_app.command("create")
