@@ -7,6 +7,7 @@ from typing import Iterable, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import printable
 from parc_ray.report.past_run import PastAttempt, PastMotion
+from parc_ray.viewing.colors import color_of
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.playlist import Item
 from parc_ray.viewing.scene import Clip, Scene
@@ -25,6 +26,7 @@ FIGURES = {
     "max_penetration": ("Deepest penetration", "m"),
 }
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
+PLAIN = "font-size:.85em"
 SMALL = "font-size:.8em;color:#586574"
 LONGEST = 300
 """Characters of a name or a reason that are shown"""
@@ -54,38 +56,39 @@ def facts(item: Item, scene: Optional[Scene]) -> str:
     if item.motion:
         lines += _outcome(item.motion)
     if scene:
-        lines += [_rows([(clip_label(clip, item), _extent(clip)) for clip in scene.clips])]
-        lines += [f"<p style='margin:.4em 0'>⚠ {_text(note)}</p>" for note in scene.notes]
+        lines += [_heading("What is here"), *map(_seen, scene.clips)]
+        lines += [f"<div style='{PLAIN};margin-top:.5em'>⚠ {_text(note)}</div>" for note in scene.notes]
     return _box(lines)
 
 
-def clip_label(clip: Clip, item: Item) -> str:
+def clip_label(clip: Clip) -> str:
     """What a clip is called."""
     if clip.kind != "attempt":
         return {"reference": "Reference", "recording": "Recording", "motion": "Motion"}[clip.kind]
-    return shown_text(f"Attempt {clip.number}: {clip.ending}", 60)
+    return f"Attempt {clip.number}"
 
 
 def failure(clip: Clip, item: Item) -> str:
     """What is written where a clip failed."""
     outcomes = {attempt.number: attempt.outcome for attempt in item.motion.attempts} if item.motion else {}
     outcome = outcomes.get(clip.number, "failed")
-    return shown_text(f"attempt {clip.number} {outcome}: {clip.ending} after {clip.motion.length:.2f} s", 120)
+    return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
 
 
 def _outcome(motion: PastMotion) -> List[str]:
-    lines = [f"<p style='margin:0 0 .4em'>{_text(motion.reason)}</p>"] if motion.reason else []
+    lines = [f"<div style='{PLAIN}'>{_text(motion.reason)}</div>"] if motion.reason else []
     if motion.attempts:
-        lines.append(_rows([(f"Attempt {attempt.number}", _attempt(attempt)) for attempt in motion.attempts]))
+        lines.append(_heading("Attempts"))
+        lines.append(_rows([(f"{attempt.number}", _attempt(attempt)) for attempt in motion.attempts]))
     last = motion.last_attempt
     if last and last.quality:
-        lines.append(f"<div style='{SMALL};margin-top:.4em'>Quality of attempt {last.number}</div>")
+        lines.append(_heading(f"Quality of attempt {last.number}"))
         lines.append(_rows(_figures(last.quality)))
     return lines
 
 
 def _attempt(attempt: PastAttempt) -> str:
-    spent = f"{attempt.outcome}, {attempt.seconds:.2f} s from {attempt.start_time:.2f} s on"
+    spent = f"{attempt.outcome} ({attempt.seconds:.2f} s from {attempt.start_time:.2f} s on)"
     return f"{spent}: {attempt.reason}" if attempt.reason else spent
 
 
@@ -97,10 +100,16 @@ def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
     return rows
 
 
-def _extent(clip: Clip) -> str:
+def _seen(clip: Clip) -> str:
     motion = clip.motion
+    dot = f"<span style='color:rgb{color_of(clip)}'>●</span>"
     where = f"from {clip.start:.2f} s on, " if clip.start else ""
-    return f"{where}{motion.length:.2f} s, {motion.num_frames} frames at {motion.fps:g} per s, {motion.loop_mode}"
+    extent = f"{where}{motion.length:.2f} s, {motion.num_frames} frames at {motion.fps:g} per s, {motion.loop_mode}"
+    return f"<div style='{PLAIN}'>{dot} {clip_label(clip)}: {_text(extent)}</div>"
+
+
+def _heading(text: str) -> str:
+    return f"<div style='{SMALL};margin-top:.5em'>{_text(text)}</div>"
 
 
 def _rows(rows: Iterable[Sequence[str]]) -> str:
@@ -108,7 +117,7 @@ def _rows(rows: Iterable[Sequence[str]]) -> str:
         f"<tr><td style='{SMALL};vertical-align:top;padding-right:.8em'>{_text(name)}</td><td>{_text(value)}</td></tr>"
         for name, value in rows
     )
-    return f"<table style='border-spacing:0;font-size:.85em'>{cells}</table>"
+    return f"<table style='border-spacing:0;{PLAIN}'>{cells}</table>"
 
 
 def _box(lines: Sequence[str]) -> str:

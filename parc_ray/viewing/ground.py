@@ -17,11 +17,11 @@ MAX_CELLS = 60_000
 """Beyond, only those near the paths are shown: a browser has to draw them all"""
 DEPTH = 0.25
 """m that the lowest cell is thick"""
-SHADES = (0.72, 1.0)
+SHADES = (0.62, 1.0)
 """of the lowest and the highest cell"""
 RELIEF = 0.6
 """m of height for all shades"""
-CHECKED = 0.035
+CHECKED = 0.06
 """How much darker every other cell is"""
 
 

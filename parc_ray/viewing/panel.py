@@ -74,7 +74,7 @@ class Panel:
 
     def _add_player(self) -> None:
         gui, playback = self._gui, self._playback
-        steps = gui.add_button_group("", (PREVIOUS, NEXT))
+        steps = gui.add_button_group("", (PREVIOUS, NEXT), visible=len(playback.playlist.items) > 1)
         self._when(steps, lambda value: self._step(1 if value == NEXT else -1))
         self._play = gui.add_button("Play")
         self._when(self._play, lambda _: playback.toggle())
@@ -88,7 +88,7 @@ class Panel:
     def _add_search(self) -> None:
         gui, playback = self._gui, self._playback
         states = sorted({item.state for item in playback.playlist.items})
-        with gui.add_folder("Find"):
+        with gui.add_folder("Find", visible=len(playback.playlist.items) > 1):
             self._text = gui.add_text("Name", "", hint="Part of a name")
             self._state = gui.add_dropdown("State", (ANY, *states), visible=len(states) > 1)
             self._motion = gui.add_dropdown("Motion", ("",))
@@ -117,7 +117,7 @@ class Panel:
 
     def _clip_box(self, clip: Any) -> Any:
         key, hidden = (clip.kind, clip.number), self._playback.hidden
-        box = self._gui.add_checkbox(clip_label(clip, self._playback.item), key not in hidden)
+        box = self._gui.add_checkbox(clip_label(clip), key not in hidden)
         self._when(box, lambda shown: hidden.discard(key) if shown else hidden.add(key))
         return box
 

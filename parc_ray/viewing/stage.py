@@ -8,24 +8,19 @@ from typing import Any, Dict, List, Mapping, Tuple
 import numpy as np
 import numpy.typing as npt
 
+from parc_ray.viewing.colors import GHOST_TOUCH, GROUND, SKY, TOUCH, color_of
 from parc_ray.viewing.facts import failure
 from parc_ray.viewing.figure import Parts, figure, unit_mesh
 from parc_ray.viewing.ground import columns
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.scene import Clip
 
-Color = Tuple[int, int, int]
-
-SKY, GROUND, FAILED = (232, 238, 244), (185, 193, 202), (201, 48, 10)
-BODY, TOUCH, GHOST, GHOST_TOUCH = (63, 147, 214), (240, 149, 43), (102, 120, 138), (240, 170, 90)
-ATTEMPTS: Tuple[Color, ...] = ((204, 102, 119), (68, 72, 156), (17, 119, 51), (136, 34, 85), (138, 148, 160))
-"""By number. The colours are those of the report"""
 GHOSTLY = 0.4
 """Opacity of a reference next to what was simulated"""
 EYE, FIELD = (2.6, -4.2, 1.5), 0.8
 """Where the camera is at first (m from what it looks at, which goes along x), and its angle (rad)"""
-PIN = 1.1
-"""m from where an attempt failed to the words about it"""
+PIN, LINE = 1.1, 0.16
+"""m from where an attempt failed to the words about it, and from these to those about the next attempt"""
 
 
 class Stage:
@@ -68,6 +63,7 @@ class Stage:
                 batched_scales=cells.half,
                 batched_colors=_linear(np.outer(cells.shade, GROUND)),
                 flat_shading=True,
+                cast_shadow=False,  # columns that touch would cast lines onto each other
                 lod="off",
             )
         ]
@@ -149,7 +145,7 @@ class _Actor:
             batched_wxyzs=_unturned(count),
             batched_positions=np.zeros((count, 3), dtype=np.float32),
             batched_scales=self._parts[kind].stretch,
-            batched_colors=_linear(np.tile(self._tones()[0], (count, 1))),
+            batched_colors=_linear(np.tile(color_of(self.clip), (count, 1))),
             opacity=opacity,
             flat_shading=kind == "box",
             cast_shadow=not self._ghost,
@@ -160,26 +156,19 @@ class _Actor:
 
     def _marker(self, scene: Any, name: str, text: str) -> List[Any]:
         point = self.clip.path()[-1]
-        top = point + (0.0, 0.0, PIN)
+        top = point + (0.0, 0.0, PIN + LINE * self.clip.number)
+        color = color_of(self.clip)
         line = np.array([[point, top]], dtype=np.float32)
         return [
-            scene.add_line_segments(f"{name}_line", line, colors=np.array(FAILED), line_width=3.0, visible=False),
-            scene.add_icosphere(f"{name}_point", radius=0.05, color=FAILED, position=tuple(top), visible=False),
+            scene.add_line_segments(f"{name}_line", line, colors=np.array(color), line_width=3.0, visible=False),
+            scene.add_icosphere(f"{name}_point", radius=0.05, color=color, position=tuple(top), visible=False),
             scene.add_label(
                 f"{name}_text", text, position=tuple(top + (0.0, 0.0, 0.1)), anchor="bottom-center", visible=False
             ),
         ]
 
-    def _tones(self) -> Tuple[Color, Color]:
-        """Of bodies in the air, and in contact."""
-        if self.clip.kind == "attempt":
-            return ATTEMPTS[self.clip.number % len(ATTEMPTS)], TOUCH
-        if self.clip.kind == "reference":
-            return GHOST, GHOST_TOUCH if self._ghost else TOUCH
-        return BODY, TOUCH
-
     def _colors(self, kind: str) -> npt.NDArray[np.uint8]:
-        tones = np.array(self._tones())
+        tones = np.array((color_of(self.clip), GHOST_TOUCH if self._ghost else TOUCH))
         return _linear(tones[self._contact[self._parts[kind].body.numpy()].astype(np.int64)])
 
 
