@@ -15,31 +15,38 @@ FloatArray = npt.NDArray[np.float32]
 Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 """Vertices [V, 3] and triangles [T, 3]"""
 
+Part = Tuple[int, Sequence[float], Sequence[float], Sequence[float]]
+"""Body, place in its frame, turn (xyzw) and stretch"""
+
+UNTURNED: FloatArray = np.array([1, 0, 0, 0], dtype=np.float32)
 KINDS = ("cylinder", "ball", "box")
 
 
 class Parts:
     """P shapes of one kind."""
 
-    def __init__(self, parts: Sequence[Tuple[int, Sequence[float], Sequence[float], Sequence[float]]]):
-        """body, place in its frame, turn (xyzw) and stretch of each, at least one."""
+    def __init__(self, parts: Sequence[Part], round_parts: bool):
+        """parts: at least one; round_parts: whether they look the same from all sides if they are not stretched."""
         self.body = torch.tensor([part[0] for part in parts])
         self._place = torch.tensor([list(part[1]) for part in parts], dtype=torch.float32)
         self._turn = torch.tensor([list(part[2]) for part in parts], dtype=torch.float32)
         self.stretch: FloatArray = np.array([part[3] for part in parts], dtype=np.float32)
+        self._round = round_parts and bool((self.stretch == self.stretch[:, :1]).all())
 
     def at(self, position: FloatArray, rotation: FloatArray) -> Tuple[FloatArray, FloatArray]:
         """Places [..., P, 3] and turns [..., P, 4] (wxyz), of bodies at [..., B, 3] and [..., B, 4] (xyzw)."""
         turn = torch.from_numpy(rotation).index_select(-2, self.body)
         place = torch.from_numpy(position).index_select(-2, self.body)
         place = place + quat_rotate(turn, self._place.expand_as(place))
+        if self._round:  # turns that nobody sees are not worth their way through the network
+            return place.numpy(), np.broadcast_to(UNTURNED, turn.shape)
         turned = quat_mul(turn, self._turn.expand_as(turn))
         return place.numpy(), turned.roll(1, -1).numpy()
 
 
 def figure(shapes: Mapping[str, Any]) -> Dict[str, Parts]:
     """The parts of a character (see character_shapes) by their kind."""
-    parts: Dict[str, List[Any]] = {kind: [] for kind in KINDS}
+    parts: Dict[str, List[Part]] = {kind: [] for kind in KINDS}
     for geom in shapes["geoms"]:
         body, (a, b, c), place, turn = geom["body"], geom["size"], geom["place"], geom["turn"]
         if geom["kind"] == "ellipsoid":
@@ -53,7 +60,7 @@ def figure(shapes: Mapping[str, Any]) -> Dict[str, Parts]:
             for sign in (-1, 1):
                 end = [middle + sign * step for middle, step in zip(place, along)]
                 parts["ball"].append((body, end, turn, (a, a, a)))
-    return {kind: Parts(own) for kind, own in parts.items() if own}
+    return {kind: Parts(own, kind == "ball") for kind, own in parts.items() if own}
 
 
 def unit_mesh(kind: str) -> Mesh:

@@ -36,7 +36,7 @@ class Panel:
         """index of each motion that is listed"""
         self.opened = True
         """whether there is another motion to be put up than the one that is on the stage"""
-        self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
+        self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         self._gui.set_panel_label(shown_text(playback.playlist.title, 40))
         self._title = self._gui.add_html("")
         self._add_player()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, List, Mapping, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
 from parc_ray.viewing.colors import GHOST_TOUCH, GROUND, SKY, TOUCH, color_of
 from parc_ray.viewing.facts import failure
-from parc_ray.viewing.figure import Parts, figure, unit_mesh
+from parc_ray.viewing.figure import UNTURNED, Parts, figure, unit_mesh
 from parc_ray.viewing.ground import columns
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.scene import Clip
@@ -19,6 +19,7 @@ GHOSTLY = 0.4
 """Opacity of a reference next to what was simulated"""
 EYE, FIELD = (2.6, -4.2, 1.5), 0.8
 """Where the camera is at first (m from what it looks at, which goes along x), and its angle (rad)"""
+LINE_ENDS = np.array([[0, 0, 1000], [0, 0, -1000]], dtype=np.float32)
 PIN, LINE = 1.1, 0.16
 """m from where an attempt failed to the words about it, and from these to those about the next attempt"""
 
@@ -101,9 +102,11 @@ class _Actor:
         self._parts = parts
         self._ghost = clip.kind == "reference" and not alone
         self._contact: Any = None
-        self._where: Dict[str, Any] = {}
         name = f"/motion/clip_{index}"
-        # A ghost is drawn twice: first unseen, so that no inner side shines through what is in front of it.
+        # A ghost is drawn twice: first unseen, so that no inner side shines through what is in front of it. A page
+        # draws what is translucent from back to front, by middles: with both ends of a line far above and below, all
+        # parts of a ghost have the same one, and are drawn in the order in which they were made.
+        self._ends = LINE_ENDS if self._ghost else LINE_ENDS[:0]
         opacities = (0.0, GHOSTLY) if self._ghost else (None,)
         self._layers = [
             {kind: self._batch(scene, f"{name}/{layer}_{kind}", kind, opacity) for kind in parts}
@@ -119,12 +122,9 @@ class _Actor:
         recolored = self._contact is None or not np.array_equal(contact, self._contact)
         self._contact = contact
         for kind, (where, turn) in placed.items():
-            before = self._where.get(kind)
-            moved = before is None or not (np.array_equal(where, before[0]) and np.array_equal(turn, before[1]))
-            self._where[kind] = (where, turn)
             for layer in self._layers:
-                if moved:
-                    layer[kind].batched_positions, layer[kind].batched_wxyzs = where, turn
+                _assign(layer[kind], "batched_positions", np.concatenate([self._ends, where]))
+                _assign(layer[kind], "batched_wxyzs", np.concatenate([_unturned(len(self._ends)), turn]))
                 if recolored:
                     layer[kind].batched_colors = self._colors(kind)
 
@@ -137,14 +137,15 @@ class _Actor:
 
     def _batch(self, scene: Any, name: str, kind: str, opacity: Any) -> Any:
         vertices, faces = unit_mesh(kind)
-        count = len(self._parts[kind].stretch)
+        stretch = np.concatenate([0 * self._ends, self._parts[kind].stretch])
+        count = len(stretch)
         return scene.add_batched_meshes_simple(
             name,
             vertices,
             faces,
             batched_wxyzs=_unturned(count),
             batched_positions=np.zeros((count, 3), dtype=np.float32),
-            batched_scales=self._parts[kind].stretch,
+            batched_scales=stretch,
             batched_colors=_linear(np.tile(color_of(self.clip), (count, 1))),
             opacity=opacity,
             flat_shading=kind == "box",
@@ -169,11 +170,18 @@ class _Actor:
 
     def _colors(self, kind: str) -> npt.NDArray[np.uint8]:
         tones = np.array((color_of(self.clip), GHOST_TOUCH if self._ghost else TOUCH))
-        return _linear(tones[self._contact[self._parts[kind].body.numpy()].astype(np.int64)])
+        touching = self._contact[self._parts[kind].body.numpy()]
+        return _linear(tones[np.concatenate([np.zeros(len(self._ends), dtype=np.bool_), touching]).astype(np.int64)])
+
+
+def _assign(handle: Any, name: str, values: npt.NDArray[np.float32]) -> None:
+    """What has not changed is not sent."""
+    if not np.array_equal(getattr(handle, name), values):
+        setattr(handle, name, values)
 
 
 def _unturned(count: int) -> npt.NDArray[np.float32]:
-    return np.tile(np.array([1, 0, 0, 0], dtype=np.float32), (count, 1))
+    return np.tile(UNTURNED, (count, 1))
 
 
 def _linear(colors: Any) -> npt.NDArray[np.uint8]:
