@@ -34,8 +34,6 @@ class Panel:
         self._clips: List[Any] = []
         self._numbers: Dict[str, int] = {}
         """index of each motion that is listed"""
-        self.opened = True
-        """whether there is another motion to be put up than the one that is on the stage"""
         self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         self._gui.set_panel_label(shown_text(playback.playlist.title, 40))
         self._title = self._gui.add_html("")
@@ -75,7 +73,7 @@ class Panel:
     def _add_player(self) -> None:
         gui, playback = self._gui, self._playback
         steps = gui.add_button_group("", (PREVIOUS, NEXT), visible=len(playback.playlist.items) > 1)
-        self._when(steps, lambda value: self._step(1 if value == NEXT else -1))
+        self._when(steps, lambda value: playback.step(1 if value == NEXT else -1))
         self._play = gui.add_button("Play")
         self._when(self._play, lambda _: playback.toggle())
         self._time = gui.add_slider("Time (s)", 0.0, 1.0, 0.01, 0.0)
@@ -106,8 +104,8 @@ class Panel:
         playback = self._playback
         keys: List[Any] = [
             ("Play or pause", "space", playback.toggle),
-            ("Next motion", "N", lambda: self._step(1)),
-            ("Previous motion", "P", lambda: self._step(-1)),
+            ("Next motion", "N", lambda: playback.step(1)),
+            ("Previous motion", "P", lambda: playback.step(-1)),
             ("A little back", "J", lambda: playback.seek(playback.shown_time - JUMP)),
             ("A little on", "L", lambda: playback.seek(playback.shown_time + JUMP)),
             ("From the start", "R", lambda: setattr(playback, "time", 0.0)),
@@ -131,11 +129,6 @@ class Panel:
 
         listen = control.on_click if hasattr(control, "on_click") else control.on_update
         listen(changed)
-
-    def _step(self, by: int) -> None:
-        before = self._playback.index
-        self._playback.step(by)
-        self.opened |= self._playback.index != before
 
     def _search(self) -> None:
         state = self._state.value
@@ -166,4 +159,3 @@ class Panel:
         index = self._numbers.get(label, self._playback.index)
         if index != self._playback.index:
             self._playback.open(index)
-            self.opened = True

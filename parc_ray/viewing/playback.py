@@ -38,10 +38,11 @@ class Playback:
         self.loop = True
         self.speed = 1.0
         self.hidden: Set[Key] = set()
-        self.text, self.state = "", ""
         self.found: List[int] = list(range(len(playlist.items)))
         """the motions that are searched for, by their index in the playlist"""
         self.index = 0
+        self.opened = 0
+        """how many motions have been looked at so far"""
         self.time = 0.0
         """s on the scene's clock"""
         self.scene: Optional[Scene] = None
@@ -68,6 +69,7 @@ class Playback:
     def open(self, index: int) -> None:
         """Look at another motion, from its start. It goes on playing if this one does."""
         self.index, self.time = index, 0.0
+        self.opened += 1
         self.scene, self.problem = None, ""
         try:
             scene = self.item.read()
@@ -78,19 +80,24 @@ class Playback:
             self.problem = str(error)
 
     def step(self, by: int) -> None:
-        """The next (1) or the previous (-1) of the motions that are searched for, if there is one."""
+        """The next (1) or the previous (-1) of the motions that are searched for; after the last comes the first."""
         others = [index for index in self.found if (index - self.index) * by > 0]
+        others = others or [index for index in self.found if index != self.index]
         if others:
             self.open(min(others) if by > 0 else max(others))
 
     def search(self, text: str, state: str) -> None:
-        """Those whose name contains a text, and that became of which is a state; "": any."""
-        self.text, self.state = text, state
+        """Look for motions whose name contains a text, and of which a state has become; "": any.
+
+        If the one that is looked at is none of them, the first of them is opened.
+        """
         self.found = [
             index
             for index, item in enumerate(self.playlist.items)
             if text.strip().lower() in item.name.lower() and state in ("", item.state)
         ]
+        if self.found and self.index not in self.found:
+            self.open(self.found[0])
 
     def toggle(self) -> None:
         """Play, from the start if it stands at the end, or pause."""

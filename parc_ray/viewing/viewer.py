@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import queue
 import signal
@@ -15,7 +16,7 @@ from typing import Any, Callable, Optional
 import torch
 
 from parc_ray.errors import InputError
-from parc_ray.viewing.panel import Panel
+from parc_ray.viewing.panel import Action, Panel
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.playlist import Playlist
 from parc_ray.viewing.stage import Stage
@@ -36,13 +37,13 @@ class Viewer:
         """port: None for any that is free. Raises InputError if nothing can be shown, or a page served there."""
         self.playback = Playback(playlist)
         self._stopped = False
-        self._actions: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._actions: queue.Queue[Action] = queue.Queue()
         self._server = _start_server(host, port)
         self.port = int(self._server.get_port())
         self._stage = Stage(self._server, playlist.shapes)
-        self._panel = Panel(self._server, self.playback, self._stage, self._actions.put)
+        self._panel = Panel(self._server, self.playback, self._stage, self.post)
         self._open()
-        self._server.on_client_connect(lambda _: self._actions.put(_nothing))
+        self._server.on_client_connect(lambda _: self.post(_nothing))
 
     def run(self) -> None:
         """Play until `stop`."""
@@ -58,9 +59,13 @@ class Viewer:
             if playing or acted:
                 self._show()
 
+    def post(self, action: Action) -> None:
+        """Have `run` do something, from any thread, and show what has become of it."""
+        self._actions.put(action)
+
     def stop(self) -> None:
         """Have `run` end, from any thread."""
-        self._actions.put(lambda: setattr(self, "_stopped", True))
+        self.post(lambda: setattr(self, "_stopped", True))
 
     def close(self) -> None:
         """Take the page off the network."""
@@ -81,14 +86,14 @@ class Viewer:
                 return True
 
     def _show(self) -> None:
-        if self._panel.opened:
+        if self._opened != self.playback.opened:
             self._open()
         with self._server.atomic():
             self._stage.show(self.playback)
             self._panel.show()
 
     def _open(self) -> None:
-        self._panel.opened = False
+        self._opened = self.playback.opened
         with self._server.atomic():
             self._stage.open(self.playback)
             self._panel.open()
@@ -134,15 +139,18 @@ def _start_server(host: str, port: Optional[int]) -> Any:
     with redirect_stdout(io.StringIO()):
         server = viser.ViserServer(host, chosen, verbose=False)
     if port not in (None, 0, server.get_port()):
-        server.stop()
-        raise InputError(f"--port {port}: is taken; choose another one")
+        with redirect_stdout(io.StringIO()):
+            server.stop()
+        raise InputError(f"--port {port}: has just been taken; choose another one")
     # Any page could ask for a tunnel through a public server: motions are nobody's business but their owner's.
     setattr(server, "request_share_url", _no_tunnel)  # noqa: B010
     return server
 
 
 def _free_port(host: str, port: Optional[int]) -> int:
-    """The given port, or one that is free. Raises InputError if it is not, or there is no such host."""
+    """The given port, or one that is free. Raises InputError if it is not, or this machine has no such address."""
+    if port is not None and not 0 <= port < 2**16:
+        raise InputError(f"--port {port}: ports go from 0 to 65535")
     for candidate in range(PORT, PORT + PORTS) if port is None else (port,):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
@@ -151,15 +159,12 @@ def _free_port(host: str, port: Optional[int]) -> int:
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind(address)
                 return int(trial.getsockname()[1])
-        except socket.gaierror:
-            raise InputError(f"--host {host}: is no address of this machine") from None
-        except OverflowError:
-            raise InputError(f"--port {port}: ports go from 0 to 65535") from None
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise InputError(f"--host {host}: is no address of this machine") from None
             if port is not None:
-                raise InputError(
-                    f"--port {port}: cannot be used on {host}: {error.strerror}; choose another one"
-                ) from None
+                problem = f"--port {port}: cannot be used on {host}: {error.strerror}"
+                raise InputError(f"{problem}; choose another one") from None
     raise InputError(f"--port: none from {PORT} to {PORT + PORTS - 1} is free on {host}; choose one")
 
 
