@@ -161,7 +161,9 @@ class _Actor:
         color = color_of(self.clip)
         line = np.array([[point, top]], dtype=np.float32)
         return [
-            scene.add_line_segments(f"{name}_line", line, colors=np.array(color), line_width=3.0, visible=False),
+            scene.add_line_segments(
+                f"{name}_line", line, colors=np.array(color), thickness=3.0, thickness_units="screen", visible=False
+            ),
             scene.add_icosphere(f"{name}_point", radius=0.05, color=color, position=tuple(top), visible=False),
             scene.add_label(
                 f"{name}_text", text, position=tuple(top + (0.0, 0.0, 0.1)), anchor="bottom-center", visible=False

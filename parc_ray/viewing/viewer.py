@@ -7,7 +7,6 @@ import io
 import queue
 import signal
 import socket
-import threading
 import time
 from contextlib import redirect_stdout
 from types import FrameType
@@ -38,19 +37,19 @@ class Viewer:
         self.playback = Playback(playlist)
         self._stopped = False
         self._actions: queue.Queue[Action] = queue.Queue()
-        self._server = _start_server(host, port)
-        self.port = int(self._server.get_port())
-        self._stage = Stage(self._server, playlist.shapes)
-        self._panel = Panel(self._server, self.playback, self._stage, self.post)
+        self.server = _start_server(host, port)
+        self.port = int(self.server.get_port())
+        self._stage = Stage(self.server, playlist.shapes)
+        self._panel = Panel(self.server, self.playback, self._stage, self.post)
         self._open()
-        self._server.on_client_connect(lambda _: self.post(_nothing))
+        self.server.on_client_connect(lambda _: self.post(_nothing))
 
     def run(self) -> None:
         """Play until `stop`."""
         drawn = time.monotonic()
         while not self._stopped:
             # While nothing moves, or nobody looks, it sleeps.
-            playing = self.playback.playing and bool(self._server.get_clients())
+            playing = self.playback.playing and bool(self.server.get_clients())
             acted = self._act(drawn + FRAME - time.monotonic() if playing else None)
             now = time.monotonic()
             if playing:
@@ -70,7 +69,7 @@ class Viewer:
     def close(self) -> None:
         """Take the page off the network."""
         with redirect_stdout(io.StringIO()):
-            self._server.stop()
+            self.server.stop()
 
     def _act(self, patience: Optional[float]) -> bool:
         """Do what has been asked for, once there is something; wait for it at most so many s. Whether there was."""
@@ -88,13 +87,13 @@ class Viewer:
     def _show(self) -> None:
         if self._opened != self.playback.opened:
             self._open()
-        with self._server.atomic():
+        with self.server.atomic():
             self._stage.show(self.playback)
             self._panel.show()
 
     def _open(self) -> None:
         self._opened = self.playback.opened
-        with self._server.atomic():
+        with self.server.atomic():
             self._stage.open(self.playback)
             self._panel.open()
             self._stage.show(self.playback)
@@ -106,15 +105,14 @@ def view(playlist: Playlist, host: str, port: Optional[int], say: Callable[[str]
     torch.set_num_threads(1)  # a character has 15 bodies: more threads only wait for each other
     viewer = Viewer(playlist, host, port)
     address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    if port is None and viewer.port != PORT:
-        say(f"port {PORT} is taken, so it is {viewer.port}")
-    say(f"{playlist.title}: look at it on http://{address}:{viewer.port}")
     tunnel = f"ssh -L {viewer.port}:{address}:{viewer.port} {socket.gethostname()}"
-    say(f"from another machine: {tunnel}, then http://127.0.0.1:{viewer.port} there")
-    say("Ctrl-C ends it")
     try:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, _interrupt)
+        if port is None and viewer.port != PORT:
+            say(f"port {PORT} is taken, so it is {viewer.port}")
+        say(f"{playlist.title}: look at it on http://{address}:{viewer.port}")
+        say(f"from another machine: {tunnel}, then http://127.0.0.1:{viewer.port} there")
+        say("Ctrl-C ends it")
         viewer.run()
     except KeyboardInterrupt:
         pass

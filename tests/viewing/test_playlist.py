@@ -43,7 +43,7 @@ def test_a_run(run):
 
 def test_a_run_at_work_and_invalid_motions(made, walk):
     """The last line is half written; what is no motion is not there to be seen."""
-    made.begin(2)
+    made.begin(1)
     made.motion_file(walk, "walk")
     made.final("bad", "invalid", "is empty", path="bad.pkl")
     made.event("shard", shard=0, motions=["walk"], envs=1, deaths=0)
