@@ -88,8 +88,8 @@ def _outcome(motion: PastMotion) -> List[str]:
 
 
 def _attempt(attempt: PastAttempt) -> str:
-    spent = f"{attempt.outcome} ({attempt.seconds:.2f} s from {attempt.start_time:.2f} s on)"
-    return f"{spent}: {attempt.reason}" if attempt.reason else spent
+    ending = f": {attempt.reason}" if attempt.reason else f" after {attempt.seconds:.2f} s"
+    return f"from {attempt.start_time:.2f} s on, {attempt.outcome}{ending}"
 
 
 def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
@@ -100,12 +100,20 @@ def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
     return rows
 
 
+def legend(clips: Sequence[Clip]) -> str:
+    """Which colour is whose."""
+    return _box([f"<span style='{PLAIN};margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>" for clip in clips])
+
+
+def _dot(clip: Clip) -> str:
+    return f"<span style='color:rgb{color_of(clip)}'>●</span>"
+
+
 def _seen(clip: Clip) -> str:
     motion = clip.motion
-    dot = f"<span style='color:rgb{color_of(clip)}'>●</span>"
     where = f"from {clip.start:.2f} s on, " if clip.start else ""
     extent = f"{where}{motion.length:.2f} s, {motion.num_frames} frames at {motion.fps:g} per s, {motion.loop_mode}"
-    return f"<div style='{PLAIN}'>{dot} {clip_label(clip)}: {_text(extent)}</div>"
+    return f"<div style='{PLAIN}'>{_dot(clip)} {clip_label(clip)}: {_text(extent)}</div>"
 
 
 def _heading(text: str) -> str:

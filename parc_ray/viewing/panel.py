@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Dict, List
 
-from parc_ray.viewing.facts import clip_label, facts, shown_text, title
+from parc_ray.viewing.facts import clip_label, facts, legend, shown_text, title
 from parc_ray.viewing.playback import SPEEDS, Playback
 from parc_ray.viewing.stage import Stage
 
@@ -42,6 +42,8 @@ class Panel:
         with self._gui.add_folder("Show"):
             self._add_switches()
         self._clip_folder = self._gui.add_folder("Characters")
+        with self._clip_folder:
+            self._legend = self._gui.add_html("")
         with self._gui.add_folder("About this motion"):
             self._facts = self._gui.add_html("")
         self._gui.add_html(HELP)
@@ -59,6 +61,7 @@ class Panel:
         self._list()
         for box in self._clips:
             box.remove()
+        self._legend.content = legend(playback.clips)
         with self._clip_folder:
             self._clips = [self._clip_box(clip) for clip in playback.clips]
 

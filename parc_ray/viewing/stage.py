@@ -20,7 +20,7 @@ GHOSTLY = 0.4
 EYE, FIELD = (2.6, -4.2, 1.5), 0.8
 """Where the camera is at first (m from what it looks at, which goes along x), and its angle (rad)"""
 LINE_ENDS = np.array([[0, 0, 1000], [0, 0, -1000]], dtype=np.float32)
-PIN, LINE = 1.1, 0.16
+PIN, LINE = 1.0, 0.2
 """m from where an attempt failed to the words about it, and from these to those about the next attempt"""
 
 
@@ -157,7 +157,8 @@ class _Actor:
 
     def _marker(self, scene: Any, name: str, text: str) -> List[Any]:
         point = self.clip.path()[-1]
-        top = point + (0.0, 0.0, PIN + LINE * self.clip.number)
+        # Its highest point, not that of its fall: the words about attempts that fell at one place stay apart.
+        top = np.array([*point[:2], self.clip.path()[:, 2].max() + PIN + LINE * self.clip.number])
         color = color_of(self.clip)
         line = np.array([[point, top]], dtype=np.float32)
         return [

@@ -17,7 +17,7 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.viewing.playlist import open_playlist
-from parc_ray.viewing.viewer import PORT, Viewer, view
+from parc_ray.viewing.viewer import PORT, Viewer, require_viser, view
 from tests.reference import ROOT
 from tests.viewing.runs import EVIL, look_at_me, motion_file
 
@@ -68,7 +68,7 @@ def from_the_start(request):
         until(page, lambda: viewer.playback.item.name == "walk" and "walk" in page.inner_text("body"))
 
 
-def until(page, condition, patience=30.0):
+def until(page, condition, patience=60.0):
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, "has not come about"
@@ -199,6 +199,12 @@ def test_ports(tmp_path, walk):
         Viewer(playlist, "127.0.0.1", 65536)
     with pytest.raises(InputError, match=r"--host 192.0.2.1: is no address of this machine"):
         view(playlist, "192.0.2.1", None, print)
+
+
+def test_without_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(InputError, match=r"pip install 'parc-ray\[view\]'"):
+        require_viser()
 
 
 def test_the_command(tmp_path, walk):
