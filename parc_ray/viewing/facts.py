@@ -102,7 +102,12 @@ def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
 
 def legend(clips: Sequence[Clip]) -> str:
     """Which colour is whose."""
-    return _box([f"<span style='{PLAIN};margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>" for clip in clips])
+    return _box(
+        [
+            f"<span style='{PLAIN};display:inline-block;margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>"
+            for clip in clips
+        ]
+    )
 
 
 def _dot(clip: Clip) -> str:
