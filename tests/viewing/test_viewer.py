@@ -47,7 +47,9 @@ def served(path):
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory, walk):
     with served(look_at_me(tmp_path_factory.mktemp("viewer") / "out", walk).path) as viewer:
-        viewer.server.scene.configure_default_lights(cast_shadow=False)  # they take most of the time without a GPU
+        # Without a GPU, shadows and the light of the sky take most of the time.
+        viewer.server.scene.configure_default_lights(cast_shadow=False)
+        viewer.server.scene.configure_environment_map(None)
         yield viewer
 
 
