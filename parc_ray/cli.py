@@ -136,6 +136,30 @@ def compare(
 
 
 @app.command()
+def view(
+    path: Path = typer.Argument(..., help="A motion file, a folder of them, or the output_dir of a run."),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF. Default: that of the run, else PARC's humanoid."
+    ),
+    host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0: all of this machine's."),
+    port: Optional[int] = typer.Option(None, help="Port to listen on. Default: 8080, or the next that is free."),
+) -> None:
+    """Look at motions in the browser: recorded and reference, on their terrain."""
+    from parc_ray.viewing.playlist import open_playlist
+    from parc_ray.viewing.viewer import require_viser
+    from parc_ray.viewing.viewer import view as show
+
+    require_viser()
+    console = Console()
+    show(
+        open_playlist(path, character),
+        host,
+        port,
+        lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+    )
+
+
+@app.command()
 def render(
     file: Path = typer.Argument(..., help="A motion file. What a run has recorded is shown with its reference."),
     output: Path = typer.Option(..., "--output", "-o", help="A file that ends in .mp4, .gif or .png (poses in a row)."),

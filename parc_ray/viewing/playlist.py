@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import parc_ray
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
-from parc_ray.cluster.output import JOURNAL
+from parc_ray.cluster.output import JOURNAL, TERRAIN
 from parc_ray.errors import InputError
 from parc_ray.files import read_text
 from parc_ray.motions.motion_file import read_motion
@@ -18,6 +18,8 @@ from parc_ray.viewing.shapes import character_shapes
 
 Written = Dict[Path, Tuple[PastRun, PastMotion]]
 
+GIVE = "give a motion file (.pkl), a folder of them, or a run's output_dir"
+NOTHING = f"holds no motions; {GIVE}"
 DEMO_CHARACTER = Path(parc_ray.__file__).parents[1] / "configs" / "demo" / "humanoid.xml"
 """PARC's humanoid, in a clone"""
 
@@ -31,6 +33,8 @@ class Item:
     """what has become of the motion in its run; motion: a file that no run tells of"""
     read: Callable[[], Scene]
     """raises InputError if there is nothing to see"""
+    motion: Optional[PastMotion] = None
+    """what a run tells of it"""
 
 
 @dataclass(frozen=True)
@@ -56,25 +60,38 @@ def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
         skeleton, shapes = _character(run, character)
         items = [_run_item(run, motion, skeleton) for motion in motions]
     else:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*.pkl") if file.is_file())
+        files = _motion_files(path)
         written: Dict[Path, Written] = {}
         found = [_run_of(file.resolve(), written) for file in files]
         skeleton, shapes = _character(next((run for run, _ in filter(None, found)), None), character)
-        items = [
-            _run_item(*known, skeleton) if known else _file_item(file, path, skeleton)
-            for file, known in zip(files, found)
-        ]
+        # A run's motion is one item, however many of its files are here.
+        runs = {(known[0].path, known[1].name): known for known in found if known}
+        items = [_run_item(*known, skeleton) for known in runs.values()]
+        items += [_file_item(file, path, skeleton) for file, known in zip(files, found) if not known]
     if not items:
-        raise InputError(
-            f"{path}: holds no motions; give a motion file (.pkl), a folder of them, or a run's output_dir"
-        )
+        raise InputError(f"{path}: {NOTHING}")
     return Playlist(path.resolve().name, tuple(items), skeleton, shapes)
 
 
+def _motion_files(path: Path) -> List[Path]:
+    """Raises InputError if there are none."""
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; {GIVE}")
+        return [path]
+    files = [file for file in sorted(path.rglob("*.pkl")) if file.is_file() and not _is_map(file)]
+    if not files:
+        raise InputError(f"{path}: {NOTHING}")
+    return files
+
+
+def _is_map(file: Path) -> bool:
+    """Whether it is a run's map of all terrains, which is no motion."""
+    return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
+
+
 def _run_item(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Item:
-    return Item(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True))
+    return Item(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True), motion)
 
 
 def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
@@ -84,7 +101,7 @@ def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
 
 def _run_of(file: Path, written: Dict[Path, Written]) -> Optional[Tuple[PastRun, PastMotion]]:
     """The run, and its motion, that a file is a recording or a kept attempt of. `written` remembers runs."""
-    for folder in list(file.parents)[1:3]:
+    for folder in tuple(file.parents)[1:3]:
         if folder not in written:
             written[folder] = _written_by(folder)
         if file in written[folder]:

@@ -1,11 +1,11 @@
-"""A real browser that opens pages as a user does: from a file, without a network."""
+"""A real browser that opens pages as a user does."""
 
 from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Tuple
 
 import pytest
 
@@ -24,23 +24,40 @@ class Browser:
 
     @contextmanager
     def page(self, path: Path, scheme: str = "light", width: int = 1280, height: int = 800) -> Iterator[Any]:
-        """A page that is ready. Fails if it has said anything on its console, or asked for anything but itself."""
+        """A page that is ready, without a network. It may not ask for anything but itself."""
+        with self._context(scheme, width, height, offline=True) as (page, asked):
+            page.goto(path.as_uri())
+            page.wait_for_selector("html[data-ready]", timeout=20_000)
+            yield page
+            assert [url for url in asked if url.split(":")[0] not in ("data", "blob")] == [path.as_uri()]
+
+    @contextmanager
+    def visit(self, address: str, width: int = 1280, height: int = 800) -> Iterator[Any]:
+        """A page of a server. It may not ask any other server for anything."""
+        with self._context("light", width, height, offline=False) as (page, asked):
+            page.goto(address)
+            yield page
+            own = (address, address.replace("http", "ws", 1), "data:", f"blob:{address}")
+            assert [url for url in asked if not url.startswith(own)] == []
+
+    @contextmanager
+    def _context(self, scheme: str, width: int, height: int, offline: bool) -> Iterator[Tuple[Any, List[str]]]:
+        """A page, and what it asks for. Fails if there was an error, or a page of ours has said anything."""
         context = self._chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
+            viewport={"width": width, "height": height}, color_scheme=scheme, offline=offline
         )
         said: List[str] = []
         asked: List[str] = []
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
+        # What others' pages say of themselves is no matter, as long as it is no error.
+        page.on("console", lambda message: said.append(message.text) if offline or message.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
         page.set_default_timeout(20_000)
         try:
-            page.goto(path.as_uri())
-            page.wait_for_selector("html[data-ready]", timeout=20_000)
-            yield page
+            yield page, asked
             assert said == []
-            assert [url for url in asked if url.split(":")[0] not in ("data", "blob")] == [path.as_uri()]
         finally:
             context.close()
 

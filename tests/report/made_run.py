@@ -80,9 +80,13 @@ class MadeRun:
         self, motion: str, number: int = 0, outcome: str = "failed", seconds: float = 1.0, start: float = 0.0,
         fraction: float = 0.0, again: Optional[float] = None, recording: bytes = b"", criteria: Any = None,
         body: str = "", reason: Optional[str] = None, shard: int = 0, env: int = 0, began: float = 0.0,
-        quality: Optional[Dict[str, Any]] = None,
+        quality: Optional[Dict[str, Any]] = None, trajectory: bytes = b"",
     ) -> None:  # fmt: skip
         recorded = outcome == "recorded"
+        if trajectory:
+            kept = self.path / "failed_attempts" / motion / f"attempt_{number}.pkl"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(trajectory)
         if recorded:
             (self.path / "recorded_motions" / f"{motion}.pkl").write_bytes(recording)
         if criteria is None:
@@ -94,6 +98,7 @@ class MadeRun:
             start_fraction=fraction, start_time=start, seconds=seconds, outcome=outcome, reason=reason,
             quality=quality or QUALITY, next_fraction=again, recorded_seconds=seconds if recorded else 0.0,
             criteria=criteria, body=body, env=env, began=began, ended=round(began + seconds / 10, 3),
+            trajectory_bytes=len(trajectory),
         )  # fmt: skip
 
     def final(self, motion: str, state: str, reason: str = "", **values: Any) -> None:
