@@ -123,9 +123,9 @@ def compare(
     as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
 ) -> None:
     """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
+    from parc_ray.cluster.past_run import read_past_run
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
-    from parc_ray.report.past_run import read_past_run
 
     comparison = compare_runs(read_past_run(baseline), read_past_run(candidate))
     if as_json:

@@ -6,4 +6,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/environment.sh dev
 # Tests of whole runs take half of the time and are made one after the other; the rest goes on beside them.
-exec "${VENV:-.venv}/bin/python" -m pytest --numprocesses 2 --dist loadgroup "$@"
+exec "${VENV:-.venv}/bin/python" -m pytest --numprocesses 2 "$@"

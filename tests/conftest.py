@@ -8,7 +8,7 @@ import pytest
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.motions.motion_file import Motion
 from parc_ray.motions.synthetic import MotionSpec, generate_motion
-from tests.reference import ERRORS, HUMANOID, ROOT
+from tests.reference import ERRORS, HUMANOID
 from tests.report.browser import Browser, open_browser
 from tests.report.made_run import MadeRun
 
@@ -20,12 +20,16 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=4, help="how many processes test_chaos.py kills")
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """A file's tests share what is costly to make, so one process runs them; tests of runs also share a Ray cluster."""
-    for item in items:
-        place = Path(str(item.fspath)).relative_to(ROOT)
-        group = "runs" if place.parts[:2] == ("tests", "cluster") else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "tests/cluster" if nodeid.startswith("tests/cluster/") else nodeid.split("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_terminal_summary(terminalreporter, config):

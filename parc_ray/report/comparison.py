@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.cluster.history import flat
+from parc_ray.cluster.past_run import PastAttempt, PastMotion, PastRun
 from parc_ray.errors import InputError
 from parc_ray.report.figures import figures_of, why
-from parc_ray.report.past_run import PastAttempt, PastMotion, PastRun
 
 LESS, MORE = "less", "more"
 BETTER = {

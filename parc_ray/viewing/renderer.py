@@ -15,16 +15,14 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, printable
 from parc_ray.motions.terrain import HeightField, crop
 from parc_ray.viewing.camera import View, best_direction, fitting_view, smoothed
+from parc_ray.viewing.colors import BODY, TOUCH, Color, color_of
 from parc_ray.viewing.graphics import Canvas, Picture
 from parc_ray.viewing.landscape import SUN, landscape_model
 from parc_ray.viewing.poses import Pose, Poses
 from parc_ray.viewing.scene import MARGIN, Clip, Scene
 
 FloatArray = npt.NDArray[np.float64]
-Colour = Tuple[float, float, float]
 
-BODY, TOUCH, GHOST, FAILURE = (0.16, 0.50, 0.80), (0.96, 0.56, 0.12), (0.36, 0.44, 0.52), (0.80, 0.16, 0.06)
-ATTEMPTS: Tuple[Colour, ...] = ((0.80, 0.40, 0.47), (0.53, 0.13, 0.33), (0.07, 0.47, 0.20), (0.27, 0.28, 0.61))
 GHOST_OPACITY = 0.24
 """MuJoCo draws what is transparent twice, so that little more than half shines through"""
 MAX_SHADOWS = 20.0
@@ -59,7 +57,7 @@ class Actor:
     """A clip, and how it is shown."""
 
     clip: Clip
-    colour: Colour
+    color: Color
     opacity: float = 1.0
     touches: bool = False
 
@@ -77,12 +75,13 @@ def cast(scene: Scene, look: Look) -> List[Actor]:
         clips["attempt"] = []
     if not look.reference:
         clips["reference"] = []
-    actors = [Actor(clip, BODY, touches=look.contacts) for clip in clips["motion"] + clips["recording"]]
+    actors = [Actor(clip, color_of(clip), touches=look.contacts) for clip in clips["motion"] + clips["recording"]]
     for clip in clips["attempt"]:
-        colour = ATTEMPTS[clip.number % len(ATTEMPTS)]
-        actors.append(Actor(clip, colour, 1.0 if not clips["recording"] else GHOST_OPACITY, look.contacts))
+        actors.append(Actor(clip, color_of(clip), 1.0 if not clips["recording"] else GHOST_OPACITY, look.contacts))
     for clip in clips["reference"]:
-        actors.append(Actor(clip, GHOST, GHOST_OPACITY) if actors else Actor(clip, BODY, touches=look.contacts))
+        actors.append(
+            Actor(clip, color_of(clip), GHOST_OPACITY) if actors else Actor(clip, BODY, touches=look.contacts)
+        )
     if not actors:
         raise InputError(f"{scene.name}: nothing is left to be shown without the reference")
     return actors
@@ -235,8 +234,8 @@ class Renderer:
         for geom in geoms:
             slot = stage.geoms[stage.ngeom]
             kind = getattr(mujoco.mjtGeom, f"mjGEOM_{geom.kind.upper()}")
-            colour = np.array([*geom.colour, geom.opacity], dtype=np.float32)
-            mujoco.mjv_initGeom(slot, kind, geom.size, geom.position - self._origin, geom.axes.ravel(), colour)
+            color = np.array([*(value / 255 for value in geom.color), geom.opacity], dtype=np.float32)
+            mujoco.mjv_initGeom(slot, kind, geom.size, geom.position - self._origin, geom.axes.ravel(), color)
             slot.size[:], slot.label = geom.size, geom.label
             slot.category = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
             slot.specular, slot.shininess = 0.25, 0.4
@@ -259,7 +258,7 @@ class Geom:
     position: FloatArray
     axes: FloatArray
     """[3, 3], its axes as columns"""
-    colour: Colour
+    color: Color
     opacity: float = 1.0
     label: str = ""
 
@@ -283,7 +282,7 @@ class _Shapes:
         turned = axes @ self.axes
         touching = pose.contact[index][self.bodies] & actor.touches
         return [
-            Geom(kind, size, position, turn, TOUCH if touch else actor.colour, actor.opacity)
+            Geom(kind, size, position, turn, TOUCH if touch else actor.color, actor.opacity)
             for kind, size, position, turn, touch in zip(self.kinds, self.sizes, positions, turned, touching)
         ]
 
@@ -296,12 +295,15 @@ def _matrices(quaternions: FloatArray) -> FloatArray:
 
 
 def _failure(root: FloatArray, clip: Clip, size: float) -> Geom:
-    """An arrow that points down to where an attempt has failed, with the reason."""
-    length = 0.5 * size
+    """An arrow that points down to where an attempt has failed, with the reason.
+
+    Those of later attempts are longer: often all fail at the same place, and their reasons would cover each other.
+    """
+    length = (0.35 + 0.2 * clip.number) * size
     downwards = np.diag([1.0, -1.0, -1.0])
     label = printable(f"attempt {clip.number}: {clip.ending}").encode("ascii", "replace").decode()[:99]
-    top = root + (0.0, 0.0, 0.75 * HEIGHT * size + length)
-    return Geom("arrow", np.array([0.05 * size, 0.05 * size, length]), top, downwards, FAILURE, label=label)
+    top = root + (0.0, 0.0, 0.6 * HEIGHT * size + length)
+    return Geom("arrow", np.array([0.05 * size, 0.05 * size, length]), top, downwards, color_of(clip), label=label)
 
 
 def _height(skeleton: Skeleton) -> float:

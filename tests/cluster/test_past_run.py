@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from parc_ray.cluster.past_run import read_past_run
 from parc_ray.errors import InputError
 from parc_ray.report.page import render
-from parc_ray.report.past_run import read_past_run
 
 
 def states(run):
