@@ -147,10 +147,10 @@ class Panel:
         items = playback.playlist.items
         self._numbers = {f"{index + 1} · {shown_text(items[index].name, 80)}": index for index in listed}
         options = tuple(self._numbers)
-        # The value first: a list without it would choose another one by itself.
+        # The value first: a list without it would choose another one by itself. One that has it twice ends the page.
         current = options[listed.index(playback.index)]
         if options != tuple(self._motion.options):
-            self._motion.options = (current, *self._motion.options)
+            self._motion.options = (current, *(label for label in self._motion.options if label != current))
             self._motion.value = current
             self._motion.options = options
         self._motion.value = current

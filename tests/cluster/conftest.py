@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 import torch
@@ -94,6 +94,17 @@ def calm(tmp_path_factory: pytest.TempPathFactory, many_motions: Path, address: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ShardActor", simulated_actor(0.0))
         return record_run(tmp_path_factory.mktemp("calm"), many_motions, address)
+
+
+@pytest.fixture
+def go_on(tmp_path: Path, many_motions: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
+    """The run of many_motions in tmp_path goes on, here: a process of its own would take seconds to start."""
+
+    def go_on() -> Run:
+        monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.0))
+        return record_run(tmp_path, many_motions, address, ray={"num_actors": 2})
+
+    return go_on
 
 
 @pytest.fixture(scope="session", autouse=True)

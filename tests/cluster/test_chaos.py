@@ -44,7 +44,7 @@ def test_simulated_recorders(many_motions, calm, address, tmp_path, request, tol
 
 
 def test_real_recorders(undisturbed, motions, address, tmp_path, request, toll):
-    kills = max(2, request.config.getoption("--kills") // REAL_SHARE)
+    kills = max(1, request.config.getoption("--kills") // REAL_SHARE)
     while toll.total < kills:
         seed = toll.runs
         config = write_config(tmp_path / str(seed), [motions], address, ray={"num_actors": 2, "num_shards": 3})

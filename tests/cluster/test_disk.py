@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.command import SIMULATED, Command, record_command
+from tests.cluster.command import SIMULATED, Command
 from tests.cluster.runs import (
     assert_accounted_for,
     assert_nothing_beside,
@@ -67,7 +67,7 @@ def test_a_read_only_directory_is_refused(config, tmp_path):
         assert not fingerprints(run.output)
 
 
-def test_a_directory_that_is_gone_ends_the_run(config, calm, tmp_path):
+def test_a_directory_that_is_gone_ends_the_run(config, calm, tmp_path, go_on):
     """As when a network drive is unmounted: it goes on when the directory is there again."""
     with Command(config, SLOWLY) as command:
         command.wait_for("attempt")
@@ -77,7 +77,7 @@ def test_a_directory_that_is_gone_ends_the_run(config, calm, tmp_path):
     assert "Traceback" not in run.console
     assert not (tmp_path / "out").exists()
     (tmp_path / "away").rename(tmp_path / "out")
-    run = record_command(config, SIMULATED)
+    run = go_on()
     assert run.code == 0, run.console
     assert_accounted_for(run)
     assert_same_recordings(run, calm)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from parc_ray.cluster import actor as actor_module
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.journal import Journal
@@ -146,11 +147,10 @@ OUT_OF_MEMORY = {
         "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         "allocate 99 bytes. Error code 12 (Cannot allocate memory)"
     ),
-    "python": MemoryError,
 }
 
 
-@pytest.mark.parametrize("kind, when", [("cuda", "setup"), ("torch on the host", "work"), ("python", "setup")])
+@pytest.mark.parametrize("kind, when", [("cuda", "setup"), ("torch on the host", "work")])
 def test_too_little_memory_means_fewer_envs(undisturbed, motions, address, tmp_path, monkeypatch, kind, when):
     """Real recorders; more than two envs are too many."""
     error = OUT_OF_MEMORY[kind]
@@ -180,6 +180,10 @@ def test_too_little_memory_means_fewer_envs(undisturbed, motions, address, tmp_p
     assert_accounted_for(result)
     assert_same_recordings(result, undisturbed)
     assert "going on with at most 2 envs per actor" in result.console
+
+
+def test_pythons_own_memory_error_is_one_too():
+    assert actor_module._failure(MemoryError(), 8).too_large == 8
 
 
 # ------------------------------------------------------------------------------------------- engines

@@ -47,7 +47,7 @@ def test_a_killed_driver_takes_its_ray_along_and_goes_on(many_motions, calm, tmp
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, name):
+def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, go_on, name):
     config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
     with Command(config, SLOWLY) as command:
         command.wait_for("motion", 5)
@@ -59,34 +59,33 @@ def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, name)
     assert "Traceback" not in run.console
     assert_accounted_for(run)
     before = run.events("motion")
-    run = record_command(config, SIMULATED)
+    run = go_on()
     assert run.code == 0, run.console
     assert_accounted_for(run)
     assert_same_recordings(run, calm)
     assert run.events("motion")[: len(before)] == before
 
 
-def test_two_runs_in_one_directory(many_motions, calm, address, tmp_path):
-    """The second is refused, changes nothing, and the first does not notice. With --overwrite as well."""
+def test_two_runs_in_one_directory(many_motions, calm, address, tmp_path, go_on):
+    """The second is refused, even with --overwrite, changes nothing, and the first does not notice."""
     config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
     with Command(config, "from tests.cluster.simulated import install; install(seconds=2.0)") as first:
         first.wait_for("attempt")
-        for arguments in ([], ["--overwrite"]):
-            second = record_command(config, SIMULATED, *arguments)
-            assert second.code == 2, second.console
-            assert f"pid {first.process.pid}" in second.console and os.uname().nodename in second.console
-            assert "Traceback" not in second.console
+        second = record_command(config, SIMULATED, "--overwrite")
+        assert second.code == 2, second.console
+        assert f"pid {first.process.pid}" in second.console and os.uname().nodename in second.console
+        assert "Traceback" not in second.console
         assert first.running
         first.process.terminate()
         assert first.finish().code == INTERRUPTED
-    run = record_command(config, SIMULATED)
+    run = go_on()
     assert run.code == 0, run.console
     assert_accounted_for(run)
     assert_same_recordings(run, calm)
 
 
 def test_two_runs_that_start_at_once(many_motions, calm, address, tmp_path):
-    config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 1})
+    config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
     with Command(config, SLOWLY) as one, Command(config, SLOWLY) as other:
         runs = [one.finish(), other.finish()]
     assert sorted(run.code for run in runs) == [0, 2], [run.console for run in runs]

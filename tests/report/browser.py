@@ -57,7 +57,7 @@ class Browser:
         page.set_default_timeout(20_000)
         try:
             yield page, asked
-            assert said == []
+            assert not said, "\n".join(said)
         finally:
             context.close()
 

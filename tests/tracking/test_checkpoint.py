@@ -173,6 +173,7 @@ def renumbered(content: bytes, old: bytes, new: bytes) -> bytes:
         (b"PK\x05\x06" + b"\0" * 18, "has no data.pkl"),
         (b"PK\1\2" * 200_000, "more than 100000 members"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else value,
 )  # fmt: skip
 def test_damaged_files_are_refused(content: bytes, problem: str) -> None:
     if "big-endian" in problem and not any("byteorder" in n for n in zipfile.ZipFile(io.BytesIO(content)).namelist()):
