@@ -22,12 +22,14 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests share what is costly to make, so one process runs them; tests of runs also share a Ray cluster."""
+    """A file's tests share what is costly to make, so one process runs them; most tests of runs share a Ray cluster."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "tests/cluster" if nodeid.startswith("tests/cluster/") else nodeid.split("::")[0]
+            file = nodeid.split("::")[0]
+            engine = file.endswith(("test_isaacgym.py", "test_physx.py"))  # for whichever process is done first
+            return "tests/cluster" if file.startswith("tests/cluster/") and not engine else file
 
     return ByFile(config, log)
 
