@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, List, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from parc_ray.cluster.screen import open_screen
+from parc_ray.cluster.screen import BAD_INPUT, Screen, open_screen, say
 from parc_ray.config import RecordConfig, find_data_dir, load_config
 from parc_ray.errors import InputError
 from parc_ray.record_args import config_of_args, parse_args
@@ -50,13 +51,17 @@ def record(
 ) -> None:
     """Record every motion of a dataset that the tracker can physically track."""
     screen = open_screen(quiet, json)
+    raise typer.Exit(_run(screen, data_dir, overwrite, lambda directory: load_config(config, RecordConfig, directory)))
+
+
+def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callable[..., RecordConfig]) -> int:
+    """Record what `load` makes of the value of $DATA_DIR; returns the exit code."""
     with screen.explaining():
         directory = find_data_dir(data_dir)
-        loaded = load_config(config, RecordConfig, directory)
+        config = load(directory)
         from parc_ray.cluster.run import record as run  # takes seconds: not before a mistyped key is found
 
-        code = run(loaded, directory, overwrite, screen)
-    raise typer.Exit(code)
+        return run(config, directory, overwrite, screen)
 
 
 @app.command()
@@ -151,12 +156,7 @@ def view(
 
     require_viser()
     console = Console()
-    show(
-        open_playlist(path, character),
-        host,
-        port,
-        lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
-    )
+    show(open_playlist(path, character), host, port, partial(say, console))
 
 
 @app.command()
@@ -274,8 +274,8 @@ def _print_set_aside(dataset: Dataset, console: Console) -> None:
 
 
 def _fail(error: InputError) -> NoReturn:
-    Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(2)
+    say(Console(stderr=True), f"error: {error}")
+    sys.exit(BAD_INPUT)
 
 
 def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
@@ -297,12 +297,7 @@ def run_tracker(arguments: List[str]) -> NoReturn:
     try:
         options = {"--quiet", "--json"}.intersection(arguments)
         screen = open_screen("--quiet" in options, "--json" in options)
-        with screen.explaining():
-            data_dir = find_data_dir(None)
-            config = config_of_args(parse_args([word for word in arguments if word not in options]), data_dir)
-            from parc_ray.cluster.run import record as run
-
-            code = run(config, data_dir, True, screen)
-        sys.exit(code)
+        own = [word for word in arguments if word not in options]
+        sys.exit(_run(screen, None, True, lambda data_dir: config_of_args(parse_args(own), data_dir)))
     except InputError as error:
         _fail(error)

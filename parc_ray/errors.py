@@ -19,7 +19,11 @@ def printable(text: str) -> str:
 
 def shown(value: object, limit: int = 200) -> str:
     """repr of a value for a message, cut to so many characters."""
-    text = repr(value)
+    return shortened(repr(value), limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut to so many characters."""
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 

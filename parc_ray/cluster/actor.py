@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
-from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
+from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
 from parc_ray.simulators.isaacgym_process import try_isaacgym
 from parc_ray.simulators.physx_package import try_physx
@@ -28,6 +28,8 @@ OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_
 """What CUDA, torch, the C library, MuJoCo and C++ say"""
 MAX_WARNINGS = 20
 """So many are told in one report, the others counted"""
+LONGEST_WARNING = 1000
+"""characters"""
 MIB = 2**20
 
 
@@ -66,6 +68,11 @@ class WorkReport:
     too_large: int = 0
     """so many envs were too many: that is the error"""
     memory: Optional[Memory] = None
+
+    @property
+    def busy_envs(self) -> float:
+        """Envs at work, on average."""
+        return self.env_steps / self.steps if self.steps else 0.0
 
 
 class ShardActor:
@@ -155,7 +162,7 @@ class WarningLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         text = " ".join(record.getMessage().split())
-        self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shown_text(text)}"))
+        self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shortened(text, LONGEST_WARNING)}"))
 
     def take(self) -> Tuple[Tuple[float, str], ...]:
         """Those since the last call, and how long ago they were."""
@@ -164,11 +171,6 @@ class WarningLines(logging.Handler):
             lines[MAX_WARNINGS:] = [(lines[-1][0], f"and {len(lines) - MAX_WARNINGS} more warnings")]
         now = time.monotonic()
         return tuple((now - then, line) for then, line in lines)
-
-
-def shown_text(text: str, limit: int = 1000) -> str:
-    """The text, cut to so many characters."""
-    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def attempt_line(result: AttemptResult) -> str:

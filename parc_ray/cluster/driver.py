@@ -202,7 +202,7 @@ class Driver:
             return
         self._account(worker.task, report)
         if worker.asked is not None:
-            worker.busy = report.env_steps / report.steps if report.steps else 0.0
+            worker.busy = report.busy_envs
             self.metrics.report(worker.task.index, worker.envs, report, time.monotonic() - worker.asked)
         if report.too_large:
             self._shrink(worker, str(report.error), report.too_large)

@@ -101,6 +101,12 @@ class Ledger:
             return len(self.dataset.invalid)
         return sum(outcome.state == state for outcome in self.outcomes.values())
 
+    def states(self) -> Dict[str, int]:
+        """Number of motions that are recorded, rejected, invalid, crashed, or waiting for their final state."""
+        counted = Counter(outcome.state for outcome in self.outcomes.values())
+        states = {state: counted[state] for state in ("recorded", "rejected", "invalid", "crashed")}
+        return {**states, "invalid": len(self.dataset.invalid), "waiting": self.total - self.dealt_with}
+
     def summary(self) -> Dict[str, Any]:
         """The counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
         recorded = list(self.recorded.values())

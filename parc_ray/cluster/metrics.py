@@ -105,9 +105,8 @@ class RunMetrics:
                 self._metrics[name] = metric.set_default_tags({"run": _tag(run)})
 
     def _update(self, ledger: Ledger, activity: Activity) -> None:
-        for state in ("recorded", "rejected", "crashed", "invalid"):
-            self._set("parc_ray_motions", ledger.count(state), state=state)
-        self._set("parc_ray_motions", ledger.total - ledger.dealt_with, state="waiting")
+        for state, count in ledger.states().items():
+            self._set("parc_ray_motions", count, state=state)
         self._set("parc_ray_actors", activity.actors, state="working")
         self._set("parc_ray_actors", activity.starting, state="starting")
         self._set("parc_ray_shards_waiting", activity.shards_waiting)
@@ -123,9 +122,8 @@ class RunMetrics:
         tag = str(shard)
         self._set("parc_ray_envs", envs, shard=tag)
         if report.steps:
-            busy = report.env_steps / report.steps
-            self._set("parc_ray_envs_busy", busy, shard=tag)
-            self._set("parc_ray_slot_utilisation", busy / envs, shard=tag)
+            self._set("parc_ray_envs_busy", report.busy_envs, shard=tag)
+            self._set("parc_ray_slot_utilisation", report.busy_envs / envs, shard=tag)
         if report.env_steps:
             self._count("parc_ray_control_steps_total", report.env_steps, shard=tag)
             self._set("parc_ray_steps_per_second", report.env_steps / max(seconds, 1e-3), shard=tag)

@@ -62,7 +62,7 @@ class OutputDirectory:
 
     def require_unlinked(self) -> None:
         """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
-        for name in (RECORDINGS, FAILURES, JOURNAL, "logs", LOG):
+        for name in (RECORDINGS, FAILURES, "logs"):
             _require_no_link(self.path / name)
         for path in (self.journal, self.path / LOG, *self.logs.shards()):
             _require_no_link(path)

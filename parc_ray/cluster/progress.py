@@ -100,8 +100,7 @@ class RunProgress:
             self.journal.tell(
                 "progress",
                 motions=ledger.total,
-                **{state: ledger.count(state) for state in ("recorded", "rejected", "invalid", "crashed")},
-                waiting=ledger.total - ledger.dealt_with,
+                **ledger.states(),
                 steps_per_second=round(rate, 1),
                 seconds_left=None if left is None else round(left, 1),
                 **vars(activity),
@@ -109,11 +108,11 @@ class RunProgress:
 
     def _state(self, activity: Activity, rate: float, elapsed: float, left: Optional[float]) -> str:
         """What is worth saying; on a terminal, as much of it as fits a line."""
-        count = self.ledger.count
+        states = self.ledger.states()
         parts = [
-            (9, f"{count('recorded')} recorded"),
-            (9, f"{count('rejected')} rejected"),
-            (8, f"{count('crashed')} crashed" if count("crashed") else ""),
+            (9, f"{states['recorded']} recorded"),
+            (9, f"{states['rejected']} rejected"),
+            (8, f"{states['crashed']} crashed" if states["crashed"] else ""),
             (6, f"{activity.busy_envs:.0f}/{activity.envs} envs" if activity.actors else ""),
             (5, f"{activity.actors} actor{'s' * (activity.actors > 1)}" if activity.actors else ""),
             (3, f"{activity.starting} starting" if activity.starting else ""),

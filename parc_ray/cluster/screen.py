@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Iterable, Iterator, Optional, TextIO, cast
+from typing import Any, Iterator, Optional, TextIO, cast
 
 from rich.console import Console
 
@@ -106,11 +106,11 @@ class Screen:
 
     def say(self, *lines: str) -> None:
         """For people who look on."""
-        _print(self.console, lines)
+        say(self.console, *lines)
 
     def alert(self, *lines: str) -> None:
         """For people who look on or not."""
-        _print(self.alerts, lines)
+        say(self.alerts, *lines)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
@@ -152,6 +152,7 @@ def _take_standard_output() -> EventStream:
     return events
 
 
-def _print(console: Console, lines: Iterable[str]) -> None:
+def say(console: Console, *lines: str) -> None:
+    """Print lines as they are: what is in them may come from files."""
     for line in lines:
         console.print(printable(line), highlight=False, markup=False, soft_wrap=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from parc_ray.cluster.history import flat
 from parc_ray.cluster.past_run import PastAttempt, PastMotion, PastRun
 from parc_ray.errors import InputError
-from parc_ray.report.figures import figures_of, why
+from parc_ray.report.figures import counts_of, why
 
 LESS, MORE = "less", "more"
 BETTER = {
@@ -287,7 +287,7 @@ def _fate(motion: PastMotion) -> Fate:
 
 
 def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
-    counts = figures_of(run).counts
+    counts = counts_of(run)
     states = Counter(motion.state for motion in motions)
     starts = Counter(motion.start_fraction or 0.0 for motion in motions if motion.state == "recorded")
     rejected = Counter(why(motion) for motion in motions if motion.state == "rejected")

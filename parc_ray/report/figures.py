@@ -148,7 +148,7 @@ def figures_of(run: PastRun) -> Figures:
     """All figures of a run."""
     attempts = run.attempts()
     return Figures(
-        counts=_counts(run),
+        counts=counts_of(run),
         stages=_stages(attempts),
         endings=_endings(run.motions),
         quality=tuple(_quality(name, attempts, run.config.get("acceptance") or {}) for name in QUALITIES),
@@ -159,7 +159,8 @@ def figures_of(run: PastRun) -> Figures:
     )
 
 
-def _counts(run: PastRun) -> Counts:
+def counts_of(run: PastRun) -> Counts:
+    """The headline of a run."""
     states = Counter(motion.state for motion in run.motions)
     every = [attempt for motion in run.motions for attempt in motion.attempts]
     return Counts(

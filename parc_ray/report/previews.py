@@ -95,16 +95,15 @@ def pack_preview(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Tuple[
     heights = np.rint(scene.terrain.hf.reshape(1, -1).astype(np.float64) * PER_METRE).astype(np.int64)
     if heights.size > MAX_CELLS:
         return None, "its terrain is too large to be shown"
-    clips = [clip for clip in scene.clips if clip.kind in ("reference", "recording")]
-    poses = Poses([clip.motion for clip in clips], skeleton)
-    numbers = [pack_integers(_channels(poses, k, clip), order=2) for k, clip in enumerate(clips)]
+    poses = Poses([clip.motion for clip in scene.clips], skeleton)
+    numbers = [pack_integers(_channels(poses, k, clip), order=2) for k, clip in enumerate(scene.clips)]
     size_x, size_y = scene.terrain.hf.shape
     x, y = (round(float(value), 4) for value in scene.terrain.min_point)
     return Preview(
         clips=tuple(
             {"kind": clip.kind, "start": round(clip.start, 4), "seconds": round(clip.motion.length, 4),
              "frames": _frames(clip)}
-            for clip in clips
+            for clip in scene.clips
         ),
         terrain=(size_x, size_y, x, y, round(scene.terrain.dx, 6)),
         data=base64.b64encode(zlib.compress(b"".join(numbers) + pack_integers(heights, order=1), 9)).decode("ascii"),

@@ -7,7 +7,9 @@ from typing import List, Optional, Set, Tuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from parc_ray.character.rotations import calc_heading
 from parc_ray.errors import InputError
 from parc_ray.viewing.playlist import Item, Playlist
 from parc_ray.viewing.poses import Pose, Poses
@@ -153,8 +155,7 @@ class Playback:
         clip = self.clips[0]
         way = clip.path()[-1] - clip.path()[0]
         if math.hypot(way[0], way[1]) < TRAVELS:
-            x, y, z, w = clip.motion.root_rot[0].tolist()
-            way = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 0.0])
+            return float(calc_heading(torch.from_numpy(clip.motion.root_rot[0])))
         return math.atan2(way[1], way[0])
 
     def _open_first(self) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from parc_ray.cluster.screen import say
 from parc_ray.errors import InputError, printable
 from parc_ray.viewing.graphics import Picture, Search
 from parc_ray.viewing.playlist import open_playlist
@@ -72,7 +73,7 @@ def render(options: RenderOptions, console: Console) -> None:
     look = Look(*size, options.camera, options.reference, options.contacts, options.attempts)
     span = _span(options, scene, look)
     for note in scene.notes:
-        console.print(f"note: {printable(note)}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {note}")
     with Renderer(scene, playlist.skeleton, playlist.shapes, search.result(), look, span) as renderer:
         began = time.monotonic()
         if kind == ".png":
@@ -93,10 +94,7 @@ def render(options: RenderOptions, console: Console) -> None:
                 samples = [renderer.frame(times[k]) for k in some]
                 write_gif(options.output, pictures, size, fps, samples)
             told = f"{count} frames, {count / fps:.2f} s, {count / max(time.monotonic() - began, 1e-9):.1f} frames/s"
-        console.print(
-            printable(f"{options.output}: {told}, drawn by {renderer.engine}"),
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        say(console, f"{options.output}: {told}, drawn by {renderer.engine}")
 
 
 def _drawn(renderer: Renderer, times: List[float], name: str, console: Console) -> Iterator[Picture]:

@@ -13,13 +13,13 @@ import torch
 from parc_ray.character.rotations import calc_heading, quat_to_matrix
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, printable
-from parc_ray.motions.terrain import HeightField, crop
+from parc_ray.motions.terrain import HeightField
 from parc_ray.viewing.camera import View, best_direction, fitting_view, smoothed
 from parc_ray.viewing.colors import BODY, TOUCH, Color, color_of
 from parc_ray.viewing.graphics import Canvas, Picture
 from parc_ray.viewing.landscape import SUN, landscape_model
 from parc_ray.viewing.poses import Pose, Poses
-from parc_ray.viewing.scene import MARGIN, Clip, Scene
+from parc_ray.viewing.scene import Clip, Scene, around
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -122,7 +122,7 @@ class Renderer:
         self._place_camera(scene.terrain)
         # OpenGL has single precision: far from the origin a character would tremble.
         self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
-        terrain = _around(scene.terrain, self._paths)
+        terrain = around(scene.terrain, self._paths.reshape(-1, 3))
         self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
 
     def _place_camera(self, terrain: HeightField) -> None:
@@ -319,9 +319,3 @@ def _far_end(terrain: HeightField) -> FloatArray:
     """Centre of the last cell [2] m."""
     end: FloatArray = terrain.min_point + terrain.dx * (np.array(terrain.hf.shape, dtype=np.float64) - 1)
     return end
-
-
-def _around(terrain: HeightField, paths: FloatArray) -> HeightField:
-    """The terrain around paths [..., 3]."""
-    xy = paths.reshape(-1, 3)[:, :2]
-    return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)

@@ -81,6 +81,7 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
     notes: List[str] = []
     reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
     clips = [] if reference is None else [Clip("reference", reference)]
+    poses = None if reference is None else Poses([reference], skeleton)
     for attempt in motion.attempts:
         path, kind = attempt.trajectory if attempts else None, "attempt"
         if attempt.outcome == "recorded":
@@ -88,8 +89,8 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
         if path is None:
             continue
         simulated = _tried(partial(read_motion, path, skeleton), notes, f"no {kind}")
-        if simulated is not None and (reference is not None or not clips):
-            clips.append(_placed(kind, simulated, attempt, reference, skeleton))
+        if simulated is not None and (poses is not None or not clips):
+            clips.append(_placed(kind, simulated, attempt, poses))
         elif simulated is not None:
             notes.append(f"{kind} {attempt.number} is left out: without its reference nobody knows where it belongs")
     if not clips:
@@ -97,11 +98,11 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
     return _scene(motion.name, clips, notes)
 
 
-def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Motion], skeleton: Skeleton) -> Clip:
+def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Poses]) -> Clip:
     """What was simulated begins at an origin of its own, but in the reference's state at that time."""
     offset = np.zeros(3)
     if reference is not None:
-        there = Poses([reference], skeleton).frames(0, torch.tensor([attempt.start_time])).root_pos[0]
+        there = reference.frames(0, torch.tensor([attempt.start_time])).root_pos[0]
         offset = there.double().numpy() - motion.root_pos[0]
     x, y, z = (float(value) for value in offset)
     return Clip(kind, motion, attempt.start_time, (x, y, z), attempt.reason, attempt.number)
@@ -109,9 +110,14 @@ def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional
 
 def _scene(name: str, clips: List[Clip], notes: List[str]) -> Scene:
     """The first clip has the terrain; all are in its frame."""
-    path = np.concatenate([clip.path()[:, :2] for clip in clips])
-    terrain = crop(clips[0].motion.terrain, path.min(axis=0) - MARGIN, path.max(axis=0) + MARGIN)
+    terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
     return Scene(name, tuple(clips), terrain, tuple(notes))
+
+
+def around(terrain: HeightField, path: FloatArray) -> HeightField:
+    """The part of a terrain that is shown around a path [n, 3]."""
+    xy = path[:, :2]
+    return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
 
 
 def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:

@@ -129,7 +129,6 @@ def require_viser() -> None:
 
 
 def _start_server(host: str, port: Optional[int]) -> Any:
-    require_viser()
     import viser
 
     chosen = _free_port(host, port)

@@ -48,13 +48,12 @@ function endingList(table) {
 function attemptTable(row) {
   if (!row.attempts.length) return null;
   const columns = [["Root", "m", "root_error", 3], ["Body", "m", "body_error", 3], ["Joints", "rad", "joint_angle_error", 3], ["Contacts", "", "contact_agreement", 2], ["Depth", "m", "max_penetration", 3]];
-  const tone = (attempt) => (attempt.outcome === "recorded" && attempt.start_fraction ? "later" : attempt.outcome);
   const span = (attempt) => `${attempt.start_time.toFixed(1)}–${(attempt.start_time + attempt.seconds).toFixed(1)} s`;
   return element("div", { class: "scroll attempts" }, element("table", {},
     element("thead", {}, element("tr", {}, columns.map(([head, unit]) => element("th", { scope: "col", class: "number" }, head, element("small", {}, unit))))),
     row.attempts.map((attempt) => element("tbody", {},
       element("tr", {}, element("th", { scope: "rowgroup", colspan: columns.length },
-        element("b", {}, span(attempt)), dot(tone(attempt)), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
+        element("b", {}, span(attempt)), dot(attemptTone(attempt)), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
       element("tr", {}, columns.map(([, , name, places]) => element("td", { class: "number" }, fixed(attempt[name], places))))))));
 }
 

@@ -468,7 +468,7 @@ class Player {
     const svg = drawn("svg", { viewBox: `0 0 1000 ${attempts.length * height + 2}`, preserveAspectRatio: "none", height: attempts.length * height + 2, role: "img", "aria-label": "Where in the motion each attempt began and ended" });
     attempts.forEach((attempt, k) => {
       const x = (time) => 8 + Math.min(1, time / this.end) * 984;
-      const tone = attempt.outcome === "recorded" ? (attempt.start_fraction ? "later" : "recorded") : attempt.outcome === "rejected" ? "rejected" : "failed";
+      const tone = attemptTone(attempt);
       svg.append(drawn("rect", {
         x: x(attempt.start_time), width: Math.max(3, x(attempt.start_time + attempt.seconds) - x(attempt.start_time)), y: k * height + 1, height: height - 2, fill: `var(--${tone})`,
         onpointermove: (event) => tip.show(event, `attempt ${attempt.number + 1}: ${word(attempt.outcome)} ${attempt.reason}`), onpointerleave: tip.hide,

@@ -17,6 +17,7 @@ const COLUMNS = [
 ];
 
 const toneOf = (row) => (row.state === "recorded" && row.start_fraction ? "later" : row.state);
+const attemptTone = (attempt) => ({ recorded: attempt.start_fraction ? "later" : "recorded", rejected: "rejected", lost: "not_attempted" }[attempt.outcome] || "failed");
 const stateText = (row) => (row.state === "recorded" && row.start_fraction ? `recorded from ${fromFraction(row.start_fraction)}` : word(row.state));
 const shortState = (row) => stateText(row).replace("recorded from", "from");
 const endings = (attempt) => attempt.criteria.map((criterion) => (attempt.body ? `${criterion} (${attempt.body})` : criterion));
@@ -27,10 +28,9 @@ function strip(row, width = 72, height = 5) {
   if (!row.seconds) return svg;
   row.attempts.forEach((attempt, k) => {
     const x = (time) => Math.min(1, time / row.seconds) * width;
-    const tone = attempt.outcome === "recorded" ? (attempt.start_fraction ? "later" : "recorded") : attempt.outcome === "rejected" ? "rejected" : attempt.outcome === "lost" ? "not_attempted" : "failed";
     svg.append(
       drawn("rect", { x: 0, width, y: k * height, height: height - 1, fill: "var(--idle)" }),
-      drawn("rect", { x: x(attempt.start_time), width: Math.max(1.5, x(attempt.start_time + attempt.seconds) - x(attempt.start_time)), y: k * height, height: height - 1, fill: `var(--${tone})` }));
+      drawn("rect", { x: x(attempt.start_time), width: Math.max(1.5, x(attempt.start_time + attempt.seconds) - x(attempt.start_time)), y: k * height, height: height - 1, fill: `var(--${attemptTone(attempt)})` }));
   });
   return svg;
 }
