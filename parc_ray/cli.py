@@ -13,16 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from parc_ray.cluster.screen import BAD_INPUT, Screen, open_screen, say
-from parc_ray.config import RecordConfig, find_data_dir, load_config
+from parc_ray.config.loading import find_data_dir, load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError
-from parc_ray.record_args import config_of_args, parse_args
+from parc_ray.terminal.screen import BAD_INPUT, Screen, open_screen, say
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
+    from parc_ray.demo.generator import MotionSpec
     from parc_ray.motions.dataset import Dataset
     from parc_ray.motions.motion_file import Motion
-    from parc_ray.motions.synthetic import MotionSpec
 
 app = typer.Typer(
     help="Record physically tracked motions with PARC trackers.",
@@ -69,9 +70,9 @@ def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: 
     """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
     loaded = load_config(config, RecordConfig, directory)
-    from parc_ray.cluster.output import OutputDirectory
-    from parc_ray.cluster.plan import bytes_per_env, describe_engine, local_resources, make_plan
-    from parc_ray.cluster.start import read_run
+    from parc_ray.planning.plan import bytes_per_env, describe_engine, local_resources, make_plan
+    from parc_ray.planning.start import read_run
+    from parc_ray.runs.output import OutputDirectory
 
     console = Console()
     run = read_run(loaded, directory, overwrite, OutputDirectory(loaded.output_dir, loaded.output), console)
@@ -113,7 +114,7 @@ def report(
     ),
 ) -> None:
     """Write report.html, one page that shows what happened in a run, into its output directory."""
-    from parc_ray.files import read_text
+    from parc_ray.files.reading import read_text
     from parc_ray.report.page import write_report
 
     text = None if character is None else read_text(character)
@@ -128,9 +129,9 @@ def compare(
     as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
 ) -> None:
     """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
-    from parc_ray.cluster.past_run import read_past_run
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
+    from parc_ray.runs.past_run import read_past_run
 
     comparison = compare_runs(read_past_run(baseline), read_past_run(candidate))
     if as_json:
@@ -200,7 +201,9 @@ def render(
 def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
     """Write the motions.yaml that PARC's create_dataset_config describes."""
     from parc_ray.character.skeleton import load_skeleton
-    from parc_ray.motions.dataset import DatasetConfig, create_dataset, write_dataset
+    from parc_ray.config.dataset import DatasetConfig
+    from parc_ray.motions.dataset import write_dataset
+    from parc_ray.motions.scanning import create_dataset
 
     loaded = load_config(config, DatasetConfig, find_data_dir(data_dir))
     dataset = create_dataset(loaded, load_skeleton(loaded.char_filepath))
@@ -230,8 +233,9 @@ def dataset_generate(
     from rich.progress import track
 
     from parc_ray.character.skeleton import load_skeleton
-    from parc_ray.motions.motion_file import motion_file_bytes, write_file_atomic
-    from parc_ray.motions.synthetic import MotionSpec, demo_motions, generate_motions
+    from parc_ray.demo.generator import MotionSpec, demo_motions, generate_motions
+    from parc_ray.files.writing import write_file_atomic
+    from parc_ray.motions.motion_file import motion_file_bytes
 
     skeleton = load_skeleton(character)
     motions: Iterable[Motion]
@@ -255,7 +259,7 @@ def dataset_generate(
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:
     """Raises InputError before the first motion is made, not at the first that happens to be out of bounds."""
-    from parc_ray.motions.synthetic.generator import check_spec
+    from parc_ray.demo.generator import check_spec
 
     option = f"--{name} {bounds[0]:g} {bounds[1]:g}"
     if bounds[1] < bounds[0]:

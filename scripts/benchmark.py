@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.cluster.plan import read_inputs
-from parc_ray.config import RecordConfig
+from parc_ray.config.record import RecordConfig
+from parc_ray.demo.generator import generate_motions
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.motions.synthetic import generate_motions
+from parc_ray.planning.plan import read_inputs
 from parc_ray.recording.attempts import RetryPolicy
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder

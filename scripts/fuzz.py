@@ -215,7 +215,7 @@ class Samples:
 
     def __init__(self) -> None:
         from parc_ray.character.skeleton import load_skeleton
-        from parc_ray.motions.synthetic import MotionSpec, generate_motion
+        from parc_ray.demo.generator import MotionSpec, generate_motion
 
         self.skeleton = load_skeleton(DEMO / "humanoid.xml")
         kinds = (("walk", 1, 1.5), ("idle", 2, 1.0), ("turn", 3, 1.2))
@@ -406,10 +406,13 @@ class Readers:
     """What parc_ray does with a file, by the ending of its name. Raises InputError for a file that is refused."""
 
     def __init__(self, samples: Samples) -> None:
-        from parc_ray.config import AgentConfig, RecordConfig, TrackerEnvironmentFile, check_config, load_config
-        from parc_ray.motions.dataset import DatasetConfig
+        from parc_ray.config.agent import AgentConfig
+        from parc_ray.config.dataset import DatasetConfig
+        from parc_ray.config.environment import TrackerEnvironmentFile
+        from parc_ray.config.loading import check_config, load_config
+        from parc_ray.config.record import RecordConfig
         from parc_ray.recording.shard import RunFiles
-        from parc_ray.tracking.observations import Observer
+        from parc_ray.trackers.parc.observations import Observer
 
         self.skeleton = samples.skeleton
         self.models = {"phys_record.yaml": RecordConfig, "dm_env.yaml": TrackerEnvironmentFile,
@@ -430,7 +433,7 @@ class Readers:
 
             repr(list(read_misc(path.read_bytes(), str(path))))
         elif path.suffix == ".pt":
-            from parc_ray.tracking.tracker import load_checkpoint
+            from parc_ray.trackers.parc.network import load_checkpoint
 
             load_checkpoint(path.read_bytes(), str(path), self.agent, "agent", self.observations, self.skeleton)
         elif path.suffix == ".xml":
@@ -439,10 +442,10 @@ class Readers:
             self._yaml(path)
 
     def _motion(self, path: Path) -> None:
-        from parc_ray.cluster.plan import _unfit
-        from parc_ray.motions.dataset import load_dataset
+        from parc_ray.motions.ground_mesh import ground_mesh
         from parc_ray.motions.motion_file import parse_motion, read_misc
-        from parc_ray.motions.terrain import ground_mesh
+        from parc_ray.motions.scanning import load_dataset
+        from parc_ray.planning.plan import _unfit
         from parc_ray.recording.shard import Shard, ShardMotion, build_recorder, tile_of
 
         environment = self.files.environment.env
@@ -464,17 +467,18 @@ class Readers:
 
     def _character(self, path: Path) -> None:
         from parc_ray.character.skeleton import load_skeleton
-        from parc_ray.cluster.plan import require_simulable
+        from parc_ray.planning.plan import require_simulable
 
         text = path.read_text(encoding="utf-8", errors="replace")
         skeleton = load_skeleton(path)
         require_simulable(replace(self.files, character=text, character_source=str(path)), skeleton)
 
     def _yaml(self, path: Path) -> None:
-        from parc_ray.config import TrackerEnvironmentFile, load_config
+        from parc_ray.config.environment import TrackerEnvironmentFile
+        from parc_ray.config.loading import load_config
         from parc_ray.errors import InputError
-        from parc_ray.motions.dataset import _listed_motions
-        from parc_ray.tracking.observations import Observer
+        from parc_ray.motions.scanning import _listed_motions
+        from parc_ray.trackers.parc.observations import Observer
         from parc_ray.tracking.termination import Termination
 
         name = path.name.split(".", 1)[1]

@@ -32,26 +32,22 @@ from typing_extensions import Literal
 
 from parc_ray.character.rotations import dot, norm, quat_diff_angle
 from parc_ray.character.skeleton import Skeleton, load_skeleton
-from parc_ray.config import (
-    AgentConfig,
-    EnvironmentConfig,
-    ModelConfig,
-    Parc,
-    RecordConfig,
-    RetryConfig,
-    TrackerEnvironmentFile,
-    load_config,
-)
+from parc_ray.config.agent import AgentConfig, ModelConfig
+from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig, RetryConfig
+from parc_ray.config.sections import Parc
+from parc_ray.demo.generator import generate_motions
 from parc_ray.errors import InputError
-from parc_ray.files import read_bytes
+from parc_ray.files.reading import read_bytes
+from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes, write_file_atomic
-from parc_ray.motions.synthetic import generate_motions
+from parc_ray.motions.motion_file import Motion, motion_file_bytes
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.trackers.parc.network import NETWORKS, action_bounds
+from parc_ray.trackers.parc.observations import Observer
 from parc_ray.tracking.environment import Step, TrackingEnvironment
-from parc_ray.tracking.observations import Observer
-from parc_ray.tracking.tracker import NETWORKS, action_bounds
 
 DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 CONFIG_FILES = ("agent_config.yaml", "dm_env.yaml")

@@ -881,9 +881,11 @@ def actors_do_not_meet() -> None:
 @works()
 def same_motion_as_the_mujoco_simulator() -> None:
     from parc_ray.character.skeleton import parse_skeleton
-    from parc_ray.motions.terrain import HeightField, voxel_mesh
+    from parc_ray.character.state import CharacterState
+    from parc_ray.motions.ground_mesh import voxel_mesh
+    from parc_ray.motions.height_field import HeightField
     from parc_ray.simulators.mujoco import MujocoSimulator
-    from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+    from parc_ray.simulators.simulator import SimulatorConfig
 
     tile = HeightField.flat(size=(20, 20), min_point=(-4.0, -4.0))
     world = World(1, heights=np.zeros((1, 1)))

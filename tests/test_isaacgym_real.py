@@ -48,8 +48,9 @@ def print_figures(device: str, envs: int) -> None:
     import time
 
     from parc_ray.character.skeleton import load_skeleton
-    from parc_ray.motions.synthetic import MotionSpec, generate_motion
-    from parc_ray.simulators.simulator import CharacterState, SimulatorConfig, create_simulator
+    from parc_ray.character.state import CharacterState
+    from parc_ray.demo.generator import MotionSpec, generate_motion
+    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from tests.simulators.test_conformance import PHYSX
 
     skeleton = load_skeleton(HUMANOID)

@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.config import AgentConfig, load_config
+from parc_ray.character.state import CharacterState
+from parc_ray.config.agent import AgentConfig
+from parc_ray.config.loading import load_config
+from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
-from parc_ray.simulators.simulator import CharacterState
+from parc_ray.trackers.parc.network import load_checkpoint
 from parc_ray.tracking.environment import Pose
-from parc_ray.tracking.tracker import load_checkpoint
 from tests.reference import DATA, HUMANOID, ROOT, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)

@@ -15,7 +15,7 @@ from torch import Tensor
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.errors import InputError, shown
-from parc_ray.files import read_text
+from parc_ray.files.reading import read_text
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

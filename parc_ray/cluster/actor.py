@@ -21,7 +21,8 @@ from parc_ray.simulators.isaacgym_process import try_isaacgym
 from parc_ray.simulators.physx_package import try_physx
 
 if TYPE_CHECKING:
-    from parc_ray.recording.recorder import AttemptResult, ShardRecorder
+    from parc_ray.recording.attempts import AttemptResult
+    from parc_ray.recording.recorder import ShardRecorder
 
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")

@@ -16,19 +16,19 @@ import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
-from parc_ray.cluster.history import outcome_event
-from parc_ray.cluster.journal import Journal
-from parc_ray.cluster.ledger import Ledger, Outcome
 from parc_ray.cluster.metrics import RunMetrics
-from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan
-from parc_ray.cluster.progress import Activity, RunProgress
 from parc_ray.errors import InputError
-from parc_ray.files import read_bytes
+from parc_ray.files.reading import read_bytes
 from parc_ray.motions.dataset import MotionEntry
+from parc_ray.planning.plan import Resources, RunPlan
 from parc_ray.recording.shard import Shard, ShardMotion
+from parc_ray.runs.history import outcome_event
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.ledger import Ledger, Outcome
+from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.isaacgym_process import library_path
 from parc_ray.simulators.simulator import TITLES
+from parc_ray.terminal.progress import Activity, RunProgress
 
 REPORT_SECONDS = 1.0
 """How long an actor works before it reports"""

@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Set, Tuple
 
-from parc_ray.cluster.ledger import Ledger
-from parc_ray.cluster.progress import Activity
 from parc_ray.errors import shown
+from parc_ray.runs.ledger import Ledger
+from parc_ray.terminal.progress import Activity
 
 if TYPE_CHECKING:
     from parc_ray.cluster.actor import WorkReport

@@ -20,22 +20,22 @@ from rich.markup import escape
 from rich.table import Table
 
 import parc_ray
-from parc_ray.cluster.audit import contradictions
 from parc_ray.cluster.driver import Driver, connect, probe_simulator
-from parc_ray.cluster.history import dataset_events, fingerprint, outcome_event
-from parc_ray.cluster.journal import Journal
 from parc_ray.cluster.metrics import RunMetrics
-from parc_ray.cluster.output import REPORT, SUMMARY, OutputDirectory
-from parc_ray.cluster.plan import Resources, RunPlan, make_plan, plan_without_simulator
-from parc_ray.cluster.progress import RunProgress
-from parc_ray.cluster.screen import Screen
-from parc_ray.cluster.start import Run, read_run
-from parc_ray.config import RecordConfig
+from parc_ray.config.record import RecordConfig
+from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
-from parc_ray.record_args import format_args, record_environment
+from parc_ray.planning.plan import Resources, RunPlan, make_plan, plan_without_simulator
+from parc_ray.planning.start import Run, read_run
 from parc_ray.report.page import write_report
+from parc_ray.runs.audit import contradictions
+from parc_ray.runs.history import dataset_events, fingerprint, outcome_event
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.output import REPORT, SUMMARY, OutputDirectory
+from parc_ray.terminal.progress import RunProgress
+from parc_ray.terminal.screen import Screen
 
 DONE, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 3, 4, 5, 130
 

@@ -8,12 +8,10 @@ The current one is a dict of three parts, each a pickle of its own: `motion_data
 
 from __future__ import annotations
 
-import os
-import secrets
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +19,15 @@ import torch
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError, OutputError, shown
-from parc_ray.files import read_bytes
-from parc_ray.motions import plain_pickle
-from parc_ray.motions.plain_pickle import Inert
-from parc_ray.motions.terrain import HeightField
+from parc_ray.errors import InputError, shown
+from parc_ray.files import plain_pickle
+from parc_ray.files.plain_pickle import Inert
+from parc_ray.files.reading import read_bytes
+from parc_ray.motions.height_field import HeightField
 
 FloatArray = npt.NDArray[np.float32]
 LOOP_MODES = ("CLAMP", "WRAP")
 MAX_NORM_ERROR = 1e-2
-TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
-"""Names of files that are being written, and of what a killed process leaves of them, as a glob pattern"""
 MAX_FRAMES = 10**6
 MAX_SECONDS = 3600.0
 """Longest motion: every env of an actor has room for the longest, 1.5 kB per control step"""
@@ -138,39 +134,6 @@ def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) 
         },
         check=False,
     )
-
-
-def write_file_atomic(path: Path, content: bytes) -> None:
-    """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
-    with replaced(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A new, empty file that takes the place of `path` if the block ends well, and disappears otherwise.
-
-    Its permissions follow the umask. Raises OutputError if the directory is missing, full or not writable.
-    """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        # mkstemp would give permissions 0600, which would hide a recording from the rest of a group.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        yield temporary
-        descriptor = os.open(temporary, os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}). "
-            "Check that its directory exists, is writable and has space left."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _fail(source: str, problem: str, remedy: str = "Generate the motion again, or leave it out.") -> NoReturn:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
-from parc_ray.config import RetryConfig
+from parc_ray.config.record import RetryConfig
 
 
 @dataclass(frozen=True)
@@ -72,3 +72,37 @@ class RetryQueue:
     def pop(self) -> Attempt:
         """Take the longest attempt. Raises IndexError when there is none."""
         return heapq.heappop(self._heap)[-1]
+
+
+@dataclass(frozen=True)
+class AttemptResult:
+    """How one attempt ended. Plain values only: it travels between processes that may lack torch."""
+
+    motion: str
+    number: int
+    start_fraction: float
+    start_time: float
+    """s in the motion"""
+    seconds: float
+    """simulated"""
+    outcome: str
+    """recorded, failed (early termination) or rejected (acceptance)"""
+    reason: str
+    """what ended or disqualified it, with the figures; empty for a recording"""
+    quality: Dict[str, float]
+    next_fraction: Optional[float]
+    """where the motion is tried again; None: this outcome is final"""
+    recording: Optional[bytes] = field(default=None, repr=False)
+    """contents of a motion file"""
+    trajectory: Optional[bytes] = field(default=None, repr=False)
+    """contents of a motion file of an attempt that was not recorded, if such are kept and it can be written as one"""
+    recorded_seconds: float = 0.0
+    criteria: Sequence[str] = ()
+    """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
+    body: str = ""
+    """that strayed or fell, where the criterion is about one"""
+    env: Optional[int] = field(default=None, compare=False)
+    """slot that it ran in"""
+    began: Optional[float] = field(default=None, compare=False)
+    """s since its recorder was made, by a clock that does not jump"""
+    ended: Optional[float] = field(default=None, compare=False)

@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from parc_ray.config import RecordConfig
+from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
-from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
+from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, recording_file
+from parc_ray.trackers.parc.network import Tracker
 from parc_ray.tracking.environment import Pose, Step, TrackingEnvironment
 from parc_ray.tracking.quality import Quality, QualityMeter
 from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
-from parc_ray.tracking.tracker import Tracker
-
-
-@dataclass(frozen=True)
-class AttemptResult:
-    """How one attempt ended. Plain values only: it travels between processes that may lack torch."""
-
-    motion: str
-    number: int
-    start_fraction: float
-    start_time: float
-    """s in the motion"""
-    seconds: float
-    """simulated"""
-    outcome: str
-    """recorded, failed (early termination) or rejected (acceptance)"""
-    reason: str
-    """what ended or disqualified it, with the figures; empty for a recording"""
-    quality: Dict[str, float]
-    next_fraction: Optional[float]
-    """where the motion is tried again; None: this outcome is final"""
-    recording: Optional[bytes] = field(default=None, repr=False)
-    """contents of a motion file"""
-    trajectory: Optional[bytes] = field(default=None, repr=False)
-    """contents of a motion file of an attempt that was not recorded, if such are kept and it can be written as one"""
-    recorded_seconds: float = 0.0
-    criteria: Sequence[str] = ()
-    """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
-    body: str = ""
-    """that strayed or fell, where the criterion is about one"""
-    env: Optional[int] = field(default=None, compare=False)
-    """slot that it ran in"""
-    began: Optional[float] = field(default=None, compare=False)
-    """s since its recorder was made, by a clock that does not jump"""
-    ended: Optional[float] = field(default=None, compare=False)
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any, Dict, Optional
 import numpy as np
 import numpy.typing as npt
 
+from parc_ray.motions.height_field import HeightField, slice_around
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
-from parc_ray.motions.terrain import HeightField, slice_around
 
 FloatArray = npt.NDArray[np.float32]
 

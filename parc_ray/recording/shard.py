@@ -11,12 +11,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from parc_ray.config import AgentConfig, EnvironmentConfig, RecordConfig, TrackerEnvironmentFile
+from parc_ray.config.agent import AgentConfig
+from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
+from parc_ray.config.record import RecordConfig
 from parc_ray.simulators.isaacgym_process import import_isaacgym
 
 if TYPE_CHECKING:
+    from parc_ray.motions.height_field import HeightField
     from parc_ray.motions.motion_file import Motion
-    from parc_ray.motions.terrain import HeightField
     from parc_ray.recording.recorder import ShardRecorder
 
 MAX_ENVS_ON_CPUS, MAX_ENVS_ON_CUDA = 128, 1024
@@ -91,12 +93,12 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.character.skeleton import parse_skeleton
     from parc_ray.motions.library import MotionLibrary
     from parc_ray.motions.motion_file import parse_motion
-    from parc_ray.motions.terrain import TerrainStack
+    from parc_ray.motions.terrain_stack import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+    from parc_ray.trackers.parc.network import Tracker, load_checkpoint
     from parc_ray.tracking.environment import TrackingEnvironment
     from parc_ray.tracking.quality import QualityMeter, make_probes
-    from parc_ray.tracking.tracker import Tracker, load_checkpoint
 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.
@@ -160,7 +162,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
 
 def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:
     """The part of a motion's terrain that its character can reach."""
-    from parc_ray.motions.terrain import crop
+    from parc_ray.motions.height_field import crop
 
     stays = config.enable_early_termination and config.pose_termination and config.track_root
     if not stays or motion.loop_mode != "CLAMP":

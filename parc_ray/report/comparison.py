@@ -9,10 +9,10 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.cluster.history import flat
-from parc_ray.cluster.past_run import PastAttempt, PastMotion, PastRun
 from parc_ray.errors import InputError
 from parc_ray.report.figures import counts_of, why
+from parc_ray.runs.history import flat
+from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
 
 LESS, MORE = "less", "more"
 BETTER = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.cluster.past_run import STATES, PastAttempt, PastMotion, PastRun
+from parc_ray.runs.past_run import STATES, PastAttempt, PastMotion, PastRun
 
 QUALITIES = ("root_error", "body_error", "joint_angle_error", "contact_agreement", "max_penetration")
 UNITS = {"root_error": "m", "body_error": "m", "joint_angle_error": "rad", "max_penetration": "m"}

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from parc_ray.character.skeleton import parse_skeleton
-from parc_ray.cluster.history import flat
-from parc_ray.cluster.output import REPORT, OutputDirectory
-from parc_ray.cluster.past_run import STATES, PastRun, read_character, read_past_run
-from parc_ray.config import OutputConfig
+from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.report.figures import Figures, figures_of, why
 from parc_ray.report.previews import Previews, pack_previews
+from parc_ray.runs.history import flat
+from parc_ray.runs.output import REPORT, OutputDirectory
+from parc_ray.runs.past_run import STATES, PastRun, read_character, read_past_run
 from parc_ray.viewing.shapes import character_shapes
 
 PAGE = Path(__file__).parent / "page"

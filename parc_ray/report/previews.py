@@ -13,8 +13,8 @@ import torch
 
 from parc_ray.character.rotations import quat_positive
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.cluster.past_run import PastMotion, PastRun
 from parc_ray.errors import InputError
+from parc_ray.runs.past_run import PastMotion, PastRun
 from parc_ray.viewing.poses import Poses
 from parc_ray.viewing.scene import Clip, scene_of_run
 

@@ -22,13 +22,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from parc_ray.batches import whole_batches
 from parc_ray.character import rotations
+from parc_ray.character.batches import whole_batches
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.errors import InputError
-from parc_ray.motions.terrain import HeightField, box_cover
-from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+from parc_ray.motions.box_cover import box_cover
+from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.simulator import SimulatorConfig
 
 BORDER = 5.0
 """Ground continues so far beyond the map (m), at the height of its border cells"""

@@ -59,7 +59,7 @@ def probe(device: str) -> Dict[str, str]:
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
-    from parc_ray.motions.terrain import HeightField
+    from parc_ray.motions.height_field import HeightField
     from parc_ray.simulators.isaacgym_process import cuda_devices
     from parc_ray.simulators.physx import PhysxSimulator
     from parc_ray.simulators.simulator import SimulatorConfig

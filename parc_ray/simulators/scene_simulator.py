@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.errors import BrokenSimulationError, TooLargeError
 from parc_ray.simulators.engine_output import EngineOutput
 from parc_ray.simulators.shared_world import share_world
-from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+from parc_ray.simulators.simulator import SimulatorConfig
 
 ANGULAR_DAMPING = 0.01
 MAX_ANGULAR_VELOCITY = 100.0

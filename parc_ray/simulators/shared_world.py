@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import TooLargeError
-from parc_ray.motions.terrain import HeightField, Mesh, ground_mesh
+from parc_ray.motions.ground_mesh import Mesh, ground_mesh
+from parc_ray.motions.height_field import HeightField
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]

@@ -11,9 +11,10 @@ from torch import Tensor
 from typing_extensions import Protocol
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.config import PhysxConfig
+from parc_ray.character.state import CharacterState
+from parc_ray.config.environment import PhysxConfig
 from parc_ray.errors import InputError
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators import physx_package
 from parc_ray.simulators.isaacgym_process import is_installed, require_installed
 
@@ -25,26 +26,6 @@ CONTROL_MODES: Dict[str, Tuple[str, ...]] = {"mujoco": ("pd",), "isaacgym": ("pd
 """which of PARC's control modes each simulator knows"""
 SHARED_WORLD = ("isaacgym", "physx")
 """simulators that hold all tiles of a shard in one world"""
-
-
-@dataclass(frozen=True)
-class CharacterState:
-    """States of N characters, each in the frame of the tile it stands on (DESIGN: its motion's own frame)."""
-
-    root_pos: Tensor
-    """[N, 3] m, origin of the root body"""
-    root_rot: Tensor
-    """[N, 4] xyzw"""
-    root_vel: Tensor
-    """[N, 3] m/s, of the root body's centre of mass, world axes"""
-    root_ang_vel: Tensor
-    """[N, 3] rad/s, world axes"""
-    dof_pos: Tensor
-    """[N, D] rad; spherical joints as rotation vectors"""
-    dof_vel: Tensor
-    """[N, D] rad/s; spherical joints in the child's frame"""
-    contact_force: Tensor
-    """[N, B, 3] N, net contact force on each body in the last simulation step, world axes"""
 
 
 @dataclass(frozen=True)

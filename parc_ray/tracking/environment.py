@@ -13,14 +13,15 @@ from typing import Sequence, Tuple, TypeVar
 import torch
 from torch import Tensor
 
-from parc_ray.batches import whole_batches
 from parc_ray.character import rotations
+from parc_ray.character.batches import whole_batches
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.config import EnvironmentConfig
+from parc_ray.character.state import CharacterState
+from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.motions.library import MotionLibrary
-from parc_ray.motions.terrain import TerrainStack
-from parc_ray.simulators.simulator import CharacterState, Simulator
-from parc_ray.tracking.observations import Observer
+from parc_ray.motions.terrain_stack import TerrainStack
+from parc_ray.simulators.simulator import Simulator
+from parc_ray.trackers.parc.observations import Observer
 from parc_ray.tracking.termination import NOT_FINITE, Termination
 
 SAMPLES = 2048

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.config import EnvironmentConfig
+from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
 
 CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")

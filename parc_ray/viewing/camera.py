@@ -9,7 +9,7 @@ from typing import Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.viewing.landscape import FIELD_OF_VIEW
 
 FloatArray = npt.NDArray[np.float64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Iterable, List, Mapping, Optional, Sequence
 
-from parc_ray.cluster.past_run import PastAttempt, PastMotion
 from parc_ray.errors import printable
+from parc_ray.runs.past_run import PastAttempt, PastMotion
 from parc_ray.viewing.colors import color_of
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.playlist import Item

@@ -8,7 +8,7 @@ from typing import List
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.viewing.scene import MARGIN, Scene
 
 FloatArray = npt.NDArray[np.float32]

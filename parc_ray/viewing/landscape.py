@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import InputError
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 
 FloatArray = npt.NDArray[np.float64]
 Colour = Tuple[float, float, float]

@@ -8,11 +8,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import parc_ray
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
-from parc_ray.cluster.output import JOURNAL, TERRAIN
-from parc_ray.cluster.past_run import PastMotion, PastRun, read_character, read_past_run
 from parc_ray.errors import InputError
-from parc_ray.files import read_text
+from parc_ray.files.reading import read_text
 from parc_ray.motions.motion_file import read_motion
+from parc_ray.runs.output import JOURNAL, TERRAIN
+from parc_ray.runs.past_run import PastMotion, PastRun, read_character, read_past_run
 from parc_ray.viewing.scene import Scene, scene_of_file, scene_of_run
 from parc_ray.viewing.shapes import character_shapes
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from parc_ray.cluster.screen import say
 from parc_ray.errors import InputError, printable
+from parc_ray.terminal.screen import say
 from parc_ray.viewing.graphics import Picture, Search
 from parc_ray.viewing.playlist import open_playlist
 from parc_ray.viewing.renderer import Look, Renderer, time_range

@@ -13,7 +13,7 @@ import torch
 from parc_ray.character.rotations import calc_heading, quat_to_matrix
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, printable
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.viewing.camera import View, best_direction, fitting_view, smoothed
 from parc_ray.viewing.colors import BODY, TOUCH, Color, color_of
 from parc_ray.viewing.graphics import Canvas, Picture

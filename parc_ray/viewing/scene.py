@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.cluster.past_run import PastAttempt, PastMotion, PastRun
 from parc_ray.errors import InputError
-from parc_ray.files import read_bytes
+from parc_ray.files.reading import read_bytes
+from parc_ray.motions.height_field import HeightField, crop
 from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
-from parc_ray.motions.terrain import HeightField, crop
+from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
 from parc_ray.viewing.poses import Poses
 
 FloatArray = npt.NDArray[np.float64]

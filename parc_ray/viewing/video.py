@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
 import numpy as np
 
 from parc_ray.errors import InputError, OutputError
-from parc_ray.motions.motion_file import replaced, write_file_atomic
+from parc_ray.files.writing import replaced, write_file_atomic
 from parc_ray.viewing.graphics import Picture
 
 SUFFIXES = (".mp4", ".gif", ".png")

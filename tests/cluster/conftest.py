@@ -12,8 +12,8 @@ import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.cluster import driver
+from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from tests.cluster.runs import Run, fingerprints, record_run
 from tests.cluster.simulated import simulated_actor
 from tests.reference import HUMANOID, ROOT

@@ -13,10 +13,11 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import yaml
 from rich.console import Console
 
-from parc_ray.cluster.journal import read_journal
 from parc_ray.cluster.run import record
-from parc_ray.cluster.screen import Screen
-from parc_ray.config import RecordConfig, load_config
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.runs.journal import read_journal
+from parc_ray.terminal.screen import Screen
 from tests.reference import HUMANOID, ROOT
 
 DEMO = ROOT / "configs" / "demo"

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from parc_ray.cluster import driver, run, start
+from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor, WorkReport
-from parc_ray.cluster.journal import Journal
 from parc_ray.errors import InputError
+from parc_ray.planning import start
+from parc_ray.runs.journal import Journal
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run
 

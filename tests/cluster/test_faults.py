@@ -13,7 +13,7 @@ import pytest
 from parc_ray.cluster import actor as actor_module
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor
-from parc_ray.cluster.journal import Journal
+from parc_ray.runs.journal import Journal
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config

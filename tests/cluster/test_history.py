@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parc_ray.cluster.history import dataset_events, fingerprint, read_history
-from parc_ray.cluster.journal import Journal
-from parc_ray.cluster.ledger import Ledger, Outcome
-from parc_ray.cluster.output import OutputDirectory
-from parc_ray.cluster.plan import read_inputs
-from parc_ray.config import OutputConfig, RecordConfig, load_config
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import OutputConfig, RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.planning.plan import read_inputs
+from parc_ray.runs.history import dataset_events, fingerprint, read_history
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.ledger import Ledger, Outcome
+from parc_ray.runs.output import OutputDirectory
 from tests.cluster.runs import write_config
 
 ENTRIES = tuple(

@@ -18,8 +18,8 @@ import ray
 from parc_ray.cli import app, guarded
 from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
-from parc_ray.cluster.plan import Placement
 from parc_ray.errors import InputError
+from parc_ray.planning.plan import Placement
 from parc_ray.simulators import physx_package
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import Run, assert_accounted_for, assert_same_recordings, record_run, write_config

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc_ray.cluster import driver, logs
-from parc_ray.cluster.logs import Logs, in_order, stamp
+from parc_ray.cluster import driver
 from parc_ray.errors import InputError, OutputError
+from parc_ray.runs import logs
+from parc_ray.runs.logs import Logs, in_order, stamp
 from tests.cluster.runs import assert_accounted_for, record_run
 from tests.cluster.simulated import simulated_actor
-from tests.cluster.test_output import directory
+from tests.runs.test_output import directory
 
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{3})Z (.*)")
 

@@ -16,13 +16,13 @@ import ray
 from ray.util import metrics as ray_metrics
 
 from parc_ray.cluster.actor import Memory, WorkReport
-from parc_ray.cluster.ledger import Outcome
 from parc_ray.cluster.metrics import COUNTERS, GAUGES, RunMetrics
-from parc_ray.cluster.progress import Activity
+from parc_ray.runs.ledger import Outcome
+from parc_ray.terminal.progress import Activity
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import write_config
-from tests.cluster.test_ledger import make_ledger, result
 from tests.reference import ROOT
+from tests.runs.test_ledger import make_ledger, result
 
 DASHBOARD = ROOT / "configs" / "grafana" / "parc_ray.json"
 METRIC = re.compile(r"^ray_(parc_ray_\w+)\{(.*)\} (\S+)$", re.MULTILINE)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from parc_ray.cluster import plan
-from parc_ray.cluster.plan import Resources, describe_engine, make_plan, read_inputs
-from parc_ray.config import RecordConfig, load_config
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
+from parc_ray.planning import plan
+from parc_ray.planning.plan import Resources, describe_engine, make_plan, read_inputs
 from parc_ray.simulators import physx_package
 from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
 

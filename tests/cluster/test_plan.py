@@ -10,7 +10,13 @@ import torch
 import yaml
 
 from parc_ray.cluster.driver import _require_listener
-from parc_ray.cluster.plan import (
+from parc_ray.config.loading import check_config, load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.demo.generator import MotionSpec, generate_motion
+from parc_ray.errors import InputError
+from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.planning.plan import (
     ACTOR_BYTES,
     ENV_BYTES,
     Resources,
@@ -20,11 +26,6 @@ from parc_ray.cluster.plan import (
     place,
     read_inputs,
 )
-from parc_ray.config import RecordConfig, check_config, load_config
-from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
-from parc_ray.motions.terrain import HeightField
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import CHECKPOINT, DEMO, write_config

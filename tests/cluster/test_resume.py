@@ -9,8 +9,9 @@ import signal
 import pytest
 import yaml
 
-from parc_ray.cluster import driver, start
+from parc_ray.cluster import driver
 from parc_ray.errors import InputError
+from parc_ray.planning import start
 from tests.cluster.chaos import journalled_files
 from tests.cluster.command import Command
 from tests.cluster.conftest import SPECS

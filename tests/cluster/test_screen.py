@@ -13,8 +13,9 @@ from rich.console import Console
 
 from parc_ray.cluster import driver
 from parc_ray.cluster.run import record
-from parc_ray.cluster.screen import EventStream, Screen, Unbreakable
-from parc_ray.config import RecordConfig, load_config
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.terminal.screen import EventStream, Screen, Unbreakable
 from tests.cluster.runs import Run, assert_accounted_for, write_config
 from tests.cluster.simulated import simulated_actor
 from tests.reference import ROOT

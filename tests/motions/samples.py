@@ -10,8 +10,8 @@ from typing import Any, Iterator, Tuple
 
 import numpy as np
 
+from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.terrain import HeightField
 
 
 def random_motion(

@@ -14,10 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from parc_ray.character.skeleton import load_skeleton
+from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import InputError
 from parc_ray.motions import dataset as dataset_module
-from parc_ray.motions.dataset import DatasetConfig, create_dataset, load_dataset, write_dataset
+from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.scanning import create_dataset, load_dataset
 from tests.motions.samples import random_motion
 from tests.reference import DATA, HUMANOID
 

@@ -14,13 +14,8 @@ from hypothesis import strategies as st
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import (
-    motion_file_bytes,
-    parse_motion,
-    read_misc,
-    read_motion,
-    write_file_atomic,
-)
+from parc_ray.files.writing import write_file_atomic
+from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc, read_motion
 from tests.motions.samples import legacy_bytes, legacy_terrain, parc_package, random_motion
 from tests.reference import HUMANOID, max_error, vectors
 

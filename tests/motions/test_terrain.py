@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from parc_ray.errors import InputError
-from parc_ray.motions.terrain import (
-    HeightField,
-    TerrainStack,
-    box_cover,
-    crop,
-    slice_around,
-    square_layout,
-    too_rough_for_boxes,
-    voxel_mesh,
-)
+from parc_ray.motions.box_cover import box_cover, too_rough_for_boxes
+from parc_ray.motions.ground_mesh import voxel_mesh
+from parc_ray.motions.height_field import HeightField, crop, slice_around
+from parc_ray.motions.terrain_layout import square_layout
+from parc_ray.motions.terrain_stack import TerrainStack
 from tests.reference import vectors
 
 REFERENCE = vectors("terrain")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc_ray.config import RetryConfig
+from parc_ray.config.record import RetryConfig
 from parc_ray.recording import attempts
 from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from parc_ray.config import RecordConfig
+from parc_ray.config.record import RecordConfig
 from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
-from parc_ray.recording.recorder import AttemptResult, ShardRecorder
+from parc_ray.recording.attempts import AttemptResult
+from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.tracking.quality import QualityMeter, make_probes
 from tests.reference import max_error
 from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion

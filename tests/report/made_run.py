@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 
-from parc_ray.config import OutputConfig
+from parc_ray.config.record import OutputConfig
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
 from parc_ray.recording.recording import Trajectory, recording_file
 from tests.reference import HUMANOID

@@ -16,9 +16,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from parc_ray import cli
-from parc_ray.cluster.past_run import PastAttempt, PastMotion, PastRun, Session, read_past_run
 from parc_ray.report.comparison import BETTER, compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
+from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun, Session, read_past_run
 from parc_ray.tracking.quality import Quality
 from tests.report.made_run import QUALITY, MadeRun
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc_ray.cluster.past_run import read_past_run
 from parc_ray.report.figures import Ending, Failure, Stage, figures_of, nice_edges, place
+from parc_ray.runs.past_run import read_past_run
 from tests.report.made_run import QUALITY
 
 

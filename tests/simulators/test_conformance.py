@@ -18,11 +18,12 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton, load_skeleton, parse_skeleton
-from parc_ray.config import PhysxConfig
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
-from parc_ray.motions.terrain import HeightField
+from parc_ray.character.state import CharacterState
+from parc_ray.config.environment import PhysxConfig
+from parc_ray.demo.generator import MotionSpec, generate_motion
+from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators import physx_package
-from parc_ray.simulators.simulator import CharacterState, Simulator, SimulatorConfig, create_simulator
+from parc_ray.simulators.simulator import Simulator, SimulatorConfig, create_simulator
 from tests.reference import HUMANOID
 from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from parc_ray.character.skeleton import parse_skeleton
-from parc_ray.config import PhysxConfig
+from parc_ray.character.state import CharacterState
+from parc_ray.config.environment import PhysxConfig
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
-from parc_ray.motions.terrain import HeightField
-from parc_ray.simulators.simulator import CharacterState, SimulatorConfig
+from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.simulator import SimulatorConfig
 from tests.simulators.remote import RemoteSimulator, Server, double_environment
 from tests.simulators.test_conformance import ARM, BALL_INERTIA, DRIVE, HUMAN, TEXT, pose, step_response, still
 

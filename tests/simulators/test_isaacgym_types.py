@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from parc_ray.config import PhysxConfig
+from parc_ray.config.environment import PhysxConfig
 from tests.reference import ROOT
 
 pytest.importorskip("mypy")

@@ -7,7 +7,7 @@ import torch
 
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.errors import InputError
-from parc_ray.motions.terrain import HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
 from tests.reference import HUMANOID
 

@@ -16,9 +16,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from parc_ray.character.skeleton import parse_skeleton
-from parc_ray.config import PhysxConfig
+from parc_ray.character.state import CharacterState
+from parc_ray.config.environment import PhysxConfig
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
-from parc_ray.simulators.simulator import CharacterState, SimulatorConfig, create_simulator
+from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
 from tests.simulators.test_conformance import (
     ARM,
     DRIVE,

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parc_ray.errors import TooLargeError
-from parc_ray.motions.terrain import HeightField, ground_mesh, voxel_mesh
+from parc_ray.motions.ground_mesh import ground_mesh, voxel_mesh
+from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators import shared_world
 from parc_ray.simulators.shared_world import BORDER, PARKING_HEIGHT, PARKING_SPACE, share_world
 

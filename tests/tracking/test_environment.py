@@ -15,15 +15,15 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import load_skeleton
+from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
-from parc_ray.motions.terrain import TerrainStack
+from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.termination import NOT_FINITE, ROOT_POSITION
 from tests.reference import HUMANOID, max_error, max_rotation_error
-from tests.tracking.test_observations import environment_config
+from tests.trackers.parc.test_observations import environment_config
 
 CPU = torch.device("cpu")
 SKELETON = load_skeleton(HUMANOID)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.synthetic import MotionSpec, generate_motion
 from parc_ray.viewing.camera import View
 from parc_ray.viewing.graphics import Search
 from parc_ray.viewing.landscape import FIELD_OF_VIEW

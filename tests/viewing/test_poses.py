@@ -90,7 +90,7 @@ def test_columns_have_the_heights_of_the_terrain(walk):
 
 
 def test_of_a_huge_terrain_only_what_is_near(walk):
-    from parc_ray.motions.terrain import HeightField
+    from parc_ray.motions.height_field import HeightField
 
     huge = HeightField.flat((1500, 1500), 0.02, (-10.0, -10.0))
     motion = replace(walk, terrain=huge)

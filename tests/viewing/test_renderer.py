@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from parc_ray.errors import InputError
+from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.terrain import HeightField
 from parc_ray.viewing import graphics, landscape
 from parc_ray.viewing.camera import best_direction, direction_of, fitting_view, smoothed
 from parc_ray.viewing.graphics import Search

@@ -1,0 +1,27 @@
+"""CharacterState: where characters are and how they move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CharacterState:
+    """States of N characters, each in the frame of the tile it stands on (DESIGN: its motion's own frame)."""
+
+    root_pos: Tensor
+    """[N, 3] m, origin of the root body"""
+    root_rot: Tensor
+    """[N, 4] xyzw"""
+    root_vel: Tensor
+    """[N, 3] m/s, of the root body's centre of mass, world axes"""
+    root_ang_vel: Tensor
+    """[N, 3] rad/s, world axes"""
+    dof_pos: Tensor
+    """[N, D] rad; spherical joints as rotation vectors"""
+    dof_vel: Tensor
+    """[N, D] rad/s; spherical joints in the child's frame"""
+    contact_force: Tensor
+    """[N, B, 3] N, net contact force on each body in the last simulation step, world axes"""

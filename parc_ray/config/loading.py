@@ -1,0 +1,107 @@
+"""Loading YAML files, with $DATA_DIR expanded. Every error names file, key, value and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from parc_ray.errors import InputError, shown
+from parc_ray.files.plain_yaml import read_yaml
+
+DATA_DIR = re.compile(r"\$(?:DATA_DIR\b|\{DATA_DIR\})")
+MAX_LINES = 20
+"""So many problems of a file are told"""
+USER_CONFIG_FILES = ("data/configs/user_config.yaml", "configs/user_config.yaml")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def find_data_dir(option: Optional[str]) -> Optional[str]:
+    """The value of $DATA_DIR: the option, else the environment, else PARC's user_config.yaml, else None."""
+    if option:
+        return str(Path(os.path.expanduser(option)).absolute())  # noqa: PTH111
+    if os.environ.get("DATA_DIR"):
+        return os.environ["DATA_DIR"]
+    for name in USER_CONFIG_FILES:
+        if os.path.isfile(name):  # noqa: PTH113
+            value = load_yaml(Path(name)).get("DATA_DIR")
+            if value:
+                return os.path.expanduser(os.path.expandvars(str(value)))  # noqa: PTH111
+    return None
+
+
+def load_yaml(path: Path) -> Dict[str, Any]:
+    """A YAML file that holds a mapping. Raises InputError naming the file, and the line where it has one."""
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold 'key: value' lines, but holds {type(content).__name__}")
+    return content
+
+
+def expand(value: Any, data_dir: Optional[str], source: str, key: str = "") -> Any:
+    """Replace $DATA_DIR in every string of nested lists and mappings; source and key name the place in messages."""
+    if isinstance(value, dict):
+        prefix = f"{key}." if key else ""
+        return {name: expand(item, data_dir, source, f"{prefix}{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [expand(item, data_dir, source, f"{key}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, str) and DATA_DIR.search(value):
+        if data_dir is None:
+            raise InputError(
+                f"{source}: key {shown(key)} = {shown(value)}: $DATA_DIR is not known. Set the environment variable "
+                f"DATA_DIR, pass --data-dir, or write DATA_DIR into {USER_CONFIG_FILES[0]}"
+            )
+        return DATA_DIR.sub(lambda _: data_dir, value)
+    return value
+
+
+def load_config(path: Path, model: Type[Model], data_dir: Optional[str]) -> Model:
+    """Read, expand and check a YAML file. Raises InputError with one line per problem."""
+    return check_config(expand(load_yaml(path), data_dir, str(path)), model, str(path))
+
+
+def check_config(content: Mapping[str, Any], model: Type[Model], source: str) -> Model:
+    """Check loaded YAML against a model; source names it in messages."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problems = error.errors()
+        lines = [_explain(problem, model, source) for problem in problems[:MAX_LINES]]
+        if len(problems) > MAX_LINES:
+            lines.append(f"{source}: and {len(problems) - MAX_LINES} more problems")
+        raise InputError("\n".join(lines)) from None
+
+
+def _explain(problem: Any, model: Type[BaseModel], source: str) -> str:
+    place = [str(part) for part in problem["loc"] if not str(part).endswith("Config")]
+    key = ".".join(place)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, place[:-1])
+        close = difflib.get_close_matches(place[-1], known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"{source}: key {shown(key)} = {shown(problem['input'])} is unknown; {remedy}"
+    if problem["type"] == "missing":
+        return f"{source}: key {shown(key)} is missing; add it"
+    if problem["type"] == "model_type":
+        return f"{source}: key {shown(key)} = {shown(problem['input'])}: must be a section of 'key: value' lines"
+    message = problem["msg"].replace("Value error, ", "")
+    if not place:
+        return f"{source}: {message}"
+    return f"{source}: key {shown(key)} = {shown(problem['input'])}: {message}"
+
+
+def _known_keys(model: Type[BaseModel], place: List[str]) -> List[str]:
+    for name in place:
+        annotation = model.model_fields[name].annotation if name in model.model_fields else None
+        options: Tuple[Any, ...] = getattr(annotation, "__args__", (annotation,))
+        nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return sorted(model.model_fields)

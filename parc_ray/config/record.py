@@ -1,0 +1,185 @@
+"""phys_record.yaml: a recording run. PARC's keys, and ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, List, Optional, Union
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Literal
+
+from parc_ray.config.sections import PlainPath, Strict, showable
+
+
+class RayConfig(Strict):
+    """Where and how actors run."""
+
+    address: Optional[str] = Field(
+        default=None,
+        description="Ray cluster to join: 'auto' or host:port. Default: $RAY_ADDRESS, else a local Ray.",
+    )
+    num_actors: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="Actors at a time. Default: one per CUDA device; without one, one per CPU, up to 8.",
+    )
+    cpus_per_actor: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="CPUs (simulator threads) of an actor. Default: an equal share of all CPUs.",
+    )
+    gpus_per_actor: Optional[float] = Field(
+        default=None, ge=0, description="GPUs of an actor. Default: 1 on CUDA devices, else 0."
+    )
+    num_shards: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="Shards of the dataset. Default: one per actor, more where memory demands.",
+    )
+    timeout_seconds: float = Field(
+        default=600.0, gt=0, le=1e9, description="An actor silent for so long is taken for hung, killed and replaced."
+    )
+
+    dashboard: bool = Field(default=False, description="Start a local Ray with its dashboard. A cluster has its own.")
+
+    @field_validator("gpus_per_actor")
+    @classmethod
+    def _share_that_ray_knows(cls, value: Optional[float]) -> Optional[float]:
+        if value and value < 1e-4:
+            raise ValueError("must be 0, or at least 0.0001")
+        return value
+
+
+class RetryConfig(Strict):
+    """What happens after a failed attempt."""
+
+    start_fractions: List[float] = Field(
+        default=[0.25, 0.5, 0.75],
+        description="Where in the motion later attempts start, in this order (PARC: [0.1, 0.2, 0.3, 0.4, 0.5]).",
+    )
+    max_retries: int = Field(default=3, ge=0, description="At most so many attempts after the first.")
+    min_segment_seconds: float = Field(default=2.0, ge=0, description="Never retry on less than this much motion.")
+
+    @field_validator("start_fractions")
+    @classmethod
+    def _increasing(cls, value: List[float]) -> List[float]:
+        if any(not 0.0 < fraction < 1.0 for fraction in value) or sorted(set(value)) != value:
+            raise ValueError("must be increasing numbers between 0 and 1, such as [0.25, 0.5, 0.75]")
+        return value
+
+
+class AcceptanceConfig(Strict):
+    """Limits that a surviving attempt must keep to be recorded. `acceptance: none`, as PARC: whatever survives."""
+
+    min_contact_agreement: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="Least share of contacts (reference or simulated) on which both agree.",
+    )
+    max_penetration: float = Field(
+        default=0.1, ge=0, description="Deepest that any body may ever be inside the terrain, m."
+    )
+    max_mean_root_error: Optional[float] = Field(
+        default=None, ge=0, description="Largest mean distance between simulated and reference root, m."
+    )
+    max_mean_body_error: Optional[float] = Field(
+        default=None, ge=0, description="Largest mean distance of bodies relative to the root, m."
+    )
+
+
+class RecordOptions(Strict):
+    """What is kept besides the recorded motions."""
+
+    observations: bool = Field(default=False, description="Keep the tracker's observations in misc_data (large).")
+    keep_failures: bool = Field(
+        default=False,
+        description="Keep the trajectories of attempts that were not recorded, up to where they failed.",
+    )
+
+
+class OutputConfig(Strict):
+    """Names and folders of the recordings."""
+
+    layout: Literal["flat", "grouped"] = Field(
+        default="flat",
+        description="flat: recorded_motions/NAME.pkl; grouped: PARC's folders of 50, NAME_0_49/.",
+    )
+    name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
+    terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
+    report: bool = Field(default=True, description="Write report.html, which shows what has happened.")
+
+    @field_validator("name_suffix")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if "/" in value or "\\" in value or "\0" in value:
+            raise ValueError("must not contain a path separator")
+        showable(value)
+        return value
+
+
+class RecordConfig(Strict):
+    """A recording run: PARC's phys_record keys, and ours (all optional)."""
+
+    output_dir: PlainPath = Field(description="Where everything is written.")
+    device: Union[str, List[str]] = Field(
+        default="cuda", description="'cuda' (every CUDA device), 'cuda:0', a list of devices, or 'cpu'."
+    )
+    model_file: PlainPath = Field(description="The tracker's checkpoint, model.pt.")
+    env_file: PlainPath = Field(description="The tracker's environment, dm_env.yaml.")
+    agent_file: PlainPath = Field(description="The tracker's agent, agent_config.yaml.")
+    create_dataset_config: Optional[PlainPath] = Field(
+        default=None, description="Builds the dataset from folders of motions before the run."
+    )
+    dataset_file: Optional[PlainPath] = Field(
+        default=None,
+        description="A dataset (motions.yaml) or one motion, used without create_dataset_config.",
+    )
+    simulator: str = Field(
+        default="auto",
+        description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",
+    )
+    torque_limits: bool = Field(
+        default=False, description="With physx: drives give no more torque than the character's motors (gear)."
+    )
+    num_envs: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="Envs of an actor. Default: one per motion of its shard, up to the next key.",
+    )
+    max_envs_per_actor: Optional[int] = Field(
+        default=None,
+        ge=1,
+        description="Upper bound of envs in one actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**64, description="Seed of every random generator; recording itself draws nothing."
+    )
+    ray: RayConfig = RayConfig()
+    retry: RetryConfig = RetryConfig()
+    acceptance: Union[AcceptanceConfig, None] = AcceptanceConfig()
+    record: RecordOptions = RecordOptions()
+    output: OutputConfig = OutputConfig()
+
+    @field_validator("acceptance", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        if not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
+            raise ValueError("must be a section of limits, or none")
+        return None if value == "none" else value
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _known_device(cls, value: Any) -> Any:
+        names = value if isinstance(value, list) else [value]
+        if not names or any(not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)) for name in names):
+            raise ValueError("must be 'cpu', 'cuda', 'cuda:N' or a list of these")
+        if len(set(names)) != len(names) or (len(names) > 1 and ("cpu" in names or "cuda" in names)):
+            raise ValueError("a list must name different devices such as ['cuda:0', 'cuda:1']")
+        return value
+
+    @model_validator(mode="after")
+    def _some_dataset(self) -> RecordConfig:
+        if self.create_dataset_config is None and self.dataset_file is None:
+            raise ValueError("give create_dataset_config (folders of motions) or dataset_file (a motions.yaml)")
+        return self

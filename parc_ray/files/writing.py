@@ -1,0 +1,47 @@
+"""Writing files, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator
+
+from parc_ray.errors import OutputError
+
+TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
+"""Names of files that are being written, and of what a killed process leaves of them, as a glob pattern"""
+
+
+def write_file_atomic(path: Path, content: bytes) -> None:
+    """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A new, empty file that takes the place of `path` if the block ends well, and disappears otherwise.
+
+    Its permissions follow the umask. Raises OutputError if the directory is missing, full or not writable.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        # mkstemp would give permissions 0600, which would hide a recording from the rest of a group.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
+        descriptor = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}). "
+            "Check that its directory exists, is writable and has space left."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -1,0 +1,120 @@
+"""A height field as a few overlapping boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.motions.height_field import HeightField
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+LEVEL_GAP = 1e-4
+MAX_CORNERS = 50_000
+"""Corners and heights of a terrain in boxes: there are half as many boxes, and each takes 600 bytes per env"""
+MAX_COVER_WORK = 2 * 10**10
+"""Corners and heights times cells: minutes of work"""
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Axis-aligned boxes."""
+
+    centre: DoubleArray
+    """[K, 3] m"""
+    half_size: DoubleArray
+    """[K, 3] m"""
+
+
+def box_cover(terrain: HeightField, border: float = 0.0) -> Boxes:
+    """Few overlapping boxes whose union is the terrain.
+
+    For each height level, rectangles inside {hf >= level} that cannot be extended in any direction cover the
+    cells of that height; each becomes a box from 1 m below the lowest cell up to the level. Because the boxes
+    overlap and run on beneath higher ground, there are hardly any inner edges for a foot to catch on. Heights
+    less than 0.1 mm apart count as one level, the lowest of them. Boxes that touch the edge of the map reach
+    `border` (m) beyond it, which is what the height lookup says there.
+    """
+    level, heights = _levels(terrain.hf)
+    covers = [_rectangle_cover(level == k, level >= k) for k in range(len(heights))]
+    low, high = (np.concatenate([c[side] for c in covers]) for side in (0, 1))
+    top = np.repeat(heights.astype(np.float64), [len(c[0]) for c in covers])
+    origin = terrain.min_point.astype(np.float64) - terrain.dx / 2
+    low_xy = origin + low * terrain.dx - border * (low == 0)
+    high_xy = origin + high * terrain.dx + border * (high == np.array(terrain.hf.shape))
+    bottom = np.full_like(top, heights[0] - 1.0)
+    low_corner = np.concatenate([low_xy, bottom[:, None]], axis=1)
+    high_corner = np.concatenate([high_xy, top[:, None]], axis=1)
+    return Boxes((low_corner + high_corner) / 2, (high_corner - low_corner) / 2)
+
+
+def too_rough_for_boxes(terrain: HeightField) -> str:
+    """Why `box_cover` would not end, or not fit the memory; empty if it can be used."""
+    level, heights = _levels(terrain.hf)
+    corners = int(np.count_nonzero(np.diff(np.diff(level, axis=0), axis=1))) + len(heights)
+    if corners <= MAX_CORNERS and corners * level.size <= MAX_COVER_WORK:
+        return ""
+    return f"{len(heights)} heights and {corners - len(heights)} corners on {level.size} cells"
+
+
+def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:
+    """Level number of every cell [X, Y] and the height of every level, ascending."""
+    values, value_of_cell = np.unique(hf, return_inverse=True)
+    level_of_value = np.zeros(len(values), dtype=np.int64)
+    heights = [values[0]]
+    for k, value in enumerate(values):
+        if value - heights[-1] >= LEVEL_GAP:
+            heights.append(value)
+        level_of_value[k] = len(heights) - 1
+    return level_of_value[value_of_cell].reshape(hf.shape), np.array(heights, dtype=np.float32)
+
+
+def _rectangle_cover(wanted: BoolArray, allowed: BoolArray) -> Tuple[IndexArray, IndexArray]:
+    """Maximal rectangles inside `allowed` [X, Y] that together cover `wanted`: cells low <= c < high [K, 2].
+
+    Greedy: of all rectangles through the first uncovered cell, take the one that covers most of what is still
+    uncovered, and among equals the largest (so it is maximal: an extension would be preferred). On PARC's
+    maps this needs at most 1.5 % more rectangles than the minimum, except that one needs 15 instead of 14.
+    """
+    runs_y = _runs(allowed)
+    runs_x = tuple(run.T for run in _runs(allowed.T))
+    uncovered = wanted.copy()
+    chosen = []
+    while uncovered.any():
+        x, y = np.unravel_index(uncovered.argmax(), uncovered.shape)
+        candidates = _rectangles_through(int(x), int(y), runs_x[0], runs_x[1], *runs_y)
+        x0, x1, y0, y1 = candidates.T
+        count = np.zeros((wanted.shape[0] + 1, wanted.shape[1] + 1), dtype=np.int64)
+        count[1:, 1:] = uncovered.cumsum(axis=0).cumsum(axis=1)
+        gain = count[x1, y1] - count[x0, y1] - count[x1, y0] + count[x0, y0]
+        area = (x1 - x0) * (y1 - y0)
+        best = candidates[np.argmax(gain * (wanted.size + 1) + area)]
+        uncovered[best[0] : best[1], best[2] : best[3]] = False
+        chosen.append(best)
+    cover = np.stack(chosen)
+    return cover[:, ::2], cover[:, 1::2]
+
+
+def _rectangles_through(
+    x: int, y: int, first_x: IndexArray, end_x: IndexArray, first_y: IndexArray, end_y: IndexArray
+) -> IndexArray:
+    """For each range of rows around cell (x, y), the widest rectangle through it: x0, x1, y0, y1 [R, 4]."""
+    down, up = slice(first_x[x, y], x + 1), slice(x, end_x[x, y])
+    x0 = np.arange(x, down.start - 1, -1)[:, None]
+    x1 = np.arange(x, up.stop)[None, :] + 1
+    y0 = np.maximum.outer(np.maximum.accumulate(first_y[down, y][::-1]), np.maximum.accumulate(first_y[up, y]))
+    y1 = np.minimum.outer(np.minimum.accumulate(end_y[down, y][::-1]), np.minimum.accumulate(end_y[up, y]))
+    return np.stack(np.broadcast_arrays(x0, x1, y0, y1), axis=-1).reshape(-1, 4)
+
+
+def _runs(mask: BoolArray) -> Tuple[IndexArray, IndexArray]:
+    """Where along axis 1 the run of true cells around each true cell begins and ends (exclusive) [X, Y]."""
+    column = np.arange(mask.shape[1])
+    first = np.maximum.accumulate(np.where(mask, 0, column + 1), axis=1)
+    end = np.minimum.accumulate(np.where(mask, mask.shape[1], column)[:, ::-1], axis=1)[:, ::-1]
+    return first, end

@@ -1,0 +1,247 @@
+"""Folders of motion files, or a dataset file -> a checked list of motions.
+
+Every file is read once, to learn its length and whether it is a valid motion; its contents are dropped, so
+memory does not grow with the frames. A bad file never stops a run: it is set aside with a reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
+
+import numpy as np
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.config.dataset import DatasetConfig
+from parc_ray.errors import UNPRINTABLE, InputError, shown
+from parc_ray.files.plain_yaml import read_yaml
+from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.motions.motion_file import Motion, parse_motion
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and the number of files in all."""
+
+Unfit = Callable[[Motion], str]
+"""Why a valid motion cannot be worked on; empty if it can."""
+
+
+def create_dataset(
+    config: DatasetConfig,
+    skeleton: Skeleton,
+    progress: Optional[Progress] = None,
+    unfit: Unfit = lambda motion: "",
+    known: Optional[Mapping[str, MotionEntry]] = None,
+) -> Dataset:
+    """The motions in `config.folder_paths`, weighted so that every class has the same share.
+
+    A motion's class is the first-level folder that it is in, at any depth. For a file directly in a listed
+    folder, which PARC passes over, it is that folder. Classes of the same name in several listed folders are
+    one class. Folders inside a listed folder with "ignore" in their name are skipped. Entries are in the
+    order of `folder_paths`, and sorted by path within each.
+
+    As in PARC, a motion weighs `(num_frames / fps) * (total / class_total) / num_classes`, totals in seconds.
+    Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
+    counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
+
+    Motions that `unfit` has something against are `invalid`. `known` holds entries of the same character, by the
+    fingerprint of their content, that were fit before: such files are not parsed again.
+    Raises InputError if a listed folder is missing or no usable motion is found.
+    """
+    files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
+    scan = _Scan(skeleton, unfit, known)
+    classes: List[str] = []
+    for done, (path, motion_class) in enumerate(files, start=1):
+        if scan.add(path, 0.0, config):
+            classes.append(motion_class)
+        if progress is not None:
+            progress(done, len(files))
+    folders = ", ".join(map(str, config.folder_paths))
+    dataset = scan.dataset(f"folder_paths ({folders})")
+    weighted = [
+        dataclasses.replace(entry, weight=weight)
+        for entry, weight in zip(dataset.entries, _class_weights(dataset.entries, classes))
+    ]
+    return dataclasses.replace(dataset, entries=tuple(weighted))
+
+
+def load_dataset(
+    path: Path,
+    skeleton: Skeleton,
+    expand: Callable[[str], str] = str,
+    progress: Optional[Progress] = None,
+    unfit: Unfit = lambda motion: "",
+    known: Optional[Mapping[str, MotionEntry]] = None,
+) -> Dataset:
+    """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
+
+    `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
+    directory. Files that are missing, unusable or repeat an earlier name are `invalid`, as are those that `unfit`
+    has something against. `known` as for create_dataset.
+    Raises InputError if the dataset file itself is malformed or no usable motion is left.
+    """
+    motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
+    scan = _Scan(skeleton, unfit, known)
+    for done, (file, weight) in enumerate(motions, start=1):
+        scan.add(Path(expand(file)), weight)
+        if progress is not None:
+            progress(done, len(motions))
+    return scan.dataset(str(path))
+
+
+class _Scan:
+    """Collects the outcome of looking at one file after the other."""
+
+    def __init__(self, skeleton: Skeleton, unfit: Unfit, known: Optional[Mapping[str, MotionEntry]]) -> None:
+        self._skeleton, self._unfit, self._known = skeleton, unfit, known or {}
+        self._paths: Dict[str, str] = {}
+        self._entries: List[MotionEntry] = []
+        self._invalid: List[InvalidMotion] = []
+        self._excluded: List[ExcludedMotion] = []
+
+    def add(self, path: Path, weight: float, limits: Optional[DatasetConfig] = None) -> bool:
+        """Look at one file; whether it has become an entry."""
+        outcome = self._examine(path, weight, limits)
+        if isinstance(outcome, InvalidMotion):
+            self._invalid.append(outcome)
+        elif isinstance(outcome, ExcludedMotion):
+            self._excluded.append(outcome)
+        else:
+            self._entries.append(outcome)
+            self._paths[outcome.name] = outcome.path
+        return isinstance(outcome, MotionEntry)
+
+    def dataset(self, source: str) -> Dataset:
+        """What was found. Raises InputError if there is no entry."""
+        if not self._entries:
+            raise InputError(f"{source}: no usable motion. {self._reasons()}")
+        return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
+
+    def _examine(
+        self, path: Path, weight: float, limits: Optional[DatasetConfig]
+    ) -> Union[MotionEntry, InvalidMotion, ExcludedMotion]:
+        name, file = path.stem, str(path)
+        if UNPRINTABLE.search(file) or "\n" in file:
+            # It could not be written to a dataset file, or would take a terminal or a log for its own.
+            return InvalidMotion(ascii(name), ascii(file), "its path has characters that are not text. Rename it")
+        if name in self._paths:
+            reason = f"has the same name as {self._paths[name]}. Rename one of them"
+            return InvalidMotion(name, file, reason)
+        try:
+            entry = self._entry(path, weight)
+        except InputError as error:
+            return InvalidMotion(name, file, str(error).replace(f"{file}: ", "", 1))
+        except MemoryError:
+            return InvalidMotion(name, file, "does not fit into the memory of this machine")
+        rule = None if limits is None else _exclusion(entry.num_frames, *entry.terrain_shape, limits)
+        return entry if rule is None else ExcludedMotion(name, file, rule)
+
+    def _entry(self, path: Path, weight: float) -> MotionEntry:
+        content = read_bytes(path)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 in self._known:
+            return dataclasses.replace(self._known[sha256], name=path.stem, path=str(path), weight=weight)
+        motion = parse_motion(content, path.stem, self._skeleton, str(path))
+        problem = self._unfit(motion)
+        if problem:
+            raise InputError(problem)
+        size_x, size_y = motion.terrain.hf.shape
+        return MotionEntry(
+            name=motion.name,
+            path=str(path),
+            weight=weight,
+            num_frames=motion.num_frames,
+            fps=motion.fps,
+            length=motion.length,
+            terrain_shape=(size_x, size_y),
+            file_bytes=len(content),
+            sha256=sha256,
+            terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
+        )
+
+    def _reasons(self) -> str:
+        aside: List[Union[InvalidMotion, ExcludedMotion]] = [*self._invalid, *self._excluded]
+        if not aside:
+            return "There are no motion files (*.pkl): check the paths."
+        examples = "; ".join(f"{motion.path}: {motion.reason}" for motion in aside[:3])
+        return f"{len(aside)} file(s) were set aside, for instance {examples}"
+
+
+def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig) -> Optional[str]:
+    if num_frames < limits.min_num_frames:
+        return f"{num_frames} frames are fewer than min_num_frames {limits.min_num_frames}"
+    if size_x > limits.max_terrain_dim_x:
+        return f"{size_x} terrain cells along x are more than max_terrain_dim_x {limits.max_terrain_dim_x}"
+    if size_y > limits.max_terrain_dim_y:
+        return f"{size_y} terrain cells along y are more than max_terrain_dim_y {limits.max_terrain_dim_y}"
+    return None
+
+
+def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> List[float]:
+    """A weight per motion, in seconds, scaled so that all classes sum to the same."""
+    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
+    lengths = [entry.num_frames / entry.fps for entry in entries]
+    class_lengths: Dict[str, float] = defaultdict(float)
+    for motion_class, length in zip(classes, lengths):
+        class_lengths[motion_class] += length
+    total = sum(class_lengths.values())
+    share = 1.0 / len(class_lengths)
+    factors = {name: share / (length / total) for name, length in class_lengths.items()}
+    return [length * factors[motion_class] for motion_class, length in zip(classes, lengths)]
+
+
+def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
+    """The motion files in a listed folder and the class of each."""
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
+    for directory in _directories(folder):
+        inside = directory.relative_to(folder).parts
+        motion_class = inside[0] if inside else folder.resolve().name
+        is_cut = config.cut_some_classes_in_half and any(
+            name in str(directory) for name in config.motion_classes_to_cut_in_half
+        )
+        # os.path takes what cannot be looked at for no folder, where pathlib would raise.
+        paths = sorted(path for path in directory.glob("*.pkl") if not os.path.isdir(path))  # noqa: PTH112
+        for path in paths[:: 2 if is_cut else 1]:
+            yield path, motion_class
+
+
+def _directories(top: Path) -> Iterator[Path]:
+    """`top` and all folders in it, each sorted, also behind links, each once."""
+    seen: Set[Tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            names = sorted((path.name for path in folder.iterdir()), reverse=True)
+        except OSError as error:
+            raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        children = (folder / name for name in names if "ignore" not in name)
+        waiting.extend(child for child in children if os.path.isdir(child))  # noqa: PTH112
+
+
+def _listed_motions(path: Path) -> List[Tuple[str, float]]:
+    """File name and weight of every motion in a dataset file."""
+    document = read_yaml(path, MAX_DATASET_BYTES)
+    motions = document.get("motions") if isinstance(document, dict) else None
+    if not isinstance(motions, list):
+        raise InputError(f"{path}: has no list `motions`. Give it entries with `file` and `weight`.")
+    return [_listed_motion(motion, f"{path}: motions[{index}]") for index, motion in enumerate(motions)]
+
+
+def _listed_motion(motion: Any, source: str) -> Tuple[str, float]:
+    if not isinstance(motion, dict) or not isinstance(motion.get("file"), str):
+        raise InputError(f"{source}: has no `file`. Give it a path to a motion file.")
+    weight = motion.get("weight")
+    if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 <= weight < 1e300:
+        raise InputError(f"{source}: `weight` is {shown(weight)}. Give it a number of 0 or more, such as 1.0.")
+    return motion["file"], float(weight)

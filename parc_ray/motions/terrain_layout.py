@@ -1,0 +1,60 @@
+"""All terrains of a dataset in one world, as PARC lays them out in terrain.pkl."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.errors import InputError
+from parc_ray.motions.ground_mesh import Mesh, quad_mesh, voxel_mesh
+from parc_ray.motions.height_field import HeightField
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class TerrainLayout:
+    """The terrains of many motions side by side in one world: what PARC's terrain.pkl holds."""
+
+    motion_offsets: FloatArray
+    """What moves each motion from its own frame to its tile [n, 1, 2] (m)."""
+    terrain: HeightField
+    """All tiles as one height field."""
+    meshes: List[Mesh]
+    """The mesh of each motion's terrain, in the world."""
+
+
+def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) -> TerrainLayout:
+    """Lay out terrains on a square of equal tiles, motion k in tile (k // n, k % n), centred on the origin.
+
+    Each terrain is framed by `padding` (m, whole cells, rounded down) of its own lowest height. What no
+    terrain covers has height 0 and no mesh. Raises InputError when a terrain's cell size is not `dx` (m).
+    """
+    for k, terrain in enumerate(terrains):
+        if not math.isclose(terrain.dx, dx, rel_tol=1e-5):
+            raise InputError(
+                f"terrain layout: motion {k} has cells of {terrain.dx} m, the layout has {dx} m; "
+                "set heightmap.horizontal_scale to the cell size of the motions"
+            )
+    # 1.2 / 0.4 is 2.9999999999999996, hence two cells, in PARC too.
+    framed = [t.padded(int(padding / dx), float(t.hf.min())) for t in terrains]
+    tiles = math.ceil(math.sqrt(len(framed)))
+    tile_size = np.array([t.hf.shape for t in framed]).max(axis=0)
+    tile = np.stack(np.divmod(np.arange(len(framed)), tiles), axis=-1)
+    first_cell = tile * tile_size
+    world_min = -tile_size * tiles * dx / 2
+    tile_min = (world_min + first_cell * dx).astype(np.float32)
+
+    hf = np.zeros(tile_size * tiles, dtype=np.float32)
+    meshes = []
+    for terrain, (x, y), corner in zip(framed, first_cell, tile_min):
+        hf[x : x + terrain.hf.shape[0], y : y + terrain.hf.shape[1]] = terrain.hf
+        placed = HeightField(terrain.hf, terrain.hf_maxmin, corner, terrain.dx)
+        meshes.append(quad_mesh(placed) if placed.is_flat else voxel_mesh(placed, None))
+    bounds = np.broadcast_to(np.array([1.0, -1.0]), (*hf.shape, 2))
+    offsets = tile_min - np.stack([t.min_point for t in framed])
+    return TerrainLayout(offsets[:, None, :], HeightField(hf, bounds, world_min, dx), meshes)

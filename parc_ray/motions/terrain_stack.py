@@ -1,0 +1,72 @@
+"""Height lookups for many motions at once, as tensors."""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parc_ray.motions.height_field import HeightField
+
+
+class TerrainStack:
+    """The terrains of many motions in one place: row n of a query reads terrain `ids[n]`.
+
+    Only exact elementwise operations, so a row's result does not depend on its company. Immutable; takes as
+    many numbers as the terrains have cells.
+
+        stack = TerrainStack([motion.terrain for motion in motions], "cpu")
+        ground = stack.height_at(motion_ids, body_pos[..., :2])
+    """
+
+    def __init__(self, terrains: Sequence[HeightField], device: Union[torch.device, str]) -> None:
+        sizes = np.array([t.hf.size for t in terrains])
+        self._heights = torch.from_numpy(np.concatenate([t.hf.ravel() for t in terrains])).to(device)
+        last = np.array([t.hf.shape for t in terrains]) - 1
+        grids = [(*t.min_point, t.dx, *end) for t, end in zip(terrains, last)]
+        self._grids = torch.tensor(np.array(grids, dtype=np.float32), device=device)
+        """min_point, dx and last cell of each terrain [M, 5]"""
+        self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1], axis=1)).to(device)
+        """where each terrain begins among the heights, and the length of its rows [M, 2]"""
+        steps = torch.arange(-1, 2, device=device)
+        self._directions = torch.cartesian_prod(steps, steps)
+
+    def height_at(self, ids: Tensor, points: Tensor) -> Tensor:
+        """Ground height (m) [N, P] under points [N, P, 2] in the frames of terrains `ids` int64 [N].
+
+        The same numbers as `HeightField.height_at`.
+        """
+        cells, _, _ = self._cells(ids, points)
+        return self._read(ids, cells)
+
+    def penetration_depth(self, ids: Tensor, points: Tensor) -> Tensor:
+        """How deep (m) [N, P] each point [N, P, 3] lies inside the ground of terrain `ids` [N]; 0 above it.
+
+        The distance to the nearest free space above the point's own cell and its eight neighbours,
+        `min over cells of sqrt(gap_x^2 + gap_y^2 + max(0, top - z)^2)` with the horizontal gaps from the
+        point to the cell: just inside a wall a point is a little deep, not as deep as the wall is high. A
+        result up to dx is the exact Euclidean distance; a larger one means at least dx. NaN gives NaN.
+        """
+        cells, dx, last = self._cells(ids, points[..., :2])
+        offset = points[..., :2] - (self._grids[ids, None, :2] + cells * dx)
+        around = torch.minimum((cells[:, :, None] + self._directions).clamp(min=0), last[:, None])
+        top = self._read(ids, around)
+        gap = (dx[..., None] / 2 - self._directions * offset[:, :, None]).clamp(min=0)
+        gap_x, gap_y = (gap * self._directions.abs()).unbind(dim=-1)
+        rise = (top - points[..., 2:]).clamp(min=0)
+        return torch.sqrt(gap_x * gap_x + gap_y * gap_y + rise * rise).amin(dim=-1)
+
+    def _cells(self, ids: Tensor, points: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        """Cell (a whole number) [N, P, 2] that each point [N, P, 2] reads, and of its grid dx and last cell."""
+        min_point, dx, last = self._grids.index_select(0, ids).unsqueeze(1).split([2, 1, 2], dim=-1)
+        cell = torch.round((points - min_point) / dx)
+        # A character whose simulation blew up must not take the process with it: an index out of range does.
+        return torch.minimum(torch.nan_to_num(cell).clamp(min=0), last), dx, last
+
+    def _read(self, ids: Tensor, cells: Tensor) -> Tensor:
+        """Heights of cells [N, ..., 2] inside the grid: [N, ...]."""
+        first, columns = self._places.index_select(0, ids).view(len(ids), *[1] * (cells.dim() - 2), 2).unbind(dim=-1)
+        x, y = cells.long().unbind(dim=-1)
+        return self._heights[first + x * columns + y]

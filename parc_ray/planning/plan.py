@@ -1,0 +1,395 @@
+"""RunPlan: everything about a run that can be known, and checked, before anything is simulated or written."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
+
+import torch
+
+from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.config.agent import AgentConfig
+from parc_ray.config.dataset import DatasetConfig
+from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
+from parc_ray.config.loading import check_config, expand, load_config, load_yaml
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_bytes, read_text
+from parc_ray.motions.box_cover import too_rough_for_boxes
+from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
+from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.scanning import Progress, create_dataset, load_dataset
+from parc_ray.planning.sharding import count_shards, plan_shards
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators import isaacgym_process, physx_package
+from parc_ray.simulators.isaacgym_process import cuda_devices
+from parc_ray.simulators.simulator import (
+    CONTROL_MODES,
+    SHARED_WORLD,
+    TITLES,
+    SimulatorConfig,
+    choose_simulator,
+    create_simulator,
+)
+from parc_ray.trackers.parc.network import load_checkpoint
+from parc_ray.trackers.parc.observations import Observer
+from parc_ray.tracking.quality import make_probes
+from parc_ray.tracking.termination import Termination
+
+MAX_CPU_ACTORS = 8
+"""CPU actors by default, if there are as many CPUs: more processes would cost memory and bring little"""
+MOTIONS_PER_ENV = 32
+"""A shard holds at most so many motions per env of its actor"""
+SHARD_BYTES = 1 << 30
+"""and at most so many bytes of motion files"""
+MOTIONS_PER_WORLD = 1024
+"""and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
+ACTOR_BYTES = {"mujoco": 400 << 20, "isaacgym": 400 << 20, "physx": 700 << 20}
+"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB, with PhysX 540 MiB)"""
+ENV_BYTES = 2 << 20
+"""memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a Ray cluster, or this machine, has."""
+
+    nodes: Tuple[Tuple[int, int], ...]
+    """CPUs and GPUs of each node: an actor runs on one of them and cannot use the others'"""
+    memory: int = 0
+    """bytes that actors may use on the smallest node; 0: unknown"""
+    dashboard: str = ""
+    """host:port of Ray's dashboard, if there is one"""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes."""
+        return sum(cpus for cpus, _ in self.nodes)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(gpus for _, gpus in self.nodes)
+
+    def fit(self, cpus: int, gpus: float) -> int:
+        """How many actors of so many CPUs and GPUs run at a time."""
+        return sum(min(own // cpus, int(own_gpus / gpus) if gpus else own) for own, own_gpus in self.nodes)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many actors run at a time, and what each of them gets."""
+
+    actors: int
+    cpus: int
+    gpus: float
+    device: str
+    notice: str = ""
+    """what is done differently from what the configuration asks for, and why"""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of a run, read and checked."""
+
+    files: RunFiles
+    skeleton: Skeleton
+    environment_content: Dict[str, Any]
+    """dm_env.yaml as it is, expanded"""
+    dataset: Dataset
+    dataset_config: Optional[DatasetConfig]
+    finished: FrozenSet[str] = frozenset()
+    """motions that need no more attempts, because an earlier run has dealt with them"""
+
+    @property
+    def remaining(self) -> Tuple[MotionEntry, ...]:
+        """The motions to work on."""
+        return tuple(entry for entry in self.dataset.entries if entry.name not in self.finished)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Inputs, dealt to shards."""
+
+    inputs: Inputs
+    placement: Placement
+    shards: Tuple[Tuple[MotionEntry, ...], ...]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of motion in all shards."""
+        return sum(entry.length for shard in self.shards for entry in shard)
+
+    @property
+    def envs(self) -> List[int]:
+        """Number of envs of each shard."""
+        return [envs_of_shard(self.inputs.files, len(shard)) for shard in self.shards]
+
+    @property
+    def actor_bytes(self) -> int:
+        """Estimated memory of the largest actor."""
+        per_env = bytes_per_env(self.inputs)
+        return max(
+            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.size for entry in shard)
+            for envs, shard in zip(self.envs, self.shards)
+        )
+
+
+def read_inputs(
+    config: RecordConfig,
+    data_dir: Optional[str],
+    progress: Optional[Progress] = None,
+    known: Optional[Mapping[str, MotionEntry]] = None,
+    simulator: str = "auto",
+) -> Inputs:
+    """Read and check every input of a run. Raises InputError; writes nothing.
+
+    known: entries of the same character by the fingerprint of their content; simulator: what "auto" stands for in a run
+    that goes on.
+    """
+    environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
+    environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
+    agent = load_config(config.agent_file, AgentConfig, data_dir)
+    simulator = choose_simulator(simulator if config.simulator == "auto" else config.simulator, config.device)
+    _require_control_mode(simulator, environment, config.env_file)
+    character_path = _find_character(environment.env.char_file, config.env_file)
+    skeleton = load_skeleton(character_path)
+    try:
+        obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size
+        Termination(environment.env, skeleton, torch.device("cpu"))
+    except InputError as error:
+        raise InputError(f"{config.env_file}: {error}") from None
+    checkpoint = read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}")
+    load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
+    files = RunFiles(
+        config=config,
+        simulator=simulator,
+        environment=environment,
+        agent=agent,
+        agent_source=str(config.agent_file),
+        character=read_text(character_path),
+        character_source=str(character_path),
+        checkpoint=checkpoint,
+        checkpoint_source=str(config.model_file),
+    )
+    require_simulable(files, skeleton)
+    unfit = partial(_unfit, simulator, environment.env)
+    dataset_config = None
+    if config.create_dataset_config is not None:
+        dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
+        for path in (config.create_dataset_config, config.env_file, config.agent_file):
+            if dataset_config.save_path.resolve() == path.resolve():
+                raise InputError(
+                    f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
+                    "overwrite an input of this run; give another name"
+                )
+        dataset = create_dataset(dataset_config, skeleton, progress, unfit, known)
+    else:
+        assert config.dataset_file is not None, "RecordConfig requires one of the two"
+        source = str(config.dataset_file)
+        expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
+        dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit, known)
+    return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
+
+
+def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
+    """Deal the motions of checked inputs to shards and actors."""
+    placement = place(inputs.files.config, resources)
+    if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
+        inputs = without_simulator(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
+    entries = inputs.remaining
+    inputs, notice = _bounded_by_memory(inputs, placement, resources)
+    config = inputs.files.config
+    largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(entries))
+    if inputs.files.simulator in SHARED_WORLD:
+        largest = min(largest, MOTIONS_PER_WORLD)
+    count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
+    shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
+    notice = "; ".join(filter(None, (placement.notice, notice)))
+    return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards)), notice=notice), shards)
+
+
+def describe_engine(plan: RunPlan, resources: Resources) -> Tuple[RunPlan, Dict[str, str]]:
+    """Versions of a plan's engine, and devices with their memory, on this machine.
+
+    With another simulator in the plan if its own does not work here and the choice was ours; InputError if it was not.
+    """
+    simulator = plan.inputs.files.simulator
+    if simulator != "mujoco":
+        probe_here = isaacgym_process.probe if simulator == "isaacgym" else physx_package.probe
+        try:
+            found = probe_here("cuda:0" if plan.placement.gpus else "cpu")
+        except InputError as error:
+            return describe_engine(plan_without_simulator(plan, resources, str(error)), resources)
+        python, torch_version = found.pop("python"), found.pop("torch")
+        versions = f"{TITLES[simulator]} {found.pop('version')}, Python {python}, torch {torch_version}"
+        return plan, {"engine": versions, **found}
+    versions = f"MuJoCo {metadata.version('mujoco')}, Python {platform.python_version()}, torch {torch.__version__}"
+    return plan, {"engine": versions, **cuda_devices()}
+
+
+def plan_without_simulator(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
+    """The plan for the next best simulator than the one that does not work, and why in its notice.
+
+    Raises InputError with the reason if the choice was not ours.
+    """
+    plan = make_plan(without_simulator(plan.inputs, reason), resources)
+    because = f"simulator: {plan.inputs.files.simulator}, because {reason}"
+    notice = "; ".join(filter(None, (plan.placement.notice, because)))
+    return replace(plan, placement=replace(plan.placement, notice=notice))
+
+
+def without_simulator(inputs: Inputs, reason: str) -> Inputs:
+    """The same inputs for the next best simulator. Raises InputError with the reason if the choice was not ours."""
+    files = inputs.files
+    if files.config.simulator != "auto":
+        raise InputError(reason)
+    simulator = choose_simulator("auto", "cpu") if files.simulator == "isaacgym" else "mujoco"
+    _require_control_mode(simulator, files.environment, files.config.env_file)
+    return replace(inputs, files=replace(files, simulator=simulator))
+
+
+def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """Why a simulator cannot be given a motion; empty if it can."""
+    problem = too_rough_for_boxes(tile_of(motion, environment)) if simulator == "mujoco" else ""
+    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
+
+
+def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
+    mode, known = environment.env.control_mode, CONTROL_MODES[simulator]
+    if mode not in known:
+        raise InputError(
+            f"{env_file}: key 'env.control_mode' = {mode!r} is not supported by the {simulator} simulator; "
+            f"supported: {', '.join(map(repr, known))}"
+        )
+
+
+def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resources) -> Tuple[Inputs, str]:
+    """The same inputs with max_envs_per_actor low enough for a node's memory, and a notice if that changed it.
+
+    One long motion makes every env's buffers long: 256 envs of ten minutes would take 6 GB.
+    """
+    if not resources.memory:
+        return inputs, ""
+    neighbours = -(-placement.actors // len(resources.nodes))
+    files = inputs.files
+    fit = int((resources.memory / neighbours - ACTOR_BYTES[files.simulator]) / bytes_per_env(inputs))
+    if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
+        return inputs, ""
+    config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
+    notice = f"max_envs_per_actor lowered from {max_envs(files)} to {max(1, fit)} to fit the memory"
+    return replace(inputs, files=replace(files, config=config)), notice
+
+
+def place(config: RecordConfig, resources: Resources) -> Placement:
+    """Actors for a configuration: one per CUDA device that it asks for, or CPU actors where there is none.
+
+    Raises InputError if not even one actor fits the resources.
+    """
+    ray, notice = config.ray, ""
+    devices = config.device if isinstance(config.device, list) else [config.device]
+    gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else float(devices != ["cpu"])
+    if devices == ["cpu"]:
+        gpus = 0.0
+    elif resources.gpus == 0:
+        notice = f"device: {config.device}, but Ray has no CUDA device: recording on CPUs"
+        gpus = 0.0
+    elif len(devices) > resources.gpus:
+        raise InputError(f"device: {devices} are {len(devices)} devices, but Ray has {resources.gpus}; list fewer")
+    if gpus:
+        actors = len(devices) if devices != ["cuda"] else sum(int(own / gpus) for _, own in resources.nodes)
+        actors = ray.num_actors or max(1, actors)
+    else:
+        actors = ray.num_actors or min(resources.cpus, MAX_CPU_ACTORS)
+    share = range(max(own for own, _ in resources.nodes), 1, -1)
+    cpus = ray.cpus_per_actor or next((count for count in share if resources.fit(count, gpus) >= actors), 1)
+    fit = resources.fit(cpus, gpus)
+    if fit == 0:
+        nodes = ", ".join(f"{own} and {own_gpus}" for own, own_gpus in sorted(set(resources.nodes)))
+        raise InputError(
+            f"ray: an actor needs {cpus} CPUs and {gpus:g} GPUs, the nodes of Ray have {nodes}; "
+            "lower cpus_per_actor or gpus_per_actor"
+        )
+    if fit < actors:
+        notice = f"{notice}; " if notice else ""
+        notice += f"{actors} actors of {cpus} CPUs and {gpus:g} GPUs do not fit Ray at once: {fit} at a time"
+    return Placement(min(actors, fit), cpus, gpus, "cuda:0" if gpus else "cpu", notice)
+
+
+def local_resources() -> Resources:
+    """What this machine has."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Resources(((cpus, torch.cuda.device_count()),), int(0.7 * memory))
+
+
+def bytes_per_env(inputs: Inputs) -> int:
+    """Estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
+    environment, skeleton = inputs.files.environment.env, inputs.skeleton
+    longest = max(entry.length for entry in inputs.dataset.entries)
+    frames = int(longest * environment.control_freq) + 2 + max(environment.tar_obs_steps, default=0)
+    bodies, keys = skeleton.num_bodies, len(environment.key_bodies)
+    target = 9 + 6 * (bodies - 1) + 3 * keys + bodies
+    reference = 4 * (bodies - 1) + 7 * bodies
+    recorded = 7 + 4 * (bodies - 1) + bodies
+    if inputs.files.config.record.observations:
+        recorded += Observer(environment, skeleton, torch.device("cpu")).size
+    return ENV_BYTES + 4 * frames * (target + reference + recorded)
+
+
+def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
+    """The dataset without motions whose recording could not be written at the end of their simulation."""
+    output = OutputDirectory(config.output_dir, config.output)
+    too_long = [entry for entry in dataset.entries if output.name_too_long(entry.name)]
+    if not too_long:
+        return dataset
+    reason = "its name is too long for the name of a recording. Rename it"
+    invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
+    names = {entry.name for entry in too_long}
+    entries = tuple(entry for entry in dataset.entries if entry.name not in names)
+    if not entries:
+        raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
+    return replace(dataset, entries=entries, invalid=invalid)
+
+
+def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that MuJoCo cannot load: better now than in every actor."""
+    if files.simulator != "mujoco":
+        return
+    environment, cpu = files.environment, torch.device("cpu")
+    config = SimulatorConfig(
+        character=files.character,
+        character_source=files.character_source,
+        tiles=(),
+        num_envs=1,
+        control_freq=environment.env.control_freq,
+        steps_per_control=environment.steps_per_control,
+        friction=environment.env.plane.static_friction,
+        device=cpu,
+        threads=1,
+        gravity=environment.env.gravity_z,
+    )
+    create_simulator(files.simulator, config, skeleton).close()
+    make_probes(files.character, files.character_source, skeleton, cpu)
+
+
+def _find_character(name: str, env_file: Path) -> Path:
+    """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
+    candidates = [
+        Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
+        env_file.parent / name,
+        env_file.parent / Path(name).name,
+    ]
+    for path in candidates:
+        if os.path.isfile(path):  # noqa: PTH113
+            return path
+    raise InputError(
+        f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
+        f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
+    )

@@ -1,0 +1,266 @@
+"""The output directory: names, atomic writes, merge. Only the driver writes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from parc_ray.config.record import OutputConfig
+from parc_ray.errors import InputError, OutputError
+from parc_ray.files import plain_pickle
+from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic
+from parc_ray.motions.dataset import write_dataset_file
+from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.terrain_layout import square_layout
+from parc_ray.runs.logs import RUN_LOG, Logs
+
+RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
+JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
+SUMMARY, REPORT = "summary.json", "report.html"
+OWN_FILES = (
+    "recorded_motions.yaml",
+    "record_env.yaml",
+    "record_args.txt",
+    TERRAIN,
+    JOURNAL,
+    SUMMARY,
+    REPORT,
+    LOG,
+)
+"""What a run writes beside its recordings and the logs of its shards. motions.yaml may be the user's own dataset file
+and is not among them."""
+
+LONGEST_NAME = 255
+"""bytes"""
+GROUP_SIZE = 50
+MAX_MAP_CELLS = 50_000_000
+"""Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
+
+
+class OutputDirectory:
+    """One run's output directory."""
+
+    def __init__(self, path: Path, config: OutputConfig):
+        self.path, self.config = path, config
+        self.recordings = path / RECORDINGS
+        self.failures = path / FAILURES
+        self.journal = path / JOURNAL
+        self.terrain = path / TERRAIN
+        self.report = path / REPORT
+        self.logs = Logs(path / "logs")
+
+    def occupied(self) -> List[str]:
+        """What an earlier run left here."""
+        found = [name for name in OWN_FILES if (self.path / name).exists()]
+        folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
+        return found + [folder.name for folder in folders]
+
+    def require_unlinked(self) -> None:
+        """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
+        for name in (RECORDINGS, FAILURES, "logs"):
+            _require_no_link(self.path / name)
+        for path in (self.journal, self.path / LOG, *self.logs.shards()):
+            _require_no_link(path)
+            if path.exists() and not path.is_file():
+                raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
+
+    def require_free(self) -> None:
+        """Raises InputError if an earlier run is in the directory."""
+        found = self.occupied()
+        # A run that was killed before its first attempt leaves a journal that tells of nothing.
+        if found not in ([], [JOURNAL]):
+            raise InputError(
+                f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
+                "choose another output_dir, or pass --overwrite to delete that run's files"
+            )
+
+    def require_apart(self, files: Iterable[str]) -> None:
+        """Raises InputError if any of these input files is among what clear and tidy delete."""
+        owned = {self.recordings.resolve(): RECORDINGS, self.failures.resolve(): FAILURES}
+        for folder in {Path(file).parent for file in files}:
+            for own in owned.keys() & {folder.resolve(), *folder.resolve().parents}:
+                raise InputError(
+                    f"output_dir {self.path}: its {owned[own]} are an input of this run ({folder}) and would be "
+                    "deleted; choose another output_dir"
+                )
+
+    def prepare(self) -> None:
+        """Create the directory. Raises InputError if that is not possible."""
+        try:
+            (self.path / "logs").mkdir(parents=True, exist_ok=True)
+            self.recordings.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"output_dir {self.path}: cannot be prepared: {error}") from error
+
+    def clear(self) -> None:
+        """Delete what an earlier run wrote, but for its journal, which is open. Raises OutputError."""
+        try:
+            for name in self.occupied():
+                if name in (RECORDINGS, FAILURES):
+                    shutil.rmtree(self.path / name)
+                elif name != JOURNAL:
+                    (self.path / name).unlink()
+            self.recordings.mkdir(exist_ok=True)
+            for path in self.logs.shards():
+                path.unlink()
+        except OSError as error:
+            raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
+
+    def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
+        """Delete what a killed run has left half done, and what does not hold any more; returns the former.
+
+        That is: files that were being written, and those of the given motion files that exist; and files by name.
+        """
+        folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
+        left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
+        left += [path for path in unjournalled if path.is_file() or path.is_symlink()]
+        try:
+            for name in stale:
+                (self.path / name).unlink(missing_ok=True)
+            for path in left:
+                path.unlink()
+        except OSError as error:
+            raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}") from error
+        return left
+
+    def sizes(self) -> Dict[Path, int]:
+        """All motion files among the recordings, and their bytes."""
+        found: Dict[Path, int] = {}
+        for folder in _with_subfolders(self.recordings):
+            with os.scandir(folder) as entries:
+                found.update(
+                    (folder / entry.name, entry.stat(follow_symlinks=False).st_size)
+                    for entry in entries
+                    if entry.name.endswith(".pkl") and entry.is_file(follow_symlinks=False)
+                )
+        return found
+
+    def name_too_long(self, motion: str) -> bool:
+        """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
+        path = self.recording_path(motion)
+        return max(len(name.encode("utf-8")) for name in (path.name, path.parent.name)) > LONGEST_NAME
+
+    def recording_path(self, motion: str) -> Path:
+        """Where a motion's recording is written."""
+        name = f"{motion}{self.config.name_suffix}"
+        folder = self.recordings / group_of(name) if self.config.layout == "grouped" else self.recordings
+        return folder / f"{name}.pkl"
+
+    def write_recording(self, motion: str, content: bytes) -> Path:
+        """Write a recording, whole or not at all; returns its path. Raises OutputError."""
+        path = self.recording_path(motion)
+        _make_folder(path.parent)
+        write_file_atomic(path, content)
+        return path
+
+    def failure_path(self, motion: str, number: int) -> Optional[Path]:
+        """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""
+        return None if motion in (".", "..") else self.failures / motion / f"attempt_{number}.pkl"
+
+    def write_failure(self, motion: str, number: int, content: Optional[bytes]) -> int:
+        """Write the trajectory of a failed attempt, if there is one; returns its bytes. Raises OutputError."""
+        path = self.failure_path(motion, number)
+        if content is None or path is None:
+            return 0
+        _make_folder(self.failures)
+        _make_folder(path.parent)
+        write_file_atomic(path, content)
+        return len(content)
+
+    def log(self, line: str, shard: Optional[int] = None) -> None:
+        """Append to logs/run.log, and to the log of a shard. Raises OutputError."""
+        self.logs.write([(0.0, line)], shard)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        write_file_atomic(self.path / name, text.encode("utf-8"))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file for people to read."""
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def write_recorded_dataset(self, recordings: Iterable[Tuple[Path, float]], control_freq: int) -> None:
+        """recorded_motions.yaml: all recordings (and their seconds), weighted by length as one class of PARC's."""
+        # PARC weighs by the number of frames, one more than control steps.
+        motions = [
+            (str(path), (round(seconds * control_freq) + 1) / control_freq) for path, seconds in sorted(recordings)
+        ]
+        write_dataset_file(motions, self.path / "recorded_motions.yaml")
+
+    def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
+        """Why there is no terrain.pkl of terrains with so many cells, or ""."""
+        tile = np.max(np.array(shapes), axis=0) + 2 * int(padding / dx)
+        cells = int(np.prod(np.ceil(np.sqrt(len(shapes))) * tile))
+        return f"its map would have {cells} cells (limit {MAX_MAP_CELLS})" if cells > MAX_MAP_CELLS else ""
+
+    def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> None:
+        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Raises InputError if they misfit."""
+        layout = square_layout(terrains, padding, dx)
+        terrain = layout.terrain
+        content = plain_pickle.dumps(
+            {
+                "motion_data": None,
+                "terrain_data": plain_pickle.dumps(
+                    {
+                        "hf": terrain.hf,
+                        "hf_maxmin": np.ascontiguousarray(terrain.hf_maxmin),
+                        "min_point": terrain.min_point,
+                        "dx": terrain.dx,
+                    }
+                ),
+                "misc_data": plain_pickle.dumps(
+                    {
+                        "terrains_per_motion": 1,
+                        "motion_offsets": layout.motion_offsets,
+                        "all_terrain_verts": [[vertices] for vertices, _ in layout.meshes],
+                        "all_terrain_tris": [[triangles] for _, triangles in layout.meshes],
+                    }
+                ),
+            }
+        )
+        write_file_atomic(self.terrain, content)
+
+
+def _with_subfolders(folder: Path) -> Iterator[Path]:
+    """A folder, if it is there, and those in it."""
+    if folder.is_dir():
+        yield folder
+        with os.scandir(folder) as entries:
+            yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _make_folder(path: Path) -> None:
+    """Raises InputError if it is a link, OutputError if it cannot be made."""
+    _require_no_link(path)
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+
+
+def _require_no_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path}: is a symbolic link, so files would be written somewhere else ({os.readlink(path)}); remove it, "
+            "or give as output_dir the directory where they are to be"
+        )
+
+
+def group_of(name: str) -> str:
+    """PARC's folder of a recording: NAME_123_dm belongs to NAME_100_149; names without a number to ungrouped.
+
+    >>> group_of("boxes_123_dm"), group_of("boxes_7"), group_of("run")
+    ('boxes_100_149', 'boxes_0_49', 'ungrouped')
+    """
+    match = re.match(r"^(.*?)_(\d+)(?:_.*)?$", name)
+    if match is None:
+        return "ungrouped"
+    base, number = match.groups()
+    start = int(number) // GROUP_SIZE * GROUP_SIZE
+    return f"{base}_{start}_{start + GROUP_SIZE - 1}"
