@@ -16,8 +16,8 @@ from rich.table import Table
 from parc_ray.config.loading import find_data_dir, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
-from parc_ray.errors import InputError
-from parc_ray.terminal.screen import BAD_INPUT, Screen, open_screen, say
+from parc_ray.errors import InputError, ParcRayError
+from parc_ray.terminal.screen import Screen, open_screen, say
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -277,16 +277,16 @@ def _print_set_aside(dataset: Dataset, console: Console) -> None:
             console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
 
 
-def _fail(error: InputError) -> NoReturn:
+def _fail(error: ParcRayError) -> NoReturn:
     say(Console(stderr=True), f"error: {error}")
-    sys.exit(BAD_INPUT)
+    sys.exit(error.exit_code)
 
 
 def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
-    """Run a command line; bad input ends it with one message and exit code 2."""
+    """Run a command line; bad input, or what cannot be written, ends it with one message and its exit code."""
     try:
         function(arguments, standalone_mode=True)
-    except InputError as error:
+    except ParcRayError as error:
         _fail(error)
     sys.exit(0)
 
@@ -303,5 +303,5 @@ def run_tracker(arguments: List[str]) -> NoReturn:
         screen = open_screen("--quiet" in options, "--json" in options)
         own = [word for word in arguments if word not in options]
         sys.exit(_run(screen, None, True, lambda data_dir: config_of_args(parse_args(own), data_dir)))
-    except InputError as error:
+    except ParcRayError as error:
         _fail(error)

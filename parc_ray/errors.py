@@ -27,23 +27,31 @@ def shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-class InputError(Exception):
-    """Bad input: one message that names the file, the key or motion, what is wrong and what to do.
+class ParcRayError(Exception):
+    """What ends a command, or an attempt, with one message instead of a traceback.
 
-    Names and values in it may come from anywhere, so it is made printable.
+    Names and values in the message may come from anywhere, so it is made printable.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
 
-class OutputError(InputError):
-    """A file that cannot be written: its message names the file, and what is in the way."""
+class InputError(ParcRayError):
+    """Bad input: the message names the file, the key or motion, what is wrong and what to do."""
 
 
-class TooLargeError(InputError):
+class OutputError(ParcRayError):
+    """A file that cannot be written: the message names the file, and what is in the way."""
+
+    exit_code = 4
+
+
+class TooLargeError(ParcRayError):
     """More envs or motions than a simulation can hold: fewer at a time may fit."""
 
 
-class BrokenSimulationError(Exception):
+class BrokenSimulationError(ParcRayError):
     """A simulation whose results are not to be trusted from now on: only a new process helps."""

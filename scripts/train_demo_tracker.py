@@ -38,7 +38,7 @@ from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig, RetryConfig
 from parc_ray.config.sections import Parc
 from parc_ray.demo.generator import generate_motions
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.library import ReferenceFrames
@@ -754,7 +754,7 @@ def main() -> None:
             report(options)
         else:
             train(options)
-    except InputError as error:
+    except ParcRayError as error:
         sys.exit(f"error: {error}")
 
 

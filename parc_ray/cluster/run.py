@@ -37,7 +37,7 @@ from parc_ray.runs.output import REPORT, SUMMARY, OutputDirectory
 from parc_ray.terminal.progress import RunProgress
 from parc_ray.terminal.screen import Screen
 
-DONE, NOT_ALL_ATTEMPTED, NOT_WRITABLE, INCONSISTENT, INTERRUPTED = 0, 3, 4, 5, 130
+DONE, NOT_ALL_ATTEMPTED, INCONSISTENT, INTERRUPTED = 0, 3, 5, 130
 
 
 def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> int:
@@ -108,11 +108,11 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
         screen.alert(
             f"error: {error}", "The run has stopped; what it has recorded stays. The same command goes on with it."
         )
-        screen.fail(str(error), NOT_WRITABLE)
-        return NOT_WRITABLE
+        screen.fail(str(error), error.exit_code)
+        return error.exit_code
     finally:
         # The next run does it if this one cannot.
-        with suppress(InputError):
+        with suppress(OutputError):
             run.output.logs.merge()
     print_summary(summary, run.output, screen)
     for problem in problems:
@@ -271,8 +271,6 @@ def _write_terrain(run: Run, progress: RunProgress) -> None:
         try:
             terrains = [read_motion(Path(entry.path), inputs.skeleton).terrain for entry in entries]
             output.write_terrain(terrains, heightmap.padding, heightmap.horizontal_scale)
-        except OutputError:
-            raise
         except InputError as error:
             problem = str(error)
     if problem:

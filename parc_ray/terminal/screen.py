@@ -14,10 +14,7 @@ from typing import Any, Iterator, Optional, TextIO, cast
 
 from rich.console import Console
 
-from parc_ray.errors import InputError, printable
-
-BAD_INPUT = 2
-"""exit code"""
+from parc_ray.errors import ParcRayError, printable
 
 
 class Unbreakable:
@@ -114,11 +111,11 @@ class Screen:
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Lets scripts know of bad input, and read everything, before what is in it ends."""
+        """Lets scripts know why a run cannot begin, and read everything, before what is in it ends."""
         try:
             yield
-        except InputError as error:
-            self.fail(str(error), BAD_INPUT)
+        except ParcRayError as error:
+            self.fail(str(error), error.exit_code)
             raise
         finally:
             if self.events:
