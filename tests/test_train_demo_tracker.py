@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.config.agent import AgentConfig
@@ -22,7 +23,6 @@ from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.trackers.parc.network import load_checkpoint
-from parc_ray.tracking.environment import Pose
 from tests.reference import DATA, HUMANOID, ROOT, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)

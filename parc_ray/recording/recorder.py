@@ -9,13 +9,14 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor
 
+from parc_ray.character.pose import Pose
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, recording_file
 from parc_ray.trackers.parc.network import Tracker
-from parc_ray.tracking.environment import Pose, Step, TrackingEnvironment
+from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.quality import Quality, QualityMeter
 from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.batches import whole_batches
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import EnvironmentConfig
@@ -26,18 +27,6 @@ from parc_ray.tracking.termination import NOT_FINITE, Termination
 
 SAMPLES = 2048
 """Reference frames that are sampled at a time"""
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Where the bodies of N characters are."""
-
-    joint_rot: Tensor
-    """[N, B - 1, 4]"""
-    body_pos: Tensor
-    """[N, B, 3] m"""
-    body_rot: Tensor
-    """[N, B, 4]"""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.terrain_stack import TerrainStack
-from parc_ray.tracking.environment import Pose, Step
+from parc_ray.tracking.environment import Step
 
 MEANS = ("root_error", "root_angle_error", "body_error", "joint_angle_error")
 SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")

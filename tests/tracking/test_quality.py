@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.pose import Pose
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
-from parc_ray.tracking.environment import Pose, Step
+from parc_ray.tracking.environment import Step
 from parc_ray.tracking.quality import Quality, QualityMeter, make_probes
 from tests.tracking.test_environment import (
     CPU,
