@@ -21,15 +21,15 @@ class RayConfig(Strict):
     num_actors: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Actors at a time. Default: one per CUDA device; without one, one per CPU, up to 8.",
+        description="Concurrent actors. Default: one per CUDA device; without one, one per CPU, up to 8.",
     )
     cpus_per_actor: Optional[int] = Field(
         default=None,
         ge=1,
-        description="CPUs (simulator threads) of an actor. Default: an equal share of all CPUs.",
+        description="CPUs (simulator threads) per actor. Default: an equal share of all CPUs.",
     )
     gpus_per_actor: Optional[float] = Field(
-        default=None, ge=0, description="GPUs of an actor. Default: 1 on CUDA devices, else 0."
+        default=None, ge=0, description="GPUs per actor. Default: 1 on CUDA devices, else 0."
     )
     num_shards: Optional[int] = Field(
         default=None,
@@ -37,10 +37,10 @@ class RayConfig(Strict):
         description="Shards of the dataset. Default: one per actor, more where memory demands.",
     )
     timeout_seconds: float = Field(
-        default=600.0, gt=0, le=1e9, description="An actor silent for so long is taken for hung, killed and replaced."
+        default=600.0, gt=0, le=1e9, description="An actor silent for this long, s, counts as hung and is replaced."
     )
 
-    dashboard: bool = Field(default=False, description="Start a local Ray with its dashboard. A cluster has its own.")
+    dashboard: bool = Field(default=False, description="Start the local Ray with its dashboard; a cluster has its own.")
 
     @field_validator("gpus_per_actor")
     @classmethod
@@ -55,10 +55,10 @@ class RetryConfig(Strict):
 
     start_fractions: List[float] = Field(
         default=[0.25, 0.5, 0.75],
-        description="Where in the motion later attempts start, in this order (PARC: [0.1, 0.2, 0.3, 0.4, 0.5]).",
+        description="Where in the motion the retries start, in this order (PARC: [0.1, 0.2, 0.3, 0.4, 0.5]).",
     )
-    max_retries: int = Field(default=3, ge=0, description="At most so many attempts after the first.")
-    min_segment_seconds: float = Field(default=2.0, ge=0, description="Never retry on less than this much motion.")
+    max_retries: int = Field(default=3, ge=0, description="Maximum number of attempts after the first.")
+    min_segment_seconds: float = Field(default=2.0, ge=0, description="Minimum length of motion left for a retry, s.")
 
     @field_validator("start_fractions")
     @classmethod
@@ -75,26 +75,26 @@ class AcceptanceConfig(Strict):
         default=0.4,
         ge=0,
         le=1,
-        description="Least share of contacts (reference or simulated) on which both agree.",
+        description="Minimum share of contacts (reference or simulated) on which both agree.",
     )
-    max_penetration: float = Field(
-        default=0.1, ge=0, description="Deepest that any body may ever be inside the terrain, m."
-    )
+    max_penetration: float = Field(default=0.1, ge=0, description="Maximum depth of any body inside the terrain, m.")
     max_mean_root_error: Optional[float] = Field(
-        default=None, ge=0, description="Largest mean distance between simulated and reference root, m."
+        default=None, ge=0, description="Maximum mean distance between simulated and reference root, m."
     )
     max_mean_body_error: Optional[float] = Field(
-        default=None, ge=0, description="Largest mean distance of bodies relative to the root, m."
+        default=None,
+        ge=0,
+        description="Maximum mean distance between simulated and reference bodies, relative to the root, m.",
     )
 
 
 class RecordOptions(Strict):
     """What is kept besides the recorded motions."""
 
-    observations: bool = Field(default=False, description="Keep the tracker's observations in misc_data (large).")
+    observations: bool = Field(default=False, description="Store the tracker's observations in misc_data (large).")
     keep_failures: bool = Field(
         default=False,
-        description="Keep the trajectories of attempts that were not recorded, up to where they failed.",
+        description="Store the trajectories of attempts that were not recorded, up to where they failed.",
     )
 
 
@@ -107,7 +107,7 @@ class OutputConfig(Strict):
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
-    report: bool = Field(default=True, description="Write report.html, which shows what has happened.")
+    report: bool = Field(default=True, description="Write report.html when the run ends.")
 
     @field_validator("name_suffix")
     @classmethod
@@ -121,7 +121,7 @@ class OutputConfig(Strict):
 class RecordConfig(Strict):
     """A recording run: PARC's phys_record keys, and ours (all optional)."""
 
-    output_dir: PlainPath = Field(description="Where everything is written.")
+    output_dir: PlainPath = Field(description="Folder for everything the run writes.")
     device: Union[str, List[str]] = Field(
         default="cuda", description="'cuda' (every CUDA device), 'cuda:0', a list of devices, or 'cpu'."
     )
@@ -129,28 +129,28 @@ class RecordConfig(Strict):
     env_file: PlainPath = Field(description="The tracker's environment, dm_env.yaml.")
     agent_file: PlainPath = Field(description="The tracker's agent, agent_config.yaml.")
     create_dataset_config: Optional[PlainPath] = Field(
-        default=None, description="Builds the dataset from folders of motions before the run."
+        default=None, description="A create_dataset_config.yaml: the dataset is built from folders of motions first."
     )
     dataset_file: Optional[PlainPath] = Field(
         default=None,
-        description="A dataset (motions.yaml) or one motion, used without create_dataset_config.",
+        description="A dataset (motions.yaml) or one motion (.pkl); required, and used, only without create_dataset_config.",
     )
     simulator: str = Field(
         default="auto",
         description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",
     )
     torque_limits: bool = Field(
-        default=False, description="With physx: drives give no more torque than the character's motors (gear)."
+        default=False, description="physx only: limit the drives' torque to the character's motors (gear)."
     )
     num_envs: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Envs of an actor. Default: one per motion of its shard, up to the next key.",
+        description="Envs per actor. Default: one per motion of its shard, up to max_envs_per_actor.",
     )
     max_envs_per_actor: Optional[int] = Field(
         default=None,
         ge=1,
-        description="Upper bound of envs in one actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
+        description="Maximum envs per actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
     )
     seed: int = Field(
         default=0, ge=0, lt=2**64, description="Seed of every random generator; recording itself draws nothing."
