@@ -133,7 +133,8 @@ class RecordConfig(Strict):
     )
     dataset_file: Optional[PlainPath] = Field(
         default=None,
-        description="A dataset (motions.yaml) or one motion (.pkl); required, and used, only without create_dataset_config.",
+        description="A dataset (motions.yaml) or one motion (.pkl); required, and used, only without "
+        "create_dataset_config.",
     )
     simulator: str = Field(
         default="auto",
