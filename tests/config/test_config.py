@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Type
+from typing import Any, Dict, List, Tuple
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from parc_ray.config.agent import AgentConfig
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.config.environment import TrackerEnvironmentFile
 from parc_ray.config.loading import find_data_dir, load_config, load_yaml
-from parc_ray.config.record import AcceptanceConfig, OutputConfig, RayConfig, RecordConfig, RecordOptions, RetryConfig
+from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
 from tests.reference import ROOT
 
@@ -287,40 +285,6 @@ class TestDataDir:
         path = write(tmp_path / "dm_env.yaml", {"env": {"dm": {"motion_file": "$DATA_DIR/motions.yaml"}}})
         with pytest.raises(InputError, match=r"key 'env\.dm\.motion_file'"):
             load_config(path, TrackerEnvironmentFile, None)
-
-
-SECTIONS: Dict[str, Type[BaseModel]] = {
-    "": RecordConfig,
-    "ray.": RayConfig,
-    "retry.": RetryConfig,
-    "acceptance.": AcceptanceConfig,
-    "record.": RecordOptions,
-    "output.": OutputConfig,
-}
-
-
-def _fields() -> Dict[str, str]:
-    """Every key that a configuration may have, and its default as YAML; `required` if it has none."""
-    fields = {}
-    for prefix, model in SECTIONS.items():
-        for name, field in model.model_fields.items():
-            if f"{name}." in SECTIONS:
-                continue
-            value = "required" if field.is_required() else yaml.safe_dump(field.default, default_flow_style=True)
-            fields[f"{prefix}{name}"] = value.replace("\n...", "").strip()
-    return fields
-
-
-def test_the_readme_documents_every_key_once_with_its_default() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text[text.index("## Configuration") :]
-    section = section[: section.index("\n## ", 1)]
-    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \| (.*?) \|$", section, flags=re.MULTILINE)
-    names = [name for name, _, _ in rows]
-    assert len(names) == len(set(names)), "a key is documented twice"
-    documented = {name: default.strip("`").replace("—", "null") for name, default, _ in rows}
-    assert documented == _fields()
-    assert all(meaning.strip() for _, _, meaning in rows)
 
 
 class TestAbsurdValues:
