@@ -20,7 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import parc_ray
-from parc_ray.cluster.driver import Driver, connect, probe_simulator
+from parc_ray.cluster.connection import connect
+from parc_ray.cluster.driver import Driver, probe_simulator
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment

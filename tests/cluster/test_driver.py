@@ -14,6 +14,7 @@ import pytest
 
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
 from parc_ray.planning import start
 from parc_ray.runs.journal import Journal
@@ -231,5 +232,5 @@ def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch
 def test_an_unreachable_cluster_is_an_input_error_at_once(place):
     start = time.monotonic()
     with pytest.raises(InputError, match=re.escape(f"ray.address = '{place}'")):
-        driver.connect(place, ["cpu"])
+        connect(place, ["cpu"])
     assert time.monotonic() - start < 5

@@ -18,6 +18,7 @@ import ray
 from parc_ray.cli import app, guarded
 from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
+from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
 from parc_ray.planning.plan import Placement
 from parc_ray.simulators import physx_package
@@ -125,7 +126,7 @@ def test_actors_begin_with_the_libraries_of_the_environment(address, monkeypatch
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/of_the_job/lib")
     files = SimpleNamespace(simulator="isaacgym")
     plan = SimpleNamespace(placement=Placement(1, 1, 1, "cuda:0"), inputs=SimpleNamespace(files=files))
-    driver.connect(address, [])
+    connect(address, [])
     try:
         actor = driver.actor_class(plan).remote()
         variables = ray.get(actor.libraries.remote(), timeout=100)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.cluster.driver import _require_listener
+from parc_ray.cluster.connection import _require_listener
 from parc_ray.config.loading import check_config, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion

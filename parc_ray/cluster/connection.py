@@ -1,0 +1,67 @@
+"""Connection to Ray: joining a cluster or starting one here, and what it has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any, Dict, List, Optional, Sequence
+
+import ray
+
+from parc_ray.errors import InputError
+from parc_ray.planning.plan import Resources
+
+
+def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
+    """Join a Ray cluster, or start Ray on this machine; returns what it has.
+
+    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether it gets one.
+    Raises InputError if the cluster cannot be reached.
+    """
+    chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        address = "local"  # None would join whatever cluster happens to run on this machine
+        if chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
+    url = ""
+    if not ray.is_initialized():
+        _require_listener(address)
+        try:
+            context: Any = ray.init(
+                address=address, log_to_driver=False, include_dashboard=dashboard if address == "local" else None,
+                logging_level=logging.ERROR,
+            )  # fmt: skip
+            url = getattr(context, "dashboard_url", None) or ""
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}") from None
+    return read_resources(url)
+
+
+def read_resources(dashboard: str = "") -> Resources:
+    """What the nodes that are alive have."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes: List[Dict[str, float]] = [node["Resources"] for node in alive]
+    memory = min((int(node["memory"]) for node in nodes if node.get("memory")), default=0)
+    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory, dashboard)
+
+
+def _require_listener(address: str) -> None:
+    """Raises InputError if nothing listens at host:port: Ray itself would retry for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise InputError(
+            f"ray.address = {address!r}: nothing answers there ({error}); give the address of a running head node, "
+            "or leave it out to start Ray on this machine"
+        ) from None
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an error's message, which of Ray's long ones says most."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
