@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | report | compare | view | render | dataset."""
+"""Command line: parc-ray record | check | report | compare | view | render | dataset | demo."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from parc_ray.config.loading import find_data_dir, load_config
+import parc_ray
+from parc_ray.config.loading import find_data_dir, find_default_config, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError, ParcRayError
+from parc_ray.files.bundled import HUMANOID
 from parc_ray.terminal.screen import Screen, open_screen, say
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from parc_ray.motions.motion_file import Motion
 
 app = typer.Typer(
-    help="Record physically tracked motions with PARC trackers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,24 +36,68 @@ dataset_app = typer.Typer(help="Make datasets.", no_args_is_help=True)
 app.add_typer(dataset_app, name="dataset")
 
 MIB = 2**20
-CONFIG = typer.Option(..., "--config", help="PARC's phys_record YAML.")
+CONFIG = typer.Option(
+    None,
+    "--config",
+    help="PARC's phys_record YAML. Default: configs/parc_4_phys_record_default.yaml here, else the bundled one.",
+)
 DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
 QUIET = typer.Option(False, "--quiet", help="Say only, on standard error, what went wrong or is left out.")
 JSON = typer.Option(False, "--json", help="Print events as JSON lines; all else goes to standard error.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run left in output_dir.")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"parc-ray {parc_ray.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+    ),
+) -> None:
+    """Record physically tracked motions with PARC trackers."""
+
+
 @app.command()
 def record(
-    config: Path = CONFIG,
+    config: Optional[Path] = CONFIG,
     data_dir: Optional[str] = DATA_DIR,
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     json: bool = JSON,
 ) -> None:
     """Record every motion of a dataset that the tracker can physically track."""
+    screen, file = open_screen(quiet, json), config or find_default_config()
+    raise typer.Exit(_run(screen, data_dir, overwrite, lambda directory: load_config(file, RecordConfig, directory)))
+
+
+@app.command()
+def demo(
+    output: Path = typer.Option(
+        Path("output"), "--output", "-o", help="Motions go to demo_motions in this folder, the run to demo."
+    ),
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+    json: bool = JSON,
+) -> None:
+    """Generate 48 motions and record them with a bundled tracker: a whole run, without any data."""
     screen = open_screen(quiet, json)
-    raise typer.Exit(_run(screen, data_dir, overwrite, lambda directory: load_config(config, RecordConfig, directory)))
+
+    def prepare(data_dir: Optional[str]) -> RecordConfig:
+        from parc_ray.character.skeleton import load_skeleton
+        from parc_ray.demo.configuration import write_configuration
+        from parc_ray.demo.generator import demo_motions
+
+        motions = output / "demo_motions"
+        generated = demo_motions(load_skeleton(HUMANOID))
+        _write_motions(motions, generated, len(generated), screen.console)
+        return load_config(write_configuration(motions, output / "demo"), RecordConfig, data_dir)
+
+    raise typer.Exit(_run(screen, None, overwrite, prepare))
 
 
 def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callable[..., RecordConfig]) -> int:
@@ -66,9 +111,10 @@ def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callabl
 
 
 @app.command()
-def check(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
+def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
     """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
+    config = config or find_default_config()
     loaded = load_config(config, RecordConfig, directory)
     from parc_ray.planning.plan import bytes_per_env, describe_engine, local_resources, make_plan
     from parc_ray.planning.start import read_run
@@ -198,7 +244,10 @@ def render(
 
 
 @dataset_app.command("create")
-def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) -> None:
+def dataset_create(
+    config: Path = typer.Option(..., "--config", help="PARC's create_dataset_config YAML."),
+    data_dir: Optional[str] = DATA_DIR,
+) -> None:
     """Write the motions.yaml that PARC's create_dataset_config describes."""
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.config.dataset import DatasetConfig
@@ -217,7 +266,9 @@ def dataset_create(config: Path = CONFIG, data_dir: Optional[str] = DATA_DIR) ->
 @dataset_app.command("generate")
 def dataset_generate(
     folder: Path = typer.Argument(..., help="Where the motion files go."),
-    character: Path = typer.Option(Path("configs/demo/humanoid.xml"), help="The character's MJCF."),
+    character: Path = typer.Option(
+        HUMANOID, show_default=False, help="The character's MJCF. Default: PARC's humanoid."
+    ),
     count: int = typer.Option(0, min=0, help="Number of motions; 0: the demo's motions."),
     seed: int = typer.Option(0, help="Same seed, same motions."),
     difficulty: Optional[Tuple[float, float]] = typer.Option(
@@ -230,12 +281,8 @@ def dataset_generate(
     """Generate synthetic motions: the demo's, or any number, for instance for benchmarks."""
     if not count and (difficulty or seconds):
         raise InputError("--difficulty and --seconds need --count: the demo's motions have their own")
-    from rich.progress import track
-
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.demo.generator import MotionSpec, demo_motions, generate_motions
-    from parc_ray.files.writing import write_file_atomic
-    from parc_ray.motions.motion_file import motion_file_bytes
 
     skeleton = load_skeleton(character)
     motions: Iterable[Motion]
@@ -247,11 +294,19 @@ def dataset_generate(
     else:
         motions = demo_motions(skeleton, seed)
         count = len(motions)
+    _write_motions(folder, motions, count, Console())
+
+
+def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console: Console) -> None:
+    from rich.progress import track
+
+    from parc_ray.files.writing import write_file_atomic
+    from parc_ray.motions.motion_file import motion_file_bytes
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made a folder for motions: {error.strerror}") from error
-    console = Console()
     for motion in track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal):
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
     console.print(f"{folder}: {count} motions", highlight=False, markup=False)

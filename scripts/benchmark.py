@@ -30,6 +30,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import generate_motions
+from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.plan import read_inputs
 from parc_ray.recording.attempts import RetryPolicy
@@ -88,14 +89,13 @@ def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]
 
 def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
     """The demo's tracker on the motions in a folder."""
-    demo = Path("configs/demo")
     return RecordConfig(
         output_dir=folder / "out",
         device="cpu",
         dataset_file=folder / "motions.yaml",
-        model_file=demo / "model.pt",
-        env_file=demo / "dm_env.yaml",
-        agent_file=demo / "agent_config.yaml",
+        model_file=DEMO / "model.pt",
+        env_file=DEMO / "dm_env.yaml",
+        agent_file=DEMO / "agent_config.yaml",
         simulator=simulator,
         **changes,
     )
@@ -103,7 +103,7 @@ def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
 
 def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: int) -> None:
     """Generated motions of which about a third are impossible at first, and a dataset file."""
-    skeleton = load_skeleton(Path("configs/demo/humanoid.xml"))
+    skeleton = load_skeleton(HUMANOID)
     lines = ["motions:"]
     for motion in generate_motions(count, seed, skeleton, seconds=seconds, late_share=1 / 3):
         path = folder / f"{motion.name}.pkl"

@@ -5,7 +5,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/environment.sh
-parc_ray=${VENV:-.venv}/bin/parc-ray
-rm -rf output/demo_motions
-"$parc_ray" dataset generate output/demo_motions
-"$parc_ray" record --config configs/demo/phys_record.yaml --overwrite
+"${VENV:-.venv}/bin/parc-ray" demo --overwrite

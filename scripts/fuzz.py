@@ -38,7 +38,7 @@ import torch
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-DEMO = ROOT / "configs" / "demo"
+DEMO = ROOT / "parc_ray" / "demo" / "files"
 INSTALLED = (sys.prefix, sys.base_prefix, str(ROOT / "parc_ray"), str(Path(__file__).resolve()))
 PROOF = "parc_ray_fuzz_proof"
 """A folder of this name appears in the working directory if an attack has worked"""
@@ -215,12 +215,16 @@ class Samples:
 
     def __init__(self) -> None:
         from parc_ray.character.skeleton import load_skeleton
+        from parc_ray.demo.configuration import write_configuration
         from parc_ray.demo.generator import MotionSpec, generate_motion
 
         self.skeleton = load_skeleton(DEMO / "humanoid.xml")
         kinds = (("walk", 1, 1.5), ("idle", 2, 1.0), ("turn", 3, 1.2))
         self.motions = [generate_motion(MotionSpec(kind, s, t), self.skeleton, kind) for kind, s, t in kinds]  # type: ignore[arg-type]
-        self.texts = {path.name: path.read_text() for path in DEMO.glob("*.yaml")}
+        with tempfile.TemporaryDirectory() as folder:
+            write_configuration(Path("motions"), Path(folder))
+            paths = [*DEMO.glob("*.yaml"), *Path(folder).glob("*.yaml")]
+            self.texts = {path.name: path.read_text() for path in paths}
         self.texts["motions.yaml"] = yaml.safe_dump({"motions": [{"file": "a.pkl", "weight": 1.0}] * 3})
         self.character = (DEMO / "humanoid.xml").read_text()
         self.checkpoint = (DEMO / "model.pt").read_bytes()

@@ -39,6 +39,7 @@ from parc_ray.config.record import RecordConfig, RetryConfig
 from parc_ray.config.sections import Parc
 from parc_ray.demo.generator import generate_motions
 from parc_ray.errors import InputError, ParcRayError
+from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.library import ReferenceFrames
@@ -49,7 +50,6 @@ from parc_ray.trackers.parc.network import NETWORKS, action_bounds
 from parc_ray.trackers.parc.observations import Observer
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 
-DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo"
 CONFIG_FILES = ("agent_config.yaml", "dm_env.yaml")
 TRAINING_SEED, HELD_OUT_SEED = 10_000, 20_000
 QUARTILES = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -302,7 +302,7 @@ def build(
 ) -> ShardRecorder:
     """The recorder of motions with a checkpoint and the configuration files of a folder; settings: of RecordConfig."""
     agent, environment = read_configs(folder)
-    character = folder / "humanoid.xml" if (folder / "humanoid.xml").exists() else DEMO / "humanoid.xml"
+    character = folder / "humanoid.xml" if (folder / "humanoid.xml").exists() else HUMANOID
     config = RecordConfig(
         output_dir=folder, device=device, model_file=folder / "model.pt", env_file=folder / CONFIG_FILES[1],
         agent_file=folder / CONFIG_FILES[0], dataset_file=folder, **settings,
@@ -411,7 +411,7 @@ class Training:
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.agent, environment_file = read_configs(options.config)
-        skeleton = load_skeleton(DEMO / "humanoid.xml")
+        skeleton = load_skeleton(HUMANOID)
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         observer = Observer(environment_file.env, skeleton, self.device)
@@ -649,7 +649,7 @@ class Training:
 
 def held_out(count: int, options: argparse.Namespace) -> List[List[Motion]]:
     """Motions that are not trained on, for every quartile of difficulty."""
-    skeleton = load_skeleton(DEMO / "humanoid.xml")
+    skeleton = load_skeleton(HUMANOID)
     return [
         list(generate_motions(count // len(QUARTILES), HELD_OUT_SEED + index, skeleton, difficulty=quartile))
         for index, quartile in enumerate(QUARTILES)

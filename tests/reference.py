@@ -11,7 +11,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).parent / "data"
-HUMANOID = ROOT / "configs" / "demo" / "humanoid.xml"
+DEMO = ROOT / "parc_ray" / "demo" / "files"
+HUMANOID = DEMO / "humanoid.xml"
 
 
 def vectors(name: str) -> Dict[str, np.ndarray]:

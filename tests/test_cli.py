@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,9 @@ import yaml
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cli import app, guarded, run_tracker
+from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.motions.motion_file import read_motion
-from tests.reference import HUMANOID, ROOT
-
-DEMO = ROOT / "configs" / "demo"
+from tests.reference import DEMO, HUMANOID, ROOT
 
 
 class Ended(NamedTuple):
@@ -139,6 +139,24 @@ class TestBadInput:
         assert contents(tmp_path) == before
 
     @pytest.mark.parametrize("command", ["check", "record"])
+    def test_the_default_configuration_needs_a_data_dir(self, parc_ray: Call, tmp_path: Path, command: str) -> None:
+        unknown = "key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known"
+        code, out, err = parc_ray(command)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {DEFAULT_CONFIG}: {unknown}")
+        own = Path("configs") / DEFAULT_CONFIG.name
+        own.parent.mkdir()
+        shutil.copy(DEFAULT_CONFIG, own)
+        assert parc_ray(command).err.startswith(f"error: {own}: {unknown}")
+
+    @pytest.mark.parametrize("command", ["check", "record"])
+    def test_the_default_configuration_finds_its_files_in_the_data_dir(
+        self, parc_ray: Call, tmp_path: Path, command: str
+    ) -> None:
+        code, _, err = parc_ray(command, "--data-dir", tmp_path)
+        assert (code, err) == (2, f"error: {tmp_path}/p3_tracker/dm_env.yaml: no such file")
+
+    @pytest.mark.parametrize("command", ["check", "record"])
     def test_no_such_configuration(self, parc_ray: Call, command: str) -> None:
         assert parc_ray(command, "--config", "gone.yaml") == (2, "", "error: gone.yaml: no such file")
 
@@ -162,7 +180,7 @@ class TestBadInput:
         assert code == 2
         assert "no usable motion. There are no motion files" in err
 
-    @pytest.mark.parametrize("arguments", [["record"], ["check", "--config"], ["play"], ["check", "--confg=x"]])
+    @pytest.mark.parametrize("arguments", [["record", "x"], ["check", "--config"], ["play"], ["check", "--confg=x"]])
     def test_a_mistyped_command_line(self, parc_ray: Call, arguments: Any) -> None:
         code, out, err = parc_ray(*arguments)
         assert code == 2
@@ -190,15 +208,13 @@ class TestDataset:
 
     def test_the_same_seed_generates_the_same_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-            code, out, _ = parc_ray(
-                "dataset", "generate", folder, "--character", HUMANOID, "--count", 2, "--seed", seed
-            )
+            code, out, _ = parc_ray("dataset", "generate", folder, "--count", 2, "--seed", seed)
             assert (code, out) == (0, f"{folder}: 2 motions")
         written = {name: [path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in "abc"}
         assert written["a"] == written["b"] != written["c"]
 
     def test_generate_makes_the_demo_s_motions(self, parc_ray: Call, tmp_path: Path) -> None:
-        code, out, _ = parc_ray("dataset", "generate", "demo", "--character", HUMANOID)
+        code, out, _ = parc_ray("dataset", "generate", "demo")
         assert (code, out) == (0, "demo: 48 motions")
         skeleton = load_skeleton(HUMANOID)
         names = [read_motion(path, skeleton).name for path in sorted((tmp_path / "demo").glob("*.pkl"))]
@@ -261,15 +277,9 @@ def script(name: str, *arguments: str, cwd: Path) -> Ended:
 
 class TestPhysRecordScript:
     def test_uses_the_default_configuration(self, tmp_path: Path) -> None:
-        default = "configs/parc_4_phys_record_default.yaml"
-        assert script("parc_4_phys_record.py", cwd=tmp_path) == (2, "", f"error: {default}: no such file")
-        (tmp_path / "configs").mkdir()
-        (tmp_path / default).write_bytes((ROOT / default).read_bytes())
         code, _, err = script("parc_4_phys_record.py", cwd=tmp_path)
         assert code == 2
-        assert err.startswith(
-            f"error: {default}: key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known"
-        )
+        assert err.startswith(f"error: {DEFAULT_CONFIG}: key 'output_dir'")
 
     def test_uses_the_given_configuration(self, tmp_path: Path) -> None:
         for arguments in (["--config", "mine.yaml"], ["--config=mine.yaml"]):

@@ -18,11 +18,10 @@ import torch
 import yaml
 
 from parc_ray.simulators.isaacgym_process import probe
-from tests.reference import HUMANOID, ROOT
+from tests.reference import DEMO, HUMANOID, ROOT
 from tests.simulators.remote import real_environment
 
 pytestmark = pytest.mark.isaacgym
-DEMO = ROOT / "configs" / "demo"
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 FIGURES = """
 import sys
@@ -118,14 +117,16 @@ def test_the_demo(tmp_path):
         "char_filepath": str(HUMANOID),
     }
     (tmp_path / "dataset.yaml").write_text(yaml.safe_dump(dataset))
-    config = yaml.safe_load((DEMO / "phys_record.yaml").read_text())
-    config.update(
-        output_dir=str(tmp_path / "out"),
-        create_dataset_config=str(tmp_path / "dataset.yaml"),
-        simulator="isaacgym",
-        device=DEVICE,
-        ray={"num_actors": 1, "num_shards": 2},
-    )
+    config = {
+        "output_dir": str(tmp_path / "out"),
+        "create_dataset_config": str(tmp_path / "dataset.yaml"),
+        "model_file": str(DEMO / "model.pt"),
+        "env_file": str(DEMO / "dm_env.yaml"),
+        "agent_file": str(DEMO / "agent_config.yaml"),
+        "simulator": "isaacgym",
+        "device": DEVICE,
+        "ray": {"num_actors": 1, "num_shards": 2},
+    }
     (tmp_path / "record.yaml").write_text(yaml.safe_dump(config))
     print(python(*command, "record", "--config", str(tmp_path / "record.yaml")))
     print((tmp_path / "out" / "logs" / "run.log").read_text())

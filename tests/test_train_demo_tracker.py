@@ -23,10 +23,9 @@ from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.trackers.parc.network import load_checkpoint
-from tests.reference import DATA, HUMANOID, ROOT, max_error, tensor, vectors
+from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
-DEMO = ROOT / "configs" / "demo"
 
 
 def load_script() -> Any:

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from parc_ray.errors import InputError, shown
+from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.files.plain_yaml import read_yaml
 
 DATA_DIR = re.compile(r"\$(?:DATA_DIR\b|\{DATA_DIR\})")
@@ -34,6 +35,12 @@ def find_data_dir(option: Optional[str]) -> Optional[str]:
             if value:
                 return os.path.expanduser(os.path.expandvars(str(value)))  # noqa: PTH111
     return None
+
+
+def find_default_config() -> Path:
+    """PARC's default phys_record.yaml: that of the working directory, else the bundled one."""
+    own = Path("configs", DEFAULT_CONFIG.name)
+    return own if own.is_file() else DEFAULT_CONFIG
 
 
 def load_yaml(path: Path) -> Dict[str, Any]:

@@ -159,6 +159,8 @@ def read_inputs(
     simulator = choose_simulator(simulator if config.simulator == "auto" else config.simulator, config.device)
     _require_control_mode(simulator, environment, config.env_file)
     character_path = _find_character(environment.env.char_file, config.env_file)
+    # What is found beside dm_env.yaml would not be found beside record_env.yaml.
+    environment_content["env"]["char_file"] = str(character_path)
     skeleton = load_skeleton(character_path)
     try:
         obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-import parc_ray
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
 from parc_ray.errors import InputError
+from parc_ray.files.bundled import HUMANOID
 from parc_ray.files.reading import read_text
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.runs.output import JOURNAL, TERRAIN
@@ -20,8 +20,6 @@ Written = Dict[Path, Tuple[PastRun, PastMotion]]
 
 GIVE = "give a motion file (.pkl), a folder of them, or a run's output_dir"
 NOTHING = f"holds no motions; {GIVE}"
-DEMO_CHARACTER = Path(parc_ray.__file__).parents[1] / "configs" / "demo" / "humanoid.xml"
-"""PARC's humanoid, in a clone"""
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,7 @@ def _character(run: Optional[PastRun], character: Optional[Path]) -> Tuple[Skele
         text, source = read_text(character), str(character)
     elif run is not None:
         text, source = read_character(run), run.character
-    elif DEMO_CHARACTER.is_file():
-        text, source = read_text(DEMO_CHARACTER), str(DEMO_CHARACTER)
     else:
-        raise InputError("--character: give the character's MJCF (PARC: data/assets/humanoid.xml)")
+        text, source = read_text(HUMANOID), str(HUMANOID)
     skeleton = parse_skeleton(text, source)
     return skeleton, character_shapes(text, source, skeleton)

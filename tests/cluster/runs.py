@@ -18,9 +18,8 @@ from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.runs.journal import read_journal
 from parc_ray.terminal.screen import Screen
-from tests.reference import HUMANOID, ROOT
+from tests.reference import DEMO, HUMANOID
 
-DEMO = ROOT / "configs" / "demo"
 CHECKPOINT = DEMO / "model.pt"
 
 

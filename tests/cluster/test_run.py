@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,7 @@ def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
     for key in ("motion_file", "terrain_save_path"):
         del environment["env"]["dm"][key], original["env"]["dm"][key]
     del environment["env"]["output_motion_dir"]
+    assert Path(environment["env"].pop("char_file")).samefile(ROOT / original["env"].pop("char_file"))
     assert (environment["env"], environment["sim"]) == (original["env"], original["sim"])
 
     arguments = dict(line.split(" ", 1) for line in (output / "record_args.txt").read_text().splitlines())

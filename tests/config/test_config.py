@@ -15,7 +15,8 @@ from parc_ray.config.environment import TrackerEnvironmentFile
 from parc_ray.config.loading import find_data_dir, load_config, load_yaml
 from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
-from tests.reference import ROOT
+from parc_ray.files.bundled import DEFAULT_CONFIG
+from tests.reference import DEMO
 
 PARC_KEYS = {
     "output_dir": "$DATA_DIR/p4_phys_record/",
@@ -62,14 +63,11 @@ class TestWhatIsAccepted:
         assert config.agent_file == Path("/data/p3_tracker/agent_config.yaml")
         assert config.retry.start_fractions == [0.25, 0.5, 0.75]
 
-    def test_the_default_and_the_demo_of_this_repository(self) -> None:
-        default = load_config(ROOT / "configs" / "parc_4_phys_record_default.yaml", RecordConfig, "/data")
+    def test_the_default_and_the_demo_s_files(self) -> None:
+        default = load_config(DEFAULT_CONFIG, RecordConfig, "/data")
         assert default.output_dir == Path("/data/p4_phys_record")
-        demo = ROOT / "configs" / "demo"
-        assert load_config(demo / "phys_record.yaml", RecordConfig, None).ray.num_actors == 2
-        load_config(demo / "create_dataset_config.yaml", DatasetConfig, None)
-        load_config(demo / "dm_env.yaml", TrackerEnvironmentFile, None)
-        load_config(demo / "agent_config.yaml", AgentConfig, None)
+        load_config(DEMO / "dm_env.yaml", TrackerEnvironmentFile, None)
+        load_config(DEMO / "agent_config.yaml", AgentConfig, None)
 
     def test_a_dataset_file_in_place_of_a_dataset_config(self, tmp_path: Path) -> None:
         keys = {name: value for name, value in PARC_KEYS.items() if name != "create_dataset_config"}
@@ -96,7 +94,7 @@ class TestWhatIsAccepted:
         assert load(tmp_path, retry={"start_fractions": fractions, "max_retries": 5}).retry.start_fractions == fractions
 
     def test_parc_s_environment_has_keys_that_recording_ignores(self, tmp_path: Path) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         content["env"]["of_the_next_parc_version"] = content["sim"]["and_here"] = 1
         environment = load_config(write(tmp_path / "dm_env.yaml", content), TrackerEnvironmentFile, None)
         assert environment.env.control_freq == 30
@@ -181,7 +179,7 @@ class TestWhatIsRefused:
         }
 
     def test_environment_frequencies_that_do_not_divide(self, tmp_path: Path) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         content["env"]["control_freq"] = 25
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError, match="sim_freq 60 must be a multiple of control_freq 25") as error:
@@ -189,7 +187,7 @@ class TestWhatIsRefused:
         assert str(path) in str(error.value)
 
     def test_missing_key_of_the_environment(self, tmp_path: Path) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         del content["env"]["ray_dx"]
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError) as error:
@@ -299,7 +297,7 @@ class TestAbsurdValues:
         ],
     )  # fmt: skip
     def test_of_an_environment(self, tmp_path: Path, key: str, value: Any) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         content["env"][key] = value
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError) as error:
@@ -309,7 +307,7 @@ class TestAbsurdValues:
     @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 0, 1e-9, 1e9])
     @pytest.mark.parametrize("key", ["horizontal_scale", "padding"])
     def test_of_the_layout_of_terrains(self, tmp_path: Path, key: str, value: float) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         content["env"]["dm"]["heightmap"] = {key: value}
         path = write(tmp_path / "dm_env.yaml", content)
         if key == "padding" and 0 <= value < 1:
@@ -319,7 +317,7 @@ class TestAbsurdValues:
             load_config(path, TrackerEnvironmentFile, None)
 
     def test_limits_may_be_infinite(self, tmp_path: Path) -> None:
-        content = load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")
+        content = load_yaml(DEMO / "dm_env.yaml")
         content["env"].update(root_pos_termination_dist=math.inf, pose_termination_dist=math.inf)
         config = load_config(write(tmp_path / "dm_env.yaml", content), TrackerEnvironmentFile, None)
         assert config.env.root_pos_termination_dist == config.env.pose_termination_dist == math.inf

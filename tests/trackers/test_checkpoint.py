@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from parc_ray.errors import InputError
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
-from tests.reference import DATA, ROOT
+from tests.reference import DATA, DEMO
 
-FILES = (ROOT / "configs" / "demo" / "model.pt", DATA / "policy_small_state_dict.pt")
+FILES = (DEMO / "model.pt", DATA / "policy_small_state_dict.pt")
 MODULE = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
 
 

@@ -12,14 +12,14 @@ from parc_ray.config.loading import load_yaml
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.trackers.parc.observations import Observer, ray_points
-from tests.reference import HUMANOID, ROOT, max_error, tensor, vectors
+from tests.reference import DEMO, HUMANOID, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
 CPU = torch.device("cpu")
 
 
 def environment_config(**changes) -> EnvironmentConfig:
-    content = {**load_yaml(ROOT / "configs" / "demo" / "dm_env.yaml")["env"], **changes}
+    content = {**load_yaml(DEMO / "dm_env.yaml")["env"], **changes}
     return EnvironmentConfig.model_validate(content)
 
 

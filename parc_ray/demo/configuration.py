@@ -1,0 +1,57 @@
+"""The demo's configuration: phys_record.yaml and create_dataset_config.yaml of its run, to use and to copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+import yaml
+
+from parc_ray.errors import OutputError
+from parc_ray.files.bundled import DEMO, HUMANOID
+from parc_ray.files.writing import write_file_atomic
+
+
+def write_configuration(motions: Path, output_dir: Path) -> Path:
+    """Write both files into the output directory; returns the path of phys_record.yaml.
+
+    All paths in them are absolute: copies work from any folder. Raises OutputError if they cannot be written.
+    """
+    motions, output_dir = motions.absolute(), output_dir.absolute()
+    record, dataset = output_dir / "phys_record.yaml", output_dir / "create_dataset_config.yaml"
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output_dir}: cannot be made a folder for the demo's run: {error.strerror}") from error
+    _write(
+        dataset,
+        f"The demo's dataset: every motion in {motions.name}",
+        {
+            "save_path": str(motions / "motions.yaml"),
+            "folder_paths": [str(motions)],
+            "char_filepath": str(HUMANOID),
+            "min_num_frames": 15,
+            "max_terrain_dim_x": 1001,
+            "max_terrain_dim_y": 1001,
+        },
+    )
+    _write(
+        record,
+        "The demo's run: 48 generated motions, two actors of a local Ray",
+        {
+            "output_dir": str(output_dir),
+            "device": "cpu",
+            "create_dataset_config": str(dataset),
+            "model_file": str(DEMO / "model.pt"),
+            "env_file": str(DEMO / "dm_env.yaml"),
+            "agent_file": str(DEMO / "agent_config.yaml"),
+            "simulator": "mujoco",
+            "ray": {"num_actors": 2},
+        },
+    )
+    return record
+
+
+def _write(path: Path, comment: str, content: Mapping[str, Any]) -> None:
+    text = f"# {comment}\n{yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)}"
+    write_file_atomic(path, text.encode("utf-8"))
