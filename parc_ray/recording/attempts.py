@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from parc_ray.config.record import RetryConfig
 
@@ -89,7 +89,8 @@ class AttemptResult:
     """recorded, failed (early termination) or rejected (acceptance)"""
     reason: str
     """what ended or disqualified it, with the figures; empty for a recording"""
-    quality: Dict[str, float]
+    quality: Mapping[str, float]
+    """its figures by name"""
     next_fraction: Optional[float]
     """where the motion is tried again; None: this outcome is final"""
     recording: Optional[bytes] = field(default=None, repr=False)

@@ -17,7 +17,8 @@ from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, Ret
 from parc_ray.recording.recording import Trajectory, recording_file
 from parc_ray.trackers.parc.network import Tracker
 from parc_ray.tracking.environment import Step, TrackingEnvironment
-from parc_ray.tracking.quality import Quality, QualityMeter
+from parc_ray.tracking.figures import Quality, shortcomings
+from parc_ray.tracking.quality import QualityMeter
 from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
 
 
@@ -152,18 +153,18 @@ class ShardRecorder:
         steps = int(self.environment.steps_done[env])
         quality = self.meter.figures(env)
         cause, body = int(step.cause[place]), int(step.body[place])
-        shortcomings = quality.shortcomings(self.config.acceptance)
-        reason = self._failure(cause, body, steps) if cause else "; ".join(shortcomings)
+        broken = shortcomings(quality, self.config.acceptance)
+        reason = self._failure(cause, body, steps) if cause else "; ".join(broken)
         recording = None
         if not reason:
             try:
                 recording = self._motion_file(env, attempt, steps + 1, quality)
             except InputError as error:
                 # The character has got so far away that the terrain around its path is too large.
-                shortcomings = [str(error)]
-                reason = shortcomings[0]
+                broken = [str(error)]
+                reason = broken[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
-        criteria = (CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in shortcomings)
+        criteria = (CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in broken)
         next_fraction = trajectory = None
         if outcome != "recorded":
             next_fraction = self.policy.next_fraction(attempt.number, motion.length)
@@ -183,7 +184,7 @@ class ShardRecorder:
             seconds=steps / frequency,
             outcome=outcome,
             reason=reason,
-            quality=vars(quality),
+            quality=quality,
             next_fraction=next_fraction,
             recording=recording,
             trajectory=trajectory,
@@ -232,7 +233,7 @@ class ShardRecorder:
             "start_fraction": attempt.start_fraction,
             "start_time": float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
             "attempt": attempt.number,
-            "quality": vars(quality),
+            "quality": quality,
             **(end or {}),
         }
         return recording_file(

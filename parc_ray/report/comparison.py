@@ -10,21 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import InputError
-from parc_ray.report.figures import counts_of, why
+from parc_ray.report.statistics import counts_of, why
 from parc_ray.runs.history import flat
 from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
+from parc_ray.tracking.figures import FIGURES, Figure
 
-LESS, MORE = "less", "more"
-BETTER = {
-    "root_error": LESS,
-    "root_angle_error": LESS,
-    "body_error": LESS,
-    "joint_angle_error": LESS,
-    "max_root_error": LESS,
-    "contact_agreement": MORE,
-    "max_penetration": LESS,
-}
-"""All figures of quality, and which direction of each is better"""
+SECONDS = Figure("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
 NAMED = {"model_file": "model_file (sha256)"}
 """Keys of the configuration that say where that came from of which the journal has only a checksum"""
 SHARE = 0.95
@@ -91,14 +82,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Paired:
-    """A figure that pairs of attempts at the same motion have, in the baseline and in the candidate.
+    """A figure of pairs of attempts at the same motion, one of the baseline and one of the candidate.
 
     What says "difference" is candidate - baseline, pair by pair. None: there are too few pairs.
     """
 
-    name: str
-    better: str
-    """less or more"""
+    figure: Figure
     pairs: int
     baseline: Optional[float]
     """mean"""
@@ -118,7 +107,7 @@ class Paired:
         """better or worse (the candidate), if the interval excludes that there is no difference; else an empty text."""
         if self.interval is None or self.interval[0] <= 0.0 <= self.interval[1]:
             return ""
-        return "better" if (self.interval[0] > 0.0) == (self.better == MORE) else "worse"
+        return "better" if (self.interval[0] > 0.0) == (self.figure.better == "higher") else "worse"
 
 
 @dataclass(frozen=True)
@@ -207,7 +196,7 @@ def compare_runs(baseline: PastRun, candidate: PastRun) -> Comparison:
         same_start=len(changes["same_start"]),
         neither=len(changes["neither"]),
         undecided=changes["undecided"],
-        quality=tuple(_quality(name, kinds["same_start"]) for name in BETTER),
+        quality=tuple(_quality(figure, kinds["same_start"]) for figure in FIGURES),
         first_attempts=_first_attempts(pairs),
     )
 
@@ -228,7 +217,7 @@ def sign_test(more: int, fewer: int) -> float:
     return float(min(1.0, 2 * tail / 2**coins))
 
 
-def paired(name: str, better: str, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
+def paired(figure: Figure, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
     """A figure of pairs (baseline, candidate); pairs that lack a value are left out.
 
     The interval is the bootstrap's: the middle 95 % of the means that pairs drawn again, with replacement, have. Unlike
@@ -237,12 +226,11 @@ def paired(name: str, better: str, values: Iterable[Tuple[Optional[float], Optio
     """
     known = np.array([pair for pair in values if None not in pair], dtype=np.float64).reshape(-1, 2)
     if not len(known):
-        return Paired(name, better, 0, None, None, None, None, None, None)
+        return Paired(figure, 0, None, None, None, None, None, None)
     differences = known[:, 1] - known[:, 0]
     low, middle, high = np.quantile(differences, [0.25, 0.5, 0.75]).tolist()
     return Paired(
-        name=name,
-        better=better,
+        figure=figure,
         pairs=len(known),
         baseline=float(known[:, 0].mean()),
         candidate=float(known[:, 1].mean()),
@@ -321,12 +309,12 @@ def _made_with(run: PastRun) -> Dict[str, Any]:
     return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in (*NAMED, "device")}}
 
 
-def _quality(name: str, pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> Paired:
-    return paired(name, BETTER[name], ((_figure(before, name), _figure(now, name)) for before, now in pairs))
+def _quality(figure: Figure, pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> Paired:
+    return paired(figure, ((_value(before, figure), _value(now, figure)) for before, now in pairs))
 
 
-def _figure(motion: PastMotion, name: str) -> Optional[float]:
-    return motion.last_attempt.quality.get(name) if motion.last_attempt else None
+def _value(motion: PastMotion, figure: Figure) -> Optional[float]:
+    return motion.last_attempt.quality.get(figure.name) if motion.last_attempt else None
 
 
 def _first_attempts(pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> FirstAttempts:
@@ -335,7 +323,7 @@ def _first_attempts(pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> FirstAtte
     longer = sum(now.seconds > before.seconds for before, now in made)
     shorter = sum(now.seconds < before.seconds for before, now in made)
     return FirstAttempts(
-        seconds=paired("seconds", MORE, ((before.seconds, now.seconds) for before, now in made)),
+        seconds=paired(SECONDS, ((before.seconds, now.seconds) for before, now in made)),
         whole_baseline=sum(before.outcome != "failed" for before, _ in made),
         whole_candidate=sum(now.outcome != "failed" for _, now in made),
         longer=longer,

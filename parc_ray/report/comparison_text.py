@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any, Dict, Optional, Sequence, Tuple
 
@@ -18,27 +19,22 @@ SHOWN = 8
 LONGEST_VALUE = 36
 WIDE = 94
 """A terminal of fewer columns has no room for the quartiles"""
-FIGURES = {
-    "root_error": ("root, mm", 1e3, 1),
-    "root_angle_error": ("root angle, deg", 57.29577951308232, 2),
-    "body_error": ("bodies, mm", 1e3, 1),
-    "joint_angle_error": ("joint angles, deg", 57.29577951308232, 2),
-    "max_root_error": ("root at worst, mm", 1e3, 1),
-    "contact_agreement": ("contact agreement, %", 1e2, 1),
-    "max_penetration": ("penetration, mm", 1e3, 1),
-    "seconds": ("seconds", 1.0, 2),
-}
-"""Title, factor and decimals of each figure on the terminal"""
+SHOWN_IN = {"m": ("mm", 1e3, 1), "rad": ("deg", math.degrees(1.0), 2), "": ("%", 1e2, 1), "s": ("s", 1.0, 2)}
+"""How figures of a unit are shown: unit, factor and decimals."""
 
 
 def plain(comparison: Comparison) -> Dict[str, Any]:
     """A comparison as one JSON object, by the names of its fields; figures in m and rad."""
     values = asdict(comparison)
-    for content, figure in zip(values["quality"], comparison.quality):
-        content["verdict"] = figure.verdict
-    seconds = comparison.first_attempts.seconds
-    values["first_attempts"]["seconds"]["verdict"] = seconds.verdict
+    values["quality"] = [_plain(paired) for paired in comparison.quality]
+    values["first_attempts"]["seconds"] = _plain(comparison.first_attempts.seconds)
     return values
+
+
+def _plain(paired: Paired) -> Dict[str, Any]:
+    values = asdict(paired)
+    del values["figure"]
+    return {"name": paired.figure.name, "better": paired.figure.better, **values, "verdict": paired.verdict}
 
 
 def print_comparison(comparison: Comparison, console: Console, everything: bool = False) -> None:
@@ -162,10 +158,11 @@ def _print_quality(comparison: Comparison, console: Console) -> None:
     if not pairs:
         return
     _print_paired(comparison.quality, console)
+    higher = [row.figure.title.lower() for row in comparison.quality if row.figure.better == "higher"]
     _say(
         console,
-        "Less is better, of contact agreement more. Only what both have recorded is compared here: motions that "
-        "one of them has won or lost, often the hard ones, are not in these figures.",
+        f"Lower is better, of {' and '.join(higher)} higher. Only what both have recorded is compared here: motions "
+        "that one of them has won or lost, often the hard ones, are not in these figures.",
     )
 
 
@@ -183,28 +180,28 @@ def _print_first_attempts(first: FirstAttempts, console: Console) -> None:
     )
 
 
-def _print_paired(figures: Sequence[Paired], console: Console) -> None:
+def _print_paired(rows: Sequence[Paired], console: Console) -> None:
     columns = ["mean", "A", "B", "B - A", "95 % interval", "sd", "B is"]
     if console.width >= WIDE:
         columns.insert(-1, "quartiles of B - A")
     table = _table(*columns, numbers=True)
-    for figure in figures:
-        title, factor, decimals = FIGURES[figure.name]
+    for row in rows:
+        unit, factor, decimals = SHOWN_IN[row.figure.unit]
 
         def number(value: Optional[float], sign: str = "", factor: float = factor, decimals: int = decimals) -> str:
             text = "" if value is None else f"{value * factor:{sign}.{decimals}f}"
             return text[1:] if text and float(text) == 0 and text[0] in "+-" else text
 
-        low, high = figure.interval or (None, None)
+        low, high = row.interval or (None, None)
         values = {
-            "mean": title,
-            "A": number(figure.baseline),
-            "B": number(figure.candidate),
-            "B - A": number(figure.difference, "+"),
-            "95 % interval": f"{number(low, '+')} to {number(high, '+')}" if figure.interval else "few pairs",
-            "sd": number(figure.deviation),
-            "quartiles of B - A": " ".join(number(value, "+") for value in figure.quartiles or ()),
-            "B is": figure.verdict,
+            "mean": f"{row.figure.title.lower()}, {unit}",
+            "A": number(row.baseline),
+            "B": number(row.candidate),
+            "B - A": number(row.difference, "+"),
+            "95 % interval": f"{number(low, '+')} to {number(high, '+')}" if row.interval else "few pairs",
+            "sd": number(row.deviation),
+            "quartiles of B - A": " ".join(number(value, "+") for value in row.quartiles or ()),
+            "B is": row.verdict,
         }
         table.add_row(*(values[column] for column in columns))
     console.print(table)

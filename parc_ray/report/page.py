@@ -13,26 +13,18 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
-from parc_ray.report.figures import Figures, figures_of, why
 from parc_ray.report.previews import Previews, pack_previews
+from parc_ray.report.statistics import Statistics, statistics_of, why
 from parc_ray.runs.history import flat
 from parc_ray.runs.output import REPORT, OutputDirectory
 from parc_ray.runs.past_run import STATES, PastRun, read_character, read_past_run
+from parc_ray.tracking.figures import FIGURES
 from parc_ray.viewing.shapes import character_shapes
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("dom.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
+SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
 """Previews take at most so much of a page, which leaves room for the rest of 500 motions within 5 MB"""
-QUALITIES = (
-    "root_error",
-    "root_angle_error",
-    "body_error",
-    "joint_angle_error",
-    "max_root_error",
-    "contact_agreement",
-    "max_penetration",
-)
 
 
 def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
@@ -81,14 +73,14 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
             "script": script,
             "style hash": _fingerprint(style),
             "script hash": _fingerprint(script),
-            "data": _embedded(page_data(run, figures_of(run), shapes, notes)),
+            "data": _embedded(page_data(run, statistics_of(run), shapes, notes)),
             "previews": _embedded(_previews(packed, reason)),
         },
     )
 
 
 def page_data(
-    run: PastRun, figures: Figures, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
+    run: PastRun, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
 ) -> Dict[str, Any]:
     """All that the page shows but for the previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
@@ -117,7 +109,7 @@ def page_data(
             **{name: _short(getattr(attempt, name)) for name in ("start_time", "seconds", "began", "ended")},
             "criteria": list(attempt.criteria),
             "launch": attempt.launch,
-            **{name: _short(attempt.quality.get(name)) for name in QUALITIES},
+            **{figure.name: _short(attempt.quality.get(figure.name)) for figure in FIGURES},
         }
         for motion, attempt in every
     ]
@@ -125,11 +117,11 @@ def page_data(
         "title": run.path.resolve().name,
         "simulator": run.simulator,
         "states": STATES,
-        "qualities": QUALITIES,
+        "figures": [asdict(figure) for figure in FIGURES],
         "notes": list(notes),
         "sessions": [{**asdict(session), "config": None} for session in run.sessions],
         "launches": [asdict(launch) for launch in run.launches],
-        "figures": asdict(figures),
+        "statistics": asdict(statistics),
         "motions": _columns(motions, ["name"]),
         "attempts": _columns(attempts, ["motion"]),
         "character": shapes,

@@ -1,9 +1,9 @@
-"""How well a motion was tracked, and whether that is good enough to be recorded."""
+"""QualityMeter: measures the figures of attempts while they run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -12,55 +12,15 @@ from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
+from parc_ray.tracking.figures import FIGURES, Quality
 
-MEANS = ("root_error", "root_angle_error", "body_error", "joint_angle_error")
+MEANS = tuple(figure.name for figure in FIGURES if figure.over == "mean")
 SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")
-WORST = ("max_root_error", "max_penetration")
-
-
+LARGEST = tuple(figure.name for figure in FIGURES if figure.over == "largest")
 SHALLOW = 0.01
 """Up to this depth (m), which soft contacts reach all the time, depth is measured straight up"""
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Figures of one attempt, over all of its frames after the first."""
-
-    root_error: float
-    """mean distance of the root from the reference, m"""
-    root_angle_error: float
-    """mean angle between the root's rotations, rad"""
-    body_error: float
-    """mean distance of bodies from the reference, each relative to its root, m"""
-    joint_angle_error: float
-    """mean angle between joint rotations, rad"""
-    max_root_error: float
-    """largest distance of the root, m"""
-    contact_agreement: float
-    """contacts that reference and simulation share over those that either has (Jaccard index); 1 if there are none"""
-    max_penetration: float
-    """deepest that any geom was inside the terrain, m"""
-
-    def shortcomings(self, limits: Optional[AcceptanceConfig]) -> List[str]:
-        """Which limits are broken and by how much; empty if the attempt may be recorded."""
-        if limits is None:
-            return []
-        too_large = (
-            ("max_penetration", self.max_penetration, limits.max_penetration),
-            ("max_mean_root_error", self.root_error, limits.max_mean_root_error),
-            ("max_mean_body_error", self.body_error, limits.max_mean_body_error),
-        )
-        found = [
-            f"{name}: {value:.3f} > {limit:g}"
-            for name, value, limit in too_large
-            if limit is not None and not value <= limit
-        ]
-        if not self.contact_agreement >= limits.min_contact_agreement:
-            found.insert(0, f"min_contact_agreement: {self.contact_agreement:.3f} < {limits.min_contact_agreement:g}")
-        return found
 
 
 class QualityMeter:
@@ -70,12 +30,12 @@ class QualityMeter:
         """probes and terrains measure penetration."""
         self.probes, self.terrains = probes, terrains
         self._sums = torch.zeros(num_envs, len(SUMS), device=device)
-        self._worst = torch.zeros(num_envs, len(WORST), device=device)
+        self._largest = torch.zeros(num_envs, len(LARGEST), device=device)
 
     def start(self, envs: Sequence[int]) -> None:
         """Forget what was measured in these envs."""
         self._sums[list(envs)] = 0.0
-        self._worst[list(envs)] = 0.0
+        self._largest[list(envs)] = 0.0
 
     def add(self, envs: Sequence[int], motions: Tensor, step: Step) -> None:
         """Account for one control step of the given envs, which track motions [N]."""
@@ -85,7 +45,7 @@ class QualityMeter:
         relative = pose.body_pos[:, 1:] - pose.body_pos[:, :1]
         reference_relative = reference.body_pos[:, 1:] - reference.body_pos[:, :1]
         labels, contacts = step.reference_contacts > 0.5, step.contacts > 0.5
-        figures = {
+        sums = {
             "root_error": root,
             "root_angle_error": rotations.quat_diff_angle(pose.body_rot[:, 0], reference.body_rot[:, 0]),
             "body_error": _distance(relative, reference_relative).mean(dim=1),
@@ -94,9 +54,11 @@ class QualityMeter:
             "contacts_agreed": (labels & contacts).sum(dim=1).float(),
             "contacts_either": (labels | contacts).sum(dim=1).float(),
         }
-        worst = {"max_root_error": root, "max_penetration": self._deepest(motions, pose)}
-        self._sums[rows] += torch.stack([figures[name] for name in SUMS], dim=1)
-        self._worst[rows] = torch.maximum(self._worst[rows], torch.stack([worst[name] for name in WORST], dim=1))
+        largest = {"max_root_error": root, "max_penetration": self._deepest(motions, pose)}
+        self._sums[rows] += torch.stack([sums[name] for name in SUMS], dim=1)
+        self._largest[rows] = torch.maximum(
+            self._largest[rows], torch.stack([largest[name] for name in LARGEST], dim=1)
+        )
 
     def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
         """How deep the deepest probe of each character is in the terrain, [N] m."""
@@ -110,16 +72,13 @@ class QualityMeter:
         return depth.amax(dim=1)
 
     def figures(self, env: int) -> Quality:
-        """What was measured in an env since its start."""
+        """What was measured in an env since its start. Without any contact, contacts agree."""
         sums = dict(zip(SUMS, self._sums[env].tolist()))
-        worst = dict(zip(WORST, self._worst[env].tolist()))
-        frames = max(1.0, sums["frames"])
-        either = sums["contacts_either"]
-        return Quality(
-            **{name: sums[name] / frames for name in MEANS},
-            **worst,
-            contact_agreement=sums["contacts_agreed"] / either if either else 1.0,
-        )
+        frames, either = max(1.0, sums["frames"]), sums["contacts_either"]
+        values = {name: sums[name] / frames for name in MEANS}
+        values.update(zip(LARGEST, self._largest[env].tolist()))
+        values["contact_agreement"] = sums["contacts_agreed"] / either if either else 1.0
+        return {figure.name: values[figure.name] for figure in FIGURES}
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Iterable, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import printable
 from parc_ray.runs.past_run import PastAttempt, PastMotion
+from parc_ray.tracking.figures import BY_NAME, Figure
 from parc_ray.viewing.colors import color_of
 from parc_ray.viewing.playback import Playback
 from parc_ray.viewing.playlist import Item
@@ -16,15 +17,6 @@ STATE_COLORS = {
     "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "not_attempted": "#6d7782", "motion": "#6d7782",
 }  # fmt: skip
 """Of the report"""
-FIGURES = {
-    "root_error": ("Root error", "m"),
-    "max_root_error": ("Largest root error", "m"),
-    "root_angle_error": ("Root angle error", "rad"),
-    "body_error": ("Body error", "m"),
-    "joint_angle_error": ("Joint angle error", "rad"),
-    "contact_agreement": ("Contact agreement", ""),
-    "max_penetration": ("Deepest penetration", "m"),
-}
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
 PLAIN = "font-size:.85em"
 SMALL = "font-size:.8em;color:#586574"
@@ -95,8 +87,8 @@ def _attempt(attempt: PastAttempt) -> str:
 def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
     rows: List[Sequence[str]] = []
     for name, value in quality.items():
-        label, unit = FIGURES.get(name, (name, ""))
-        rows.append((label, "not finite" if value is None else f"{value:.3g} {unit}"))
+        figure = BY_NAME.get(name, Figure(name, name, ""))
+        rows.append((figure.title, "not finite" if value is None else f"{value:.3g} {figure.unit}"))
     return rows
 
 

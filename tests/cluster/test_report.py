@@ -1,4 +1,4 @@
-"""report.html of real runs: every figure computed again from journal.jsonl and the recordings, by other means."""
+"""report.html of real runs: every number computed again from journal.jsonl and the recordings, by other means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def truth(undisturbed):
     page = (undisturbed.output / "report.html").read_text()
     attempts = by_kind["attempt"]
     return SimpleNamespace(
-        lines=by_kind, attempts=attempts, page=page, data=embedded(page), figures=embedded(page)["figures"],
+        lines=by_kind, attempts=attempts, page=page, data=embedded(page), statistics=embedded(page)["statistics"],
         planned={line["motion"]: line for line in by_kind["planned"]},
         last={line["motion"]: line for line in attempts},
         final={line["motion"]: line for line in by_kind["motion"] if line["state"] != "invalid"},
@@ -42,7 +42,7 @@ def truth(undisturbed):
 
 
 def test_the_headline(truth, undisturbed):
-    counts = truth.figures["counts"]
+    counts = truth.statistics["counts"]
     states = Counter(line["state"] for line in truth.lines["motion"])
     assert counts["motions"] == sum(counts["states"].values()) == len(truth.lines["motion"])
     assert counts["states"] == {
@@ -65,18 +65,18 @@ def test_the_headline(truth, undisturbed):
 
 
 def test_the_funnel(truth):
-    found = {stage["fraction"]: stage for stage in truth.figures["stages"]}
+    found = {start["fraction"]: start for start in truth.statistics["starts"]}
     assert set(found) == {line["start_fraction"] for line in truth.attempts}
-    for fraction, stage in found.items():
+    for fraction, start in found.items():
         own = [line for line in truth.attempts if line["start_fraction"] == fraction]
-        assert stage["attempted"] == len(own) == sum(stage[n] for n in ("recorded", "retried", "ended", "open"))
-        assert stage["recorded"] == sum(line["outcome"] == "recorded" for line in own)
-        assert stage["retried"] == sum(line["next_fraction"] is not None for line in own)
-        assert stage["open"] == 0
-    ended = Counter(ending["state"] for ending in truth.figures["endings"] for _ in range(ending["motions"]))
+        assert start["attempted"] == len(own) == sum(start[n] for n in ("recorded", "retried", "ended", "open"))
+        assert start["recorded"] == sum(line["outcome"] == "recorded" for line in own)
+        assert start["retried"] == sum(line["next_fraction"] is not None for line in own)
+        assert start["open"] == 0
+    ended = Counter(ending["state"] for ending in truth.statistics["endings"] for _ in range(ending["motions"]))
     states = Counter(line["state"] for line in truth.lines["motion"] if line["state"] != "recorded")
     assert ended == states
-    for ending in truth.figures["endings"]:
+    for ending in truth.statistics["endings"]:
         if ending["state"] == "rejected":
             kind, _, criteria = ending["reason"].partition(": ")
             rejected = [line["reason"] for line in truth.final.values() if line["state"] == "rejected"]
@@ -85,7 +85,7 @@ def test_the_funnel(truth):
 
 
 def test_the_distributions(truth):
-    for name, histogram in zip(QUALITIES, truth.figures["quality"]):
+    for name, histogram in zip(QUALITIES, truth.statistics["quality"]):
         assert histogram["name"] == name
         edges = np.array(histogram["edges"])
         every = np.array([line["quality"][name] for line in truth.attempts])
@@ -96,13 +96,13 @@ def test_the_distributions(truth):
                 assert histogram["medians"][outcome] == pytest.approx(np.median(values))
         assert histogram["beyond"] == (every > edges[-1]).sum()
     limits = truth.lines["run"][0]["config"]["acceptance"]
-    assert truth.figures["quality"][3]["limit"] == limits["min_contact_agreement"]
-    assert truth.figures["quality"][4]["limit"] == limits["max_penetration"]
+    assert truth.statistics["quality"][3]["limit"] == limits["min_contact_agreement"]
+    assert truth.statistics["quality"][4]["limit"] == limits["max_penetration"]
 
 
 def test_where_and_why_attempts_failed(truth):
     failed = [line for line in truth.attempts if line["outcome"] == "failed"]
-    share, seconds = truth.figures["failed_at"]
+    share, seconds = truth.statistics["failed_at"]
     for histogram, value in (
         (share, lambda line: (line["start_time"] + line["seconds"]) / truth.planned[line["motion"]]["length"]),
         (seconds, lambda line: line["seconds"]),
@@ -117,7 +117,7 @@ def test_where_and_why_attempts_failed(truth):
         for part in filter(None, line["reason"].split("; ")):
             name = part.split(" after ")[0].split(":")[0]
             told[tuple(name.rstrip(")").split(" (")) if "(" in name else (name, "")] += 1
-    assert {(f["criterion"], f["body"]): f["attempts"] for f in truth.figures["failures"]} == told
+    assert {(f["criterion"], f["body"]): f["attempts"] for f in truth.statistics["failures"]} == told
 
 
 def test_success_by_length_and_terrain(truth, motions, skeleton):
@@ -126,7 +126,7 @@ def test_success_by_length_and_terrain(truth, motions, skeleton):
         hf = pickle.loads(pickle.loads(Path(line["path"]).read_bytes())["terrain_data"])["hf"]
         relief[name] = float(hf.max() - hf.min())
     values = {"seconds": {n: line["length"] for n, line in truth.planned.items()}, "terrain_range": relief}
-    for name, bins in truth.figures["success"].items():
+    for name, bins in truth.statistics["success"].items():
         assert sum(b["recorded_whole"] + b["recorded_later"] + b["not_recorded"] for b in bins) == len(SPECS)
         for k, b in enumerate(bins):
             last = k == len(bins) - 1
@@ -143,7 +143,7 @@ def test_success_by_length_and_terrain(truth, motions, skeleton):
 
 def test_the_timeline(truth):
     """Slots do one thing at a time, between the start of their actor and the end of the run."""
-    (launch,), (use,), (session,) = truth.data["launches"], truth.figures["use"], truth.data["sessions"]
+    (launch,), (use,), (session,) = truth.data["launches"], truth.statistics["use"], truth.data["sessions"]
     zero = truth.lines["run"][0]["elapsed"]
     assert launch["envs"] == len(SPECS) and launch["motions"] == len(SPECS) and launch["death"] == ""
     assert launch["ready"] == pytest.approx(truth.lines["ready"][0]["elapsed"] - zero, abs=2e-3)
@@ -218,7 +218,7 @@ def test_a_browser_shows_the_same(truth, undisturbed):
         tiles = dict(zip(*(page.locator(s).all_inner_texts() for s in (".tile > span", ".tile b"))))
         table = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
         heads = [text.split("\n")[0] for text in page.locator("#table thead th").all_inner_texts()]
-    counts = truth.figures["counts"]
+    counts = truth.statistics["counts"]
     states = {name: str(value) for name, value in counts["states"].items() if name != "not_attempted"}
     assert tiles == {"motions": str(counts["motions"]), **states}
     shown = [dict(zip(heads, row)) for row in table]

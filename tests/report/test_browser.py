@@ -124,14 +124,14 @@ def test_a_motion_plays(large, browser):
         page.click("#play")
         stopped = page.inner_text("#clock")
         scrub(page, 0)
-        first = page.locator("#stage").screenshot()
+        first = page.locator("#drawing").screenshot()
         scrub(page, 1000)
         assert page.inner_text("#clock") != stopped
         assert page.inner_text("#clock").startswith("3.00 / 3.00 s · root 15 cm off"), "it drifts by 5 cm/s"
-        last = page.locator("#stage").screenshot()
+        last = page.locator("#drawing").screenshot()
         assert first != last and len(last) > 5000
         page.uncheck("text=Reference")
-        assert page.locator("#stage").screenshot() != last
+        assert page.locator("#drawing").screenshot() != last
 
 
 def test_the_page_can_be_used_by_keys_alone(large, browser):
@@ -148,10 +148,10 @@ def test_the_page_can_be_used_by_keys_alone(large, browser):
         until(page, "document.getElementById('play').textContent === 'Pause'")
         page.keyboard.press(" ")
         assert page.inner_text("#play") == "Play"
-        page.focus("#stage")
-        before = page.locator("#stage").screenshot()
+        page.focus("#drawing")
+        before = page.locator("#drawing").screenshot()
         page.keyboard.press("ArrowLeft")
-        assert page.locator("#stage").screenshot() != before
+        assert page.locator("#drawing").screenshot() != before
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from parc_ray import cli
-from parc_ray.report.comparison import BETTER, compare_runs, paired, sign_test
+from parc_ray.report.comparison import compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
 from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun, Session, read_past_run
-from parc_ray.tracking.quality import Quality
+from parc_ray.tracking.figures import BY_NAME, FIGURES, Figure
 from tests.report.made_run import QUALITY, MadeRun
 
 NAMES = ("won", "lost", "same", "earlier", "later", "neither", "cut", "crash")
@@ -104,7 +104,7 @@ def test_counts_are_of_the_motions_that_are_compared(comparison):
 
 
 def test_figures_of_pairs(comparison):
-    by_name = {figure.name: figure for figure in comparison.quality}
+    by_name = {row.figure.name: row for row in comparison.quality}
     root = by_name["root_error"]
     assert (root.pairs, root.baseline, root.candidate) == (1, 0.04, 0.01)
     assert root.difference == pytest.approx(-0.03) and root.deviation is None and root.interval is None
@@ -187,26 +187,27 @@ def test_the_interval_is_that_of_a_mean():
     """Of many normal differences the known one; it holds the truth in about 95 of 100 cases, skewed ones included."""
     generator = np.random.default_rng(1)
     values = generator.normal(0.3, 2.0, 900)
-    low, high = paired("root_error", "less", [(0.0, value) for value in values]).interval
+    low, high = paired(BY_NAME["root_error"], [(0.0, value) for value in values]).interval
     half = 1.96 * values.std(ddof=1) / 30
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
     for draw in (lambda: generator.normal(1.0, 1.0, 60), lambda: generator.exponential(1.0, 60)):
-        held = [paired("x", "less", [(0.0, value) for value in draw()]).interval for _ in range(200)]
+        held = [paired(BY_NAME["root_error"], [(0.0, value) for value in draw()]).interval for _ in range(200)]
         assert 0.88 <= np.mean([low <= 1.0 <= high for low, high in held]) <= 0.99
-    assert paired("x", "less", [(0.0, float(k)) for k in range(9)]).interval is None
+    assert paired(BY_NAME["root_error"], [(0.0, float(k)) for k in range(9)]).interval is None
 
 
-@pytest.mark.parametrize("better, change, verdict", [("less", -1.0, "better"), ("more", -1.0, "worse")])
+@pytest.mark.parametrize("better, change, verdict", [("lower", -1.0, "better"), ("higher", -1.0, "worse")])
 def test_a_verdict_needs_an_interval_without_zero(better, change, verdict):
+    figure = Figure("x", "X", "", better=better)
     pairs = [(5.0, 5.0 + change + 0.01 * k) for k in range(20)]
-    assert paired("x", better, pairs).verdict == verdict
-    assert paired("x", better, [(b, a) for a, b in pairs]).verdict != verdict
-    assert paired("x", better, pairs[:5]).verdict == ""
-    assert paired("x", better, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
+    assert paired(figure, pairs).verdict == verdict
+    assert paired(figure, [(b, a) for a, b in pairs]).verdict != verdict
+    assert paired(figure, pairs[:5]).verdict == ""
+    assert paired(figure, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
 
 
-def test_every_figure_of_quality_is_compared():
-    assert list(BETTER) == [field.name for field in fields(Quality)]
+def test_every_figure_is_compared(comparison):
+    assert [row.figure for row in comparison.quality] == list(FIGURES)
 
 
 # ------------------------------------------------------------------------------------------- any two runs
@@ -221,7 +222,7 @@ def past_motion(name, state, fraction, errors):
         attempts.append(PastAttempt(0, 0.0, 0.0, errors[0], "recorded" if first else "failed", "", ("fall",)))
         if not first:
             attempts.append(PastAttempt(1, fraction, 1.0, 2.0, "recorded" if state == "recorded" else "failed", ""))
-        quality = dict.fromkeys(BETTER, errors[1])
+        quality = dict.fromkeys(BY_NAME, errors[1])
         attempts[-1] = PastAttempt(**{**vars(attempts[-1]), "quality": quality})
     recorded = state == "recorded"
     return PastMotion(
@@ -274,9 +275,9 @@ def test_a_run_is_equal_to_itself(drawn):
     run = past_run(past_motion(f"m{k}", *fate) for k, fate in enumerate(drawn))
     same = compare_runs(run, run)
     assert not (same.won or same.lost or same.earlier or same.later or same.settings) and same.probability == 1.0
-    for figure in (*same.quality, same.first_attempts.seconds):
-        assert figure.difference in (None, 0.0) and figure.verdict == ""
-        assert figure.interval in (None, (0.0, 0.0))
+    for row in (*same.quality, same.first_attempts.seconds):
+        assert row.difference in (None, 0.0) and row.verdict == ""
+        assert row.interval in (None, (0.0, 0.0))
 
 
 # ------------------------------------------------------------------------------------------- on the terminal
@@ -313,8 +314,11 @@ def test_a_narrow_terminal_shows_less(comparison):
 def test_json_is_the_whole_comparison(runs, comparison):
     document = json.loads(invoke(*runs, "--json").output)
     expected = json.loads(json.dumps(asdict(comparison)))
-    for figure in (*document["quality"], document["first_attempts"]["seconds"]):
-        assert figure.pop("verdict") in ("", "better", "worse")
+    for row in (*expected["quality"], expected["first_attempts"]["seconds"]):
+        row.update({key: row["figure"][key] for key in ("name", "better")})
+        del row["figure"]
+    for row in (*document["quality"], document["first_attempts"]["seconds"]):
+        assert row.pop("verdict") in ("", "better", "worse")
     assert document == expected
 
 

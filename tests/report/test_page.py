@@ -108,7 +108,7 @@ def test_a_character_that_is_gone_or_another(made, walk, tmp_path):
         write_report(made.path)
         (note,) = embedded(made.page())["notes"]
         assert problem in note
-        assert embedded(made.page())["figures"]["counts"]["motions"] == 1
+        assert embedded(made.page())["statistics"]["counts"]["motions"] == 1
 
 
 def test_the_page_is_written_whole_or_not_at_all(made, tmp_path):

@@ -60,14 +60,14 @@ function barRow(histogram, layers, { width, height, highest, label, y0 = 0, axis
 }
 
 // rows: [{label, layers}], each with a baseline and a scale of its own.
-function histogramFigure(histogram, { title, caption, rows, axisLabel }) {
+function histogramChart(histogram, { title, caption, rows, axisLabel }) {
   const names = rows.flatMap((row) => row.layers.map((layer) => layer.label));
   const described = `${title}. ${caption}`;
   const holder = element("div", {});
   const figure = element("figure", {},
     element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)),
     holder,
-    figuresTable([axisLabel, ...names], histogram.edges.slice(1).map((_, k) =>
+    numbersTable([axisLabel, ...names], histogram.edges.slice(1).map((_, k) =>
       [binLabel(histogram, k), ...rows.flatMap((row) => row.layers.map((layer) => layer.counts[k]))])));
   const bins = histogram.edges.length - 1;
   const highest = rows.map((row) =>
@@ -86,7 +86,7 @@ function histogramFigure(histogram, { title, caption, rows, axisLabel }) {
 }
 
 // Share of motions recorded, by bins of a value.
-function successFigure(bins, { title, unit, axisLabel }) {
+function successChart(bins, { title, unit, axisLabel }) {
   const holder = element("div", {});
   const total = (bin) => bin.recorded_whole + bin.recorded_later + bin.not_recorded;
   const range = (bin) => (bin.low === bin.high ? withUnit(bin.low, unit) : `${number(bin.low)} to ${withUnit(bin.high, unit)}`);
@@ -125,27 +125,27 @@ function successFigure(bins, { title, unit, axisLabel }) {
   });
   return element("figure", {}, element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)),
     legend([["recorded", "recorded whole"], ["later", "from later on"], ["failed", "not recorded"]]), holder,
-    figuresTable([axisLabel, "whole", "from later on", "not"],
+    numbersTable([axisLabel, "whole", "from later on", "not"],
       bins.map((bin) => [range(bin), bin.recorded_whole, bin.recorded_later, bin.not_recorded])));
 }
 
-// Each row begins where the row above has its "tried again": what remains of the motions, from stage to stage.
-function funnel(figure, figures) {
-  const { counts, stages } = figures;
+// Each row begins where the row above has its "tried again": what remains of the motions, from start to start.
+function funnel(figure, statistics) {
+  const { counts, starts } = statistics;
   const rows = [];
-  const begun = stages.length ? stages[0].attempted : 0;
+  const begun = starts.length ? starts[0].attempted : 0;
   const aside = counts.motions - begun;
   rows.push({ label: "dataset", total: counts.motions, at: 0, parts: [["retried", begun, "attempted"], ["invalid", aside, "never attempted"]] });
   let at = 0;
-  for (const stage of stages) {
+  for (const start of starts) {
     rows.push({
-      label: stage.fraction === 0 ? "from the start" : `from ${fromFraction(stage.fraction)}`, total: stage.attempted, at,
+      label: start.fraction === 0 ? "from the start" : `from ${fromFraction(start.fraction)}`, total: start.attempted, at,
       parts: [
-        [stage.fraction ? "later" : "recorded", stage.recorded, "recorded"], ["retried", stage.retried, "tried again later on"],
-        ["rejected", stage.ended, "rejected"], ["not_attempted", stage.open, "crashed or unfinished"],
+        [start.fraction ? "later" : "recorded", start.recorded, "recorded"], ["retried", start.retried, "tried again later on"],
+        ["rejected", start.ended, "rejected"], ["not_attempted", start.open, "crashed or unfinished"],
       ],
     });
-    at += stage.recorded;
+    at += start.recorded;
   }
   const told = (line) => line.parts.filter(([, value]) => value).map(([, value, what]) => `${number(value)} ${what}`).join(", ");
   const holder = element("div", {});
@@ -177,15 +177,15 @@ function funnel(figure, figures) {
     });
     holder.replaceChildren(svg);
   });
-  const open = stages.some((stage) => stage.open);
+  const open = starts.some((start) => start.open);
   figure.replaceChildren(
     element("figcaption", {}, element("h3", {}, "From the first attempt to the last"),
       element("p", {}, "Motions attempted from each start; what is not recorded there goes on to the row below.")),
     legend([["recorded", "recorded from the start"], ["later", "recorded from later on"], ["retried", "tried again"], ["rejected", "rejected"],
       ...(open ? [["not_attempted", "crashed or unfinished"]] : []), ...(aside ? [["invalid", "never attempted"]] : [])]),
     holder,
-    figuresTable(["start", "attempted", "recorded", "tried again", "rejected", "crashed or unfinished"],
-      stages.map((stage) => [fromFraction(stage.fraction), stage.attempted, stage.recorded, stage.retried, stage.ended, stage.open])));
+    numbersTable(["start", "attempted", "recorded", "tried again", "rejected", "crashed or unfinished"],
+      starts.map((start) => [fromFraction(start.fraction), start.attempted, start.recorded, start.retried, start.ended, start.open])));
 }
 
 // Horizontal bars with their numbers: [{label, value, tone, onclick}].
@@ -205,5 +205,5 @@ function barList(title, caption, items, note) {
     holder.replaceChildren(svg);
   });
   return element("figure", {}, element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)), holder,
-    figuresTable(["", "attempts"], items.map((item) => [item.label, item.value])), note ? element("p", { class: "soft" }, note) : null);
+    numbersTable(["", "attempts"], items.map((item) => [item.label, item.value])), note ? element("p", { class: "soft" }, note) : null);
 }

@@ -51,21 +51,13 @@ function duration(seconds) {
   return minutes < 100 ? `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-const WORDS = {
-  recorded: "recorded", rejected: "rejected", invalid: "invalid", crashed: "crashed", not_attempted: "unfinished",
-  failed: "failed", lost: "lost", root_error: "Root error", root_angle_error: "Root angle error", body_error: "Body error",
-  joint_angle_error: "Joint angle error", contact_agreement: "Contact agreement", max_penetration: "Deepest penetration",
-  max_root_error: "Largest root error", unknown: "not told",
-};
-const word = (key) => WORDS[key] || key;
-
 const dot = (tone) => element("span", { class: "dot", tone });
 const legend = (entries) =>
   element("div", { class: "legend" }, entries.map(([tone, text]) => element("span", {}, dot(tone), text)));
 
-// A table that says in figures what a drawing shows.
-function figuresTable(heads, rows) {
-  return element("details", {}, element("summary", {}, "in figures"),
+// A table that says in numbers what a drawing shows.
+function numbersTable(heads, rows) {
+  return element("details", {}, element("summary", {}, "in numbers"),
     element("div", { class: "scroll" }, element("table", {},
       element("thead", {}, element("tr", {}, heads.map((head) => element("th", { scope: "col" }, head)))),
       element("tbody", {}, rows.map((row) =>

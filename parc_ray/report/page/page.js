@@ -1,19 +1,8 @@
-// The page: reads the data, fills the sections, ties them together.
+// The page: fills the sections, ties them together.
 
-const DATA = JSON.parse($("data").textContent);
 let previews = null;
-const MOTIONS = rowsOf(DATA.motions), ATTEMPTS = rowsOf(DATA.attempts);
-
-MOTIONS.forEach((row, index) => Object.assign(row, { index, attempts: [] }));
-for (const attempt of ATTEMPTS) MOTIONS[attempt.motion].attempts.push(attempt);
-for (const row of MOTIONS) {
-  const last = row.attempts.filter((attempt) => attempt.outcome !== "lost").pop();
-  for (const name of DATA.qualities) row[name] = last ? last[name] : null;
-  row.words = [row.name, row.reason, row.path, ...row.attempts.map((attempt) => attempt.reason)].join("\n").toLowerCase();
-}
-
 function headline() {
-  const { counts } = DATA.figures;
+  const { counts } = DATA.statistics;
   const states = DATA.states.filter((state) => counts.states[state] || state !== "not_attempted");
   const tile = (value, label, tone, sum) => element("div", { class: sum ? "tile sum" : "tile", "data-count": label },
     element("b", {}, number(value)), element("span", {}, tone ? dot(tone) : null, label));
@@ -36,7 +25,7 @@ function headline() {
 }
 
 function endingList(table) {
-  const list = DATA.figures.endings;
+  const list = DATA.statistics.endings;
   $("endings").append(element("h3", {}, "Without a recording"));
   if (!list.length) return $("endings").append(element("p", { class: "soft" }, "Every motion was recorded."));
   $("endings").append(element("ul", {}, list.map((ending) => element("li", {}, element("button", {
@@ -47,14 +36,14 @@ function endingList(table) {
 
 function attemptTable(row) {
   if (!row.attempts.length) return null;
-  const columns = [["Root", "m", "root_error", 3], ["Body", "m", "body_error", 3], ["Joints", "rad", "joint_angle_error", 3], ["Contacts", "", "contact_agreement", 2], ["Depth", "m", "max_penetration", 3]];
+  const figures = COLUMN_FIGURES;
   const span = (attempt) => `${attempt.start_time.toFixed(1)}–${(attempt.start_time + attempt.seconds).toFixed(1)} s`;
   return element("div", { class: "scroll attempts" }, element("table", {},
-    element("thead", {}, element("tr", {}, columns.map(([head, unit]) => element("th", { scope: "col", class: "number" }, head, element("small", {}, unit))))),
+    element("thead", {}, element("tr", {}, figures.map((figure) => element("th", { scope: "col", class: "number" }, figure.column, element("small", {}, figure.unit))))),
     row.attempts.map((attempt) => element("tbody", {},
-      element("tr", {}, element("th", { scope: "rowgroup", colspan: columns.length },
+      element("tr", {}, element("th", { scope: "rowgroup", colspan: figures.length },
         element("b", {}, span(attempt)), dot(attemptTone(attempt)), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
-      element("tr", {}, columns.map(([, , name, places]) => element("td", { class: "number" }, fixed(attempt[name], places))))))));
+      element("tr", {}, figures.map((figure) => element("td", { class: "number" }, fixed(attempt[figure.name], figure.decimals))))))));
 }
 
 function detailPanel() {
@@ -74,7 +63,7 @@ function detailPanel() {
 }
 
 function failureCharts() {
-  const { failed_at: histograms, failures, success } = DATA.figures;
+  const { failed_at: histograms, failures, success } = DATA.statistics;
   const charts = $("failure-charts");
   const criteria = Object.keys(histograms[0].series);
   const tone = (criterion) => `cause-${Math.max(0, criteria.indexOf(criterion)) % 6}`;
@@ -82,19 +71,18 @@ function failureCharts() {
   const layers = (histogram) => [{ label: "", layers: criteria.map((name) => ({ counts: histogram.series[name], tone: tone(name), label: word(name) })) }];
   if (failed) {
     charts.append(
-      histogramFigure({ ...histograms[0], percent: true }, { title: "Place in the motion", caption: `Where the ${count(failed, "failed attempt")} ended.`, rows: layers(histograms[0]), axisLabel: "% of the motion" }),
-      histogramFigure(histograms[1], { title: "Time since the attempt began", caption: "Failures at once hint at impossible starts.", rows: layers(histograms[1]), axisLabel: "s" }));
+      histogramChart({ ...histograms[0], percent: true }, { title: "Place in the motion", caption: `Where the ${count(failed, "failed attempt")} ended.`, rows: layers(histograms[0]), axisLabel: "% of the motion" }),
+      histogramChart(histograms[1], { title: "Time since the attempt began", caption: "Failures at once hint at impossible starts.", rows: layers(histograms[1]), axisLabel: "s" }));
     for (const figure of [...charts.children]) figure.insertBefore(legend(criteria.map((name) => [tone(name), word(name)])), figure.children[1]);
   }
   if (failures.length) {
-    const limits = new Set(["min_contact_agreement", "max_penetration", "max_mean_root_error", "max_mean_body_error"]);
     charts.append(barList("What ended them", "Criterion and body of attempts that failed or were not accepted.", failures.slice(0, 14).map((failure) => ({
       label: failure.body ? `${word(failure.criterion)}: ${failure.body}` : word(failure.criterion), value: failure.attempts,
-      tone: limits.has(failure.criterion) ? "rejected" : tone(failure.criterion),
+      tone: LIMITS.has(failure.criterion) ? "rejected" : tone(failure.criterion),
     })), failures.length > 14 ? `and ${failures.length - 14} rarer ones` : null));
   }
   for (const [name, title, unit, axisLabel] of [["seconds", "Success and length", "s", "length of the motion, s"], ["terrain_range", "Success and terrain", "m", "terrain range (highest above lowest cell), m"]]) {
-    if (success[name].length) charts.append(successFigure(success[name], { title, unit, axisLabel }));
+    if (success[name].length) charts.append(successChart(success[name], { title, unit, axisLabel }));
   }
   if (!charts.children.length) charts.append(element("p", { class: "soft" }, "No attempt has ended yet."));
 }
@@ -103,16 +91,16 @@ function qualityCharts() {
   $("quality-legend").append(
     element("p", { class: "soft" }, "Figures of every attempt. Each row of bars has a scale of its own."),
     legend([["recorded", "recorded"], ["failed", "failed"], ["rejected", "tracked to the end, not accepted"]]));
-  for (const histogram of DATA.figures.quality) {
+  for (const histogram of DATA.statistics.quality) {
+    const figure = DATA.figures.find(({ name }) => name === histogram.name);
     const { series, medians, limit, missing } = histogram;
     const median = (name) => (medians[name] === null ? null : `${word(name)} ${withUnit(medians[name], histogram.unit)}`);
     const caption = [
       `Median ${["recorded", "failed"].map(median).filter(Boolean).join(", ") || "–"}`,
       limit === null ? null : `limit ${withUnit(limit, histogram.unit)} (dashed)`, missing ? `${number(missing)} not finite` : null,
     ].filter(Boolean).join(" · ");
-    const what = { contact_agreement: "shared contacts over all contacts", max_penetration: "deepest in an attempt, m" }[histogram.name];
-    $("quality-charts").append(histogramFigure(histogram, {
-      title: word(histogram.name), caption, axisLabel: what || `mean over an attempt, ${histogram.unit}`,
+    $("quality-charts").append(histogramChart(histogram, {
+      title: figure.title, caption, axisLabel: described(figure),
       rows: [
         { label: `${number(sum(series.recorded))} recorded`, layers: [{ counts: series.recorded, tone: "recorded", label: "recorded" }] },
         { label: `${number(sum(series.failed) + sum(series.rejected))} not`, layers: [{ counts: series.failed, tone: "failed", label: "failed" }, { counts: series.rejected, tone: "rejected", label: "not accepted" }] },
@@ -155,15 +143,15 @@ function main() {
   if (DATA.notes.length) $("notes").append(...DATA.notes.map((note) => element("li", {}, note)));
   $("notes").hidden = !DATA.notes.length;
   headline();
-  funnel($("funnel"), DATA.figures);
+  funnel($("funnel"), DATA.statistics);
   const open = detailPanel();
-  const states = DATA.states.map((state) => [state, DATA.figures.counts.states[state]]);
+  const states = DATA.states.map((state) => [state, DATA.statistics.counts.states[state]]);
   const table = new MotionTable(MOTIONS, states, open);
   endingList(table);
   failureCharts();
   qualityCharts();
   DATA.sessions.forEach((session, k) => $("timeline-charts").append(
-    timelineFigure(session, k, DATA.sessions, DATA.launches, DATA.figures.use, ATTEMPTS, MOTIONS, (motion) => {
+    timelineChart(session, k, DATA.sessions, DATA.launches, DATA.statistics.use, ATTEMPTS, MOTIONS, (motion) => {
       table.choose(MOTIONS[motion]);
       $("motions").scrollIntoView();
     })));

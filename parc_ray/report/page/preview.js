@@ -230,7 +230,7 @@ void main() {
 
 const SUN = unit([0.45, -0.35, 0.85]);
 
-class Stage {
+class Drawing {
   constructor(canvas, character) {
     this.canvas = canvas;
     this.character = character;
@@ -301,15 +301,15 @@ class Stage {
     gl.drawArrays(gl.TRIANGLES, 0, mesh.count);
   }
 
-  // actor and ghost: poses, or null.
-  draw(actor, ghost) {
+  // pose and ghost: poses, or null.
+  draw(pose, ghost) {
     const { gl, canvas, view } = this;
     const scale = Math.min(2, devicePixelRatio || 1);
     const [width, height] = [Math.max(2, Math.round(canvas.clientWidth * scale)), Math.max(2, Math.round(canvas.clientHeight * scale))];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const identity = placed([0, 0, 0], [0, 0, 0, 1]);
-    const models = (pose) => pose && kinematics(this.character, pose).map(([position, turn]) => placed(position, turn));
-    const [solid, faint] = [models(actor), models(ghost)];
+    const models = (one) => one && kinematics(this.character, one).map(([position, turn]) => placed(position, turn));
+    const [solid, faint] = [models(pose), models(ghost)];
     const light = multiplied(parallel(3.2, 0.5, 30), looking(plus(view.target, SUN.map((value) => value * 12)), view.target));
     const eye = plus(view.target, [Math.cos(view.yaw) * Math.cos(view.pitch), Math.sin(view.yaw) * Math.cos(view.pitch), Math.sin(view.pitch)].map((value) => value * view.distance));
     const camera = multiplied(perspective(0.8, width / height, 0.05, 120), looking(eye, view.target));
@@ -338,7 +338,7 @@ class Stage {
     this.put(this.program, this.ground, identity, [...rgb("ground"), 1]);
     gl.uniform3f(places.ground, 0, 0, 0);
     const [body, touch, shade] = [rgb("body"), rgb("touch"), rgb("ghost")];
-    (solid || []).forEach((model, k) => this.put(this.program, this.bodies[k], model, [...(actor.contacts[k] ? touch : body), 1]));
+    (solid || []).forEach((model, k) => this.put(this.program, this.bodies[k], model, [...(pose.contacts[k] ? touch : body), 1]));
     if (faint) {
       // First its depth alone, so that no inner side shines through.
       gl.colorMask(false, false, false, false);
@@ -374,7 +374,7 @@ class Player {
   }
 
   build() {
-    this.canvas = element("canvas", { id: "stage", tabindex: 0, role: "img", "aria-label": "Preview of the motion in three dimensions. Space plays, arrow keys turn the view, plus and minus zoom." });
+    this.canvas = element("canvas", { id: "drawing", tabindex: 0, role: "img", "aria-label": "Preview of the motion in three dimensions. Space plays, arrow keys turn the view, plus and minus zoom." });
     this.message = element("div", { class: "message" });
     this.button = element("button", { type: "button", id: "play", onclick: () => this.toggle() }, "Play");
     this.slider = element("input", { type: "range", id: "scrub", min: 0, max: 1000, value: 0, "aria-label": "Time in the motion", oninput: () => { this.pause(); this.seek((this.slider.value / 1000) * this.end); } });
@@ -392,7 +392,7 @@ class Player {
     this.lanes = element("div", {});
     this.note = element("p", { class: "soft" });
     this.node = element("div", {},
-      element("div", { class: "stage" }, this.canvas, this.message),
+      element("div", { class: "drawing" }, this.canvas, this.message),
       element("div", { class: "controls" }, this.button, speed, this.ghostLabel, this.followLabel, this.clock),
       element("div", { class: "track" }, this.slider, this.lanes),
       element("p", { class: "keys" }, "Drag to turn, wheel to zoom, space to play. Orange bodies are in contact. Below the slider: the attempts."), this.note);
@@ -421,8 +421,8 @@ class Player {
   }
 
   orbit(yaw, pitch, zoom) {
-    if (!this.stage) return;
-    const { view } = this.stage;
+    if (!this.drawing) return;
+    const { view } = this.drawing;
     view.yaw += yaw;
     view.pitch = Math.max(-0.1, Math.min(1.5, view.pitch + pitch));
     view.distance = Math.max(1.2, Math.min(40, view.distance * zoom));
@@ -441,12 +441,12 @@ class Player {
     if (!preview) return failed(missing);
     this.current = preview;
     try {
-      this.stage = this.stage || new Stage(this.canvas, this.character);
+      this.drawing = this.drawing || new Drawing(this.canvas, this.character);
       const motion = await unpack(preview, this.character.bodies.length);
       if (this.current !== preview) return; // another one was opened meanwhile
       this.motion = motion;
       this.end = Math.max(row.seconds || 0, motion.end);
-      this.stage.setTerrain(motion.terrain);
+      this.drawing.setTerrain(motion.terrain);
     } catch (error) {
       return failed(error.message);
     }
@@ -456,7 +456,7 @@ class Player {
     const clip = this.motion.clips.recording || this.motion.clips.reference;
     const [from, to] = [clip.pose(clip.start).root, clip.pose(clip.start + clip.seconds).root];
     const far = Math.hypot(to[0] - from[0], to[1] - from[1]) > 0.5;
-    Object.assign(this.stage.view, { yaw: (far ? Math.atan2(to[1] - from[1], to[0] - from[0]) : 0) - 1.05, pitch: 0.3, distance: 3.8 });
+    Object.assign(this.drawing.view, { yaw: (far ? Math.atan2(to[1] - from[1], to[0] - from[0]) : 0) - 1.05, pitch: 0.3, distance: 3.8 });
     this.aim(clip.pose(0).root, 1);
     this.seek(0);
     if (play && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.toggle();
@@ -511,20 +511,20 @@ class Player {
   }
 
   aim(root, share) {
-    const { view } = this.stage, wanted = [root[0], root[1], root[2] - 0.1];
+    const { view } = this.drawing, wanted = [root[0], root[1], root[2] - 0.1];
     view.target = share >= 1 ? wanted : view.target.map((value, k) => value + (wanted[k] - value) * share);
   }
 
   draw() {
-    if (!this.motion || !this.stage) return;
+    if (!this.motion || !this.drawing) return;
     const time = Math.min(this.time, this.end);
     const { recording, reference } = this.motion.clips;
-    const actor = recording && time >= recording.start - 1e-6 ? recording.pose(time) : null;
+    const pose = recording && time >= recording.start - 1e-6 ? recording.pose(time) : null;
     const ghost = reference && (this.ghostBox.checked || !recording) ? reference.pose(time) : null;
-    const followed = actor || (reference && reference.pose(time)) || recording.pose(time);
+    const followed = pose || (reference && reference.pose(time)) || recording.pose(time);
     if (this.followBox.checked) this.aim(followed.root, this.playing ? 0.15 : 1);
-    this.stage.draw(actor, ghost);
-    const apart = actor && reference ? Math.hypot(...reference.pose(time).root.map((value, k) => value - actor.root[k])) : null;
+    this.drawing.draw(pose, ghost);
+    const apart = pose && reference ? Math.hypot(...reference.pose(time).root.map((value, k) => value - pose.root[k])) : null;
     this.clock.textContent = `${time.toFixed(2)} / ${this.end.toFixed(2)} s` + (apart === null ? "" : ` · root ${Math.round(apart * 100)} cm off`);
   }
 }

@@ -9,11 +9,9 @@ const COLUMNS = [
   { key: "why", title: "Why", kind: "why", hint: "Why there is no recording" },
   { key: "seconds", title: "Length", unit: "s", places: 1, hint: "Length of the motion, s" },
   { key: "terrain_range", title: "Terrain", unit: "m", places: 2, hint: "Highest above lowest cell, m" },
-  { key: "root_error", title: "Root", unit: "m", places: 3, hint: "Mean root error of the last attempt, m" },
-  { key: "body_error", title: "Body", unit: "m", places: 3, hint: "Mean body error of the last attempt, m" },
-  { key: "joint_angle_error", title: "Joints", unit: "rad", places: 3, hint: "Mean joint angle error of the last attempt, rad" },
-  { key: "contact_agreement", title: "Contacts", places: 2, hint: "Contact agreement of the last attempt, 0 to 1" },
-  { key: "max_penetration", title: "Depth", unit: "m", places: 3, hint: "Deepest penetration in the last attempt, m" },
+  ...COLUMN_FIGURES.map((figure) => ({
+    key: figure.name, title: figure.column, unit: figure.unit, places: figure.decimals, hint: `Last attempt: ${described(figure)}`,
+  })),
 ];
 
 const toneOf = (row) => (row.state === "recorded" && row.start_fraction ? "later" : row.state);

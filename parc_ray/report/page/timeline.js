@@ -1,6 +1,6 @@
 // Which env slot did what, and when: one drawing per time that the command was run.
 
-function timelineFigure(session, index, sessions, launches, use, attempts, motions, open) {
+function timelineChart(session, index, sessions, launches, use, attempts, motions, open) {
   const own = launches.map((launch, k) => ({ ...launch, k })).filter((launch) => launch.session === index);
   const title = `${sessions.length > 1 ? `Run ${index + 1} of ${sessions.length}, ` : ""}${new Date(session.began * 1000).toLocaleString()}`;
   const how = session.exit_code === null ? "did not end" : `exit code ${session.exit_code}`;
@@ -104,7 +104,7 @@ function timelineFigure(session, index, sessions, launches, use, attempts, motio
       ...(own.some((launch) => launch.cut) ? [["cut", "cut off: nobody knows its end"]] : []),
       ...(deaths ? [["rejected", "actor lost"]] : []), ...(done.some((a) => a.outcome === "lost") ? [["not_attempted", "recording lost later"]] : [])]),
     holder,
-    figuresTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "cut off, slot s", "idle, slot s", "lost because"],
+    numbersTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "cut off, slot s", "idle, slot s", "lost because"],
       own.map((launch) => [String(launch.shard), launch.motions, launch.envs ?? "–", launch.began, launch.ready ?? "never", launch.ended,
         use[launch.k].attempts, use[launch.k].useful, use[launch.k].wasted, use[launch.k].cut, use[launch.k].idle, launch.death || "–"])));
   return figure;

@@ -1,4 +1,4 @@
-"""Figures of a run: counts, funnel, failures, quality, success, use of the envs. Plain values, so that runs compare."""
+"""Statistics of a run: counts, funnel, failures, quality, success, use of the envs. Plain values: runs compare."""
 
 from __future__ import annotations
 
@@ -10,16 +10,8 @@ from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from parc_ray.runs.past_run import STATES, PastAttempt, PastMotion, PastRun
+from parc_ray.tracking.figures import FIGURES, Figure
 
-QUALITIES = ("root_error", "body_error", "joint_angle_error", "contact_agreement", "max_penetration")
-UNITS = {"root_error": "m", "body_error": "m", "joint_angle_error": "rad", "max_penetration": "m"}
-LIMITS = {
-    "root_error": "max_mean_root_error",
-    "body_error": "max_mean_body_error",
-    "contact_agreement": "min_contact_agreement",
-    "max_penetration": "max_penetration",
-}
-"""The configuration's acceptance limit of each figure"""
 OUTCOMES = ("recorded", "rejected", "failed")
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
@@ -50,7 +42,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Start:
     """All attempts from one start fraction: attempted = recorded + retried + ended + open."""
 
     fraction: float
@@ -75,7 +67,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often a figure had which values."""
+    """How often a number had which values."""
 
     name: str
     unit: str
@@ -128,11 +120,11 @@ class LaunchUse:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Statistics:
     """All of them."""
 
     counts: Counts
-    stages: Tuple[Stage, ...]
+    starts: Tuple[Start, ...]
     endings: Tuple[Ending, ...]
     quality: Tuple[Histogram, ...]
     """of the attempts, by outcome"""
@@ -144,14 +136,14 @@ class Figures:
     use: Tuple[LaunchUse, ...]
 
 
-def figures_of(run: PastRun) -> Figures:
-    """All figures of a run."""
-    attempts = run.attempts()
-    return Figures(
+def statistics_of(run: PastRun) -> Statistics:
+    """All statistics of a run."""
+    attempts, limits = run.attempts(), run.config.get("acceptance") or {}
+    return Statistics(
         counts=counts_of(run),
-        stages=_stages(attempts),
+        starts=_starts(attempts),
         endings=_endings(run.motions),
-        quality=tuple(_quality(name, attempts, run.config.get("acceptance") or {}) for name in QUALITIES),
+        quality=tuple(_quality(figure, attempts, limits) for figure in FIGURES if figure.column),
         failed_at=_failed_at(attempts),
         failures=_failures(attempts),
         success={name: _success(run.motions, name) for name in ("seconds", "terrain_range")},
@@ -176,7 +168,7 @@ def counts_of(run: PastRun) -> Counts:
     )
 
 
-def _stages(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Stage, ...]:
+def _starts(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Start, ...]:
     tallies: Dict[float, Counter[str]] = {}
     for motion, attempt in attempts:
         tally = tallies.setdefault(attempt.start_fraction, Counter())
@@ -190,7 +182,7 @@ def _stages(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Stage, 
         else:
             tally["open"] += 1
     names = ("attempted", "recorded", "retried", "ended", "open")
-    return tuple(Stage(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
+    return tuple(Start(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
 
 
 def _endings(motions: Sequence[PastMotion]) -> Tuple[Ending, ...]:
@@ -200,7 +192,7 @@ def _endings(motions: Sequence[PastMotion]) -> Tuple[Ending, ...]:
 
 
 def why(motion: PastMotion) -> str:
-    """Why a motion was not recorded, without figures and names, so that equal reasons count together."""
+    """Why a motion was not recorded, without numbers and names, so that equal reasons count together."""
     if motion.state == "recorded":
         return ""
     attempt = motion.last_attempt
@@ -212,18 +204,19 @@ def why(motion: PastMotion) -> str:
     return motion.reason.replace(motion.path, "its file").split(" (")[0]
 
 
-def _quality(name: str, attempts: Sequence[Tuple[PastMotion, PastAttempt]], limits: Mapping[str, float]) -> Histogram:
+def _quality(
+    figure: Figure, attempts: Sequence[Tuple[PastMotion, PastAttempt]], limits: Mapping[str, float]
+) -> Histogram:
     values: Dict[str, List[float]] = {outcome: [] for outcome in OUTCOMES}
     missing = 0
     for _, attempt in attempts:
-        value = attempt.quality.get(name)
+        value = attempt.quality.get(figure.name)
         if value is None:
             missing += 1
         else:
             values[attempt.outcome].append(value)
-    top = 1.0 if name == "contact_agreement" else None
-    limit = limits.get(LIMITS.get(name, ""))
-    return _histogram(name, UNITS.get(name, ""), values, top, missing, limit)
+    top = 1.0 if figure.over == "share" else None
+    return _histogram(figure.name, figure.unit, values, top, missing, limits.get(figure.limit))
 
 
 def _failed_at(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Histogram, ...]:

@@ -1,4 +1,4 @@
-"""Figures of runs whose journals are known line by line."""
+"""Statistics of runs whose journals are known line by line."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc_ray.report.figures import Ending, Failure, Stage, figures_of, nice_edges, place
+from parc_ray.report.statistics import Ending, Failure, Start, nice_edges, place, statistics_of
 from parc_ray.runs.past_run import read_past_run
 from tests.report.made_run import QUALITY
 
 
 @pytest.fixture()
-def figures(made):
+def statistics(made):
     """Four motions: recorded whole, recorded from 50 %, rejected, between two attempts; one invalid file."""
     made.begin(4, acceptance={"max_penetration": 0.1, "min_contact_agreement": 0.4})
     for name, seconds, relief in (("whole", 2.0, 0.0), ("later", 4.0, 0.2), ("never", 6.0, 0.4), ("open", 8.0, 0.4)):
@@ -32,39 +32,39 @@ def figures(made):
     made.attempt("open", again=0.25, seconds=0.5, criteria=["not finite"])
     made.now = 2.0
     made.event("death", shard=0, reason="died", unfinished=["open"])
-    return figures_of(read_past_run(made.path))
+    return statistics_of(read_past_run(made.path))
 
 
-def test_counts_add_up(figures):
-    counts = figures.counts
+def test_counts_add_up(statistics):
+    counts = statistics.counts
     assert counts.motions == sum(counts.states.values()) == 5
     assert counts.states == {"recorded": 2, "rejected": 1, "invalid": 1, "crashed": 0, "not_attempted": 1}
     assert (counts.attempts, counts.lost, counts.deaths) == (7, 0, 1)
     assert (counts.recorded_seconds, counts.dataset_seconds, counts.control_steps) == (4.0, 20.0, 18 * 30)
 
 
-def test_the_funnel(figures):
-    assert figures.stages == (
-        Stage(0.0, attempted=4, recorded=1, retried=2, ended=0, open=1),
-        Stage(0.25, attempted=2, recorded=0, retried=1, ended=1, open=0),
-        Stage(0.5, attempted=1, recorded=1, retried=0, ended=0, open=0),
+def test_the_funnel(statistics):
+    assert statistics.starts == (
+        Start(0.0, attempted=4, recorded=1, retried=2, ended=0, open=1),
+        Start(0.25, attempted=2, recorded=0, retried=1, ended=1, open=0),
+        Start(0.5, attempted=1, recorded=1, retried=0, ended=0, open=0),
     )
-    assert figures.endings == (
+    assert statistics.endings == (
         Ending("rejected", "not accepted: min_contact_agreement, max_penetration", 1),
         Ending("invalid", "its file: is empty", 1),
         Ending("not_attempted", "between attempts", 1),
     )
 
 
-def test_what_ended_attempts(figures):
-    assert figures.failures == (
+def test_what_ended_attempts(statistics):
+    assert statistics.failures == (
         Failure("fall", "head", 2),
         Failure("max_penetration", "", 1),
         Failure("min_contact_agreement", "", 1),
         Failure("not finite", "", 1),
         Failure("root position", "", 1),
     )
-    share, seconds = figures.failed_at
+    share, seconds = statistics.failed_at
     assert share.edges[0] == 0.0 and share.edges[-1] == 1.0
     found = {name: np.repeat(np.array(share.edges)[:-1], counts).tolist() for name, counts in share.series.items()}
     assert found == {"fall": [0.25, 0.75], "not finite": [0.05], "root position": [0.95]}
@@ -73,8 +73,8 @@ def test_what_ended_attempts(figures):
     }  # fmt: skip
 
 
-def test_quality(figures):
-    root, _, _, contact, penetration = figures.quality
+def test_quality(statistics):
+    root, _, _, contact, penetration = statistics.quality
     assert (root.name, root.unit, root.limit, root.missing) == ("root_error", "m", None, 1)
     assert {name: sum(counts) for name, counts in root.series.items()} == {"recorded": 2, "rejected": 1, "failed": 3}
     assert root.medians == {"recorded": 0.035, "rejected": 0.05, "failed": 0.05}
@@ -82,19 +82,19 @@ def test_quality(figures):
     assert penetration.limit == 0.1 < penetration.edges[-1], "the limit is in the picture"
 
 
-def test_success_by_length_and_terrain(figures):
+def test_success_by_length_and_terrain(statistics):
     by_length = [
-        (b.low, b.high, b.recorded_whole, b.recorded_later, b.not_recorded) for b in figures.success["seconds"]
+        (b.low, b.high, b.recorded_whole, b.recorded_later, b.not_recorded) for b in statistics.success["seconds"]
     ]
     assert sum(whole + later + no for _, _, whole, later, no in by_length) == 3, "the open one says nothing yet"
     assert [(whole, later, no) for low, high, whole, later, no in by_length if low <= 4.0 < high] == [(0, 1, 0)]
-    terrain = figures.success["terrain_range"]
+    terrain = statistics.success["terrain_range"]
     assert (terrain[0].low, terrain[-1].high) == (0.0, 0.4)
     assert (terrain[0].recorded_whole, terrain[-1].not_recorded) == (1, 1)
 
 
-def test_use_of_the_slots(figures):
-    (use,) = figures.use
+def test_use_of_the_slots(statistics):
+    (use,) = statistics.use
     assert use.attempts == 7
     assert use.useful == pytest.approx(0.4) and use.wasted == pytest.approx(1.4)
     assert use.cut == pytest.approx(1.0 + 0.4), "one slot was never heard of, the other not for 0.4 s"
@@ -115,7 +115,7 @@ def test_slots_of_an_actor_that_was_lost_or_not(made):
         made.final(motion, "recorded")
     made.now = 6.0
     made.event("death", shard=0, reason="died", unfinished=[])
-    lost, well = figures_of(read_past_run(made.path)).use
+    lost, well = statistics_of(read_past_run(made.path)).use
     assert (lost.useful, lost.cut, lost.idle) == (1.0, 2.0 + 5.0, 2.0)
     assert (well.useful, well.cut, well.idle) == (1.0, 0.0, 2 * 3.0 - 1.0), "it ended with its last attempt"
 
@@ -123,10 +123,10 @@ def test_slots_of_an_actor_that_was_lost_or_not(made):
 def test_a_run_that_has_not_begun_to_work(made):
     made.begin(1)
     made.planned("motion")
-    figures = figures_of(read_past_run(made.path))
-    assert figures.counts.states["not_attempted"] == 1
-    assert (figures.stages, figures.failures, figures.use) == ((), (), ())
-    assert figures.endings == (Ending("not_attempted", "never begun", 1),)
+    statistics = statistics_of(read_past_run(made.path))
+    assert statistics.counts.states["not_attempted"] == 1
+    assert (statistics.starts, statistics.failures, statistics.use) == ((), (), ())
+    assert statistics.endings == (Ending("not_attempted", "never begun", 1),)
 
 
 numbers = st.floats(0, 1e4).map(lambda value: round(value, 4))

@@ -1,0 +1,77 @@
+"""The figures: how well an attempt has tracked its motion, in numbers. Everything that shows or judges them reads this
+list; loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Mapping, Optional
+
+from typing_extensions import Literal
+
+from parc_ray.config.record import AcceptanceConfig
+
+Quality = Mapping[str, float]
+"""The figures of one attempt by name, in the order of FIGURES."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured number of an attempt, over all of its frames after the first."""
+
+    name: str
+    """Its key in journals, recordings and comparisons."""
+    title: str
+    meaning: str
+    """What is measured, in a few words."""
+    unit: str = ""
+    """m, rad or s; empty for a share."""
+    better: Literal["lower", "higher"] = "lower"
+    over: Literal["mean", "largest", "share"] = "mean"
+    """How the frames of an attempt are put together."""
+    limit: str = ""
+    """Key of its acceptance limit; empty if it has none."""
+    column: str = ""
+    """Head of its column in the report, which also charts it; empty if it is left out there."""
+    decimals: int = 3
+
+    def breaks(self, value: float, limit: float) -> bool:
+        """Whether a value is worse than a limit. One that is not finite always is."""
+        return not (value <= limit if self.better == "lower" else value >= limit)
+
+
+FIGURES = (
+    Figure(
+        "root_error", "Root error", "mean distance of the root from the reference", "m",
+        limit="max_mean_root_error", column="Root",
+    ),
+    Figure("root_angle_error", "Root angle error", "mean angle between the root and the reference's", "rad"),
+    Figure(
+        "body_error", "Body error", "mean distance of bodies, relative to the root", "m",
+        limit="max_mean_body_error", column="Body",
+    ),
+    Figure("joint_angle_error", "Joint angle error", "mean angle between joint rotations", "rad", column="Joints"),
+    Figure("max_root_error", "Largest root error", "largest distance of the root from the reference", "m",
+           over="largest"),
+    Figure(
+        "contact_agreement", "Contact agreement", "contacts in common over all contacts",
+        better="higher", over="share", limit="min_contact_agreement", column="Contacts", decimals=2,
+    ),
+    Figure(
+        "max_penetration", "Deepest penetration", "deepest that any body was inside the terrain", "m",
+        over="largest", limit="max_penetration", column="Depth",
+    ),
+)  # fmt: skip
+
+BY_NAME = {figure.name: figure for figure in FIGURES}
+BY_LIMIT = {figure.limit: figure for figure in FIGURES if figure.limit}
+
+
+def shortcomings(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[str]:
+    """Which limits an attempt breaks and by how much, in their order; empty if it may be recorded."""
+    found = []
+    for key, limit in limits or ():
+        figure = BY_LIMIT[key]
+        value = quality[figure.name]
+        if limit is not None and figure.breaks(value, limit):
+            found.append(f"{key}: {value:.3f} {'>' if figure.better == 'lower' else '<'} {limit:g}")
+    return found

@@ -1,0 +1,55 @@
+"""The list of figures: what hangs on it follows it, and limits are kept."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from parc_ray.config.record import AcceptanceConfig
+from parc_ray.tracking.figures import BY_LIMIT, BY_NAME, FIGURES, shortcomings
+from tests.report.made_run import QUALITY
+
+GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "expected"),
+    [
+        ({}, {}, []),
+        ({"contact_agreement": 0.25}, {}, ["min_contact_agreement: 0.250 < 0.4"]),
+        ({"max_penetration": 0.1234}, {}, ["max_penetration: 0.123 > 0.1"]),
+        ({"contact_agreement": 0.4, "max_penetration": 0.1}, {}, []),
+        ({"root_error": 9.0, "body_error": 9.0}, {}, []),
+        ({}, {"max_mean_root_error": 0.04}, ["max_mean_root_error: 0.050 > 0.04"]),
+        ({}, {"max_mean_body_error": 0.02}, ["max_mean_body_error: 0.060 > 0.02"]),
+        (
+            {"contact_agreement": 0.0, "max_penetration": 0.5},
+            {"max_mean_root_error": 0.01},
+            ["min_contact_agreement: 0.000 < 0.4", "max_penetration: 0.500 > 0.1", "max_mean_root_error: 0.050 > 0.01"],
+        ),
+        ({"contact_agreement": math.nan}, {}, ["min_contact_agreement: nan < 0.4"]),
+    ],
+)
+def test_shortcomings(changes, limits, expected):
+    assert shortcomings({**GOOD, **changes}, AcceptanceConfig(**limits)) == expected
+
+
+def test_acceptance_none_accepts_anything():
+    assert shortcomings({**dict.fromkeys(BY_NAME, 9.0), "root_error": math.nan}, None) == []
+
+
+def test_every_acceptance_limit_is_of_one_figure():
+    assert set(BY_LIMIT) == set(AcceptanceConfig.model_fields)
+    assert len(BY_LIMIT) == sum(bool(figure.limit) for figure in FIGURES)
+
+
+def test_names_are_those_of_journals():
+    assert list(BY_NAME) == list(QUALITY) and len(BY_NAME) == len(FIGURES)
+
+
+def test_the_list_loads_no_torch():
+    command = "import sys, parc_ray.tracking.figures; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
