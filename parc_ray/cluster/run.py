@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import ray
 import torch
 import yaml
-from rich.markup import escape
-from rich.table import Table
 
 import parc_ray
 from parc_ray.cluster.connection import connect
@@ -30,42 +27,52 @@ from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.plan import Resources, RunPlan, make_plan, plan_without_simulator
 from parc_ray.planning.start import Run, read_run
-from parc_ray.report.page import write_report
 from parc_ray.runs.audit import contradictions
+from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.history import dataset_events, fingerprint, outcome_event
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.output import REPORT, SUMMARY, OutputDirectory
+from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import RunProgress
 from parc_ray.terminal.screen import Screen
+from parc_ray.terminal.table import print_summary
 
-DONE, NOT_ALL_ATTEMPTED, INCONSISTENT, INTERRUPTED = 0, 3, 5, 130
+
+@dataclass(frozen=True)
+class EndedRun:
+    """What a run has come to."""
+
+    exit_code: int
+    summary: Optional[Dict[str, Any]] = None
+    """The content of summary.json; None if the run ended before it could be written."""
+    wants_report: bool = False
 
 
-def record(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> int:
-    """Record a dataset, or go on where an earlier run has ended; returns the exit code.
+def record(
+    config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen, interruption: Interruption
+) -> EndedRun:
+    """Record a dataset, or go on where an earlier run has ended.
 
-    Raises InputError, before anything is written, on bad input.
+    Raises InputError, before anything is written, on bad input. The interruption must be listening.
     """
     output = OutputDirectory(config.output_dir, config.output)
     output.require_unlinked()
     journal = Journal(output.journal) if output.journal.exists() else None
-    interruption = Interruption()
     try:
-        with interruption:
-            run = read_run(config, data_dir, overwrite, output, screen.console)
-            if run.inputs.remaining:
-                run.plan = _plan(run, screen)
-                interruption.listen()
-            output.prepare()
-            if journal is None:
-                journal = Journal(output.journal)
-                journal.require_empty()
-            journal.listener = screen.events.send if screen.events else None
-            return _record(run, journal, overwrite, interruption, screen)
+        run = read_run(config, data_dir, overwrite, output, screen.console)
+        if run.inputs.remaining:
+            run.plan = _plan(run, screen)
+            interruption.listen()
+        output.prepare()
+        if journal is None:
+            journal = Journal(output.journal)
+            journal.require_empty()
+        journal.listener = screen.events.send if screen.events else None
+        return _record(run, journal, overwrite, interruption, screen)
     except KeyboardInterrupt:
         screen.alert("interrupted")
         screen.fail("interrupted", INTERRUPTED)
-        return INTERRUPTED
+        return EndedRun(INTERRUPTED)
     finally:
         if journal:
             journal.close()
@@ -87,7 +94,7 @@ def _plan(run: Run, screen: Screen) -> RunPlan:
     return plan
 
 
-def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen) -> int:
+def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen) -> EndedRun:
     """The part of a run that writes."""
     try:
         _begin(run, journal, overwrite)
@@ -110,32 +117,17 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
             f"error: {error}", "The run has stopped; what it has recorded stays. The same command goes on with it."
         )
         screen.fail(str(error), error.exit_code)
-        return error.exit_code
+        return EndedRun(error.exit_code)
     finally:
         # The next run does it if this one cannot.
         with suppress(OutputError):
             run.output.logs.merge()
-    print_summary(summary, run.output, screen)
+    print_summary(summary, str(run.output.path), screen)
     for problem in problems:
         screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         screen.alert("interrupted; the same command goes on with this run")
-    if run.inputs.files.config.output.report and (run.plan or not run.output.report.exists()):
-        _report(run, code != INTERRUPTED, screen)
-    journal.tell("summary", **summary)
-    return code
-
-
-def _report(run: Run, previews: bool, screen: Screen) -> None:
-    """Write report.html. Whatever goes wrong there, the run was as it was."""
-    try:
-        with screen.console.status("writing the report"):
-            path = write_report(run.output.path, run.inputs.files.character, previews)
-        screen.say(f"report: {path}")
-    except KeyboardInterrupt:
-        screen.alert("interrupted before the report was written; parc-ray report writes it")
-    except Exception as error:
-        screen.alert(f"the report could not be written: {error or type(error).__name__}")
+    return EndedRun(code, summary, run.plan is not None or not run.output.report.exists())
 
 
 def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
@@ -204,36 +196,6 @@ def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
     except InputError as error:
         return _with_working_simulator(plan_without_simulator(plan, resources, str(error)), resources)
     return plan
-
-
-class Interruption:
-    """While it is entered, SIGINT and SIGTERM call `gently` if that is set; else, and the second time, they raise
-    KeyboardInterrupt."""
-
-    def __init__(self) -> None:
-        self.gently: Optional[Callable[[], None]] = None
-        self._previous: Dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        self.listen()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def listen(self) -> None:
-        """Take the signals, again after somebody else has taken them: ray.init does."""
-        # Python allows handlers in the main thread only; a run in another one cannot be asked to stop.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous.setdefault(number, signal.signal(number, self._handle))
-
-    def _handle(self, *_: Any) -> None:
-        if self.gently is None:
-            raise KeyboardInterrupt
-        gently, self.gently = self.gently, None
-        gently()
 
 
 def _write_inputs(run: Run) -> None:
@@ -331,23 +293,3 @@ def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
         "versions": _versions(),
         "command": sys.argv,
     }
-
-
-def print_summary(summary: Dict[str, Any], output: OutputDirectory, screen: Screen) -> None:
-    """The run's table on the terminal."""
-    table = Table(title=escape(str(output.path)), show_header=False)
-    table.add_row("motions", str(summary["motions"]))
-    table.add_row("attempted", str(summary["attempted"]))
-    for fraction, count in summary["recorded_from"].items():
-        where = "from the start" if float(fraction) == 0 else f"from {float(fraction):.0%}"
-        table.add_row(f"recorded {where}", str(count))
-    for reason, count in summary["rejected_by_reason"].items():
-        table.add_row(escape(f"rejected, {reason}"), str(count))
-    for state in ("invalid", "crashed", "not_attempted"):
-        if summary[state] or state != "not_attempted":
-            table.add_row(state.replace("_", " "), str(summary[state]))
-    table.add_row("recorded", f"{summary['recorded_seconds']:.1f} s of {summary['dataset_seconds']:.1f} s of motion")
-    table.add_row("speed", f"{summary['control_steps_per_second']:,.0f} control steps/s")
-    table.add_row("wall time", f"{summary['wall_seconds']:.1f} s")
-    screen.console.print(table)
-    screen.alert(*(f"crashed: {motion}: {reason}" for motion, reason in summary["crashed_motions"].items()))

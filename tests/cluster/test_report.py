@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from parc_ray import cli
-from parc_ray.cluster import run as run_module
 from parc_ray.motions.motion_file import read_motion
+from parc_ray.report import page
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, record_run
 from tests.report.browser import open_browser
@@ -236,7 +236,7 @@ def test_a_browser_shows_the_same(truth, undisturbed):
 
 
 def test_a_report_that_fails_fails_no_run(motions, address, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "write_report", lambda *_: 1 / 0)
+    monkeypatch.setattr(page, "write_report", lambda *_, **__: 1 / 0)
     run = record_run(tmp_path, motions, address)
     assert run.code == 0
     assert "the report could not be written: division by zero" in run.console

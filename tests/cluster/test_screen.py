@@ -11,8 +11,8 @@ import threading
 
 from rich.console import Console
 
+from parc_ray.cli import record_and_report
 from parc_ray.cluster import driver
-from parc_ray.cluster.run import record
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.terminal.screen import EventStream, Screen, Unbreakable
@@ -65,7 +65,7 @@ def test_json_is_the_journal_with_progress_and_a_summary(many_motions, motions, 
     kept = [line for line in stdout.splitlines() if json.loads(line)["event"] not in ("progress", "summary")]
     assert kept == (tmp_path / "out" / "journal.jsonl").read_text().splitlines()
     *said, summary = events(stdout)
-    assert summary.pop("event") == "summary" and summary.pop("time") >= summary.pop("elapsed") > 0
+    assert summary.pop("event") == "summary" and summary.pop("time") > 0
     run = Run(0, tmp_path / "out", stderr)
     assert summary == run.summary
     progress = [event for event in said if event["event"] == "progress"]
@@ -132,7 +132,7 @@ def test_quiet_says_only_what_must_be_known(motions, address, tmp_path, monkeypa
     read_bytes = driver.read_bytes
     monkeypatch.setattr(driver, "read_bytes", lambda path: read_bytes(path) + b"changed" * ("tumble" in path.name))
     alerts = Console(file=io.StringIO(), width=200)
-    assert record(config, None, False, Screen(Console(quiet=True), alerts)) == 3
+    assert record_and_report(config, None, False, Screen(Console(quiet=True), alerts)) == 3
     lines = alerts.file.getvalue().splitlines()
     assert sorted(line.split(":")[0] for line in lines) == ["crashed", "invalid", "invalid"]
 

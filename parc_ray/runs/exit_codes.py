@@ -1,0 +1,12 @@
+"""Exit codes of a run, beside those of errors (parc_ray.errors)."""
+
+from __future__ import annotations
+
+DONE = 0
+"""Every motion was dealt with, rejected ones too."""
+NOT_ALL_ATTEMPTED = 3
+"""Some motions could not be attempted."""
+INCONSISTENT = 5
+"""The output contradicts itself."""
+INTERRUPTED = 130
+"""The run was asked to stop."""
