@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with parc_ray in it: scripts/environment.sh [EXTRAS], for instance "dev", which has PhysX, too.
-# Quick if it is there already. What can be chosen, as environment variables:
+# Quick if it is there already. Packages have the versions of scripts/locks, with which all tests pass. What can be chosen,
+# as environment variables:
 #   PYTHON  the interpreter                  default python3
 #   VENV    the environment's folder         default .venv
-#   TORCH   what pip installs as PyTorch     default the version that parc_ray is tested with
+#   TORCH   what pip installs as PyTorch     default the locked version; another one brings what it needs itself
+#   NEWEST  not empty: the newest versions that pyproject.toml allows, whatever is locked or installed
 # pip's own variables (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ...) choose where packages come from.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,20 +14,21 @@ extras=${1:-}
 venv=${VENV:-.venv}
 base=${PYTHON:-python3}
 python=$venv/bin/python
+newest=${NEWEST:+--upgrade --upgrade-strategy eager}
 
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 version=$(version_of "$base")
 case $version in
-    3.8) tested_torch=torch==2.4.1 ;;
-    3.9) tested_torch=torch ;;
-    *) tested_torch=torch==2.13.0 ;;
+    3.8) lock=scripts/locks/python3.8.txt ;;
+    3.9) lock=/dev/null ;;
+    *) lock=scripts/locks/current.txt ;;
 esac
-torch=${TORCH:-$tested_torch}
+[[ -n $newest ]] && lock=/dev/null
 
 # What the environment was made of. With extras installed, everything is there that no extras ask for.
-key="$version $torch $PWD $(cat pyproject.toml scripts/physx.txt | cksum)"
+key="$version ${TORCH:-} $PWD $(cat pyproject.toml scripts/physx.txt "$lock" | cksum)"
 stamp=$venv/parc_ray${extras:+-$extras}.stamp
-if [[ -x $python && $(cat "$stamp" 2> /dev/null) == "$key" ]]; then
+if [[ -x $python && -z $newest && $(cat "$stamp" 2> /dev/null) == "$key" ]]; then
     exit 0
 fi
 
@@ -36,13 +39,13 @@ elif [[ ! -x $python || $(version_of "$python") != "$version" ]]; then
     echo "error: $venv is not an environment of Python $version; remove it, or set VENV to another folder" >&2
     exit 2
 fi
-echo "installing parc_ray${extras:+[$extras]} and $torch into $venv" >&2
-constraints=/dev/null
-[[ $version == 3.8 ]] && constraints=scripts/constraints-3.8.txt
+echo "installing parc_ray${extras:+[$extras]}${TORCH:+ and $TORCH} into $venv" >&2
 # Only wheels: on Python 3.8 pip would otherwise compile sources that are newer than the last wheel, for many minutes.
-"$python" -m pip install --quiet --only-binary=:all: --constraint "$constraints" --editable ".${extras:+[$extras]}" "$torch"
+install() { "$python" -m pip install --quiet --only-binary=:all: --constraint "$venv/lock.txt" $newest "$@"; }
+sed -E "${TORCH:+/^torch==|# via torch\$/d}" "$lock" > "$venv/lock.txt"
+install --editable ".${extras:+[$extras]}" "${TORCH:-torch}"
 if [[ $extras == dev && $version != 3.[89] ]]; then
-    "$python" -m pip install --quiet --only-binary=:all: --no-deps --requirement scripts/physx.txt
+    install --no-deps --requirement scripts/physx.txt
 fi
 echo "$key" > "$venv/parc_ray.stamp"
 echo "$key" > "$stamp"

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 KEPT = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "isaacgym")
-TESTED = Path(__file__).with_name("constraints-3.8.txt")
+TESTED = Path(__file__).parent / "locks" / "python3.8.txt"
 
 
 def plain(name: str) -> str:
@@ -30,7 +30,7 @@ def main() -> None:
     if sys.version_info[:2] == (3, 8):
         for line in TESTED.read_text(encoding="utf-8").splitlines():
             if "==" in line and plain(line.split("==")[0]) not in installed:
-                print(line)
+                print(line.split()[0])
 
 
 if __name__ == "__main__":
