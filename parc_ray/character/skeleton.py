@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -190,14 +190,10 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         name = body.get("name")
         if not name:
             raise InputError(f"{source}: a <body> has no name: every body needs one")
-        for attribute in ("euler", "axisangle", "xyaxes", "zaxis"):
-            if body.get(attribute) is not None:
-                raise InputError(f"{source}: body {name!r} is turned by {attribute!r}: write it as 'quat'")
-        w, x, y, z = _unit(document.numbers(body, "quat", "1 0 0 0", 4), f"{source}: the 'quat' of body {shown(name)}")
         names.append(name)
         parents.append(parent)
         translations.append(document.numbers(body, "pos", "0 0 0", 3))
-        local_rotations.append([x, y, z, w])
+        local_rotations.append(document.rotation(body))
         joint = _parse_joint(document, body, parent < 0, gears, dof_index)
         dof_index += joint.dof_count
         joints.append(joint)
@@ -213,14 +209,6 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         _tables=_index_tables(joints, parents),
         _levels=_levels_of(parents),
     )
-
-
-def _unit(quaternion: List[float], place: str) -> List[float]:
-    """A quaternion of length 1, as MuJoCo makes it. Raises InputError, which starts with `place`, if it has none."""
-    length = math.sqrt(sum(part * part for part in quaternion))
-    if length < 1e-6:
-        raise InputError(f"{place} has length 0: it is no rotation")
-    return [part / length for part in quaternion]
 
 
 def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str | None, float], dof_index: int) -> Joint:

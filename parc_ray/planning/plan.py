@@ -39,7 +39,7 @@ from parc_ray.simulators.simulator import (
 )
 from parc_ray.trackers.parc.network import load_checkpoint
 from parc_ray.trackers.parc.observations import Observer
-from parc_ray.tracking.quality import make_probes
+from parc_ray.tracking.quality import surface_points
 from parc_ray.tracking.termination import Termination
 
 MAX_CPU_ACTORS = 8
@@ -378,7 +378,7 @@ def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
         gravity=environment.env.gravity_z,
     )
     create_simulator(files.simulator, config, skeleton).close()
-    make_probes(files.character, files.character_source, skeleton, cpu)
+    surface_points(files.character, files.character_source, cpu)
 
 
 def _find_character(name: str, env_file: Path) -> Path:

@@ -98,7 +98,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from parc_ray.trackers.parc.network import Tracker, load_checkpoint
     from parc_ray.tracking.environment import TrackingEnvironment
-    from parc_ray.tracking.quality import QualityMeter, make_probes
+    from parc_ray.tracking.quality import QualityMeter, surface_points
 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.
@@ -145,9 +145,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     return ShardRecorder(
         environment=environment,
         tracker=Tracker(parameters, run.agent, skeleton, device, threads, bounded=config.control_mode == "pd"),
-        meter=QualityMeter(
-            num_envs, make_probes(run.character, run.character_source, skeleton, device), terrains, device
-        ),
+        meter=QualityMeter(num_envs, surface_points(run.character, run.character_source, device), terrains, device),
         motions=motions,
         config=run.config,
         origin={

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.pose import Pose
-from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import FIGURES, Quality
@@ -26,9 +25,9 @@ SHALLOW = 0.01
 class QualityMeter:
     """Running sums of all envs; nothing is kept per frame."""
 
-    def __init__(self, num_envs: int, probes: Probes, terrains: TerrainStack, device: torch.device):
-        """probes and terrains measure penetration."""
-        self.probes, self.terrains = probes, terrains
+    def __init__(self, num_envs: int, surface: SurfacePoints, terrains: TerrainStack, device: torch.device):
+        """surface: of the character; terrains: of the motions."""
+        self.surface, self.terrains = surface, terrains
         self._sums = torch.zeros(num_envs, len(SUMS), device=device)
         self._largest = torch.zeros(num_envs, len(LARGEST), device=device)
 
@@ -61,14 +60,14 @@ class QualityMeter:
         )
 
     def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
-        """How deep the deepest probe of each character is in the terrain, [N] m."""
-        points = self.probes.positions(pose.body_pos, pose.body_rot)
+        """How deep the deepest surface point of each character is in the terrain, [N] m."""
+        points = self.surface.positions(pose.body_pos, pose.body_rot)
         depth = (self.terrains.height_at(motions, points[..., :2]) - points[..., 2]).clamp(min=0)
-        # Few probes are far below the ground, and only there a wall may be nearer than the surface.
-        row, probe = (depth > SHALLOW).nonzero(as_tuple=True)
+        # Few points are far below the ground, and only there a wall may be nearer than the surface.
+        row, point = (depth > SHALLOW).nonzero(as_tuple=True)
         if len(row):
-            deep = self.terrains.penetration_depth(motions[row], points[row, probe].unsqueeze(1))
-            depth[row, probe] = deep.squeeze(1)
+            deep = self.terrains.penetration_depth(motions[row], points[row, point].unsqueeze(1))
+            depth[row, point] = deep.squeeze(1)
         return depth.amax(dim=1)
 
     def figures(self, env: int) -> Quality:
@@ -86,15 +85,15 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Probes:
-    """Points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
+class SurfacePoints:
+    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
 
     bodies: Tensor
-    """[P] the body of each point"""
+    """[P] body of each point."""
     points: Tensor
-    """[P, 3] m in the body's frame"""
+    """[P, 3] m, in the body's frame."""
     drops: Tensor
-    """[P, 3] m by which the probed point hangs below `points`, in the world: a radius along z"""
+    """[P, 3] m, along the world's z axis: how far the surface is below `points`."""
 
     def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
         """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
@@ -102,43 +101,23 @@ class Probes:
         return body_pos.index_select(1, self.bodies) + rotations.matrix_apply(axes, self.points) - self.drops
 
 
-def make_probes(character: str, source: str, skeleton: Skeleton, device: torch.device) -> Probes:
-    """Probes of a character from the text of its MJCF."""
-    document = Mjcf(character, source)
-    bodies: List[int] = []
-    points: List[Tuple[float, float, float]] = []
-    drops: List[float] = []
-    for index, (_, body) in enumerate(document.bodies()):
-        for geom in body.findall("geom"):
-            shape = document.attribute(geom, "type") or "sphere"
-            size = document.numbers(geom, "size", "0")
-            w, x, y, z = document.numbers(geom, "quat", "1 0 0 0", 4)
-            place = (torch.tensor(document.numbers(geom, "pos", "0 0 0", 3)), torch.tensor([x, y, z, w]))
-            ends, drop = _surface(shape, size, document.numbers(geom, "fromto", ""), place)
-            bodies += [index] * len(ends)
-            points += ends
-            drops += [drop] * len(ends)
-    return Probes(
-        torch.tensor(bodies, device=device),
+def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:
+    """Surface points of the geoms that collide, from the text of a character's MJCF. Raises InputError."""
+    spans = [(geom.body, *_span(geom)) for geom in read_geoms(character, source) if geom.collides]
+    points = [point for _, own, _ in spans for point in own]
+    return SurfacePoints(
+        torch.tensor([body for body, own, _ in spans for _ in own], dtype=torch.int64, device=device),
         torch.tensor(points, dtype=torch.float32, device=device).reshape(-1, 3),
-        torch.tensor([[0.0, 0.0, drop] for drop in drops], dtype=torch.float32, device=device).reshape(-1, 3),
+        torch.tensor([[0.0, 0.0, drop] for _, own, drop in spans for _ in own], device=device).reshape(-1, 3),
     )
 
 
-def _surface(
-    shape: str, size: List[float], fromto: List[float], place: Tuple[Tensor, Tensor]
-) -> Tuple[List[Tuple[float, float, float]], float]:
+def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
     """Points that span a geom, in its body's frame, and the radius around them."""
-    if len(fromto) == 6:
-        return [tuple(fromto[:3]), tuple(fromto[3:])], size[0] if shape == "capsule" else 0.0  # type: ignore[list-item]
-    position, rotation = place
-    if shape == "box":
-        corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in size[:3]))
-        drop = 0.0
-    elif shape in ("capsule", "cylinder"):
-        corners = torch.tensor([[0.0, 0.0, -size[1]], [0.0, 0.0, size[1]]])
-        drop = size[0] if shape == "capsule" else 0.0
-    else:
-        corners, drop = torch.zeros(1, 3), min(size)
-    world = position + rotations.quat_rotate(rotation.expand(len(corners), 4), corners)
-    return [tuple(point) for point in world.tolist()], drop
+    if geom.ends:
+        return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
+    if geom.shape != "box":
+        return [geom.position], min(geom.size)
+    corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geom.size))
+    rotation = torch.tensor(geom.rotation).expand(len(corners), 4)
+    return (torch.tensor(geom.position) + rotations.quat_rotate(rotation, corners)).tolist(), 0.0

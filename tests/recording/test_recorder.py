@@ -15,7 +15,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.tracking.quality import QualityMeter, make_probes
+from parc_ray.tracking.quality import QualityMeter, surface_points
 from tests.reference import max_error
 from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
 
@@ -44,11 +44,11 @@ def make_recorder(
     settings: Dict[str, Any] = {"retry": RETRY, **config}
     files = dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "unused")
     environment = make_environment(motions, num_envs, threads)
-    probes = make_probes(TEXT, "humanoid.xml", SKELETON, CPU)
+    surface = surface_points(TEXT, "humanoid.xml", CPU)
     return ShardRecorder(
         environment,
         Follower(environment),
-        QualityMeter(num_envs, probes, environment.terrains, CPU),
+        QualityMeter(num_envs, surface, environment.terrains, CPU),
         motions,
         RecordConfig.model_validate({**files, **settings}),
         ORIGIN,

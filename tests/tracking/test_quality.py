@@ -18,7 +18,7 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import BY_NAME, Quality, shortcomings
-from parc_ray.tracking.quality import QualityMeter, make_probes
+from parc_ray.tracking.quality import QualityMeter, surface_points
 from tests.tracking.test_environment import (
     CPU,
     MOTIONS,
@@ -29,12 +29,12 @@ from tests.tracking.test_environment import (
     rollout,
 )
 
-PROBES = make_probes(TEXT, "humanoid.xml", SKELETON, CPU)
+SURFACE = surface_points(TEXT, "humanoid.xml", CPU)
 FLAT = HeightField.flat((9, 9), min_point=(-1.6, -1.6))
 
 
 def meter_on(*terrains: HeightField, num_envs: int = 1) -> QualityMeter:
-    return QualityMeter(num_envs, PROBES, TerrainStack(terrains, CPU), CPU)
+    return QualityMeter(num_envs, SURFACE, TerrainStack(terrains, CPU), CPU)
 
 
 def pose_of(root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Pose:
@@ -66,15 +66,15 @@ def measure(pose: Pose, reference: Pose, *terrains: HeightField, **contacts) -> 
     return meter.figures(0)
 
 
-# -------------------------------------------------------------------------------------------------- probes
+# -------------------------------------------------------------------------------------------------- surface points
 
 
-def test_soles_are_probed_at_their_corners():
-    assert len(PROBES.bodies) == 42
+def test_a_sole_s_surface_points_are_its_corners():
+    assert len(SURFACE.bodies) == 42
     pose = upright(1.0, -2.0, 3.0)
-    points = PROBES.positions(pose.body_pos, pose.body_rot)[0]
+    points = SURFACE.positions(pose.body_pos, pose.body_rot)[0]
     foot = SKELETON.body_index("left_foot")
-    corners = points[PROBES.bodies == foot].numpy()
+    corners = points[SURFACE.bodies == foot].numpy()
     ankle = np.array([1.0, -2.0 + 0.084887, 3.0 - 0.421546 - 0.40987])
     expected = [
         ankle + (0.045 + sx * 0.0885, sy * 0.045, -0.0225 + sz * 0.0275)
@@ -84,7 +84,7 @@ def test_soles_are_probed_at_their_corners():
     assert len({tuple(np.round(corner, 3)) for corner in corners}) == 8
 
 
-def test_the_lowest_probe_is_the_lowest_point_of_each_body():
+def test_the_lowest_surface_point_is_the_lowest_of_each_body():
     model = mujoco.MjModel.from_xml_string(TEXT)
     data = mujoco.MjData(model)
     generator = torch.Generator().manual_seed(1)
@@ -104,9 +104,9 @@ def test_the_lowest_probe_is_the_lowest_point_of_each_body():
             lowest[body] = min(lowest[body], data.geom_xpos[geom][2] - reach)
         pose = upright()
         pose = pose_of(torch.tensor([[0.4, -0.3, 2.0]]), rot, pose.joint_rot)
-        heights = PROBES.positions(pose.body_pos, pose.body_rot)[0, :, 2].numpy()
-        probed = [heights[PROBES.bodies.numpy() == body].min() for body in range(15)]
-        assert np.abs(probed - lowest[1:]).max() <= 1e-5
+        heights = SURFACE.positions(pose.body_pos, pose.body_rot)[0, :, 2].numpy()
+        found = [heights[SURFACE.bodies.numpy() == body].min() for body in range(15)]
+        assert np.abs(found - lowest[1:]).max() <= 1e-5
 
 
 # --------------------------------------------------------------------------------------------- penetration
@@ -128,7 +128,7 @@ def test_the_way_out_of_a_wall_is_sideways():
     hf = np.zeros((9, 9), dtype=np.float32)
     hf[6:] = 5.0
     wall = HeightField(hf, np.stack([hf, hf], axis=-1), np.array([-1.6, -1.6]), 0.4)
-    # The wall begins at x = 0.6 and the toes reach 0.1335 m ahead of the root, farther than any other probe.
+    # The wall begins at x = 0.6 and the toes reach 0.1335 m ahead of the root, farther than any other point.
     quality = measure(upright(0.6 - 0.1335 + 0.05), upright(), wall)
     assert quality["max_penetration"] == pytest.approx(0.05, abs=1e-4)
     assert measure(upright(0.6 - 0.1335 - 0.01), upright(), wall)["max_penetration"] == 0.0
@@ -215,7 +215,7 @@ def tracked():
 
 def test_figures_of_a_rollout(tracked):
     terrains, frames = tracked
-    meter = QualityMeter(9, PROBES, terrains, CPU)
+    meter = QualityMeter(9, SURFACE, terrains, CPU)
     envs = [4, 0, 8, 2, 6]
     for frame in frames:
         meter.add(envs, torch.arange(5), frame.step)
@@ -238,7 +238,7 @@ def test_figures_do_not_depend_on_company(tracked):
         return replace(step, contacts=step.contacts[index], reference_contacts=step.reference_contacts[index], **parts)
 
     crowd = torch.arange(70) % 5
-    together, alone = QualityMeter(70, PROBES, terrains, CPU), QualityMeter(5, PROBES, terrains, CPU)
+    together, alone = QualityMeter(70, SURFACE, terrains, CPU), QualityMeter(5, SURFACE, terrains, CPU)
     for frame in frames:
         together.add(range(70), crowd, places(frame.step, crowd))
         for env in range(5):
@@ -249,7 +249,7 @@ def test_figures_do_not_depend_on_company(tracked):
 
 def test_start_forgets_even_what_was_not_a_number(tracked):
     terrains, frames = tracked
-    meter = QualityMeter(5, PROBES, terrains, CPU)
+    meter = QualityMeter(5, SURFACE, terrains, CPU)
     broken = frames[0].step
     body_pos = broken.pose.body_pos.clone()
     body_pos[1] = math.nan

@@ -1,0 +1,128 @@
+"""Geoms: the shapes that a character's bodies are made of, with MuJoCo's defaults and notations resolved."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+from xml.etree.ElementTree import Element
+
+from parc_ray.character.mjcf import Mjcf
+from parc_ray.errors import InputError
+
+SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
+"""What a geom may be where it matters; MJCF has others, such as mesh."""
+
+ROUND = ("capsule", "cylinder")
+"""Shapes with an axis that has two ends."""
+
+Vector = Tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Geom:
+    """A shape that is fixed to a body."""
+
+    body: int
+    """Index of the body."""
+    name: str
+    """Empty where it has none."""
+    shape: str
+    """One of SHAPES, or what else MJCF has."""
+    size: Vector
+    """Half extents along its own axes, m; a capsule's without its caps."""
+    position: Vector
+    """m, in the body's frame."""
+    rotation: Tuple[float, float, float, float]
+    """Unit quaternion xyzw, in the body's frame; capsules and cylinders are long along z."""
+    ends: Tuple[Vector, ...]
+    """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
+    collides: bool
+    """False for what is only to be seen."""
+
+
+def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
+    """The geoms of all bodies of MJCF text, depth first; source names it in messages.
+
+    Raises InputError for numbers that are none, and for rotations that are not written as a quaternion.
+    """
+    document = Mjcf(text, source)
+    return tuple(
+        _geom(document, index, geom)
+        for index, (_, body) in enumerate(document.bodies())
+        for geom in body.findall("geom")
+    )
+
+
+def require_shapes(geoms: Sequence[Geom], shapes: Sequence[str], bodies: Sequence[str], source: str) -> None:
+    """Raises InputError for the first geom of another shape; bodies: their names."""
+    for geom in geoms:
+        if geom.shape not in shapes:
+            raise InputError(
+                f"{source}: geom {geom.name!r} of body {bodies[geom.body]!r} is a {geom.shape}; "
+                f"supported shapes: {', '.join(shapes)}"
+            )
+
+
+def _geom(document: Mjcf, body: int, element: Element) -> Geom:
+    shape = document.attribute(element, "type") or "sphere"
+    if document.attribute(element, "mesh") is not None:
+        shape = "mesh"  # of another type it is fitted to the mesh, which is in a file of its own
+    sizes = [*document.numbers(element, "size", "0"), 0.0, 0.0, 0.0]
+    between = document.numbers(element, "fromto", "")
+    if between:
+        start, end = _vector(document.numbers(element, "fromto", None, 6)), _vector(between[3:])
+        position, rotation, half = _segment(start, end)
+        size = (sizes[0], sizes[0], half)
+    else:
+        position = _vector(document.numbers(element, "pos", "0 0 0", 3))
+        x, y, z, w = document.rotation(element)
+        rotation = (x, y, z, w)
+        size = _half_extents(shape, sizes)
+        start, end = (_along(position, rotation, sign * size[2]) for sign in (-1.0, 1.0))
+    return Geom(
+        body=body,
+        name=element.get("name", ""),
+        shape=shape,
+        size=size,
+        position=position,
+        rotation=rotation,
+        ends=(start, end) if shape in ROUND else (),
+        collides=any(document.numbers(element, name, "1", 1)[0] for name in ("contype", "conaffinity")),
+    )
+
+
+def _half_extents(shape: str, sizes: Sequence[float]) -> Vector:
+    if shape == "sphere":
+        return sizes[0], sizes[0], sizes[0]
+    if shape in ROUND:
+        return sizes[0], sizes[0], sizes[1]
+    return _vector(sizes)
+
+
+def _vector(values: Sequence[float]) -> Vector:
+    x, y, z = values[:3]
+    return x, y, z
+
+
+def _segment(start: Vector, end: Vector) -> Tuple[Vector, Tuple[float, float, float, float], float]:
+    """Middle of a segment, the shortest rotation (xyzw) of the z axis to its direction, and half its length.
+
+    The direction is from end to start, as in MuJoCo.
+    """
+    dx, dy, dz = (a - b for a, b in zip(start, end))
+    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+    middle = _vector([(a + b) / 2 for a, b in zip(start, end)])
+    if length == 0.0:
+        return middle, (0.0, 0.0, 0.0, 1.0), 0.0
+    x, y, w = -dy / length, dx / length, 1.0 + dz / length
+    norm = math.sqrt(x * x + y * y + w * w)
+    turn = (x / norm, y / norm, 0.0, w / norm) if norm > 1e-6 else (1.0, 0.0, 0.0, 0.0)
+    return middle, turn, length / 2
+
+
+def _along(position: Vector, rotation: Tuple[float, float, float, float], distance: float) -> Vector:
+    """The point that lies so far along the z axis of a frame."""
+    x, y, z, w = rotation
+    axis: List[float] = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+    return _vector([origin + distance * part for origin, part in zip(position, axis)])
