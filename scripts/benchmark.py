@@ -181,7 +181,7 @@ def record_in_lockstep(recorder: ShardRecorder) -> None:
         environment.start(envs, envs, [fraction] * len(envs))
         writing = set(open_motions)
         while writing:
-            step = environment.step(envs, recorder.tracker.act(environment.observe(envs)))
+            step = environment.step(envs, recorder.act(environment.observe(envs)))
             over = ((step.cause > 0) | step.ended).nonzero().flatten().tolist()
             open_motions -= {env for env in over if env in writing and not int(step.cause[env])}
             writing -= set(over)

@@ -410,24 +410,22 @@ class Readers:
     """What parc_ray does with a file, by the ending of its name. Raises InputError for a file that is refused."""
 
     def __init__(self, samples: Samples) -> None:
-        from parc_ray.config.agent import AgentConfig
         from parc_ray.config.dataset import DatasetConfig
-        from parc_ray.config.environment import TrackerEnvironmentFile
         from parc_ray.config.loading import check_config, load_config
         from parc_ray.config.record import RecordConfig
         from parc_ray.recording.shard import RunFiles
-        from parc_ray.trackers.parc.observations import Observer
+        from parc_ray.trackers.family import TrackerFiles
+        from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
         self.skeleton = samples.skeleton
-        self.models = {"phys_record.yaml": RecordConfig, "dm_env.yaml": TrackerEnvironmentFile,
+        self.models = {"phys_record.yaml": RecordConfig, "dm_env.yaml": ParcEnvironmentFile,
                        "agent_config.yaml": AgentConfig, "create_dataset_config.yaml": DatasetConfig}  # fmt: skip
-        self.agent = load_config(DEMO / "agent_config.yaml", AgentConfig, None)
-        environment = load_config(DEMO / "dm_env.yaml", TrackerEnvironmentFile, None)
+        agent = load_config(DEMO / "agent_config.yaml", AgentConfig, None)
+        environment = load_config(DEMO / "dm_env.yaml", ParcEnvironmentFile, None)
         files = {"output_dir": "out", "model_file": "model.pt", "env_file": "e", "agent_file": "a", "dataset_file": "d"}
         config = check_config({**files, "acceptance": "none"}, RecordConfig, "fuzz")
-        self.observations = Observer(environment.env, self.skeleton, torch.device("cpu")).size
-        self.files = RunFiles(config, "mujoco", environment, self.agent, "agent", samples.character, "humanoid.xml",
-                              samples.checkpoint, "model.pt")  # fmt: skip
+        tracker = TrackerFiles(environment, {}, agent, samples.checkpoint)
+        self.files = RunFiles(config, "mujoco", tracker, samples.character, "humanoid.xml")
 
     def read(self, path: Path) -> None:
         if path.suffix == ".pkl":
@@ -437,9 +435,8 @@ class Readers:
 
             repr(list(read_misc(path.read_bytes(), str(path))))
         elif path.suffix == ".pt":
-            from parc_ray.trackers.parc.network import load_checkpoint
-
-            load_checkpoint(path.read_bytes(), str(path), self.agent, "agent", self.observations, self.skeleton)
+            tracker = replace(self.files.tracker, checkpoint=path.read_bytes())
+            replace(self.files, tracker=tracker).build_tracker(self.skeleton, torch.device("cpu"))
         elif path.suffix == ".xml":
             self._character(path)
         else:
@@ -478,11 +475,11 @@ class Readers:
         require_simulable(replace(self.files, character=text, character_source=str(path)), skeleton)
 
     def _yaml(self, path: Path) -> None:
-        from parc_ray.config.environment import TrackerEnvironmentFile
         from parc_ray.config.loading import load_config
         from parc_ray.errors import InputError
         from parc_ray.motions.scanning import _listed_motions
-        from parc_ray.trackers.parc.observations import Observer
+        from parc_ray.trackers.parc.config import ParcEnvironmentFile
+        from parc_ray.trackers.parc.observer import ParcObserver
         from parc_ray.tracking.termination import Termination
 
         name = path.name.split(".", 1)[1]
@@ -490,9 +487,9 @@ class Readers:
             _listed_motions(path)
             return
         config = load_config(path, self.models[name], None)
-        if isinstance(config, TrackerEnvironmentFile):
+        if isinstance(config, ParcEnvironmentFile):
             try:
-                Observer(config.env, self.skeleton, torch.device("cpu"))
+                ParcObserver(config.env, self.skeleton, torch.device("cpu"))
                 Termination(config.env, self.skeleton, torch.device("cpu"))
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None

@@ -32,8 +32,6 @@ from typing_extensions import Literal
 
 from parc_ray.character.rotations import dot, norm, quat_diff_angle
 from parc_ray.character.skeleton import Skeleton, load_skeleton
-from parc_ray.config.agent import AgentConfig, ModelConfig
-from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig, RetryConfig
 from parc_ray.config.sections import Parc
@@ -46,8 +44,12 @@ from parc_ray.motions.library import ReferenceFrames
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
-from parc_ray.trackers.parc.network import NETWORKS, action_bounds
-from parc_ray.trackers.parc.observations import Observer
+from parc_ray.trackers.action_bounds import action_bounds
+from parc_ray.trackers.family import TrackerFiles
+from parc_ray.trackers.network import HIDDEN
+from parc_ray.trackers.parc.config import AgentConfig, ModelConfig, ParcEnvironmentConfig, ParcEnvironmentFile
+from parc_ray.trackers.parc.observer import ParcObserver
+from parc_ray.trackers.tracker import Observer
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 
 CONFIG_FILES = ("agent_config.yaml", "dm_env.yaml")
@@ -112,7 +114,7 @@ class TrainingAgent(AgentConfig):
     max_grad_norm: float
 
 
-class RewardedEnvironment(EnvironmentConfig):
+class RewardedEnvironment(ParcEnvironmentConfig):
     """Section env of dm_env.yaml, with the reward's weights."""
 
     track_root: Literal[True]
@@ -127,7 +129,7 @@ class RewardedEnvironment(EnvironmentConfig):
     contact_weights: List[float]
 
 
-class TrainingEnvironmentFile(TrackerEnvironmentFile):
+class TrainingEnvironmentFile(ParcEnvironmentFile):
     """dm_env.yaml."""
 
     env: RewardedEnvironment
@@ -209,7 +211,7 @@ class Network(nn.Module):
 
     def __init__(self, observation_size: int, action_size: int, config: TrainingModel):
         super().__init__()
-        actor, critic = NETWORKS[config.actor_net], NETWORKS[config.critic_net]
+        actor, critic = HIDDEN[config.actor_net], HIDDEN[config.critic_net]
         self._actor_layers = fully_connected(observation_size, actor)
         self._action_dist = ActionDistribution(actor[-1], action_size, config)
         self._critic_layers = fully_connected(observation_size, critic)
@@ -245,9 +247,9 @@ class ObservationNormalizer:
 
     def __init__(self, observer: Observer, clip: float, device: torch.device):
         self.clip = clip
-        kept = [torch.full(shape, name not in ("char_obs", "tar_obs")) for name, shape in observer.layout.items()]
+        kept = [torch.full(shape, name not in observer.normalized) for name, shape in observer.layout.shapes.items()]
         self.kept = torch.cat([part.flatten() for part in kept]).to(device)
-        self.totals = torch.zeros(2, observer.size, dtype=torch.float64, device=device)
+        self.totals = torch.zeros(2, observer.layout.size, dtype=torch.float64, device=device)
         """sums of observations and of their squares"""
         self.count = 0
         self.refresh()
@@ -310,13 +312,9 @@ def build(
     run = RunFiles(
         config=config,
         simulator="mujoco",
-        environment=environment,
-        agent=agent,
-        agent_source=str(config.agent_file),
+        tracker=TrackerFiles(environment, {}, agent, content),
         character=character.read_text(),
         character_source=str(character),
-        checkpoint=content,
-        checkpoint_source="the checkpoint",
     )
     shard = [ShardMotion(m.name, m.name, motion_file_bytes(m, None), first_attempt=0) for m in motions]
     return build_recorder(run, Shard(0, tuple(shard)), threads, device)
@@ -414,8 +412,8 @@ class Training:
         skeleton = load_skeleton(HUMANOID)
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
-        observer = Observer(environment_file.env, skeleton, self.device)
-        self.network = Network(observer.size, skeleton.dof_count, self.agent.model).to(self.device)
+        observer = ParcObserver(environment_file.env, skeleton, self.device)
+        self.network = Network(observer.layout.size, skeleton.dof_count, self.agent.model).to(self.device)
         self.normalizer = ObservationNormalizer(observer, self.agent.norm_obs_clip, self.device)
         low, high = (bound.to(self.device) for bound in action_bounds(skeleton))
         self.centre, self.reach = 0.5 * (high + low), 0.5 * (high - low)

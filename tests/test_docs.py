@@ -13,11 +13,10 @@ import yaml
 from pydantic import BaseModel
 
 from parc_ray.cli import app
-from parc_ray.config.agent import AgentConfig
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import TrackerEnvironmentFile
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.plain_yaml import read_yaml
+from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("parc_ray", "configs", "scripts", "tests", ".github")
@@ -26,7 +25,7 @@ LARGEST_README = 8192
 LARGEST_PICTURES = 1_000_000
 FILES: Dict[str, Type[BaseModel]] = {
     "phys_record.yaml": RecordConfig,
-    "dm_env.yaml": TrackerEnvironmentFile,
+    "dm_env.yaml": ParcEnvironmentFile,
     "agent_config.yaml": AgentConfig,
     "create_dataset_config.yaml": DatasetConfig,
 }

@@ -17,12 +17,12 @@ import torch
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.state import CharacterState
-from parc_ray.config.agent import AgentConfig
 from parc_ray.config.loading import load_config
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.trackers.parc.network import load_checkpoint
+from parc_ray.trackers.parc.config import AgentConfig
+from parc_ray.trackers.parc.policy import load_checkpoint
 from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
@@ -103,7 +103,7 @@ def reference_case() -> Any:
     pose = Pose(joint_rot, tensor(REWARD["char_body_pos"]), torch.empty(0))
     reference_pose = Pose(torch.empty(0), tensor(REWARD["ref_body_pos"]), torch.empty(0))
     names = ("root_pos", "root_rot", "root_vel", "root_ang_vel", "joint_rot", "dof_vel", "contacts")
-    frames = ReferenceFrames(**{name: tensor(REWARD[f"ref_{name}"]) for name in names})
+    frames = ReferenceFrames(**{name: tensor(REWARD[f"ref_{name}"]) for name in names}, phase=torch.empty(0))
     return SimpleNamespace(state=state, pose=pose, reference=reference_pose), frames
 
 

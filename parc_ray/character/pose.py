@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Dict
 
 from torch import Tensor
+
+from parc_ray.character.layout import Shape
+from parc_ray.character.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -17,3 +21,9 @@ class Pose:
     """[N, B, 3] m, origins of the bodies"""
     body_rot: Tensor
     """[N, B, 4] xyzw"""
+
+
+def pose_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+    """Shapes of the parts of one character's pose, by the names of Pose."""
+    bodies = skeleton.num_bodies
+    return {"joint_rot": (bodies - 1, 4), "body_pos": (bodies, 3), "body_rot": (bodies, 4)}

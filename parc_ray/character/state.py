@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Dict
 
 from torch import Tensor
+
+from parc_ray.character.layout import Shape
+from parc_ray.character.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,17 @@ class CharacterState:
     """[N, D] rad/s; spherical joints in the child's frame"""
     contact_force: Tensor
     """[N, B, 3] N, net contact force on each body in the last simulation step, world axes"""
+
+
+def state_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+    """Shapes of the parts of one character's state, by the names of CharacterState."""
+    dofs = skeleton.dof_count
+    return {
+        "root_pos": (3,),
+        "root_rot": (4,),
+        "root_vel": (3,),
+        "root_ang_vel": (3,),
+        "dof_pos": (dofs,),
+        "dof_vel": (dofs,),
+        "contact_force": (skeleton.num_bodies, 3),
+    }

@@ -1,11 +1,11 @@
-"""dm_env.yaml: what a tracker observes, when it has failed, and what simulates it."""
+"""dm_env.yaml: what simulates a character, how it is controlled, and when an attempt has failed."""
 
 from __future__ import annotations
 
-from typing import List, Optional, Union
+from typing import Any, List, Optional, Union
 
 from pydantic import Field, model_validator
-from typing_extensions import Annotated, Literal
+from typing_extensions import Literal
 
 from parc_ray.config.sections import Limit, Parc
 
@@ -30,29 +30,15 @@ class DeepMimicConfig(Parc):
 
 
 class EnvironmentConfig(Parc):
-    """Section env of dm_env.yaml: what the tracker observes and when it has failed."""
+    """Section env of dm_env.yaml, but for what a tracker observes: that is read by its family."""
 
     char_file: str
     control_freq: int = Field(default=30, gt=0, le=1000)
     sim_freq: int = Field(default=60, gt=0, le=100_000)
     gravity_z: float = -9.81
     control_mode: Literal["pd", "pd_exp"] = "pd"
-    key_bodies: List[str] = Field(default=[])
     contact_bodies: List[str] = Field(default=[])
-    global_obs: bool
-    global_root_height_obs: bool
-    enable_tar_obs: bool = True
-    tar_obs_steps: List[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], max_length=100)
-    use_contact_info: bool
     contact_detection_eps: float = Field(default=1e-5, ge=0)
-    ray_points_behind: int = Field(ge=0, le=1000)
-    ray_points_ahead: int = Field(ge=0, le=1000)
-    ray_num_left: int = Field(ge=0, le=1000)
-    ray_num_right: int = Field(ge=0, le=1000)
-    ray_dx: float = Field(gt=0)
-    ray_angle: float
-    min_obs_h: float
-    max_obs_h: float
     enable_early_termination: bool
     termination_height: float
     pose_termination: bool = False
@@ -98,7 +84,14 @@ class SimulationConfig(Parc):
     physx: PhysxConfig = PhysxConfig()
 
 
-class TrackerEnvironmentFile(Parc):
+NOT_RECORDED: Any = {
+    "env": {"char_file"},
+    "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
+}
+"""Keys of dm_env.yaml that change no recording: where the character lies, how much of a machine PhysX gets"""
+
+
+class EnvironmentFile(Parc):
     """dm_env.yaml."""
 
     env: EnvironmentConfig

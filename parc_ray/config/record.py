@@ -136,6 +136,7 @@ class RecordConfig(Strict):
         description="A dataset (motions.yaml) or one motion (.pkl); required, and used, only without "
         "create_dataset_config.",
     )
+    tracker: str = Field(default="parc", description="The family of trackers that the tracker's files are of: parc.")
     simulator: str = Field(
         default="auto",
         description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",

@@ -31,6 +31,8 @@ class ReferenceFrames:
     """[..., D] rad/s"""
     contacts: Tensor
     """[..., B] labels in [0, 1]"""
+    phase: Tensor
+    """[...] share of the motion that has passed, from 0 to 1; a WRAP motion begins anew"""
 
 
 class MotionLibrary:
@@ -64,7 +66,7 @@ class MotionLibrary:
         Positions and contacts are interpolated linearly, rotations by slerp, velocities are the lower frame's.
         CLAMP motions hold their ends; WRAP motions start over, moved on by their stride.
         """
-        low, high, blend, cycles = self._blend(ids, times)
+        low, high, blend, phase, cycles = self._blend(ids, times)
         frames = self.frames
         mix = blend.unsqueeze(-1)
         root_pos = (1.0 - mix) * frames.root_pos[low] + mix * frames.root_pos[high]
@@ -77,9 +79,10 @@ class MotionLibrary:
             joint_rot=rotations.slerp(frames.joint_rot[low], frames.joint_rot[high], joint_blend),
             dof_vel=frames.dof_vel[low],
             contacts=(1.0 - mix) * frames.contacts[low] + mix * frames.contacts[high],
+            phase=phase,
         )
 
-    def _blend(self, ids: Tensor, times: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _blend(self, ids: Tensor, times: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         phase = times / self.lengths[ids]
         cycles = torch.where(self.wraps[ids], torch.floor(phase), torch.zeros_like(phase))
         phase = (phase - cycles).clamp(0.0, 1.0)
@@ -87,7 +90,7 @@ class MotionLibrary:
         place = phase * last
         low = place.long()
         high = torch.minimum(low + 1, last)
-        return low + self.start[ids], high + self.start[ids], place - low, cycles
+        return low + self.start[ids], high + self.start[ids], place - low, phase, cycles
 
 
 _FIELDS = tuple(ReferenceFrames.__dataclass_fields__)
@@ -106,6 +109,7 @@ def _frames_of(motion: Motion, skeleton: Skeleton) -> ReferenceFrames:
         joint_rot=joint_rot,
         dof_vel=_repeat_last(skeleton.dof_velocity(joint_rot[:-1], joint_rot[1:], 1.0 / fps)),
         contacts=torch.from_numpy(motion.contacts),
+        phase=torch.linspace(0.0, 1.0, motion.num_frames),
     )
 
 

@@ -13,18 +13,18 @@ from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tupl
 import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
-from parc_ray.config.agent import AgentConfig
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
-from parc_ray.config.loading import check_config, expand, load_config, load_yaml
+from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
+from parc_ray.config.loading import expand, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.files.reading import read_bytes, read_text
+from parc_ray.files.reading import read_text
 from parc_ray.motions.box_cover import too_rough_for_boxes
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion_file import Motion
 from parc_ray.motions.scanning import Progress, create_dataset, load_dataset
 from parc_ray.planning.sharding import count_shards, plan_shards
+from parc_ray.recording.recording import frame_layout
 from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators import isaacgym_process, physx_package
@@ -37,8 +37,9 @@ from parc_ray.simulators.simulator import (
     choose_simulator,
     create_simulator,
 )
-from parc_ray.trackers.parc.network import load_checkpoint
-from parc_ray.trackers.parc.observations import Observer
+from parc_ray.trackers.families import family
+from parc_ray.trackers.tracker import Observer
+from parc_ray.tracking.environment import lookahead, reference_layout
 from parc_ray.tracking.quality import surface_points
 from parc_ray.tracking.termination import Termination
 
@@ -100,7 +101,9 @@ class Inputs:
 
     files: RunFiles
     skeleton: Skeleton
-    environment_content: Dict[str, Any]
+    observer: Observer
+    """The tracker's, on the CPU."""
+    environment_content: Mapping[str, Any]
     """dm_env.yaml as it is, expanded"""
     dataset: Dataset
     dataset_config: Optional[DatasetConfig]
@@ -153,33 +156,26 @@ def read_inputs(
     known: entries of the same character by the fingerprint of their content; simulator: what "auto" stands for in a run
     that goes on.
     """
-    environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
-    environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
-    agent = load_config(config.agent_file, AgentConfig, data_dir)
+    tracker_files = family(config.tracker).read(config, data_dir)
+    environment, content = tracker_files.environment, tracker_files.environment_content
     simulator = choose_simulator(simulator if config.simulator == "auto" else config.simulator, config.device)
     _require_control_mode(simulator, environment, config.env_file)
     character_path = _find_character(environment.env.char_file, config.env_file)
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
-    environment_content["env"]["char_file"] = str(character_path)
+    content = {**content, "env": {**content["env"], "char_file": str(character_path)}}
     skeleton = load_skeleton(character_path)
     try:
-        obs_size = Observer(environment.env, skeleton, torch.device("cpu")).size
         Termination(environment.env, skeleton, torch.device("cpu"))
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
-    checkpoint = read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}")
-    load_checkpoint(checkpoint, str(config.model_file), agent, str(config.agent_file), obs_size, skeleton)
     files = RunFiles(
         config=config,
         simulator=simulator,
-        environment=environment,
-        agent=agent,
-        agent_source=str(config.agent_file),
+        tracker=tracker_files,
         character=read_text(character_path),
         character_source=str(character_path),
-        checkpoint=checkpoint,
-        checkpoint_source=str(config.model_file),
     )
+    observer = files.build_tracker(skeleton, torch.device("cpu")).observer
     require_simulable(files, skeleton)
     unfit = partial(_unfit, simulator, environment.env)
     dataset_config = None
@@ -197,7 +193,7 @@ def read_inputs(
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
         dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit, known)
-    return Inputs(files, skeleton, environment_content, _writable(dataset, config), dataset_config)
+    return Inputs(files, skeleton, observer, content, _writable(dataset, config), dataset_config)
 
 
 def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
@@ -263,7 +259,7 @@ def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> st
     return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
 
 
-def _require_control_mode(simulator: str, environment: TrackerEnvironmentFile, env_file: Path) -> None:
+def _require_control_mode(simulator: str, environment: EnvironmentFile, env_file: Path) -> None:
     mode, known = environment.env.control_mode, CONTROL_MODES[simulator]
     if mode not in known:
         raise InputError(
@@ -333,16 +329,13 @@ def local_resources() -> Resources:
 
 def bytes_per_env(inputs: Inputs) -> int:
     """Estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
-    environment, skeleton = inputs.files.environment.env, inputs.skeleton
+    observer, skeleton = inputs.observer, inputs.skeleton
     longest = max(entry.length for entry in inputs.dataset.entries)
-    frames = int(longest * environment.control_freq) + 2 + max(environment.tar_obs_steps, default=0)
-    bodies, keys = skeleton.num_bodies, len(environment.key_bodies)
-    target = 9 + 6 * (bodies - 1) + 3 * keys + bodies
-    reference = 4 * (bodies - 1) + 7 * bodies
-    recorded = 7 + 4 * (bodies - 1) + bodies
+    frames = int(longest * inputs.files.environment.env.control_freq) + 2 + lookahead(observer)
+    numbers = observer.features.size + reference_layout(skeleton).size + frame_layout(skeleton).size
     if inputs.files.config.record.observations:
-        recorded += Observer(environment, skeleton, torch.device("cpu")).size
-    return ENV_BYTES + 4 * frames * (target + reference + recorded)
+        numbers += observer.layout.size
+    return ENV_BYTES + 4 * frames * numbers
 
 
 def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -14,8 +14,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
-from parc_ray.recording.recording import Trajectory, recording_file
-from parc_ray.trackers.parc.network import Tracker
+from parc_ray.recording.recording import Trajectory, frame_layout, recording_file
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.figures import Quality, shortcomings
 from parc_ray.tracking.quality import QualityMeter
@@ -39,7 +38,7 @@ class Usage:
 class ShardRecorder:
     """One retry queue over one environment.
 
-    recorder = ShardRecorder(environment, tracker, meter, motions, config, origin)
+    recorder = ShardRecorder(environment, tracker.act, meter, motions, config, origin)
     while not recorder.done:
         results = recorder.work(seconds=1.0)
     """
@@ -47,18 +46,19 @@ class ShardRecorder:
     def __init__(
         self,
         environment: TrackingEnvironment,
-        tracker: Tracker,
+        act: Callable[[Tensor], Tensor],
         meter: QualityMeter,
         motions: Sequence[Motion],
         config: RecordConfig,
         origin: Mapping[str, Any],
         first_attempts: Optional[Sequence[int]] = None,
     ):
-        """motions as in the environment's library; origin goes into every recording (simulator, checkpoint, ...).
+        """act: of the tracker, whose observer the environment has; motions: as in the environment's library; origin:
+        what goes into every recording (simulator, checkpoint, ...).
 
         first_attempts: the number of each motion's first attempt here, where earlier ones were made elsewhere.
         """
-        self.environment, self.tracker, self.meter = environment, tracker, meter
+        self.environment, self.act, self.meter = environment, act, meter
         self.motions, self.config, self.origin = motions, config, dict(origin)
         self.policy = RetryPolicy(config.retry)
         self.queue = RetryQueue()
@@ -68,11 +68,10 @@ class ShardRecorder:
         self._running: Dict[int, Attempt] = {}
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
-        skeleton = environment.skeleton
-        width = 7 + 4 * (skeleton.num_bodies - 1) + skeleton.num_bodies
+        self._layout = frame_layout(environment.skeleton)
         frames = environment.max_steps + 1
-        self._frames = torch.zeros(environment.num_envs, frames, width, device=environment.device)
-        kept = environment.observer.size if config.record.observations else 0
+        self._frames = torch.zeros(environment.num_envs, frames, self._layout.size, device=environment.device)
+        kept = environment.observer.layout.size if config.record.observations else 0
         self._observations = torch.zeros(environment.num_envs, frames, kept, device=environment.device)
         for index, number in enumerate(first_attempts or [0] * len(motions)):
             self._enqueue(Attempt(index, number, self.policy.fraction_of(number)))
@@ -113,7 +112,7 @@ class ShardRecorder:
             self.usage.busy += len(envs)
             self.usage.slots += self.environment.num_envs
         observations = self.environment.observe(envs)
-        step = self.environment.step(envs, self.tracker.act(observations))
+        step = self.environment.step(envs, self.act(observations))
         rows = torch.tensor(envs, device=self.environment.device)
         self.meter.add(envs, self.environment.motion[rows], step)
         self._store(rows, step.state.root_pos, step.pose, step.contacts)
@@ -144,7 +143,7 @@ class ShardRecorder:
             self._observations[rows, 0] = self.environment.observe(envs)
 
     def _store(self, rows: Tensor, root_pos: Tensor, pose: Pose, contacts: Tensor) -> None:
-        frame = torch.cat((root_pos, pose.body_rot[:, 0], pose.joint_rot.flatten(1), contacts), dim=1)
+        frame = self._layout.join((root_pos, pose.body_rot[:, 0], pose.joint_rot, contacts))
         self._frames[rows, self.environment.steps_done[rows]] = frame
 
     def _finish(self, env: int, step: Step, place: int) -> AttemptResult:
@@ -222,10 +221,8 @@ class ShardRecorder:
         self, env: int, attempt: Attempt, count: int, quality: Quality, end: Optional[Mapping[str, Any]] = None
     ) -> bytes:
         """The first `count` frames of an attempt. Raises InputError if the terrain around its path is too large."""
-        motion = self.motions[attempt.motion]
-        bodies = self.environment.skeleton.num_bodies
-        frames = self._frames[env, :count].cpu()
-        root_pos, root_rot, joint_rot, contacts = frames.split([3, 4, 4 * (bodies - 1), bodies], dim=1)
+        motion, observer = self.motions[attempt.motion], self.environment.observer
+        frames = self._layout.split(self._frames[env, :count].cpu())
         observations = self._observations[env, :count].cpu().numpy() if self.config.record.observations else None
         origin = {
             **self.origin,
@@ -239,15 +236,11 @@ class ShardRecorder:
         return recording_file(
             motion.name,
             Trajectory(
-                root_pos.contiguous().numpy(),
-                root_rot.contiguous().numpy(),
-                joint_rot.reshape(count, bodies - 1, 4).numpy(),
-                contacts.contiguous().numpy(),
-                observations,
+                **{name: part.contiguous().numpy() for name, part in frames.items()}, observations=observations
             ),
             motion.terrain,
             self.environment.config.control_freq,
             origin,
-            {name: {"shape": shape, "use_normalizer": name in ("char_obs", "tar_obs")}
-             for name, shape in self.environment.observer.layout.items()},
+            {name: {"shape": shape, "use_normalizer": name in observer.normalized}
+             for name, shape in observer.layout.shapes.items()},
         )  # fmt: skip

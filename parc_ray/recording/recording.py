@@ -8,6 +8,8 @@ from typing import Any, Dict, Optional
 import numpy as np
 import numpy.typing as npt
 
+from parc_ray.character.layout import Layout
+from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.height_field import HeightField, slice_around
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
 
@@ -28,6 +30,12 @@ class Trajectory:
     """[n, B] 0 or 1"""
     observations: Optional[FloatArray]
     """[n, size], if they are to be kept"""
+
+
+def frame_layout(skeleton: Skeleton) -> Layout:
+    """Of what is kept of each frame of an attempt, by the names of Trajectory."""
+    bodies = skeleton.num_bodies
+    return Layout({"root_pos": (3,), "root_rot": (4,), "joint_rot": (bodies - 1, 4), "contacts": (bodies,)})
 
 
 def terrain_padding(dx: float) -> float:

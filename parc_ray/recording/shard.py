@@ -6,20 +6,24 @@ module is imported wherever a shard is sent.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from parc_ray.config.agent import AgentConfig
-from parc_ray.config.environment import EnvironmentConfig, TrackerEnvironmentFile
+from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
 from parc_ray.config.record import RecordConfig
 from parc_ray.simulators.isaacgym_process import import_isaacgym
+from parc_ray.trackers.families import family
+from parc_ray.trackers.family import TrackerFiles
 
 if TYPE_CHECKING:
+    import torch
+
+    from parc_ray.character.skeleton import Skeleton
     from parc_ray.motions.height_field import HeightField
     from parc_ray.motions.motion_file import Motion
     from parc_ray.recording.recorder import ShardRecorder
+    from parc_ray.trackers.tracker import Tracker
 
 MAX_ENVS_ON_CPUS, MAX_ENVS_ON_CUDA = 128, 1024
 """Envs in one actor, unless the configuration says otherwise: on CPUs more are not faster, a GPU wants many"""
@@ -33,19 +37,19 @@ class RunFiles:
 
     config: RecordConfig
     simulator: str
-    environment: TrackerEnvironmentFile
-    agent: AgentConfig
-    agent_source: str
+    tracker: TrackerFiles
     character: str
     """text of the MJCF"""
     character_source: str
-    checkpoint: bytes
-    checkpoint_source: str
 
     @property
-    def checkpoint_sha256(self) -> str:
-        """Fingerprint of the checkpoint file."""
-        return hashlib.sha256(self.checkpoint).hexdigest()
+    def environment(self) -> EnvironmentFile:
+        """What simulates the character, and when an attempt has failed."""
+        return self.tracker.environment
+
+    def build_tracker(self, skeleton: Skeleton, device: torch.device, threads: int = 1) -> Tracker:
+        """The tracker on a device. Raises InputError if its files do not fit each other or the character."""
+        return family(self.config.tracker).build(self.config, self.tracker, skeleton, device, threads)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,6 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.motions.terrain_stack import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
-    from parc_ray.trackers.parc.network import Tracker, load_checkpoint
     from parc_ray.tracking.environment import TrackingEnvironment
     from parc_ray.tracking.quality import QualityMeter, surface_points
 
@@ -133,25 +136,17 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     device = simulator.device
     library = MotionLibrary(motions, skeleton, device)
     terrains = TerrainStack([motion.terrain for motion in motions], device)
-    environment = TrackingEnvironment(simulator, library, terrains, skeleton, config)
-    parameters = load_checkpoint(
-        run.checkpoint,
-        run.checkpoint_source,
-        run.agent,
-        run.agent_source,
-        environment.observer.size,
-        skeleton,
-    )
+    tracker = run.build_tracker(skeleton, device, threads)
     return ShardRecorder(
-        environment=environment,
-        tracker=Tracker(parameters, run.agent, skeleton, device, threads, bounded=config.control_mode == "pd"),
+        environment=TrackingEnvironment(simulator, library, terrains, skeleton, config, tracker.observer),
+        act=tracker.act,
         meter=QualityMeter(num_envs, surface_points(run.character, run.character_source, device), terrains, device),
         motions=motions,
         config=run.config,
         origin={
             "simulator": simulator.name,
             "simulator_version": simulator.version,
-            "checkpoint_sha256": run.checkpoint_sha256,
+            "checkpoint_sha256": run.tracker.checkpoint_sha256,
             "seed": run.config.seed,
         },
         first_attempts=[motion.first_attempt for motion in shard.motions],

@@ -16,12 +16,8 @@ from parc_ray.runs.journal import read_journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.simulator import engine_version
+from parc_ray.trackers.families import family
 
-IRRELEVANT: Any = {
-    "env": {"char_file"},
-    "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
-}
-"""Keys of dm_env.yaml that change no recording: where the character lies, how much of a machine PhysX gets"""
 MAX_SHOWN = 5
 """So many differences are named, the others counted"""
 
@@ -167,10 +163,8 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
     content = {
         "simulator": files.simulator,
         f"version of {files.simulator}": engine_version(files.simulator),
-        "model_file (sha256)": files.checkpoint_sha256,
+        **family(config.tracker).fingerprint(files.tracker),
         "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
-        "env_file": files.environment.model_dump(exclude=IRRELEVANT),
-        "agent_file": files.agent.model_dump(),
         "torque_limits": config.torque_limits,
         "seed": config.seed,
         "retry": config.retry.model_dump(),

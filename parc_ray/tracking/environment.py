@@ -1,28 +1,29 @@
-"""TrackingEnvironment: simulator, motions, observations and termination, for num_envs slots.
+"""TrackingEnvironment: simulator, motions, observer and termination, for num_envs slots.
 
-It knows attempts only as "this motion from this time" and no tracker: whoever drives it observes, decides and steps.
-All states are in the frame of the motion that the slot tracks.
+It knows attempts only as "this motion from this time", and nothing of what a tracker observes or how it acts: whoever
+drives it observes, decides and steps. All states are in the frame of the motion that the slot tracks.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Sequence, Tuple, TypeVar
+from functools import partial
+from typing import Dict, Sequence, Tuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.batches import whole_batches
-from parc_ray.character.pose import Pose
+from parc_ray.character.layout import Layout
+from parc_ray.character.pose import Pose, pose_shapes
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.character.state import CharacterState
+from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
-from parc_ray.trackers.parc.observations import Observer
+from parc_ray.trackers.tracker import Observer, Situation
 from parc_ray.tracking.termination import NOT_FINITE, Termination
 
 SAMPLES = 2048
@@ -59,35 +60,26 @@ class TrackingEnvironment:
         terrains: TerrainStack,
         skeleton: Skeleton,
         config: EnvironmentConfig,
+        observer: Observer,
     ):
         """library and terrains hold the same motions in the same order, as do the simulator's tiles."""
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
         self.skeleton = skeleton.to(device)
-        self.observer = Observer(config, self.skeleton, device)
+        self.observer = observer
         self.termination = Termination(config, self.skeleton, device)
         self.timestep = torch.tensor(1.0 / config.control_freq, dtype=torch.float32, device=device)
-        self.lookahead = max(config.tar_obs_steps, default=0)
+        self.lookahead = lookahead(observer)
         self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
-        bodies = skeleton.num_bodies
         envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
-        features = 9 + 6 * (bodies - 1) + 3 * len(config.key_bodies) + bodies
-
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, device=device)
-
         self.motion = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_done = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
-        self._targets = zeros(envs, frames, features)
-        self._reference = Pose(
-            zeros(envs, frames, bodies - 1, 4), zeros(envs, frames, bodies, 3), zeros(envs, frames, bodies, 4)
-        )
-        dofs = skeleton.dof_count
-        self._shapes = [(3,), (4,), (3,), (3,), (dofs,), (dofs,), (bodies, 3)]
-        self._shapes += [(bodies - 1, 4), (bodies, 3), (bodies, 4), (bodies,)]
-        self._current = zeros(envs, sum(math.prod(shape) for shape in self._shapes))
+        self._features = torch.zeros(envs, frames, observer.features.size, device=device)
+        self._reference_layout, self._now_layout = reference_layout(skeleton), now_layout(skeleton)
+        self._references = torch.zeros(envs, frames, self._reference_layout.size, device=device)
+        self._now = torch.zeros(envs, self._now_layout.size, device=device)
         """state, pose and contacts of every env side by side, so that one operation reads or writes them all"""
 
     def start_time(self, motion: int, fraction: float) -> Tensor:
@@ -124,18 +116,18 @@ class TrackingEnvironment:
             contact_force=torch.zeros(len(joined.root_pos), self.skeleton.num_bodies, 3, device=self.device),
         )
         state = _rows_of(state, len(rows))
-        pose = Pose(**{name: value[rows, 0] for name, value in vars(self._reference).items()})
+        pose, _ = self._reference(self._references[rows, 0])
         self._write(rows, state, pose, (joined.contacts[: len(rows)] > 0.5).float())
         self.simulator.reset(list(envs), list(motions), state)
 
     def observe(self, envs: Sequence[int]) -> Tensor:
-        """Observations of the given envs, [n, observer.size]."""
+        """Observations of the given envs, [n, observer.layout.size]."""
         rows = self._rows(envs)
         state, pose, contacts = self._read(rows)
         frames = self.steps_done[rows].unsqueeze(1) + self.observer.target_steps
-        targets = self._targets[rows.unsqueeze(1), frames]
-        heights = self.terrains.height_at(self.motion[rows], self.observer.sample_points(state))
-        return self.observer.observe(state, pose.joint_rot, pose.body_pos, contacts, targets, heights)[: len(envs)]
+        targets = self._features[rows.unsqueeze(1), frames]
+        heights = partial(self.terrains.height_at, self.motion[rows])
+        return self.observer.observe(Situation(state, pose, contacts, targets, heights))[: len(envs)]
 
     def step(self, envs: Sequence[int], actions: Tensor) -> Step:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
@@ -149,10 +141,8 @@ class TrackingEnvironment:
         force = state.contact_force
         contacts = (rotations.norm(force) > self.config.contact_detection_eps).float()
         steps = self.steps_done[rows]
-        frames = rows * self._targets.shape[1] + steps
-        reference = Pose(
-            **{name: value.flatten(0, 1).index_select(0, frames) for name, value in vars(self._reference).items()}
-        )
+        frames = rows * self._references.shape[1] + steps
+        reference, reference_contacts = self._reference(self._references.flatten(0, 1).index_select(0, frames))
         ground = self.terrains.height_at(self.motion[rows], body_pos[..., :2]) if self.config.contact_bodies else None
         verdict = self.termination.judge(
             steps * self.timestep,
@@ -169,7 +159,7 @@ class TrackingEnvironment:
             pose=_rows_of(pose, count),
             contacts=contacts[:count],
             reference=_rows_of(reference, count),
-            reference_contacts=self._targets[rows, steps][:count, -self.skeleton.num_bodies :],
+            reference_contacts=reference_contacts[:count],
             cause=cause[:count],
             body=verdict.body[:count],
             ended=(steps >= self.steps_total[rows])[:count],
@@ -182,13 +172,17 @@ class TrackingEnvironment:
         return self._read(torch.tensor(list(envs), device=self.device))
 
     def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
-        parts = self._current.index_select(0, rows).split([math.prod(shape) for shape in self._shapes], dim=1)
-        values = [part.unflatten(1, shape) for part, shape in zip(parts, self._shapes)]
-        return CharacterState(*values[:7]), Pose(*values[7:10]), values[10]
+        parts = self._now_layout.split(self._now.index_select(0, rows))
+        state = CharacterState(**{name: parts[name] for name in state_shapes(self.skeleton)})
+        return state, _pose(parts), parts["contacts"]
 
     def _write(self, rows: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
-        values = [*vars(state).values(), *vars(pose).values(), contacts]
-        self._current[rows] = torch.cat([value.flatten(1) for value in values], dim=1)
+        self._now[rows] = self._now_layout.join((*vars(state).values(), *vars(pose).values(), contacts))
+
+    def _reference(self, rows: Tensor) -> Tuple[Pose, Tensor]:
+        """Pose and contacts of frames of the reference."""
+        parts = self._reference_layout.split(rows)
+        return _pose(parts), parts["contacts"]
 
     def _rows(self, envs: Sequence[int]) -> Tensor:
         """Row indices of envs, in whole batches."""
@@ -209,9 +203,27 @@ class TrackingEnvironment:
             pose = Pose(frames.joint_rot, body_pos, body_rot)
             count = kept.stop - kept.start
             at = (envs[which[:count]], step[:count])
-            self._targets[at] = self.observer.target_features(frames, body_pos)[:count]
-            for name, value in vars(pose).items():
-                getattr(self._reference, name)[at] = value[:count]
+            self._features[at] = self.observer.reference_features(frames, pose)[:count]
+            self._references[at] = self._reference_layout.join((*vars(pose).values(), frames.contacts))[:count]
+
+
+def now_layout(skeleton: Skeleton) -> Layout:
+    """Of what is held of the character in each env: its state, pose and contacts."""
+    return Layout({**state_shapes(skeleton), **pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
+
+
+def reference_layout(skeleton: Skeleton) -> Layout:
+    """Of what is held of each frame of the reference besides the observer's features: its pose and contacts."""
+    return Layout({**pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
+
+
+def lookahead(observer: Observer) -> int:
+    """Control steps by which an observer looks beyond now, and so beyond the end of a motion."""
+    return max(observer.target_steps.tolist(), default=0)
+
+
+def _pose(parts: Dict[str, Tensor]) -> Pose:
+    return Pose(parts["joint_rot"], parts["body_pos"], parts["body_rot"])
 
 
 def _finite(state: CharacterState) -> Tensor:

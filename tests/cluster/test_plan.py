@@ -187,7 +187,7 @@ def test_estimated_buffers_are_those_of_a_recorder(tmp_path, motions, monkeypatc
     contents = [ShardMotion(e.name, e.path, Path(e.path).read_bytes(), 0) for e in inputs.dataset.entries]
     recorder = build_recorder(inputs.files, Shard(0, tuple(contents)), 1, "cpu")
     environment = recorder.environment
-    buffers = [recorder._frames, recorder._observations, environment._targets, *vars(environment._reference).values()]
+    buffers = [recorder._frames, recorder._observations, environment._features, environment._references]
     held = sum(buffer.numel() * buffer.element_size() for buffer in buffers) / environment.num_envs
     assert bytes_per_env(inputs) - ENV_BYTES == pytest.approx(held, rel=0.1)
     environment.simulator.close()

@@ -9,13 +9,12 @@ from typing import Any, Dict, List, Tuple
 import pytest
 import yaml
 
-from parc_ray.config.agent import AgentConfig
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import TrackerEnvironmentFile
 from parc_ray.config.loading import find_data_dir, load_config, load_yaml
 from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.bundled import DEFAULT_CONFIG
+from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 from tests.reference import DEMO
 
 PARC_KEYS = {
@@ -66,7 +65,7 @@ class TestWhatIsAccepted:
     def test_the_default_and_the_demo_s_files(self) -> None:
         default = load_config(DEFAULT_CONFIG, RecordConfig, "/data")
         assert default.output_dir == Path("/data/p4_phys_record")
-        load_config(DEMO / "dm_env.yaml", TrackerEnvironmentFile, None)
+        load_config(DEMO / "dm_env.yaml", ParcEnvironmentFile, None)
         load_config(DEMO / "agent_config.yaml", AgentConfig, None)
 
     def test_a_dataset_file_in_place_of_a_dataset_config(self, tmp_path: Path) -> None:
@@ -96,7 +95,7 @@ class TestWhatIsAccepted:
     def test_parc_s_environment_has_keys_that_recording_ignores(self, tmp_path: Path) -> None:
         content = load_yaml(DEMO / "dm_env.yaml")
         content["env"]["of_the_next_parc_version"] = content["sim"]["and_here"] = 1
-        environment = load_config(write(tmp_path / "dm_env.yaml", content), TrackerEnvironmentFile, None)
+        environment = load_config(write(tmp_path / "dm_env.yaml", content), ParcEnvironmentFile, None)
         assert environment.env.control_freq == 30
         assert environment.steps_per_control == 4
 
@@ -183,7 +182,7 @@ class TestWhatIsRefused:
         content["env"]["control_freq"] = 25
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError, match="sim_freq 60 must be a multiple of control_freq 25") as error:
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
         assert str(path) in str(error.value)
 
     def test_missing_key_of_the_environment(self, tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ class TestWhatIsRefused:
         del content["env"]["ray_dx"]
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError) as error:
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
         assert str(error.value) == f"{path}: key 'env.ray_dx' is missing; add it"
 
     def test_unknown_key_of_a_dataset_config(self, tmp_path: Path) -> None:
@@ -282,7 +281,7 @@ class TestDataDir:
     def test_undefined_in_a_section(self, tmp_path: Path) -> None:
         path = write(tmp_path / "dm_env.yaml", {"env": {"dm": {"motion_file": "$DATA_DIR/motions.yaml"}}})
         with pytest.raises(InputError, match=r"key 'env\.dm\.motion_file'"):
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
 
 
 class TestAbsurdValues:
@@ -301,7 +300,7 @@ class TestAbsurdValues:
         content["env"][key] = value
         path = write(tmp_path / "dm_env.yaml", content)
         with pytest.raises(InputError) as error:
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
         assert all(line.startswith(f"{path}: key 'env.{key}") for line in str(error.value).splitlines())
 
     @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 0, 1e-9, 1e9])
@@ -311,15 +310,15 @@ class TestAbsurdValues:
         content["env"]["dm"]["heightmap"] = {key: value}
         path = write(tmp_path / "dm_env.yaml", content)
         if key == "padding" and 0 <= value < 1:
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
             return
         with pytest.raises(InputError, match=rf"key 'env\.dm\.heightmap\.{key}'"):
-            load_config(path, TrackerEnvironmentFile, None)
+            load_config(path, ParcEnvironmentFile, None)
 
     def test_limits_may_be_infinite(self, tmp_path: Path) -> None:
         content = load_yaml(DEMO / "dm_env.yaml")
         content["env"].update(root_pos_termination_dist=math.inf, pose_termination_dist=math.inf)
-        config = load_config(write(tmp_path / "dm_env.yaml", content), TrackerEnvironmentFile, None)
+        config = load_config(write(tmp_path / "dm_env.yaml", content), ParcEnvironmentFile, None)
         assert config.env.root_pos_termination_dist == config.env.pose_termination_dist == math.inf
 
     @pytest.mark.parametrize(

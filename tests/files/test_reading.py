@@ -14,9 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parc_ray.config.agent import AgentConfig
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import TrackerEnvironmentFile
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, printable
@@ -24,6 +22,7 @@ from parc_ray.files import plain_yaml, reading
 from parc_ray.files.plain_yaml import parse_yaml, read_yaml
 from parc_ray.files.reading import read_bytes, read_text
 from parc_ray.motions.scanning import load_dataset
+from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
 
 def make(kind: str, path: Path) -> Path:
@@ -203,7 +202,7 @@ class TestYaml:
 
     @pytest.mark.parametrize(
         "model",
-        [RecordConfig, TrackerEnvironmentFile, AgentConfig, DatasetConfig, None],
+        [RecordConfig, ParcEnvironmentFile, AgentConfig, DatasetConfig, None],
         ids=lambda m: m and m.__name__,
     )
     @pytest.mark.parametrize("text", [laughs(9, 9), "[" * 200_000, "a: !!python/object/apply:os.mkdir [ran]"])

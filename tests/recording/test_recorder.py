@@ -47,7 +47,7 @@ def make_recorder(
     surface = surface_points(TEXT, "humanoid.xml", CPU)
     return ShardRecorder(
         environment,
-        Follower(environment),
+        Follower(environment).act,
         QualityMeter(num_envs, surface, environment.terrains, CPU),
         motions,
         RecordConfig.model_validate({**files, **settings}),
@@ -187,7 +187,7 @@ class Poisoned(Follower):
 
 def test_a_broken_action_fails_one_attempt_only(results):
     recorder = make_recorder(num_envs=4)
-    recorder.tracker = Poisoned(recorder.environment)
+    recorder.act = Poisoned(recorder.environment).act
     expected, broken = by_attempt(results), by_attempt(run(recorder))
     (victim,) = [key for key, result in broken.items() if result.reason.startswith("not finite")]
     failed = broken.pop(victim)
@@ -324,8 +324,9 @@ def test_what_acceptance_rejects_is_kept_whole():
 def test_a_state_that_is_not_finite_is_not_kept(step, frames):
     """But all before it, unless that is less than a motion."""
     recorder = make_recorder(FEASIBLE[:1], num_envs=1, record=KEEP, retry={"max_retries": 0})
-    recorder.tracker = Poisoned(recorder.environment)
-    recorder.tracker.steps = 5 - step
+    poisoned = Poisoned(recorder.environment)
+    poisoned.steps = 5 - step
+    recorder.act = poisoned.act
     (result,) = run(recorder)
     assert result.reason == f"not finite after {step / 30:.2f} s"
     assert (result.trajectory and kept_motion(result).num_frames) == frames
@@ -354,9 +355,9 @@ def test_observations_are_recorded_on_request(results):
     for index, source in enumerate(motions):
         result = recorded[source.name]
         misc, plain = read_misc(result.recording), by_attempt(results)[(source.name, result.number)]
-        assert misc["obs"].shape == (round(30 * result.seconds) + 1, recorder.environment.observer.size)
-        assert [tuple(part["shape"]) for part in misc["obs_shapes"].values()] == list(layout.values())
-        assert list(misc["obs_shapes"]) == list(layout)
+        assert misc["obs"].shape == (round(30 * result.seconds) + 1, layout.size)
+        assert [tuple(part["shape"]) for part in misc["obs_shapes"].values()] == list(layout.shapes.values())
+        assert list(misc["obs_shapes"]) == list(layout.shapes)
         fresh = make_environment(motions, num_envs=1)
         fresh.start([0], [index], [result.start_fraction])
         for step in range(3):
@@ -365,10 +366,9 @@ def test_observations_are_recorded_on_request(results):
             fresh.step([0], Follower(fresh).act(expected))
         assert misc["recording"] == read_misc(plain.recording)["recording"]
         # What is observed about contacts is what is recorded about them.
-        columns = slice(*np.cumsum([0, *(torch.Size(s).numel() for s in layout.values())])[[3, 4]])
-        assert list(layout)[3] == "char_contacts"
         again = parse_motion(result.recording, source.name, SKELETON, source.name)
-        assert max_error(misc["obs"][:, columns], again.contacts) == 0.0
+        observed = layout.split(torch.tensor(misc["obs"]))["char_contacts"]
+        assert max_error(observed, again.contacts) == 0.0
 
 
 # ---------------------------------------------------------------------------------------------- running it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Dict, List, NamedTuple, Sequence
 
 import numpy as np
@@ -20,10 +21,12 @@ from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.motion_file import Motion
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+from parc_ray.trackers.parc.observer import ParcObserver
+from parc_ray.trackers.tracker import Situation
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.termination import NOT_FINITE, ROOT_POSITION
 from tests.reference import HUMANOID, max_error, max_rotation_error
-from tests.trackers.parc.test_observations import environment_config
+from tests.trackers.parc.test_observer import environment_config, pose_of
 
 CPU = torch.device("cpu")
 SKELETON = load_skeleton(HUMANOID)
@@ -41,16 +44,13 @@ def make_environment(motions: Sequence[Motion], num_envs: int, threads: int = 1,
         "mujoco", SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, 1.0, CPU, threads), SKELETON
     )
     config = environment_config(**changes)
-    return TrackingEnvironment(
-        simulator, MotionLibrary(motions, SKELETON, CPU), TerrainStack(tiles, CPU), SKELETON, config
-    )
+    library, observer = MotionLibrary(motions, SKELETON, CPU), ParcObserver(config, SKELETON, CPU)
+    return TrackingEnvironment(simulator, library, TerrainStack(tiles, CPU), SKELETON, config, observer)
 
 
 def observed(environment: TrackingEnvironment, observations: Tensor, name: str) -> Tensor:
     """One part of observations, flattened."""
-    layout = environment.observer.layout
-    parts = observations.split([torch.Size(shape).numel() for shape in layout.values()], dim=1)
-    return parts[list(layout).index(name)]
+    return environment.observer.layout.split(observations)[name].flatten(1)
 
 
 class Follower:
@@ -62,7 +62,7 @@ class Follower:
     def act(self, obs: Tensor) -> Tensor:
         rows = len(obs)
         obs = torch.cat((obs, obs[:1].expand(-rows % 64, -1)))  # no influence of the batch's size, as in a tracker
-        targets = observed(self.environment, obs, "tar_obs").unflatten(1, self.environment.observer.layout["tar_obs"])
+        targets = self.environment.observer.layout.split(obs)["tar_obs"]
         x, z = targets[:, -1, 9:93].reshape(-1, 14, 2, 3).unbind(-2)
         y = torch.linalg.cross(z, x)
         w = 0.5 * torch.sqrt((1.0 + x[..., 0] + y[..., 1] + z[..., 2]).clamp(min=1e-3))
@@ -149,12 +149,11 @@ def test_what_is_observed_is_the_state_that_a_step_returned():
         assert torch.equal(step.contacts, (step.state.contact_force.norm(dim=-1) > 1e-5).float())
         times = start[:, None] + (done + observer.target_steps) / 30
         targets = environment.library.sample(motions.repeat_interleave(2), times.flatten())
-        bodies, _ = SKELETON.forward_kinematics(targets.root_pos, targets.root_rot, targets.joint_rot)
-        features = observer.target_features(targets, bodies).unflatten(0, (3, 2))
-        heights = environment.terrains.height_at(motions, observer.sample_points(step.state))
-        joint_rot = SKELETON.dof_to_rot(step.state.dof_pos)
-        body_pos, _ = SKELETON.forward_kinematics(step.state.root_pos, step.state.root_rot, joint_rot)
-        expected = observer.observe(step.state, joint_rot, body_pos, step.contacts, features, heights)
+        pose = pose_of(targets.root_pos, targets.root_rot, targets.joint_rot)
+        features = observer.reference_features(targets, pose).unflatten(0, (3, 2))
+        pose = pose_of(step.state.root_pos, step.state.root_rot, SKELETON.dof_to_rot(step.state.dof_pos))
+        heights = partial(environment.terrains.height_at, motions)
+        expected = observer.observe(Situation(step.state, pose, step.contacts, features, heights))
         assert max_error(following.observation, expected) <= 1e-3
 
 

@@ -9,7 +9,7 @@ from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.tracking.termination import BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, Termination
 from tests.reference import HUMANOID, tensor, vectors
-from tests.trackers.parc.test_observations import environment_config
+from tests.trackers.parc.test_observer import environment_config
 
 SKELETON = load_skeleton(HUMANOID)
 CPU = torch.device("cpu")

@@ -1,50 +1,22 @@
-"""Tracker: a stage-3 checkpoint and its agent configuration -> deterministic actions."""
+"""ParcPolicy: a stage-3 checkpoint and its agent configuration -> deterministic actions."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.config.agent import AgentConfig
 from parc_ray.errors import InputError, shown
+from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
-
-NETWORKS: Dict[str, Tuple[int, ...]] = {
-    "fc_2layers_1024units": (1024, 512),
-    "fc_3layers_1024units": (1024, 1024, 512),
-    "fc_3layers_2048units": (2048, 1024, 512),
-}
-"""PARC's network names and the widths of their hidden layers, each followed by a ReLU"""
-
-CHUNK = 32
-"""Rows that go through the network at a time. One shape, padded: how a matrix product sums depends on its shape."""
+from parc_ray.trackers.network import HIDDEN, Network
+from parc_ray.trackers.parc.config import AgentConfig
 
 
-def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
-    """Lowest and highest PD target [D], rad (PARC's pd control mode).
-
-    Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range.
-    """
-    low: List[float] = []
-    high: List[float] = []
-    for joint in skeleton.joints:
-        if joint.kind == "spherical":
-            reach = 1.2 * max(abs(limit) for limit in joint.lower + joint.upper)
-            low += [-reach] * 3
-            high += [reach] * 3
-        elif joint.kind == "hinge":
-            centre, reach = 0.5 * (joint.upper[0] + joint.lower[0]), 0.7 * (joint.upper[0] - joint.lower[0])
-            low.append(centre - reach)
-            high.append(centre + reach)
-    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)
-
-
-class Tracker:
+class ParcPolicy:
     """Observation normaliser, actor network and action normaliser of a checkpoint, evaluated at the mode."""
 
     def __init__(
@@ -56,23 +28,18 @@ class Tracker:
         threads: int = 1,
         bounded: bool = True,
     ):
-        """parameters: a checkpoint as load_checkpoint returns it, already checked against the observation size.
+        """parameters: a checkpoint as load_checkpoint returns it; threads: as of Network.
 
-        threads: how many chunks go through the network side by side (on the CPU). bounded: targets are clamped to the
-        action bounds (PARC: in control_mode pd, not in pd_exp).
+        bounded: targets are clamped to the action bounds (PARC: in control_mode pd, not in pd_exp).
         """
         self.bounded = bounded
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and device.type == "cpu" else None
         self.clip = config.norm_obs_clip
         parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
         self.obs_mean, self.obs_std = parameters["_obs_norm._mean"], parameters["_obs_norm._std"]
         self.action_mean, self.action_std = parameters["_a_norm._mean"], parameters["_a_norm._std"]
-        self.layers = [
-            (parameters[f"{name}.weight"].t().contiguous(), parameters[f"{name}.bias"])
-            for name in _layer_names(config.model.actor_net)
-        ]
-        low, high = action_bounds(skeleton)
-        self.low, self.high = low.to(device), high.to(device)
+        names = _layer_names(config.model.actor_net)
+        self.network = Network([(parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names], threads)
+        self.low, self.high = (bound.to(device) for bound in action_bounds(skeleton))
 
     def act(self, obs: Tensor) -> Tensor:
         """PD targets [N, D] rad for observations [N, size]."""
@@ -83,17 +50,7 @@ class Tracker:
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
         """Most likely normalised action [N, D]."""
-        rows = len(obs)
-        normalized = ((obs - self.obs_mean) / self.obs_std).clamp_(-self.clip, self.clip)
-        padded = torch.nn.functional.pad(normalized, (0, 0, 0, -rows % CHUNK))
-        run = map if self._pool is None else self._pool.map
-        return torch.cat(list(run(self._network, padded.split(CHUNK))))[:rows]
-
-    def _network(self, hidden: Tensor) -> Tensor:
-        for weight, bias in self.layers[:-1]:
-            hidden = torch.addmm(bias, hidden, weight).relu_()
-        weight, bias = self.layers[-1]
-        return torch.addmm(bias, hidden, weight)
+        return self.network(((obs - self.obs_mean) / self.obs_std).clamp_(-self.clip, self.clip))
 
 
 def load_checkpoint(
@@ -104,10 +61,10 @@ def load_checkpoint(
     Runs nothing of the file. Raises InputError, naming the file, if it is no checkpoint, or does not fit the
     network of the agent file or the size of the observation.
     """
-    if config.model.actor_net not in NETWORKS:
+    if config.model.actor_net not in HIDDEN:
         raise InputError(
             f"{agent_source}: key 'model.actor_net' = {shown(config.model.actor_net)} is not supported; "
-            f"supported: {', '.join(NETWORKS)}"
+            f"supported: {', '.join(HIDDEN)}"
         )
     checkpoint = Checkpoint(content, source)
     state = checkpoint.state
@@ -133,7 +90,7 @@ def load_checkpoint(
 
 
 def _layer_names(network: str) -> List[str]:
-    hidden = [f"_model._actor_layers.{2 * i}" for i in range(len(NETWORKS[network]))]
+    hidden = [f"_model._actor_layers.{2 * i}" for i in range(len(HIDDEN[network]))]
     return [*hidden, "_model._action_dist._mean_net"]
 
 
@@ -144,7 +101,7 @@ def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, T
         "_a_norm._mean": (dof_count,),
         "_a_norm._std": (dof_count,),
     }
-    widths = (obs_size, *NETWORKS[network], dof_count)
+    widths = (obs_size, *HIDDEN[network], dof_count)
     for name, width_in, width_out in zip(_layer_names(network), widths, widths[1:]):
         shapes[f"{name}.weight"] = (width_out, width_in)
         shapes[f"{name}.bias"] = (width_out,)

@@ -5,28 +5,34 @@ import json
 import pytest
 import torch
 
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.state import CharacterState
-from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.config.loading import load_yaml
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.trackers.parc.observations import Observer, ray_points
+from parc_ray.trackers.parc.config import ParcEnvironmentConfig
+from parc_ray.trackers.parc.observer import ParcObserver, ray_points
+from parc_ray.trackers.tracker import Situation
 from tests.reference import DEMO, HUMANOID, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
 CPU = torch.device("cpu")
 
 
-def environment_config(**changes) -> EnvironmentConfig:
+def pose_of(root_pos, root_rot, joint_rot) -> Pose:
+    return Pose(joint_rot, *SKELETON.forward_kinematics(root_pos, root_rot, joint_rot))
+
+
+def environment_config(**changes) -> ParcEnvironmentConfig:
     content = {**load_yaml(DEMO / "dm_env.yaml")["env"], **changes}
-    return EnvironmentConfig.model_validate(content)
+    return ParcEnvironmentConfig.model_validate(content)
 
 
 def observe(v) -> tuple:
     settings = json.loads(str(v["config_json"]))
-    known = {key: value for key, value in settings.items() if key in EnvironmentConfig.model_fields}
-    observer = Observer(environment_config(**known), SKELETON, CPU)
+    known = {key: value for key, value in settings.items() if key in ParcEnvironmentConfig.model_fields}
+    observer = ParcObserver(environment_config(**known), SKELETON, CPU)
     state = CharacterState(
         root_pos=tensor(v["char_root_pos"]),
         root_rot=tensor(v["char_root_rot"]),
@@ -44,10 +50,10 @@ def observe(v) -> tuple:
         joint_rot=tensor(v["tar_joint_rot"]),
         dof_vel=torch.zeros(0),
         contacts=tensor(v["tar_contacts"]),
+        phase=torch.zeros(0),
     )
-    target_body_pos, _ = SKELETON.forward_kinematics(targets.root_pos, targets.root_rot, targets.joint_rot)
-    joint_rot = SKELETON.dof_to_rot(state.dof_pos)
-    body_pos, _ = SKELETON.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
+    target_pose = pose_of(targets.root_pos, targets.root_rot, targets.joint_rot)
+    pose = pose_of(state.root_pos, state.root_rot, SKELETON.dof_to_rot(state.dof_pos))
     contacts = (state.contact_force.norm(dim=-1) > 1e-5).float()
     terrain = HeightField(
         hf=v["terrain_hf"],
@@ -55,18 +61,20 @@ def observe(v) -> tuple:
         min_point=v["terrain_min_point"],
         dx=float(v["terrain_dxdy"][0]),
     )
-    points = observer.sample_points(state) + tensor(v["env_offsets"])[:, None, :2]
-    heights = tensor(terrain.height_at(points.numpy()))
-    features = observer.target_features(targets, target_body_pos)
-    return observer, observer.observe(state, joint_rot, body_pos, contacts, features, heights)
+    features = observer.reference_features(targets, target_pose)
+
+    def heights(points):
+        return tensor(terrain.height_at((points + tensor(v["env_offsets"])[:, None, :2]).numpy()))
+
+    return observer, observer.observe(Situation(state, pose, contacts, features, heights))
 
 
 @pytest.mark.parametrize("name", ["observations_default", "observations_global"])
 def test_reference_vectors(name):
     v = vectors(name)
     observer, obs = observe(v)
-    assert list(observer.layout) == list(v["obs_keys"])
-    assert observer.size == v["obs"].shape[1]
+    assert list(observer.layout.shapes) == list(v["obs_keys"])
+    assert observer.layout.size == v["obs"].shape[1]
     sizes = [int(size) for size in v["obs_sizes"]]
     parts = dict(zip(v["obs_keys"], obs.split(sizes, dim=1)))
     tolerance = {"char_obs": 1e-4, "tar_obs": 2e-4, "tar_contacts": 0.0, "char_contacts": 0.0}
@@ -103,19 +111,20 @@ def test_real_isaac_gym_recording():
         ray_dx=0.05,
         ray_angle=0.26179938779,
     )
-    observer = Observer(config, SKELETON, CPU)
-    assert observer.size == v["obs"].shape[1]
+    observer = ParcObserver(config, SKELETON, CPU)
+    assert observer.layout.size == v["obs"].shape[1]
     root_pos, root_rot, joint_rot = (tensor(v[key]) for key in ("root_pos", "root_rot", "joint_rot"))
     rows = len(root_pos)
-    body_pos, _ = SKELETON.forward_kinematics(root_pos, root_rot, joint_rot)
     state = CharacterState(
         root_pos, root_rot, torch.zeros(rows, 3), torch.zeros(rows, 3), SKELETON.rot_to_dof(joint_rot),
         torch.zeros(rows, 28), torch.zeros(rows, 15, 3),
     )  # fmt: skip
     terrain = HeightField(v["terrain_hf"], v["terrain_hf_maxmin"], v["terrain_min_point"], float(v["terrain_dx"]))
-    heights = tensor(terrain.height_at(observer.sample_points(state).numpy()))
-    targets = torch.zeros(rows, 6, 3 + 6 + 84 + 12 + 15)
-    obs = observer.observe(state, joint_rot, body_pos, tensor(v["body_contacts"]), targets, heights).numpy()
+    situation = Situation(
+        state, pose_of(root_pos, root_rot, joint_rot), tensor(v["body_contacts"]),
+        torch.zeros(rows, 6, observer.features.size), lambda points: tensor(terrain.height_at(points.numpy())),
+    )  # fmt: skip
+    obs = observer.observe(situation).numpy()
     char, recorded = obs[:, :136], v["obs"][:, :136]
     comparable = v["char_obs_comparable"]
     assert max_error(char[:, comparable], recorded[:, comparable]) <= 1e-4

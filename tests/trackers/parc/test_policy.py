@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.config.agent import AgentConfig
 from parc_ray.errors import InputError
-from parc_ray.trackers.parc import network as tracker_module
-from parc_ray.trackers.parc.network import NETWORKS, Tracker, action_bounds, load_checkpoint
+from parc_ray.trackers.action_bounds import action_bounds
+from parc_ray.trackers.network import HIDDEN
+from parc_ray.trackers.parc import policy as policy_module
+from parc_ray.trackers.parc.config import AgentConfig
+from parc_ray.trackers.parc.policy import ParcPolicy, load_checkpoint
 from tests.reference import DATA, HUMANOID, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
@@ -47,10 +49,10 @@ def test_action_bounds():
 
 
 def test_small_policy():
-    tracker = Tracker(load(), agent(clip=float(V["small_obs_norm_clip"])), SKELETON, CPU)
+    policy = ParcPolicy(load(), agent(clip=float(V["small_obs_norm_clip"])), SKELETON, CPU)
     obs = tensor(V["small_obs"])
-    assert max_error(tracker.normalized_mode(obs), V["small_norm_action_mode"]) <= 1e-4
-    assert max_error(tracker.act(obs), V["small_action_clipped"]) <= 1e-4
+    assert max_error(policy.normalized_mode(obs), V["small_norm_action_mode"]) <= 1e-4
+    assert max_error(policy.act(obs), V["small_action_clipped"]) <= 1e-4
 
 
 def hashed_weights(shape, salt, scale) -> torch.Tensor:
@@ -64,7 +66,7 @@ def hashed_weights(shape, salt, scale) -> torch.Tensor:
 
 
 def test_large_policy():
-    shapes = tracker_module._expected_shapes("fc_3layers_2048units", 1312, 28)
+    shapes = policy_module._expected_shapes("fc_3layers_2048units", 1312, 28)
     state = {
         "_obs_norm._mean": tensor(V["full_obs_mean"]),
         "_obs_norm._std": tensor(V["full_obs_std"]),
@@ -75,28 +77,28 @@ def test_large_policy():
         full_name = next(key for key in shapes if key.endswith(str(name)))
         state[full_name] = hashed_weights(shapes[full_name], int(salt), float(scale))
     config = agent("fc_3layers_2048units", clip=float(V["full_obs_norm_clip"]))
-    tracker = Tracker(load(save(state), config, obs_size=1312), config, SKELETON, CPU)
+    policy = ParcPolicy(load(save(state), config, obs_size=1312), config, SKELETON, CPU)
     obs = tensor(V["full_obs"])
-    assert max_error(tracker.normalized_mode(obs), V["full_norm_action_mode"]) <= 1e-4
-    assert max_error(tracker.act(obs), V["full_action_clipped"]) <= 1e-4
+    assert max_error(policy.normalized_mode(obs), V["full_norm_action_mode"]) <= 1e-4
+    assert max_error(policy.act(obs), V["full_action_clipped"]) <= 1e-4
 
 
 @pytest.mark.parametrize("rows", [1, 3, 63, 64, 65, 200])
 def test_an_action_does_not_depend_on_the_batch(rows):
-    tracker = Tracker(load(), agent(), SKELETON, CPU)
+    policy = ParcPolicy(load(), agent(), SKELETON, CPU)
     generator = torch.Generator().manual_seed(rows)
     obs = torch.randn(rows, small_size(), generator=generator)
     order = torch.randperm(rows, generator=generator)
-    whole = tracker.act(obs)
-    assert torch.equal(tracker.act(obs[order]), whole[order])
-    assert torch.equal(tracker.act(obs[:1]), whole[:1])
+    whole = policy.act(obs)
+    assert torch.equal(policy.act(obs[order]), whole[order])
+    assert torch.equal(policy.act(obs[:1]), whole[:1])
 
 
-@pytest.mark.parametrize("network", sorted(NETWORKS))
+@pytest.mark.parametrize("network", sorted(HIDDEN))
 def test_expected_shapes_are_those_of_a_saved_agent(network):
     saved = json.loads((DATA / "agent_state_dict_keys.json").read_text())
     saved_shapes = {item["key"]: tuple(item["shape"]) for item in saved["keys"]}
-    shapes = tracker_module._expected_shapes(network, 1312, 28)
+    shapes = policy_module._expected_shapes(network, 1312, 28)
     assert shapes.keys() <= saved_shapes.keys()
     if network == "fc_3layers_2048units":
         assert shapes == {name: saved_shapes[name] for name in shapes}

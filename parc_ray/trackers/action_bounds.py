@@ -1,0 +1,29 @@
+"""Action bounds: which PD targets a policy may ask for."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+
+
+def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
+    """Lowest and highest PD target [D], rad (PARC's pd control mode).
+
+    Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range.
+    """
+    low: List[float] = []
+    high: List[float] = []
+    for joint in skeleton.joints:
+        if joint.kind == "spherical":
+            reach = 1.2 * max(abs(limit) for limit in joint.lower + joint.upper)
+            low += [-reach] * 3
+            high += [reach] * 3
+        elif joint.kind == "hinge":
+            centre, reach = 0.5 * (joint.upper[0] + joint.lower[0]), 0.7 * (joint.upper[0] - joint.lower[0])
+            low.append(centre - reach)
+            high.append(centre + reach)
+    return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)

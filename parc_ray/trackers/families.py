@@ -1,0 +1,19 @@
+"""Families of trackers: which there are. Loads no torch."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from parc_ray.errors import InputError, shown
+from parc_ray.trackers.family import Family
+from parc_ray.trackers.parc.family import PARC
+
+FAMILIES: Tuple[Family, ...] = (PARC,)
+
+
+def family(name: str) -> Family:
+    """The family of a name. Raises InputError, which lists the known ones, if there is none."""
+    for known in FAMILIES:
+        if known.name == name:
+            return known
+    raise InputError(f"tracker: unknown family {shown(name)}; use one of: {', '.join(f.name for f in FAMILIES)}")

@@ -1,0 +1,61 @@
+"""PARC's family of trackers: model.pt, agent_config.yaml and dm_env.yaml of its stage 3. Loads no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from parc_ray.config.environment import NOT_RECORDED
+from parc_ray.config.loading import check_config, expand, load_config, load_yaml
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_bytes
+from parc_ray.trackers.family import Family, TrackerFiles
+from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
+
+if TYPE_CHECKING:
+    import torch
+
+    from parc_ray.character.skeleton import Skeleton
+    from parc_ray.trackers.tracker import Tracker
+
+
+def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
+    source = str(config.env_file)
+    content = expand(load_yaml(config.env_file), data_dir, source)
+    return TrackerFiles(
+        environment=check_config(content, ParcEnvironmentFile, source),
+        environment_content=content,
+        settings=load_config(config.agent_file, AgentConfig, data_dir),
+        checkpoint=read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}"),
+    )
+
+
+def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
+    return {
+        "model_file (sha256)": files.checkpoint_sha256,
+        "env_file": files.environment.model_dump(exclude=NOT_RECORDED),
+        "agent_file": files.settings.model_dump(),
+    }
+
+
+def _build(
+    config: RecordConfig, files: TrackerFiles, skeleton: Skeleton, device: torch.device, threads: int
+) -> Tracker:
+    from parc_ray.trackers.parc.observer import ParcObserver
+    from parc_ray.trackers.parc.policy import ParcPolicy, load_checkpoint
+    from parc_ray.trackers.tracker import Tracker
+
+    assert isinstance(files.environment, ParcEnvironmentFile), "files that another family has read"
+    env, agent = files.environment.env, files.settings
+    try:
+        observer = ParcObserver(env, skeleton, device)
+    except InputError as error:
+        raise InputError(f"{config.env_file}: {error}") from None
+    parameters = load_checkpoint(
+        files.checkpoint, str(config.model_file), agent, str(config.agent_file), observer.layout.size, skeleton
+    )
+    policy = ParcPolicy(parameters, agent, skeleton, device, threads, bounded=env.control_mode == "pd")
+    return Tracker(observer, policy.act)
+
+
+PARC = Family(name="parc", read=_read, fingerprint=_fingerprint, build=_build)

@@ -1,0 +1,143 @@
+"""ParcObserver: what PARC's trackers see.
+
+Order and frames are PARC's (compute_deepmimic_obs and IGParkourEnv._compute_obs): char_obs, tar_obs,
+tar_contacts, char_contacts, hf, flattened.
+"""
+
+from __future__ import annotations
+
+from typing import Collection, Dict, Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.layout import Layout, Shape
+from parc_ray.character.pose import Pose
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
+from parc_ray.motions.library import ReferenceFrames
+from parc_ray.trackers.parc.config import ParcEnvironmentConfig
+from parc_ray.trackers.tracker import Situation
+
+
+def ray_points(config: ParcEnvironmentConfig) -> Tensor:
+    """Where heights are observed, [R, 2] m in the heading frame: rays from right to left, each from back to front.
+
+    As in PARC, ray_num_left counts the rays on the right of the character and ray_num_right those on its left.
+    """
+    along = torch.linspace(
+        -config.ray_dx * config.ray_points_behind,
+        config.ray_dx * config.ray_points_ahead,
+        config.ray_points_behind + config.ray_points_ahead + 1,
+    )
+    ray = torch.stack((along, torch.zeros_like(along)), dim=-1)
+    angles = torch.tensor(
+        [config.ray_angle * k for k in range(-config.ray_num_left, config.ray_num_right + 1)],
+        dtype=torch.float32,
+    )
+    return rotations.rotate_2d(ray.unsqueeze(0), angles.unsqueeze(-1)).reshape(-1, 2)
+
+
+Heading = Tuple[Tensor, Tensor]
+"""Cosine and sine of headings, [N] each"""
+
+
+class ParcObserver:
+    """Makes observations of one character by one environment configuration."""
+
+    normalized: Collection[str] = ("char_obs", "tar_obs")
+
+    def __init__(self, config: ParcEnvironmentConfig, skeleton: Skeleton, device: torch.device):
+        """Raises InputError if a key body is unknown."""
+        self.config = config
+        self.key_bodies = torch.tensor(
+            skeleton.body_indices(config.key_bodies, "env.key_bodies"), dtype=torch.int64, device=device
+        )
+        self.target_steps = torch.tensor(config.tar_obs_steps, dtype=torch.int64, device=device)
+        self.ray_points = ray_points(config).to(device)
+        bodies, dofs = skeleton.num_bodies, skeleton.dof_count
+        joints, keys = (bodies - 1, 6), (len(config.key_bodies), 3)
+        height = {"height": (1,)} if config.global_root_height_obs else {}
+        contacts = {"contacts": (bodies,)} if config.use_contact_info else {}
+        self._char = Layout({**height, "root": (4, 3), "joints": joints, "dof_vel": (dofs,), "keys": keys})
+        self._target = Layout({"root": (3, 3), "joints": joints, "keys": keys})
+        self.features = Layout({"root": (3, 3), "joints": joints, "keys": keys, **contacts})
+        self.layout = self._layout(bodies)
+
+    def _layout(self, bodies: int) -> Layout:
+        """Names and shapes of PARC's obs_shapes."""
+        config, steps = self.config, len(self.config.tar_obs_steps)
+        parts: Dict[str, Shape] = {"char_obs": (self._char.size,)}
+        if config.enable_tar_obs:
+            parts["tar_obs"] = (steps, self._target.size)
+        if config.use_contact_info:
+            if config.enable_tar_obs:
+                parts["tar_contacts"] = (steps, bodies)
+            parts["char_contacts"] = (bodies,)
+        parts["hf"] = (len(self.ray_points),)
+        return Layout(parts)
+
+    def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
+        """Root position and rotation, joint rotations, key bodies from the root on, and contacts if used, [..., F]."""
+        root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
+        root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
+        keys = pose.body_pos[..., self.key_bodies, :] - frames.root_pos.unsqueeze(-2)
+        contacts = [frames.contacts] if self.config.use_contact_info else []
+        return self.features.join((root, rotations.quat_to_tan_norm(frames.joint_rot), keys, *contacts))
+
+    def sample_points(self, root_pos: Tensor, heading: Heading) -> Tensor:
+        """Ground points under the rays of characters at [N, 3] m, [N, R, 2] m."""
+        cosine, sine = (part.unsqueeze(-1) for part in heading)
+        x, y = self.ray_points.unbind(-1)
+        turned = torch.stack((x * cosine - y * sine, x * sine + y * cosine), dim=-1)
+        return turned + root_pos[:, None, :2]
+
+    def observe(self, situation: Situation) -> Tensor:
+        """Observations [N, size] of characters."""
+        config, state = self.config, situation.state
+        heading = rotations.heading_direction(state.root_rot)
+        turn = None if config.global_obs else heading
+        targets = self.features.split(situation.targets)
+        parts = [self._character(state, situation.pose, turn)]
+        if config.enable_tar_obs:
+            parts.append(self._targets(state, targets, turn))
+            if config.use_contact_info:
+                parts.append(targets["contacts"])
+        if config.use_contact_info:
+            parts.append(situation.contacts)
+        heights = situation.heights(self.sample_points(state.root_pos, heading))
+        parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
+        return self.layout.join(parts)
+
+    def _character(self, state: CharacterState, pose: Pose, heading: Optional[Heading]) -> Tensor:
+        turned = torch.cat(
+            (
+                rotations.quat_to_tan_norm(state.root_rot).unflatten(-1, (2, 3)),
+                state.root_vel.unsqueeze(1),
+                state.root_ang_vel.unsqueeze(1),
+                pose.body_pos[:, self.key_bodies] - state.root_pos.unsqueeze(1),
+            ),
+            dim=1,
+        )
+        if heading is not None:
+            turned = _turned(heading, turned)
+        height = [state.root_pos[:, 2:]] if self.config.global_root_height_obs else []
+        joints = rotations.quat_to_tan_norm(pose.joint_rot)
+        return self._char.join((*height, turned[:, :4], joints, state.dof_vel, turned[:, 4:]))
+
+    def _targets(self, state: CharacterState, targets: Dict[str, Tensor], heading: Optional[Heading]) -> Tensor:
+        """Targets relative to the character; with global_obs, key bodies relative to the target's root, as in PARC."""
+        offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
+        vectors = torch.cat((offset, targets["root"][..., 1:, :], targets["keys"]), dim=-2)
+        if heading is not None:
+            vectors = _turned(heading, vectors)
+            vectors[..., 3:, :] += vectors[..., :1, :]
+        return self._target.join((vectors[..., :3, :], targets["joints"], vectors[..., 3:, :]))
+
+
+def _turned(heading: Heading, vectors: Tensor) -> Tensor:
+    """World vectors [N, ..., 3] in the heading frame of their row."""
+    shape = (-1,) + (1,) * (vectors.dim() - 2)
+    cosine, sine = (part.reshape(shape) for part in heading)
+    return rotations.to_heading_frame((cosine, sine), vectors)
