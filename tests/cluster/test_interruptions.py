@@ -51,13 +51,12 @@ def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, go_on
     config = write_config(tmp_path, [many_motions], address, ray={"num_actors": 2})
     with Command(config, SLOWLY) as command:
         command.wait_for("motion", 5)
-        sent = time.monotonic()
         command.process.send_signal(getattr(signal, name))
         run = command.finish()
-        assert time.monotonic() - sent < 10
     assert run.code == INTERRUPTED, run.console
     assert "Traceback" not in run.console
     assert_accounted_for(run)
+    assert run.summary["not_attempted"] > 0
     before = run.events("motion")
     run = go_on()
     assert run.code == 0, run.console

@@ -5,7 +5,6 @@ import pickle
 import pickletools
 import struct
 import sys
-import time
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -208,6 +207,7 @@ def one_key_many_times(key, count):
     return b"\x80\x04}(" + stored[2:] + b"\x94N" + b"h\x00N" * count + b"u."
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize(
     "content",
     [
@@ -230,11 +230,9 @@ def one_key_many_times(key, count):
 )  # fmt: skip
 def test_no_pickle_takes_long(content):
     """Each of these would take minutes, or overflow the stack, where it is read as it is meant."""
-    start = time.monotonic()
     with pytest.raises(InputError) as error:
         loads(content, "test")
     assert len(str(error.value)) < 600
-    assert time.monotonic() - start < 20
 
 
 def test_operations_are_counted(monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +57,14 @@ ODD_FILES = {
 }
 
 
+@pytest.mark.timeout(60)
 class TestOddFiles:
     @pytest.mark.parametrize(("kind", "problem"), ODD_FILES.items(), ids=ODD_FILES)
     def test_are_refused_at_once_by_name(self, tmp_path: Path, kind: str, problem: str) -> None:
         path = make(kind, tmp_path / "x.pkl")
-        start = time.monotonic()
         with pytest.raises(InputError, match=problem) as error:
             read_bytes(path)
         assert str(error.value).startswith(f"{path}: ")
-        assert time.monotonic() - start < 1
 
     @pytest.mark.parametrize("kind", ODD_FILES)
     def test_are_refused_wherever_a_file_is_expected(self, tmp_path: Path, kind: str) -> None:
@@ -190,15 +188,14 @@ BAD_YAML = {
 }
 
 
+@pytest.mark.timeout(60)
 class TestYaml:
     @pytest.mark.parametrize(("text", "problem"), BAD_YAML.values(), ids=BAD_YAML)
     def test_bombs_are_refused_at_once(self, text: str, problem: str) -> None:
-        start = time.monotonic()
         with pytest.raises(InputError, match=problem) as error:
             parse_yaml(text, "x.yaml")
         assert str(error.value).startswith("x.yaml: not valid YAML")
         assert len(str(error.value)) < 500
-        assert time.monotonic() - start < 2
 
     @pytest.mark.parametrize(
         "model",
@@ -250,11 +247,12 @@ class TestYaml:
             return
         assert repr(value) == repr(yaml.load(text, Loader=plain_yaml._Parser))
 
-    def test_many_motions_are_read_in_seconds(self) -> None:
+    def test_every_value_of_many_is_looked_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        place, placed = plain_yaml._Composer._place, []
+        monkeypatch.setattr(plain_yaml._Composer, "_place", lambda self, *node: (placed.append(1), place(self, *node)))
         text = "motions:\n" + "".join(f"- {{file: folder/motion_{k}.pkl, weight: 1.0}}\n" for k in range(4000))
-        start = time.monotonic()
         assert len(parse_yaml(text, "x")["motions"]) == 4000
-        assert time.monotonic() - start < 10
+        assert len(placed) == 3 + 4000 * 5
 
 
 @given(st.text())

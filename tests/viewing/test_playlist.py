@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 
 import numpy as np
 import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.viewing import playlist as playlist_module
 from parc_ray.viewing.playlist import open_playlist
 from tests.motions.samples import legacy_bytes, legacy_terrain, random_motion
 from tests.reference import HUMANOID
@@ -110,11 +110,10 @@ def test_another_character(tmp_path, walk):
         open_playlist(tmp_path / "walk.pkl", tmp_path / "missing.xml")
 
 
-def test_ten_thousand_files_are_not_read_before_they_are_looked_at(tmp_path, walk):
+def test_ten_thousand_files_are_not_read_before_they_are_looked_at(tmp_path, walk, monkeypatch):
     content = motion_file_bytes(walk)
     (tmp_path / "m0.pkl").write_bytes(content)
     for k in range(1, 10_000):
         os.link(tmp_path / "m0.pkl", tmp_path / f"m{k}.pkl")
-    start = time.monotonic()
+    monkeypatch.setattr(playlist_module, "read_motion", lambda *_: pytest.fail("a motion is read"))
     assert len(open_playlist(tmp_path).items) == 10_000
-    assert time.monotonic() - start < 5
