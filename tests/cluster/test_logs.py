@@ -98,7 +98,7 @@ def test_a_merge_that_fails_leaves_the_log_as_it_was(made, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(InputError, match="No space left"):
+        with pytest.raises(OutputError, match="No space left"):
             made.merge()
     assert made.run.read_bytes() == before and [path.name for path in made.folder.iterdir()] == ["run.log"]
     made.merge()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import InputError
-from parc_ray.motions import dataset as dataset_module
+from parc_ray.motions import scanning
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.motions.scanning import create_dataset, load_dataset
@@ -315,10 +315,8 @@ def test_a_file_that_does_not_fit_the_memory(monkeypatch):
 
     write_motion("set/good.pkl")
     write_motion("set/large.pkl")
-    parse = dataset_module.parse_motion
-    monkeypatch.setattr(
-        dataset_module, "parse_motion", lambda *given: exhausted() if given[1] == "large" else parse(*given)
-    )
+    parse = scanning.parse_motion
+    monkeypatch.setattr(scanning, "parse_motion", lambda *given: exhausted() if given[1] == "large" else parse(*given))
     (invalid,) = create("set").invalid
     assert invalid.reason == "does not fit into the memory of this machine"
 
