@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 BATCH = 64
-"""Tensor math runs on multiples of so many rows"""
+"""Rows per batch: tensor math runs on whole batches."""
 
 
 def whole_batches(rows: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ class Pose:
     """Poses of N characters (or of any leading dimensions)."""
 
     joint_rot: Tensor
-    """[N, B - 1, 4] xyzw, relative to the parent body"""
+    """[N, B - 1, 4] xyzw, relative to the parent body."""
     body_pos: Tensor
-    """[N, B, 3] m, origins of the bodies"""
+    """[N, B, 3] m, origins of the bodies."""
     body_rot: Tensor
-    """[N, B, 4] xyzw"""
+    """[N, B, 4] xyzw."""
 
 
 def pose_shapes(skeleton: Skeleton) -> Dict[str, Shape]:

@@ -13,22 +13,22 @@ from parc_ray.character.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class CharacterState:
-    """States of N characters, each in the frame of the tile it stands on (DESIGN: its motion's own frame)."""
+    """States of N characters, each in the frame of its tile, which is its motion's own frame."""
 
     root_pos: Tensor
-    """[N, 3] m, origin of the root body"""
+    """[N, 3] m, origin of the root body."""
     root_rot: Tensor
-    """[N, 4] xyzw"""
+    """[N, 4] xyzw."""
     root_vel: Tensor
-    """[N, 3] m/s, of the root body's centre of mass, world axes"""
+    """[N, 3] m/s, of the root body's centre of mass, world axes."""
     root_ang_vel: Tensor
-    """[N, 3] rad/s, world axes"""
+    """[N, 3] rad/s, world axes."""
     dof_pos: Tensor
-    """[N, D] rad; spherical joints as rotation vectors"""
+    """[N, D] rad; spherical joints are rotation vectors."""
     dof_vel: Tensor
-    """[N, D] rad/s; spherical joints in the child's frame"""
+    """[N, D] rad/s; spherical joints in the child's frame."""
     contact_force: Tensor
-    """[N, B, 3] N, net contact force on each body in the last simulation step, world axes"""
+    """[N, B, 3] N, net contact force on each body in the last simulation step, world axes."""
 
 
 def state_shapes(skeleton: Skeleton) -> Dict[str, Shape]:

@@ -40,7 +40,7 @@ from parc_ray.simulators.simulator import (
 from parc_ray.trackers.families import family
 from parc_ray.trackers.tracker import Observer
 from parc_ray.tracking.environment import lookahead, reference_layout
-from parc_ray.tracking.quality import surface_points
+from parc_ray.tracking.surface import surface_points
 from parc_ray.tracking.termination import Termination
 
 MAX_CPU_ACTORS = 8

@@ -14,11 +14,11 @@ class Attempt:
     """One try at one motion from one start fraction."""
 
     motion: int
-    """index into the shard's motions"""
+    """Index into the shard's motions."""
     number: int
-    """0 for the first attempt"""
+    """0 for the first attempt."""
     start_fraction: float
-    """0 = from the start"""
+    """0 for the start of the motion."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RetryPolicy:
     config: RetryConfig
 
     def next_fraction(self, number: int, length: float) -> Optional[float]:
-        """Start fraction after attempt `number` at a motion of `length` seconds has failed; None: give up.
+        """Start fraction after attempt `number` at a motion of `length` s has failed; None to give up.
 
         Fractions grow, so once a segment would be too short all later ones are.
         """
@@ -51,7 +51,7 @@ class RetryPolicy:
 
 @dataclass
 class RetryQueue:
-    """Attempts that wait for a free env, the one with most seconds to simulate first.
+    """Attempts waiting for a free env, the longest first.
 
     >>> queue = RetryQueue()
     >>> for motion, seconds in enumerate((2.0, 9.0, 5.0)):
@@ -66,7 +66,7 @@ class RetryQueue:
         return len(self._heap)
 
     def add(self, attempt: Attempt, seconds: float) -> None:
-        """Queue an attempt that will take `seconds` of simulated time."""
+        """Queue an attempt of `seconds` of simulated time."""
         heapq.heappush(self._heap, (-seconds, attempt.motion, attempt.number, attempt))
 
     def pop(self) -> Attempt:
@@ -82,28 +82,28 @@ class AttemptResult:
     number: int
     start_fraction: float
     start_time: float
-    """s in the motion"""
+    """In the motion, s."""
     seconds: float
-    """simulated"""
+    """Simulated s."""
     outcome: str
-    """recorded, failed (early termination) or rejected (acceptance)"""
+    """recorded, failed (early termination) or rejected (acceptance)."""
     reason: str
-    """what ended or disqualified it, with the figures; empty for a recording"""
+    """What ended or disqualified it, in numbers; empty for a recording."""
     quality: Mapping[str, float]
-    """its figures by name"""
+    """Its figures by name."""
     next_fraction: Optional[float]
-    """where the motion is tried again; None: this outcome is final"""
+    """Where the motion is tried again; None if this outcome is final."""
     recording: Optional[bytes] = field(default=None, repr=False)
-    """contents of a motion file"""
+    """Contents of a motion file; None if the attempt was not recorded."""
     trajectory: Optional[bytes] = field(default=None, repr=False)
-    """contents of a motion file of an attempt that was not recorded, if such are kept and it can be written as one"""
+    """Contents of a motion file of an unrecorded attempt; None if it is not kept or cannot be written as one."""
     recorded_seconds: float = 0.0
     criteria: Sequence[str] = ()
-    """what ended it (one of CAUSES) or disqualified it (limits of the configuration's acceptance)"""
+    """What ended it (one of CAUSES), or the acceptance limits that disqualified it."""
     body: str = ""
-    """that strayed or fell, where the criterion is about one"""
+    """Name of the body that strayed or fell; empty if the criterion is not about one."""
     env: Optional[int] = field(default=None, compare=False)
-    """slot that it ran in"""
+    """Slot in which it ran."""
     began: Optional[float] = field(default=None, compare=False)
-    """s since its recorder was made, by a clock that does not jump"""
+    """s since its recorder was made, by a monotonic clock."""
     ended: Optional[float] = field(default=None, compare=False)

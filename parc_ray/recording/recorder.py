@@ -23,16 +23,16 @@ from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
 
 @dataclass
 class Usage:
-    """How well the envs were used."""
+    """Use of the env slots."""
 
     steps: int = 0
-    """control steps of the simulator"""
+    """Control steps of the simulator."""
     env_steps: int = 0
-    """control steps of all envs"""
+    """Control steps summed over envs."""
     busy: int = 0
-    """env steps made while work was waiting"""
+    """Env steps made while attempts were waiting."""
     slots: int = 0
-    """env steps that all slots could have made in that time"""
+    """Env steps that all slots could have made in that time."""
 
 
 class ShardRecorder:
@@ -53,10 +53,10 @@ class ShardRecorder:
         origin: Mapping[str, Any],
         first_attempts: Optional[Sequence[int]] = None,
     ):
-        """act: of the tracker, whose observer the environment has; motions: as in the environment's library; origin:
-        what goes into every recording (simulator, checkpoint, ...).
+        """act: of the tracker whose observer the environment has; motions: those of the environment's library; origin:
+        goes into every recording (simulator, checkpoint, ...).
 
-        first_attempts: the number of each motion's first attempt here, where earlier ones were made elsewhere.
+        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere.
         """
         self.environment, self.act, self.meter = environment, act, meter
         self.motions, self.config, self.origin = motions, config, dict(origin)
@@ -83,13 +83,13 @@ class ShardRecorder:
 
     @property
     def age(self) -> float:
-        """s since it was made, as in its results."""
+        """s since it was made, by the clock of its results."""
         return time.monotonic() - self._made
 
     def work(self, seconds: float) -> List[AttemptResult]:
-        """Simulate for about so long; returns the attempts that ended.
+        """Simulate for about `seconds`; returns the attempts that ended.
 
-        If the simulator raises, those that had ended before are not lost: take_results() has them.
+        If the simulator raises, take_results() still has those that had ended before.
         """
         deadline = time.monotonic() + seconds
         while not self.done and time.monotonic() < deadline:
@@ -97,13 +97,13 @@ class ShardRecorder:
         return self.take_results()
 
     def take_results(self) -> List[AttemptResult]:
-        """The attempts that have ended in work() and were not returned yet."""
+        """Attempts that ended in work() and were not returned yet."""
         results, self._results = self._results, []
         return results
 
     @torch.inference_mode()
     def advance(self) -> List[AttemptResult]:
-        """Fill the free envs and make one control step in all busy ones; returns the attempts that ended."""
+        """Start attempts in free envs, and make one control step in all busy ones; returns the attempts that ended."""
         self._fill()
         envs = sorted(self._running)
         self.usage.steps += 1
@@ -206,7 +206,7 @@ class ShardRecorder:
     def _failed_trajectory(
         self, env: int, attempt: Attempt, steps: int, quality: Quality, end: Mapping[str, Any]
     ) -> Optional[bytes]:
-        """The motion file of an attempt up to where it failed, or to where it left what a motion file can hold."""
+        """Motion file of an attempt up to its failure, or up to where it left what a motion file can hold."""
         frames = self._frames[env, : steps + 1]
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
         count = int(possible.cumprod(dim=0).sum())
@@ -220,7 +220,7 @@ class ShardRecorder:
     def _motion_file(
         self, env: int, attempt: Attempt, count: int, quality: Quality, end: Optional[Mapping[str, Any]] = None
     ) -> bytes:
-        """The first `count` frames of an attempt. Raises InputError if the terrain around its path is too large."""
+        """Motion file of the first `count` frames. Raises InputError if the terrain around them is too large."""
         motion, observer = self.motions[attempt.motion], self.environment.observer
         frames = self._layout.split(self._frames[env, :count].cpu())
         observations = self._observations[env, :count].cpu().numpy() if self.config.record.observations else None

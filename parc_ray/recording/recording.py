@@ -18,28 +18,28 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What was simulated in one attempt, frame 0 included, in the motion's own frame."""
+    """The n frames of one attempt, the first included, in the motion's own frame."""
 
     root_pos: FloatArray
-    """[n, 3] m"""
+    """[n, 3] m."""
     root_rot: FloatArray
-    """[n, 4] xyzw"""
+    """[n, 4] xyzw."""
     joint_rot: FloatArray
-    """[n, B - 1, 4]"""
+    """[n, B - 1, 4] xyzw."""
     contacts: FloatArray
-    """[n, B] 0 or 1"""
+    """[n, B] 0 or 1."""
     observations: Optional[FloatArray]
-    """[n, size], if they are to be kept"""
+    """[n, size]; None if they are not kept."""
 
 
 def frame_layout(skeleton: Skeleton) -> Layout:
-    """Of what is kept of each frame of an attempt, by the names of Trajectory."""
+    """Layout of what is kept per frame of an attempt, by the names of Trajectory."""
     bodies = skeleton.num_bodies
     return Layout({"root_pos": (3,), "root_rot": (4,), "joint_rot": (bodies - 1, 4), "contacts": (bodies,)})
 
 
 def terrain_padding(dx: float) -> float:
-    """How much terrain (m) a recording keeps around the motion: the whole cells in one metre."""
+    """Width in m of the terrain that a recording keeps around the motion: the whole cells in one metre."""
     return float(np.float32(round(1.0 // dx) * dx))
 
 

@@ -101,7 +101,8 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from parc_ray.tracking.environment import TrackingEnvironment
-    from parc_ray.tracking.quality import QualityMeter, surface_points
+    from parc_ray.tracking.quality import QualityMeter
+    from parc_ray.tracking.surface import surface_points
 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.

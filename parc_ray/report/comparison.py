@@ -17,43 +17,43 @@ from parc_ray.tracking.figures import FIGURES, Figure
 
 SECONDS = Figure("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
 NAMED = {"model_file": "model_file (sha256)"}
-"""Keys of the configuration that say where that came from of which the journal has only a checksum"""
+"""Configuration keys of files, and the journal's keys of their checksums."""
 SHARE = 0.95
 RESAMPLES = 2000
 FEWEST = 10
-"""Resampling fewer pairs than that gives intervals that are far too narrow"""
+"""Minimum pairs for an interval: fewer, resampled, give one that is far too narrow."""
 BLOCK = 1 << 22
-"""So many resampled pairs are held at a time"""
+"""Maximum resampled pairs held at once."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs. Counts are of the motions that are compared, unless it is said otherwise."""
+    """One of the two runs. Counts are of the compared motions unless stated otherwise."""
 
     path: str
     simulator: str
     exit_code: Optional[int]
-    """None: the run has not ended, or was killed"""
+    """None if the run has not ended, or was killed."""
     motions: int
-    """of the whole run, invalid ones included"""
+    """Of the whole run, including invalid ones."""
     invalid: int
-    """of the whole run"""
+    """Of the whole run."""
     recorded_from: Mapping[str, int]
-    """by start fraction, as in summary.json"""
+    """By start fraction, as in summary.json."""
     rejected: Mapping[str, int]
-    """by reason"""
+    """By reason."""
     crashed: int
     not_attempted: int
     recorded_seconds: float
     control_steps: int
-    """of the whole run"""
+    """Of the whole run."""
     steps_per_second: float
-    """of the whole run, over all the time that it took"""
+    """Of the whole run, over all of its wall time."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Something that the runs were made with and that differs. None: not set, or not known there."""
+    """A setting in which the runs differ; None where it is not set, or not known."""
 
     key: str
     baseline: Any
@@ -62,12 +62,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fate:
-    """What has become of a motion in one run."""
+    """What became of a motion in one run."""
 
     state: str
     reason: str
     start_fraction: Optional[float]
-    """where its recording starts"""
+    """Where its recording starts."""
     recorded_seconds: float
 
 
@@ -90,21 +90,21 @@ class Paired:
     figure: Figure
     pairs: int
     baseline: Optional[float]
-    """mean"""
+    """Mean of the baseline's values."""
     candidate: Optional[float]
-    """mean"""
+    """Mean of the candidate's values."""
     difference: Optional[float]
-    """mean"""
+    """Mean of the differences."""
     deviation: Optional[float]
-    """standard deviation of the differences"""
+    """Standard deviation of the differences."""
     quartiles: Optional[Tuple[float, float, float]]
-    """of the differences; the second is their median"""
+    """Quartiles of the differences."""
     interval: Optional[Tuple[float, float]]
-    """95 % interval of the mean difference"""
+    """95 % interval of the mean difference."""
 
     @property
     def verdict(self) -> str:
-        """better or worse (the candidate), if the interval excludes that there is no difference; else an empty text."""
+        """Whether the candidate is better or worse; empty if the interval does not exclude zero."""
         if self.interval is None or self.interval[0] <= 0.0 <= self.interval[1]:
             return ""
         return "better" if (self.interval[0] > 0.0) == (self.figure.better == "higher") else "worse"
@@ -119,14 +119,14 @@ class FirstAttempts:
 
     seconds: Paired
     whole_baseline: int
-    """attempts that reached the end of their motion"""
+    """Attempts that reached the end of their motion."""
     whole_candidate: int
     longer: int
-    """pairs of which the candidate's attempt lasted longer"""
+    """Pairs whose candidate lasted longer."""
     shorter: int
     equal: int
     probability: float
-    """of so uneven a split between longer and shorter, if neither were likelier"""
+    """Probability of so uneven a split between longer and shorter, if neither were likelier."""
 
 
 @dataclass(frozen=True)
@@ -137,29 +137,29 @@ class Comparison:
     candidate: Side
     settings: Tuple[Setting, ...]
     compared: int
-    """motions that both runs have: the same name, and the same content"""
+    """Motions that both runs have, with the same name and content."""
     only_baseline: Tuple[str, ...]
     only_candidate: Tuple[str, ...]
     changed: Tuple[str, ...]
-    """motions of the same name with other content, which are not compared"""
+    """Motions of the same name with other content, which are not compared."""
     won: Tuple[Change, ...]
-    """recorded in the candidate, rejected in the baseline"""
+    """Recorded in the candidate, rejected in the baseline."""
     lost: Tuple[Change, ...]
-    """rejected in the candidate, recorded in the baseline"""
+    """Rejected in the candidate, recorded in the baseline."""
     probability: float
-    """of so uneven a split between won and lost, if neither were likelier"""
+    """Probability of so uneven a split between won and lost, if neither were likelier."""
     earlier: Tuple[Change, ...]
-    """recorded in both, in the candidate from an earlier start"""
+    """Recorded in both, in the candidate from an earlier start."""
     later: Tuple[Change, ...]
-    """recorded in both, in the candidate from a later start"""
+    """Recorded in both, in the candidate from a later start."""
     same_start: int
-    """recorded in both from the same start"""
+    """Recorded in both from the same start."""
     neither: int
-    """rejected in both"""
+    """Rejected in both."""
     undecided: Tuple[Change, ...]
-    """crashed or not attempted in one of them: that tells nothing of what the runs compare"""
+    """Crashed or not attempted in one of them, which tells nothing about either."""
     quality: Tuple[Paired, ...]
-    """of the recordings that both have from the same start"""
+    """Of the recordings that both have from the same start."""
     first_attempts: FirstAttempts
 
 

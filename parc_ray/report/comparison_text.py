@@ -15,12 +15,12 @@ from parc_ray.errors import printable
 from parc_ray.report.comparison import Change, Comparison, Fate, FirstAttempts, Paired, Side
 
 SHOWN = 8
-"""Entries of a list, unless all are asked for"""
+"""Maximum entries of a list, unless all are asked for."""
 LONGEST_VALUE = 36
 WIDE = 94
-"""A terminal of fewer columns has no room for the quartiles"""
+"""Minimum columns of a terminal that has room for the quartiles."""
 SHOWN_IN = {"m": ("mm", 1e3, 1), "rad": ("deg", math.degrees(1.0), 2), "": ("%", 1e2, 1), "s": ("s", 1.0, 2)}
-"""How figures of a unit are shown: unit, factor and decimals."""
+"""Unit, factor and decimals in which figures of a unit are shown."""
 
 
 def plain(comparison: Comparison) -> Dict[str, Any]:
@@ -38,7 +38,7 @@ def _plain(paired: Paired) -> Dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, console: Console, everything: bool = False) -> None:
-    """Print all of it; long lists only so far, unless everything is asked for."""
+    """Print a comparison; long lists are cut unless everything is asked for."""
     limit = None if everything else SHOWN
     _print_runs(comparison, console, limit)
     _print_settings(comparison, console, limit)

@@ -24,7 +24,7 @@ from parc_ray.viewing.shapes import character_shapes
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
-"""Previews take at most so much of a page, which leaves room for the rest of 500 motions within 5 MB"""
+"""Maximum size of a page's previews: with the rest of 500 motions it stays below 5 MB."""
 
 
 def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
@@ -82,7 +82,7 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
 def page_data(
     run: PastRun, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
 ) -> Dict[str, Any]:
-    """All that the page shows but for the previews, as plain values; long lists by columns."""
+    """All that the page shows except previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
     every = [(motion, attempt) for motion in run.motions for attempt in motion.attempts]
     motions = [
@@ -183,7 +183,7 @@ def _said(value: Any) -> str:
 
 
 def _short(value: Optional[float]) -> Optional[float]:
-    """Five digits are more than anybody can see, and a third of the bytes."""
+    """Five digits: more than anybody can see, a third of the bytes."""
     return None if value is None else float(f"{value:.5g}")
 
 
@@ -204,7 +204,7 @@ def _wrapped(scripts: Iterable[str]) -> str:
 
 
 def _fingerprint(text: str) -> str:
-    """By which the page's policy knows its own script and style, and runs no other."""
+    """Hash by which the page's policy admits its own script and style, and no other."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 

@@ -22,44 +22,44 @@ IntArray = npt.NDArray[np.int64]
 
 FRAMES_PER_SECOND = 15.0
 PER_METRE, PER_TURN = 1000, 1000
-"""Steps of a position (a millimetre) and of a quaternion's component (0.1 degrees)"""
+"""Steps per m of a position (1 mm) and per unit of a quaternion's component (0.1 degrees)."""
 MAX_FRAMES, MAX_CELLS = 15 * 120, 40_000
-"""Two minutes; a motion over 60 x 100 m of ground"""
+"""Two minutes, and 60 x 100 m of ground."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One motion: its terrain, its reference and its recording, all in the same frame."""
+    """One motion's terrain, reference and recording, in the same frame."""
 
     clips: Tuple[Dict[str, Any], ...]
-    """kind (recording or reference), start and seconds (s in the motion), frames"""
+    """For each: kind (recording or reference), start and seconds (s in the motion), frames."""
     terrain: Tuple[int, int, float, float, float]
-    """cells along x and y, centre of the first one (m), edge of a cell (m)"""
+    """Cells along x and y, centre of the first cell (m), edge of a cell (m)."""
     data: str
-    """base64 of zlib of the numbers: those of each clip, then heights (mm). See page/preview.js, which unpacks them"""
+    """Numbers of each clip, then heights (mm), as base64 of zlib; page/preview.js unpacks them."""
     note: str = ""
-    """what is missing, and why"""
+    """What is missing, and why."""
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes in a page."""
+        """Approximate bytes in a page."""
         return len(self.data) + len(self.note) + 250
 
 
 @dataclass(frozen=True)
 class Previews:
-    """Those that fit, and why there are no others."""
+    """Previews that fit into a page, and why others do not."""
 
     by_motion: Dict[int, Preview]
-    """by index into PastRun.motions"""
+    """By index into PastRun.motions."""
     missing: Dict[int, str]
-    """why there is none"""
+    """Why a motion has none."""
     left_out: int = 0
-    """motions for which there was no room"""
+    """Motions for which there was no room."""
 
 
 def pack_previews(run: PastRun, skeleton: Skeleton, max_bytes: int) -> Previews:
-    """Previews of as many motions as fit into max_bytes, those first that were not recorded whole."""
+    """Previews of as many motions as fit into max_bytes; those not recorded whole come first."""
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
     left_out, room = 0, max_bytes

@@ -15,30 +15,30 @@ from parc_ray.tracking.figures import FIGURES, Figure
 OUTCOMES = ("recorded", "rejected", "failed")
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
-"""A histogram whose last values are far out ends at this quantile; what is beyond is counted in its last bin"""
+"""Quantile at which a histogram ends if its last values are far out; its last bin counts what is beyond."""
 
 Value = Callable[[PastMotion, PastAttempt], float]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The headline. The states add up to motions."""
+    """The headline numbers; the states add up to motions."""
 
     motions: int
     states: Mapping[str, int]
-    """by STATES"""
+    """Motions by STATES."""
     attempts: int
-    """those whose recordings were lost included"""
+    """Includes those whose recordings were lost."""
     lost: int
-    """recordings that were missing when the run went on"""
+    """Recordings that were missing when the run went on."""
     recorded_seconds: float
     dataset_seconds: float
-    """of motion, invalid ones excluded"""
+    """Of motion, without invalid ones."""
     control_steps: int
     wall_seconds: float
-    """of all sessions"""
+    """Of all sessions."""
     deaths: int
-    """actors lost"""
+    """Actors lost."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Start:
     attempted: int
     recorded: int
     retried: int
-    """tried again from the next fraction"""
+    """Tried again from the next fraction."""
     ended: int
-    """the last attempt at their motion, which was rejected"""
+    """Last attempt at a motion that was rejected."""
     open: int
-    """neither: the run has not come to the next one"""
+    """Neither: the next attempt is still to come."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ class Histogram:
     name: str
     unit: str
     edges: Tuple[float, ...]
-    """of the bins, ascending; each holds its lower edge, the last one its upper edge too"""
+    """Edges of the bins, ascending; a bin holds its lower edge, the last one its upper edge too."""
     series: Mapping[str, Tuple[int, ...]]
-    """counts per bin"""
+    """Counts per bin."""
     beyond: int = 0
-    """values above the last edge; they are counted in the last bin"""
+    """Values above the last edge, which the last bin counts."""
     missing: int = 0
-    """values that are unknown or not finite; they are in no bin"""
+    """Values that are unknown or not finite, which no bin counts."""
     limit: Optional[float] = None
-    """of acceptance"""
+    """Acceptance limit."""
     medians: Mapping[str, Optional[float]] = field(default_factory=dict)
 
 
@@ -111,28 +111,28 @@ class LaunchUse:
     launch: int
     attempts: int
     useful: float
-    """attempts that were recorded"""
+    """Spent on attempts that were recorded."""
     wasted: float
-    """other attempts"""
+    """Spent on other attempts."""
     cut: float
-    """what slots did last in an actor that was cut off: nobody has heard of it"""
+    """Last work of slots in an actor that was cut off, of which nobody has heard."""
     idle: float
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """All of them."""
+    """All statistics of a run."""
 
     counts: Counts
     starts: Tuple[Start, ...]
     endings: Tuple[Ending, ...]
     quality: Tuple[Histogram, ...]
-    """of the attempts, by outcome"""
+    """Of the attempts, by outcome."""
     failed_at: Tuple[Histogram, ...]
-    """where in the motion (share), and how long after their start (s), attempts failed; by criterion"""
+    """Where in the motion (share), and how long after their start (s), attempts failed, by criterion."""
     failures: Tuple[Failure, ...]
     success: Mapping[str, Tuple[SuccessBin, ...]]
-    """by the motions' seconds and terrain_range"""
+    """By the motions' seconds and terrain_range."""
     use: Tuple[LaunchUse, ...]
 
 

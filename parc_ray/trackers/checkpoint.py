@@ -23,9 +23,9 @@ from parc_ray.files import plain_pickle
 from parc_ray.files.plain_pickle import Inert
 
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""How files of torch before 1.6 begin"""
+"""Beginning of a file of torch before 1.6."""
 MAX_MEMBERS = 10**5
-"""Of the archive: one per tensor"""
+"""Maximum members of the archive, which has one per tensor."""
 MAX_PICKLE_BYTES = 1 << 26
 MAX_DIMENSIONS = 8
 STORAGES = {
@@ -53,12 +53,12 @@ _DAMAGE = (
     LookupError,
     OverflowError,
 )
-"""What zipfile raises for archives that are not what they should be"""
+"""What zipfile raises for damaged archives."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A member of the archive: so many numbers of a kind."""
+    """A member of the archive that holds `size` numbers of one type."""
 
     dtype: torch.dtype
     key: str
@@ -67,7 +67,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies in a checkpoint; `Checkpoint.read` fetches it."""
+    """A tensor's place in a checkpoint; `Checkpoint.read` reads it."""
 
     storage: Storage
     offset: int
@@ -76,7 +76,7 @@ class StoredTensor:
 
 
 class Checkpoint:
-    """The contents of a file: `state` is plain values and StoredTensors."""
+    """A file's contents: `state` holds plain values and StoredTensors."""
 
     def __init__(self, content: bytes, source: str):
         """Raises InputError, which starts with `source`, if it is no checkpoint, is damaged, or names other code than
@@ -109,7 +109,7 @@ class Checkpoint:
         )
 
     def read(self, tensor: StoredTensor) -> Tensor:
-        """A tensor's numbers, contiguous, on the CPU. Raises InputError if they are not all there."""
+        """A tensor, contiguous, on the CPU. Raises InputError if its numbers are incomplete."""
         storage = tensor.storage
         itemsize = torch.empty((), dtype=storage.dtype).element_size()
         content = self._member(f"data/{storage.key}", storage.size * itemsize)

@@ -13,24 +13,23 @@ HIDDEN: Dict[str, Tuple[int, ...]] = {
     "fc_3layers_1024units": (1024, 1024, 512),
     "fc_3layers_2048units": (2048, 1024, 512),
 }
-"""Networks of PARC and MimicKit, and the widths of their hidden layers"""
+"""Widths of the hidden layers, by the names that PARC and MimicKit give their networks."""
 
 CHUNK = 32
-"""Rows that go through the network at a time. One shape, padded: how a matrix product sums depends on its shape."""
+"""Rows per matrix product, padded: the order in which a product sums depends on its shape."""
 
 
 class Network:
     """Layers with a ReLU after each but the last."""
 
     def __init__(self, layers: Sequence[Tuple[Tensor, Tensor]], threads: int = 1):
-        """layers: weight [out, in] and bias [out] of each; threads: how many chunks are computed side by side on a
-        CPU."""
+        """layers: weight [out, in] and bias [out] of each; threads: chunks computed side by side on a CPU."""
         self._layers = [(weight.t().contiguous(), bias) for weight, bias in layers]
         on_cpu = layers[0][0].device.type == "cpu"
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and on_cpu else None
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """[N, in] -> [N, out]"""
+        """Output [N, out] of rows [N, in]."""
         count = len(rows)
         padded = torch.nn.functional.pad(rows, (0, 0, 0, -count % CHUNK))
         run = map if self._pool is None else self._pool.map

@@ -21,30 +21,30 @@ class Situation:
     state: CharacterState
     pose: Pose
     contacts: Tensor
-    """[N, B] 1 where a body is in contact"""
+    """[N, B]: 1 where a body is in contact, else 0."""
     targets: Tensor
-    """[N, S, F] the observer's features of the reference, at each of its target steps from now"""
+    """[N, S, F]: the observer's features of the reference at each target step."""
     heights: Callable[[Tensor], Tensor]
-    """terrain heights [N, R] m at points [N, R, 2] m"""
+    """Terrain heights [N, R] m at points [N, R, 2] m."""
 
 
 class Observer(Protocol):
     """Makes observations of one character."""
 
     layout: Layout
-    """of an observation; recordings that keep observations name its parts"""
+    """Parts of an observation; recordings that keep observations name them."""
     normalized: Collection[str]
-    """parts of an observation that the tracker normalises"""
+    """Parts that the tracker normalises."""
     features: Layout
-    """of what it needs of each frame of the reference"""
+    """Features that it needs of each frame of the reference."""
     target_steps: Tensor
-    """[S] control steps from now at which it needs the reference; 0 is now"""
+    """[S] int64: control steps from now at which it needs the reference; 0 is now."""
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
-        """Features [..., F] of reference frames and their poses: computed once per attempt, ahead of time."""
+        """Features [..., F] of reference frames and their poses; computed once per attempt, ahead of time."""
 
     def observe(self, situation: Situation) -> Tensor:
-        """Observations [N, size]. A row depends on no other row."""
+        """Observations [N, size]; no row depends on another."""
 
 
 @dataclass(frozen=True)
@@ -53,4 +53,4 @@ class Tracker:
 
     observer: Observer
     act: Callable[[Tensor], Tensor]
-    """PD targets [N, D] rad for observations [N, size]; a row depends on no other row, not even in its last bit"""
+    """PD targets [N, D] rad for observations [N, size]; no row depends on another, not even in its last bit."""

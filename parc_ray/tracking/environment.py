@@ -27,31 +27,31 @@ from parc_ray.trackers.tracker import Observer, Situation
 from parc_ray.tracking.termination import NOT_FINITE, Termination
 
 SAMPLES = 2048
-"""Reference frames that are sampled at a time"""
+"""Maximum reference frames sampled at once."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one control step brought in N envs, in the order in which they were given."""
+    """Result of one control step in N envs, in the order in which they were given."""
 
     state: CharacterState
     pose: Pose
     contacts: Tensor
-    """[N, B] 1 where a body is in contact"""
+    """[N, B]: 1 where a body is in contact, else 0."""
     reference: Pose
-    """the reference at the same time"""
+    """Pose of the reference at the same time."""
     reference_contacts: Tensor
-    """[N, B]"""
+    """[N, B] labels in [0, 1]."""
     cause: Tensor
-    """[N] why the attempt has failed, index into termination.CAUSES; 0: it has not"""
+    """[N]: index into termination.CAUSES; 0 where the attempt has not failed."""
     body: Tensor
-    """[N] the body that failed"""
+    """[N]: the body at fault, where the cause is about one."""
     ended: Tensor
-    """[N] bool: the end of the motion is reached"""
+    """[N] bool: whether the motion's end is reached."""
 
 
 class TrackingEnvironment:
-    """num_envs characters, each tracking a motion of the library on its terrain."""
+    """num_envs characters, each of which tracks a motion of the library on its terrain."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class TrackingEnvironment:
         config: EnvironmentConfig,
         observer: Observer,
     ):
-        """library and terrains hold the same motions in the same order, as do the simulator's tiles."""
+        """library, terrains and the simulator's tiles are of the same motions, in the same order."""
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
@@ -80,7 +80,7 @@ class TrackingEnvironment:
         self._reference_layout, self._now_layout = reference_layout(skeleton), now_layout(skeleton)
         self._references = torch.zeros(envs, frames, self._reference_layout.size, device=device)
         self._now = torch.zeros(envs, self._now_layout.size, device=device)
-        """state, pose and contacts of every env side by side, so that one operation reads or writes them all"""
+        """State, pose and contacts of every env side by side: one operation reads or writes them all."""
 
     def start_time(self, motion: int, fraction: float) -> Tensor:
         """Time in a motion at a start fraction, float32 s."""
@@ -168,7 +168,7 @@ class TrackingEnvironment:
         return result
 
     def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
-        """State, pose and contacts right now, in the given envs."""
+        """Current state, pose and contacts of the given envs."""
         return self._read(torch.tensor(list(envs), device=self.device))
 
     def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
@@ -189,7 +189,7 @@ class TrackingEnvironment:
         return whole_batches(torch.tensor(list(envs), device=self.device))
 
     def _load_references(self, envs: Tensor, start_times: Tensor) -> None:
-        """Sample the motions of envs at all control steps of their attempts, and as far beyond as targets reach."""
+        """Sample the motions of envs at every control step of their attempts, and beyond as far as targets reach."""
         counts = self.steps_total[envs] + 1 + self.lookahead
         place = torch.repeat_interleave(torch.arange(len(envs), device=self.device), counts)
         first = torch.repeat_interleave(torch.cumsum(counts, 0) - counts, counts)
@@ -208,17 +208,17 @@ class TrackingEnvironment:
 
 
 def now_layout(skeleton: Skeleton) -> Layout:
-    """Of what is held of the character in each env: its state, pose and contacts."""
+    """Layout of what is held per env: the character's state, pose and contacts."""
     return Layout({**state_shapes(skeleton), **pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
 
 
 def reference_layout(skeleton: Skeleton) -> Layout:
-    """Of what is held of each frame of the reference besides the observer's features: its pose and contacts."""
+    """Layout of what is held per frame of the reference, besides the observer's features: pose and contacts."""
     return Layout({**pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
 
 
 def lookahead(observer: Observer) -> int:
-    """Control steps by which an observer looks beyond now, and so beyond the end of a motion."""
+    """Control steps by which an observer looks ahead, at the end of a motion beyond it."""
     return max(observer.target_steps.tolist(), default=0)
 
 
@@ -227,7 +227,7 @@ def _pose(parts: Dict[str, Tensor]) -> Pose:
 
 
 def _finite(state: CharacterState) -> Tensor:
-    """[N] bool: every number of a state is finite."""
+    """[N] bool: whether every number of a state is finite."""
     return torch.isfinite(torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)).all(dim=1)
 
 
@@ -235,7 +235,7 @@ Batch = TypeVar("Batch", CharacterState, Pose)
 
 
 def _rows_of(batch: Batch, rows: int | Tensor) -> Batch:
-    """The first so many rows of a batch, or the rows of given indices."""
+    """The first rows of a batch, by their number, or the rows of given indices."""
 
     def chosen(value: Tensor) -> Tensor:
         return value[:rows] if isinstance(rows, int) else value.index_select(0, rows)

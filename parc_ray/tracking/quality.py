@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Sequence
 
 import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.pose import Pose
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import FIGURES, Quality
+from parc_ray.tracking.surface import SurfacePoints
 
 MEANS = tuple(figure.name for figure in FIGURES if figure.over == "mean")
 SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")
 LARGEST = tuple(figure.name for figure in FIGURES if figure.over == "largest")
 SHALLOW = 0.01
-"""Up to this depth (m), which soft contacts reach all the time, depth is measured straight up"""
+"""Depth in m up to which it is measured straight up: soft contacts are as deep all the time."""
 
 
 class QualityMeter:
-    """Running sums of all envs; nothing is kept per frame."""
+    """Running sums for every env; nothing is kept per frame."""
 
     def __init__(self, num_envs: int, surface: SurfacePoints, terrains: TerrainStack, device: torch.device):
         """surface: of the character; terrains: of the motions."""
@@ -71,7 +70,7 @@ class QualityMeter:
         return depth.amax(dim=1)
 
     def figures(self, env: int) -> Quality:
-        """What was measured in an env since its start. Without any contact, contacts agree."""
+        """Figures of an env since its start. Without any contact, contacts agree."""
         sums = dict(zip(SUMS, self._sums[env].tolist()))
         frames, either = max(1.0, sums["frames"]), sums["contacts_either"]
         values = {name: sums[name] / frames for name in MEANS}
@@ -82,42 +81,3 @@ class QualityMeter:
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
     return rotations.norm(a - b)
-
-
-@dataclass(frozen=True)
-class SurfacePoints:
-    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
-
-    bodies: Tensor
-    """[P] body of each point."""
-    points: Tensor
-    """[P, 3] m, in the body's frame."""
-    drops: Tensor
-    """[P, 3] m, along the world's z axis: how far the surface is below `points`."""
-
-    def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
-        """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
-        axes = rotations.quat_to_matrix(body_rot).index_select(1, self.bodies)
-        return body_pos.index_select(1, self.bodies) + rotations.matrix_apply(axes, self.points) - self.drops
-
-
-def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:
-    """Surface points of the geoms that collide, from the text of a character's MJCF. Raises InputError."""
-    spans = [(geom.body, *_span(geom)) for geom in read_geoms(character, source) if geom.collides]
-    points = [point for _, own, _ in spans for point in own]
-    return SurfacePoints(
-        torch.tensor([body for body, own, _ in spans for _ in own], dtype=torch.int64, device=device),
-        torch.tensor(points, dtype=torch.float32, device=device).reshape(-1, 3),
-        torch.tensor([[0.0, 0.0, drop] for _, own, drop in spans for _ in own], device=device).reshape(-1, 3),
-    )
-
-
-def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
-    """Points that span a geom, in its body's frame, and the radius around them."""
-    if geom.ends:
-        return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
-    if geom.shape != "box":
-        return [geom.position], min(geom.size)
-    corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geom.size))
-    rotation = torch.tensor(geom.rotation).expand(len(corners), 4)
-    return (torch.tensor(geom.position) + rotations.quat_rotate(rotation, corners)).tolist(), 0.0

@@ -19,12 +19,12 @@ BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why attempts have failed, per env."""
+    """Why attempts have failed, for N envs."""
 
     cause: Tensor
-    """[N] index into CAUSES, 0 where the attempt goes on"""
+    """[N]: index into CAUSES; 0 where the attempt goes on."""
     body: Tensor
-    """[N] the body that strayed farthest beyond its limit, meaningful for BODY_POSITION and FALL"""
+    """[N]: the body farthest beyond its limit, meaningful for BODY_POSITION and FALL."""
 
 
 class Termination:

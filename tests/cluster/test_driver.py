@@ -58,7 +58,9 @@ def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, 
 
     def broken(*arguments):
         inputs = read_inputs(*arguments)
-        return replace(inputs, files=replace(inputs.files, checkpoint=b"cut off"))
+        return replace(
+            inputs, files=replace(inputs.files, tracker=replace(inputs.files.tracker, checkpoint=b"cut off"))
+        )
 
     monkeypatch.setattr(start, "read_inputs", broken)
     ended = record_run(tmp_path, motions, address, ray={"num_actors": 2})

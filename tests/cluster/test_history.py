@@ -107,9 +107,8 @@ def test_tracker_character_and_simulator_matter(tmp_path, files):
     write_journal(tmp_path / "journal.jsonl", files)
     environment = files.environment.model_copy(deep=True)
     environment = environment.model_copy(update={"env": environment.env.model_copy(update={"sim_freq": 240})})
-    changed = replace(
-        files, checkpoint=b"another", character=files.character + " ", simulator="isaacgym", environment=environment
-    )
+    tracker = replace(files.tracker, checkpoint=b"another", environment=environment)
+    changed = replace(files, tracker=tracker, character=files.character + " ", simulator="isaacgym")
     lines = read_history(tmp_path / "journal.jsonl").differences(changed, ENTRIES)
     for what in (
         "model_file (sha256) is ",

@@ -18,7 +18,8 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import BY_NAME, Quality, shortcomings
-from parc_ray.tracking.quality import QualityMeter, surface_points
+from parc_ray.tracking.quality import QualityMeter
+from parc_ray.tracking.surface import surface_points
 from tests.tracking.test_environment import (
     CPU,
     MOTIONS,

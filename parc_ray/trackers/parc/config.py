@@ -18,7 +18,7 @@ class ModelConfig(Parc):
 
 
 class AgentConfig(Parc):
-    """agent_config.yaml: the part of the agent that acts."""
+    """The part of agent_config.yaml that acts."""
 
     model: ModelConfig
     norm_obs_clip: float = Field(default=10.0, gt=0)

@@ -1,4 +1,4 @@
-"""ParcObserver: what PARC's trackers see.
+"""ParcObserver: what PARC's trackers observe.
 
 Order and frames are PARC's (compute_deepmimic_obs and IGParkourEnv._compute_obs): char_obs, tar_obs,
 tar_contacts, char_contacts, hf, flattened.
@@ -40,7 +40,7 @@ def ray_points(config: ParcEnvironmentConfig) -> Tensor:
 
 
 Heading = Tuple[Tensor, Tensor]
-"""Cosine and sine of headings, [N] each"""
+"""Cosine and sine of headings, [N] each."""
 
 
 class ParcObserver:

@@ -1,0 +1,51 @@
+"""SurfacePoints: where a character is tested for being inside the terrain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.geoms import Geom, read_geoms
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
+
+    bodies: Tensor
+    """[P] body of each point."""
+    points: Tensor
+    """[P, 3] m, in the body's frame."""
+    drops: Tensor
+    """[P, 3] m, along the world's z axis: how far the surface is below `points`."""
+
+    def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
+        """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
+        axes = rotations.quat_to_matrix(body_rot).index_select(1, self.bodies)
+        return body_pos.index_select(1, self.bodies) + rotations.matrix_apply(axes, self.points) - self.drops
+
+
+def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:
+    """Surface points of the geoms that collide, from the text of a character's MJCF. Raises InputError."""
+    spans = [(geom.body, *_span(geom)) for geom in read_geoms(character, source) if geom.collides]
+    points = [point for _, own, _ in spans for point in own]
+    return SurfacePoints(
+        torch.tensor([body for body, own, _ in spans for _ in own], dtype=torch.int64, device=device),
+        torch.tensor(points, dtype=torch.float32, device=device).reshape(-1, 3),
+        torch.tensor([[0.0, 0.0, drop] for _, own, drop in spans for _ in own], device=device).reshape(-1, 3),
+    )
+
+
+def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
+    """Points that span a geom, in its body's frame, and the radius around them."""
+    if geom.ends:
+        return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
+    if geom.shape != "box":
+        return [geom.position], min(geom.size)
+    corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geom.size))
+    rotation = torch.tensor(geom.rotation).expand(len(corners), 4)
+    return (torch.tensor(geom.position) + rotations.quat_rotate(rotation, corners)).tolist(), 0.0
