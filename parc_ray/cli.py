@@ -143,9 +143,10 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
     directory = find_data_dir(data_dir)
     config = config or find_default_config()
     loaded = load_config(config, RecordConfig, directory)
-    from parc_ray.planning.plan import bytes_per_env, describe_engine, local_resources, make_plan
+    from parc_ray.planning.plan import bytes_per_env, local_resources, make_plan, with_working_engine
     from parc_ray.planning.start import read_run
     from parc_ray.runs.output import OutputDirectory
+    from parc_ray.simulators.trial import try_locally
 
     console = Console()
     run = read_run(loaded, directory, overwrite, OutputDirectory(loaded.output_dir, loaded.output), console)
@@ -156,15 +157,17 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
     resources = local_resources()
     plan = make_plan(run.inputs, resources)
     with console.status("starting the simulator"):
-        plan, engine = describe_engine(plan, resources)
+        plan, trial = with_working_engine(plan, resources, lambda engine, place: try_locally(engine, place.device))
     inputs, placement = plan.inputs, plan.placement
+    engine = inputs.files.engine
     table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         **({"done by an earlier run": str(len(dataset.entries) - len(left))} if run.history else {}),
         "seconds of motion": f"{plan.seconds:.1f}",
-        "simulator": inputs.files.simulator,
-        **engine,
+        "simulator": engine.name,
+        "engine": f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}",
+        **trial.devices,
         "actors": f"{placement.actors} on {placement.device}, {placement.cpus} CPUs and {placement.gpus:g} GPUs each",
         "shards": f"{len(plan.shards)} of {', '.join(str(len(shard)) for shard in plan.shards[:8])} motions",
         "envs": ", ".join(str(envs) for envs in plan.envs[:8]),

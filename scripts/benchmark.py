@@ -36,8 +36,11 @@ from parc_ray.planning.plan import read_inputs
 from parc_ray.recording.attempts import RetryPolicy
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.simulators.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
+NAMES = [engine.name for engine in ENGINES if not engine.import_first]
+"""Engines that can be measured here: this process has imported torch"""
 ENVS_WAITING = 64
 """Envs for (d): fewer than motions, so that there is a queue"""
 
@@ -47,7 +50,7 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
     arguments.add_argument("--quick", action="store_true", help="a small version, to see that it works")
     arguments.add_argument("--parts", default="abcdef", help="which of the figures; a and b are measured together")
-    arguments.add_argument("--simulators", nargs="+", default=["mujoco"], help="mujoco, physx")
+    arguments.add_argument("--simulators", nargs="+", default=NAMES[-1:], choices=NAMES)
     arguments.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     os.chdir(ROOT)

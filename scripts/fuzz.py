@@ -413,10 +413,12 @@ class Readers:
         from parc_ray.config.dataset import DatasetConfig
         from parc_ray.config.loading import check_config, load_config
         from parc_ray.config.record import RecordConfig
+        from parc_ray.planning.plan import require_simulable
         from parc_ray.recording.shard import RunFiles
         from parc_ray.trackers.family import TrackerFiles
         from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
+        self.require_simulable = require_simulable
         self.skeleton = samples.skeleton
         self.models = {"phys_record.yaml": RecordConfig, "dm_env.yaml": ParcEnvironmentFile,
                        "agent_config.yaml": AgentConfig, "create_dataset_config.yaml": DatasetConfig}  # fmt: skip
@@ -446,11 +448,10 @@ class Readers:
         from parc_ray.motions.ground_mesh import ground_mesh
         from parc_ray.motions.motion_file import parse_motion, read_misc
         from parc_ray.motions.scanning import load_dataset
-        from parc_ray.planning.plan import _unfit
         from parc_ray.recording.shard import Shard, ShardMotion, build_recorder, tile_of
 
         environment = self.files.environment.env
-        load_dataset(path, self.skeleton, unfit=lambda motion: _unfit("mujoco", environment, motion))
+        load_dataset(path, self.skeleton, unfit=lambda motion: self.files.engine.unfit(tile_of(motion, environment)))
         content = path.read_bytes()
         motion = parse_motion(content, "case", self.skeleton, str(path))
         ground_mesh(tile_of(motion, environment), 5.0)
@@ -468,11 +469,10 @@ class Readers:
 
     def _character(self, path: Path) -> None:
         from parc_ray.character.skeleton import load_skeleton
-        from parc_ray.planning.plan import require_simulable
 
         text = path.read_text(encoding="utf-8", errors="replace")
         skeleton = load_skeleton(path)
-        require_simulable(replace(self.files, character=text, character_source=str(path)), skeleton)
+        self.require_simulable(replace(self.files, character=text, character_source=str(path)), skeleton)
 
     def _yaml(self, path: Path) -> None:
         from parc_ray.config.loading import load_config

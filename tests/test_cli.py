@@ -113,7 +113,6 @@ BAD = {
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "gone.yaml: no such file"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),
     "environment is the agent": ({"env_file": str(DEMO / "agent_config.yaml")}, "key 'env' is missing"),
-    "simulator of another version": ({"simulator": "mujoco_warp"}, "'mujoco_warp' is not part of this version"),
     "simulator that is not installed": ({"simulator": "isaacgym"}, "Isaac Gym is not installed in"),
     "unknown simulator": (
         {"simulator": "bullet"},

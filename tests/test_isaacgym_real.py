@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict
 
@@ -17,7 +18,8 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.simulators.isaacgym_process import probe
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.trial import try_locally
 from tests.reference import DEMO, HUMANOID, ROOT
 from tests.simulators.remote import real_environment
 
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.isaacgym
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 FIGURES = """
 import sys
-from parc_ray.simulators.isaacgym_process import import_isaacgym
+from parc_ray.simulators.isaacgym.process import import_isaacgym
 import_isaacgym(sys.argv[1])
 from tests.test_isaacgym_real import print_figures
 print_figures(sys.argv[1], int(sys.argv[2]))
@@ -49,7 +51,7 @@ def print_figures(device: str, envs: int) -> None:
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.character.state import CharacterState
     from parc_ray.demo.generator import MotionSpec, generate_motion
-    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+    from parc_ray.simulators.simulator import SimulatorConfig
     from tests.simulators.test_conformance import PHYSX
 
     skeleton = load_skeleton(HUMANOID)
@@ -59,7 +61,7 @@ def print_figures(device: str, envs: int) -> None:
         text, str(HUMANOID), tiles, envs, 30, 4, 1.0, torch.device(device), 4, substeps=2, physx=PHYSX
     )
     start = time.monotonic()
-    simulator = create_simulator("isaacgym", config, skeleton)
+    simulator = ISAAC_GYM.build(config, skeleton)
     built = time.monotonic() - start
     which = [env % len(motions) for env in range(envs)]
 
@@ -92,9 +94,9 @@ def print_figures(device: str, envs: int) -> None:
 
 
 def test_versions_and_devices():
-    found = probe(DEVICE)
-    print(json.dumps(found, indent=1))
-    assert found["version"] and found["torch"]
+    trial = try_locally(ISAAC_GYM, DEVICE)
+    print(json.dumps(asdict(trial), indent=1))
+    assert not trial.problem and trial.version and trial.torch
 
 
 def test_throughput_and_memory_per_env():

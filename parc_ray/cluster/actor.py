@@ -1,7 +1,7 @@
 """ShardActor: one process on one device, recording one shard.
 
-Imports neither torch nor a simulator at module level: Ray imports this module before __init__ runs, and some
-simulators must be imported before torch.
+Imports neither torch nor an engine at module level: Ray imports this module before __init__ runs, and some engines
+must be imported before torch.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import socket
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
-from parc_ray.simulators.isaacgym_process import try_isaacgym
-from parc_ray.simulators.physx_package import try_physx
+from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engines import engine
+from parc_ray.simulators.trial import try_here
 
 if TYPE_CHECKING:
     from parc_ray.recording.attempts import AttemptResult
@@ -88,9 +89,9 @@ class ShardActor:
         """Answer, which an actor does as soon as Ray has started it."""
         return WorkReport()
 
-    def probe(self, simulator: str, device: str) -> Dict[str, str]:
-        """What Isaac Gym or PhysX says of itself and its devices here; under "error" what is wrong."""
-        return try_isaacgym(device) if simulator == "isaacgym" else try_physx(device)
+    def try_out(self, simulator: str, device: str) -> Trial:
+        """Try an engine in this process. What is wrong is reported, not raised, as in setup."""
+        return try_here(engine(simulator), device)
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""
@@ -107,7 +108,7 @@ class ShardActor:
         memory = measure_memory(used)
         line = (
             f"{len(shard.motions)} motions in {simulator.num_envs} envs on {used}, "
-            f"{simulator.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
+            f"{simulator.engine.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
             f"{memory.node} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s, {_in_words(memory)}"
         )
         if simulator.device_bytes:

@@ -16,16 +16,17 @@ from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.blame import Assignment, Cause, Decision, Loss, State, before_start, decide, store_is_full
 from parc_ray.cluster.connection import last_line
 from parc_ray.cluster.metrics import RunMetrics
+from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
-from parc_ray.planning.plan import RunPlan
+from parc_ray.planning.plan import Placement, RunPlan
 from parc_ray.recording.shard import Shard, ShardMotion
 from parc_ray.runs.history import outcome_event
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.simulators.isaacgym_process import library_path
-from parc_ray.simulators.simulator import TITLES
+from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.trial import alternative
 from parc_ray.terminal.progress import Activity, RunProgress
 
 REPORT_SECONDS = 1.0
@@ -81,7 +82,7 @@ class Driver:
         self._state = State(next_shard=len(plan.shards))
         self._last_seen = time.monotonic()
         self._files = ray.put(plan.inputs.files)
-        self._actor_class = actor_class(plan)
+        self._actor_class = actor_class(plan.inputs.files.engine, plan.placement)
 
     def stop(self) -> None:
         """Have run() return within a second, also from a signal handler. What is in flight is given up."""
@@ -303,33 +304,31 @@ class Driver:
         self.progress.note(line if shard is None else f"shard {shard}: {line}")
 
 
-def actor_class(plan: RunPlan) -> Any:
-    """The class of a plan's actors, with the resources and the environment that they need."""
-    placement = plan.placement
+def actor_class(engine: Engine, placement: Placement) -> Any:
+    """The class of actors with an engine, with the resources and the environment that they need."""
     options: Dict[str, Any] = {"num_cpus": placement.cpus, "num_gpus": placement.gpus}
-    if plan.inputs.files.simulator == "isaacgym":
-        # The loader reads this when a process starts: later is too late.
-        options["runtime_env"] = {"env_vars": {"LD_LIBRARY_PATH": library_path()}}
+    variables = engine.variables()
+    if variables:
+        # The loader reads some of them when a process starts: later is too late.
+        options["runtime_env"] = {"env_vars": variables}
     return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)
 
 
-def probe_simulator(plan: RunPlan) -> Dict[str, str]:
-    """What Isaac Gym or PhysX says of itself in an actor of a plan. Raises InputError if it does not work there."""
-    actor, simulator = actor_class(plan).remote(), plan.inputs.files.simulator
+def try_in_actor(engine: Engine, placement: Placement, config: RecordConfig) -> Trial:
+    """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
+    named = config.simulator == engine.name
+    if engine.try_first == "never" or (engine.try_first == "unless named" and named):
+        return Trial()
+    actor, timeout = actor_class(engine, placement).remote(), config.ray.timeout_seconds
     try:
-        timeout = plan.inputs.files.config.ray.timeout_seconds
-        answer: Dict[str, str] = ray.get(actor.probe.remote(simulator, plan.placement.device), timeout=timeout)
+        trial: Trial = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
     except GetTimeoutError:
-        raise InputError(
-            f"simulator: {TITLES[simulator]} did not start within {timeout:g} s (ray.timeout_seconds)"
-        ) from None
+        return Trial(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
     except RayError as error:
-        raise InputError(
-            f"simulator: a process that only imports {TITLES[simulator]} has died ({type(error).__name__}); do its "
-            "own examples run in this environment? Ray's logs have its last words; or set simulator: mujoco"
-        ) from None
+        return Trial(
+            f"simulator: a process that only imports {engine.title} has died ({type(error).__name__}); do its own "
+            f"examples run in this environment? Ray's logs have its last words; {alternative()}"
+        )
     finally:
         ray.kill(actor)
-    if "error" in answer:
-        raise InputError(answer["error"])
-    return answer
+    return trial

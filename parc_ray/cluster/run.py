@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,14 +19,14 @@ import yaml
 
 import parc_ray
 from parc_ray.cluster.connection import connect
-from parc_ray.cluster.driver import Driver, probe_simulator
+from parc_ray.cluster.driver import Driver, try_in_actor
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
-from parc_ray.planning.plan import Resources, RunPlan, make_plan, plan_without_simulator
+from parc_ray.planning.plan import RunPlan, make_plan, with_working_engine
 from parc_ray.planning.start import Run, read_run
 from parc_ray.runs.audit import contradictions
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
@@ -87,11 +88,7 @@ def _plan(run: Run, screen: Screen) -> RunPlan:
     run.dashboard = resources.dashboard
     plan = make_plan(run.inputs, resources)
     with screen.console.status("starting the simulator"):
-        plan = _with_working_simulator(plan, resources)
-    if run.history:
-        # What "auto" stands for may have changed.
-        run.history.require_same(plan.inputs.files, run.inputs.dataset.entries)
-    return plan
+        return with_working_engine(plan, resources, partial(try_in_actor, config=config))[0]
 
 
 def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen) -> EndedRun:
@@ -181,21 +178,6 @@ def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunP
             return INTERRUPTED
     _write_terrain(run, progress)
     return NOT_ALL_ATTEMPTED if run.ledger.count("crashed") else DONE
-
-
-def _with_working_simulator(plan: RunPlan, resources: Resources) -> RunPlan:
-    """The plan, for another simulator if its own does not work and the choice was ours; InputError if it was not.
-
-    MuJoCo needs no trial, and the first actors will tell if PhysX, when it was asked for, does not work.
-    """
-    files = plan.inputs.files
-    if files.simulator == "mujoco" or (files.simulator, files.config.simulator) == ("physx", "physx"):
-        return plan
-    try:
-        probe_simulator(plan)
-    except InputError as error:
-        return _with_working_simulator(plan_without_simulator(plan, resources, str(error)), resources)
-    return plan
 
 
 def _write_inputs(run: Run) -> None:

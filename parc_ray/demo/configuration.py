@@ -10,6 +10,7 @@ import yaml
 from parc_ray.errors import OutputError
 from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.files.writing import write_file_atomic
+from parc_ray.simulators.mujoco.engine import MUJOCO
 
 
 def write_configuration(motions: Path, output_dir: Path) -> Path:
@@ -45,7 +46,7 @@ def write_configuration(motions: Path, output_dir: Path) -> Path:
             "model_file": str(DEMO / "model.pt"),
             "env_file": str(DEMO / "dm_env.yaml"),
             "agent_file": str(DEMO / "agent_config.yaml"),
-            "simulator": "mujoco",
+            "simulator": MUJOCO.name,
             "ray": {"num_actors": 2},
         },
     )

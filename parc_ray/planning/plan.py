@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass, replace
-from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
@@ -14,33 +11,21 @@ import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
-from parc_ray.config.loading import expand, load_config
+from parc_ray.config.environment import TrackerEnvironmentFile
+from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.files.reading import read_text
-from parc_ray.motions.box_cover import too_rough_for_boxes
+from parc_ray.files.reading import read_bytes, read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
-from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.scanning import Progress, create_dataset, load_dataset
+from parc_ray.motions.scanning import Progress, Unfit, create_dataset, load_dataset
 from parc_ray.planning.sharding import count_shards, plan_shards
-from parc_ray.recording.recording import frame_layout
-from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, tile_of
+from parc_ray.recording.shard import RunFiles, envs_of_shard, max_envs, simulator_config, tile_of
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.simulators import isaacgym_process, physx_package
-from parc_ray.simulators.isaacgym_process import cuda_devices
-from parc_ray.simulators.simulator import (
-    CONTROL_MODES,
-    SHARED_WORLD,
-    TITLES,
-    SimulatorConfig,
-    choose_simulator,
-    create_simulator,
-)
-from parc_ray.trackers.families import family
-from parc_ray.trackers.tracker import Observer
-from parc_ray.tracking.environment import lookahead, reference_layout
-from parc_ray.tracking.surface import surface_points
+from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.engines import AUTO, choose_engine
+from parc_ray.trackers.parc.network import load_checkpoint
+from parc_ray.trackers.parc.observations import Observer
+from parc_ray.tracking.quality import surface_points
 from parc_ray.tracking.termination import Termination
 
 MAX_CPU_ACTORS = 8
@@ -50,11 +35,7 @@ MOTIONS_PER_ENV = 32
 SHARD_BYTES = 1 << 30
 """and at most so many bytes of motion files"""
 MOTIONS_PER_WORLD = 1024
-"""and at most so many where their terrains share a world: it is 400 m wide then, and PhysX loses accuracy far out"""
-ACTOR_BYTES = {"mujoco": 400 << 20, "isaacgym": 400 << 20, "physx": 700 << 20}
-"""memory of an actor without any env: libraries and the tracker (measured: 290 MiB, with PhysX 540 MiB)"""
-ENV_BYTES = 2 << 20
-"""memory of one env's physics, and of the model that it keeps for a retry (measured: 1 MiB with MuJoCo)"""
+"""and at most so many where their terrains share a world: it is 400 m wide then, and float32 is coarse far out"""
 
 
 @dataclass(frozen=True)
@@ -100,6 +81,8 @@ class Inputs:
     """The files of a run, read and checked."""
 
     files: RunFiles
+    wanted: str
+    """The engine asked for, by the configuration or the run that goes on, or "auto"."""
     skeleton: Skeleton
     observer: Observer
     """The tracker's, on the CPU."""
@@ -139,7 +122,7 @@ class RunPlan:
         """Estimated memory of the largest actor."""
         per_env = bytes_per_env(self.inputs)
         return max(
-            ACTOR_BYTES[self.inputs.files.simulator] + envs * per_env + 4 * sum(entry.size for entry in shard)
+            self.inputs.files.engine.actor_bytes + envs * per_env + 4 * sum(entry.size for entry in shard)
             for envs, shard in zip(self.envs, self.shards)
         )
 
@@ -149,17 +132,19 @@ def read_inputs(
     data_dir: Optional[str],
     progress: Optional[Progress] = None,
     known: Optional[Mapping[str, MotionEntry]] = None,
-    simulator: str = "auto",
+    simulator: str = AUTO,
 ) -> Inputs:
     """Read and check every input of a run. Raises InputError; writes nothing.
 
-    known: entries of the same character by the fingerprint of their content; simulator: what "auto" stands for in a run
-    that goes on.
+    known: entries of the same character by the fingerprint of their content; simulator: the engine of a run that goes
+    on, which "auto" stands for then.
     """
-    tracker_files = family(config.tracker).read(config, data_dir)
-    environment, content = tracker_files.environment, tracker_files.environment_content
-    simulator = choose_simulator(simulator if config.simulator == "auto" else config.simulator, config.device)
-    _require_control_mode(simulator, environment, config.env_file)
+    environment_content = expand(load_yaml(config.env_file), data_dir, str(config.env_file))
+    environment = check_config(environment_content, TrackerEnvironmentFile, str(config.env_file))
+    agent = load_config(config.agent_file, AgentConfig, data_dir)
+    wanted = simulator if config.simulator == AUTO else config.simulator
+    engine = choose_engine(wanted, config.device, "cpu" if config.device == "cpu" else "cuda:0").engine
+    _require_control_mode(engine, environment, config.env_file)
     character_path = _find_character(environment.env.char_file, config.env_file)
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
     content = {**content, "env": {**content["env"], "char_file": str(character_path)}}
@@ -170,14 +155,16 @@ def read_inputs(
         raise InputError(f"{config.env_file}: {error}") from None
     files = RunFiles(
         config=config,
-        simulator=simulator,
-        tracker=tracker_files,
+        simulator=engine.name,
+        environment=environment,
+        agent=agent,
+        agent_source=str(config.agent_file),
         character=read_text(character_path),
         character_source=str(character_path),
     )
     observer = files.build_tracker(skeleton, torch.device("cpu")).observer
     require_simulable(files, skeleton)
-    unfit = partial(_unfit, simulator, environment.env)
+    unfit: Unfit = lambda motion: engine.unfit(tile_of(motion, environment.env))  # noqa: E731
     dataset_config = None
     if config.create_dataset_config is not None:
         dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
@@ -193,19 +180,17 @@ def read_inputs(
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
         dataset = load_dataset(config.dataset_file, skeleton, expanded, progress, unfit, known)
-    return Inputs(files, skeleton, observer, content, _writable(dataset, config), dataset_config)
+    return Inputs(files, wanted, skeleton, environment_content, _writable(dataset, config), dataset_config)
 
 
 def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     """Deal the motions of checked inputs to shards and actors."""
     placement = place(inputs.files.config, resources)
-    if inputs.files.simulator == "isaacgym" and not placement.gpus and inputs.files.config.device != "cpu":
-        inputs = without_simulator(inputs, "simulator: isaacgym needs a CUDA device, and Ray has none; use device: cpu")
     entries = inputs.remaining
     inputs, notice = _bounded_by_memory(inputs, placement, resources)
     config = inputs.files.config
     largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(entries))
-    if inputs.files.simulator in SHARED_WORLD:
+    if inputs.files.engine.shares_world:
         largest = min(largest, MOTIONS_PER_WORLD)
     count = count_shards(entries, placement.actors, config.ray.num_shards, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(entries, count))
@@ -213,57 +198,30 @@ def make_plan(inputs: Inputs, resources: Resources) -> RunPlan:
     return RunPlan(inputs, replace(placement, actors=min(placement.actors, len(shards)), notice=notice), shards)
 
 
-def describe_engine(plan: RunPlan, resources: Resources) -> Tuple[RunPlan, Dict[str, str]]:
-    """Versions of a plan's engine, and devices with their memory, on this machine.
+def with_working_engine(
+    plan: RunPlan, resources: Resources, try_out: Callable[[Engine, Placement], Trial]
+) -> Tuple[RunPlan, Trial]:
+    """The plan for the best engine that works when it is tried out, and what that one says of itself.
 
-    With another simulator in the plan if its own does not work here and the choice was ours; InputError if it was not.
+    Raises InputError, with the reason, if the engine that was asked for by name does not work.
     """
-    simulator = plan.inputs.files.simulator
-    if simulator != "mujoco":
-        probe_here = isaacgym_process.probe if simulator == "isaacgym" else physx_package.probe
-        try:
-            found = probe_here("cuda:0" if plan.placement.gpus else "cpu")
-        except InputError as error:
-            return describe_engine(plan_without_simulator(plan, resources, str(error)), resources)
-        python, torch_version = found.pop("python"), found.pop("torch")
-        versions = f"{TITLES[simulator]} {found.pop('version')}, Python {python}, torch {torch_version}"
-        return plan, {"engine": versions, **found}
-    versions = f"MuJoCo {metadata.version('mujoco')}, Python {platform.python_version()}, torch {torch.__version__}"
-    return plan, {"engine": versions, **cuda_devices()}
+    inputs, placement = plan.inputs, plan.placement
+    choice = choose_engine(
+        inputs.wanted, inputs.files.config.device, placement.device, lambda engine: try_out(engine, placement)
+    )
+    if choice.engine.name != inputs.files.simulator:
+        _require_control_mode(choice.engine, inputs.files.environment, inputs.files.config.env_file)
+        files = replace(inputs.files, simulator=choice.engine.name)
+        plan = make_plan(replace(inputs, files=files), resources)
+    notice = "; ".join(filter(None, (plan.placement.notice, choice.notice)))
+    return replace(plan, placement=replace(plan.placement, notice=notice)), choice.trial
 
 
-def plan_without_simulator(plan: RunPlan, resources: Resources, reason: str) -> RunPlan:
-    """The plan for the next best simulator than the one that does not work, and why in its notice.
-
-    Raises InputError with the reason if the choice was not ours.
-    """
-    plan = make_plan(without_simulator(plan.inputs, reason), resources)
-    because = f"simulator: {plan.inputs.files.simulator}, because {reason}"
-    notice = "; ".join(filter(None, (plan.placement.notice, because)))
-    return replace(plan, placement=replace(plan.placement, notice=notice))
-
-
-def without_simulator(inputs: Inputs, reason: str) -> Inputs:
-    """The same inputs for the next best simulator. Raises InputError with the reason if the choice was not ours."""
-    files = inputs.files
-    if files.config.simulator != "auto":
-        raise InputError(reason)
-    simulator = choose_simulator("auto", "cpu") if files.simulator == "isaacgym" else "mujoco"
-    _require_control_mode(simulator, files.environment, files.config.env_file)
-    return replace(inputs, files=replace(files, simulator=simulator))
-
-
-def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
-    """Why a simulator cannot be given a motion; empty if it can."""
-    problem = too_rough_for_boxes(tile_of(motion, environment)) if simulator == "mujoco" else ""
-    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
-
-
-def _require_control_mode(simulator: str, environment: EnvironmentFile, env_file: Path) -> None:
-    mode, known = environment.env.control_mode, CONTROL_MODES[simulator]
+def _require_control_mode(engine: Engine, environment: TrackerEnvironmentFile, env_file: Path) -> None:
+    mode, known = environment.env.control_mode, engine.control_modes
     if mode not in known:
         raise InputError(
-            f"{env_file}: key 'env.control_mode' = {mode!r} is not supported by the {simulator} simulator; "
+            f"{env_file}: key 'env.control_mode' = {mode!r} is not supported by the {engine.name} simulator; "
             f"supported: {', '.join(map(repr, known))}"
         )
 
@@ -277,7 +235,7 @@ def _bounded_by_memory(inputs: Inputs, placement: Placement, resources: Resource
         return inputs, ""
     neighbours = -(-placement.actors // len(resources.nodes))
     files = inputs.files
-    fit = int((resources.memory / neighbours - ACTOR_BYTES[files.simulator]) / bytes_per_env(inputs))
+    fit = int((resources.memory / neighbours - files.engine.actor_bytes) / bytes_per_env(inputs))
     if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
         return inputs, ""
     config = files.config.model_copy(update={"max_envs_per_actor": max(1, fit)})
@@ -334,8 +292,8 @@ def bytes_per_env(inputs: Inputs) -> int:
     frames = int(longest * inputs.files.environment.env.control_freq) + 2 + lookahead(observer)
     numbers = observer.features.size + reference_layout(skeleton).size + frame_layout(skeleton).size
     if inputs.files.config.record.observations:
-        numbers += observer.layout.size
-    return ENV_BYTES + 4 * frames * numbers
+        recorded += Observer(environment, skeleton, torch.device("cpu")).size
+    return inputs.files.engine.env_bytes + 4 * frames * (target + reference + recorded)
 
 
 def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
@@ -354,23 +312,9 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
 
 
 def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
-    """Raises InputError for a character that MuJoCo cannot load: better now than in every actor."""
-    if files.simulator != "mujoco":
-        return
-    environment, cpu = files.environment, torch.device("cpu")
-    config = SimulatorConfig(
-        character=files.character,
-        character_source=files.character_source,
-        tiles=(),
-        num_envs=1,
-        control_freq=environment.env.control_freq,
-        steps_per_control=environment.steps_per_control,
-        friction=environment.env.plane.static_friction,
-        device=cpu,
-        threads=1,
-        gravity=environment.env.gravity_z,
-    )
-    create_simulator(files.simulator, config, skeleton).close()
+    """Raises InputError for a character that the engine cannot load: better now than in every actor."""
+    cpu = torch.device("cpu")
+    files.engine.require_simulable(simulator_config(files, (), 1, cpu, 1), skeleton)
     surface_points(files.character, files.character_source, cpu)
 
 

@@ -1,18 +1,19 @@
 """What an actor needs to record a shard, as plain values, and how a recorder is built from it.
 
-No torch and no simulator at module level: `import isaacgym` must come before `import torch` in a process, and this
-module is imported wherever a shard is sent.
+No torch and no engine at module level: some engines must be imported before torch in a process, and this module is
+imported wherever a shard is sent.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
 from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
 from parc_ray.config.record import RecordConfig
-from parc_ray.simulators.isaacgym_process import import_isaacgym
+from parc_ray.simulators.engine import Engine
+from parc_ray.simulators.engines import engine
 from parc_ray.trackers.families import family
 from parc_ray.trackers.family import TrackerFiles
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from parc_ray.motions.height_field import HeightField
     from parc_ray.motions.motion_file import Motion
     from parc_ray.recording.recorder import ShardRecorder
+    from parc_ray.simulators.simulator import SimulatorConfig
     from parc_ray.trackers.tracker import Tracker
 
-MAX_ENVS_ON_CPUS, MAX_ENVS_ON_CUDA = 128, 1024
-"""Envs in one actor, unless the configuration says otherwise: on CPUs more are not faster, a GPU wants many"""
 REACH = 1.5
-"""How far the body of a character reaches from its root, m, with room to spare"""
+"""How far a character reaches from its root, with room to spare, m."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,16 @@ class RunFiles:
 
     config: RecordConfig
     simulator: str
+    """Name of the engine."""
     tracker: TrackerFiles
     character: str
-    """text of the MJCF"""
+    """Text of its MJCF."""
     character_source: str
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that simulates. Raises InputError if there is none of that name."""
+        return engine(self.simulator)
 
     @property
     def environment(self) -> EnvironmentFile:
@@ -58,11 +64,11 @@ class ShardMotion:
 
     name: str
     source: str
-    """where its file came from, for messages"""
+    """Where its file came from, for messages."""
     content: bytes
-    """of its motion file"""
+    """Bytes of its motion file."""
     first_attempt: int
-    """number of the first attempt to make; earlier ones were made and reported elsewhere"""
+    """Number of the first attempt to make; earlier ones were made and reported elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Shard:
     index: int
     motions: Tuple[ShardMotion, ...]
     max_envs: Optional[int] = None
-    """upper bound of envs where more have turned out not to fit the device"""
+    """Maximum number of envs where more have turned out not to fit the device."""
 
     def num_envs(self, run: RunFiles) -> int:
         """Number of envs to record it in."""
@@ -90,8 +96,8 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     if not device_name.startswith("cuda"):
         # An actor without GPUs sees all of them on newer Ray versions, and torch would reserve memory there.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if run.simulator == "isaacgym":
-        import_isaacgym(device_name)
+    if run.engine.import_first:
+        run.engine.import_first(device_name)
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
@@ -99,7 +105,6 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.motions.motion_file import parse_motion
     from parc_ray.motions.terrain_stack import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
-    from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
     from parc_ray.tracking.environment import TrackingEnvironment
     from parc_ray.tracking.quality import QualityMeter
     from parc_ray.tracking.surface import surface_points
@@ -107,33 +112,14 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.
     torch.set_num_threads(1)
-    # With MuJoCo the GPU only runs the network: a torch without CUDA does the same more slowly.
+    # Where the GPU only runs the network, a torch without CUDA does the same more slowly.
     device = torch.device(device_name if torch.cuda.is_available() else "cpu")
     skeleton = parse_skeleton(run.character, run.character_source)
     motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]
     config = run.environment.env
     tiles = [tile_of(motion, config) for motion in motions]
     num_envs = shard.num_envs(run)
-    simulator = create_simulator(
-        run.simulator,
-        SimulatorConfig(
-            character=run.character,
-            character_source=run.character_source,
-            tiles=tiles,
-            num_envs=num_envs,
-            control_freq=config.control_freq,
-            steps_per_control=run.environment.steps_per_control,
-            friction=config.plane.static_friction,
-            device=device,
-            threads=threads,
-            substeps=run.environment.sim.substeps,
-            control_mode=config.control_mode,
-            gravity=config.gravity_z,
-            torque_limits=run.config.torque_limits,
-            physx=run.environment.sim.physx,
-        ),
-        skeleton,
-    )
+    simulator = run.engine.build(simulator_config(run, tiles, num_envs, device, threads), skeleton)
     device = simulator.device
     library = MotionLibrary(motions, skeleton, device)
     terrains = TerrainStack([motion.terrain for motion in motions], device)
@@ -145,12 +131,37 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
         motions=motions,
         config=run.config,
         origin={
-            "simulator": simulator.name,
+            "simulator": simulator.engine.name,
             "simulator_version": simulator.version,
             "checkpoint_sha256": run.tracker.checkpoint_sha256,
             "seed": run.config.seed,
         },
         first_attempts=[motion.first_attempt for motion in shard.motions],
+    )
+
+
+def simulator_config(
+    run: RunFiles, tiles: Sequence[HeightField], num_envs: int, device: torch.device, threads: int
+) -> SimulatorConfig:
+    """What a simulator of a run is built from."""
+    from parc_ray.simulators.simulator import SimulatorConfig
+
+    config, sim = run.environment.env, run.environment.sim
+    return SimulatorConfig(
+        character=run.character,
+        character_source=run.character_source,
+        tiles=tiles,
+        num_envs=num_envs,
+        control_freq=config.control_freq,
+        steps_per_control=run.environment.steps_per_control,
+        friction=config.plane.static_friction,
+        device=device,
+        threads=threads,
+        substeps=sim.substeps,
+        control_mode=config.control_mode,
+        gravity=config.gravity_z,
+        torque_limits=run.config.torque_limits,
+        physx=sim.physx,
     )
 
 
@@ -168,9 +179,8 @@ def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:
 
 
 def max_envs(run: RunFiles) -> int:
-    """Upper bound of envs in one actor: max_envs_per_actor, or what suits the hardware that the simulator runs on."""
-    on_cpus = run.simulator == "mujoco" or run.config.device == "cpu"
-    return run.config.max_envs_per_actor or (MAX_ENVS_ON_CPUS if on_cpus else MAX_ENVS_ON_CUDA)
+    """Upper bound of envs in one actor: max_envs_per_actor, or the engine's default for the device."""
+    return run.config.max_envs_per_actor or run.engine.max_envs["cpu" if run.config.device == "cpu" else "cuda"]
 
 
 def envs_of_shard(run: RunFiles, motions: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from parc_ray.config.environment import NOT_RECORDED
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, MotionEntry
 from parc_ray.recording.attempts import AttemptResult
@@ -15,7 +16,6 @@ from parc_ray.recording.shard import RunFiles
 from parc_ray.runs.journal import read_journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.simulators.simulator import engine_version
 from parc_ray.trackers.families import family
 
 MAX_SHOWN = 5
@@ -162,7 +162,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
     acceptance = config.acceptance.model_dump() if config.acceptance else "none"
     content = {
         "simulator": files.simulator,
-        f"version of {files.simulator}": engine_version(files.simulator),
+        f"version of {files.simulator}": files.engine.version,
         **family(config.tracker).fingerprint(files.tracker),
         "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
         "torque_limits": config.torque_limits,

@@ -1,4 +1,4 @@
-"""What an engine's native code prints: some engines report lost contacts and failed allocations nowhere else."""
+"""What an engine's native code prints: some report lost contacts and failed allocations nowhere else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from typing import Dict
 
 STREAMS = (1, 2)
-"""File descriptors of standard output and standard error: which of them native code chooses is its secret"""
+"""File descriptors of standard output and standard error: native code may write to either."""
 
 
 class EngineOutput:

@@ -1,4 +1,4 @@
-"""What simulators have in common whose envs share one PhysX scene: Isaac Gym and PhysX itself.
+"""What simulators have in common whose envs share one PhysX scene.
 
 Every env's origin is the world's, any env can stand on any tile, and idle characters are put to their parking place
 before every step, because they would fall from it. Engines differ in how a state gets into the scene and out of it.
@@ -18,29 +18,30 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.errors import BrokenSimulationError, TooLargeError
+from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.engine_output import EngineOutput
 from parc_ray.simulators.shared_world import share_world
 from parc_ray.simulators.simulator import SimulatorConfig
 
 ANGULAR_DAMPING = 0.01
+"""PARC's asset option."""
 MAX_ANGULAR_VELOCITY = 100.0
-"""rad/s; PARC's asset options"""
+"""PARC's asset option, rad/s."""
 TOO_LARGE = re.compile(
     r"overflow|miss interactions|fail(ed)? to allocate|out of memory|contacts will be lost|aborting simulation",
     re.IGNORECASE,
 )
-"""PhysX prints this when its buffers are full: it has dropped contacts. Nothing but its output tells."""
+"""What PhysX prints when its buffers are full and it has dropped contacts; nothing else tells."""
 BROKEN = re.compile(r"internal error|CUDA error", re.IGNORECASE)
-"""and this when it does not simulate any more"""
+"""What it prints when it has stopped simulating."""
 SETTLED_BYTES = 16 << 20
+"""Growth of free memory in a quarter of a second below which an earlier process is taken to be gone."""
 
 
 class SceneSimulator(ABC):
     """A Simulator with one scene for all envs. Repeats, and is independent of company, only as far as PhysX is."""
 
-    name: str
-    engine: str
-    """what messages call it"""
+    engine: Engine
     device: torch.device
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
@@ -78,7 +79,7 @@ class SceneSimulator(ABC):
         self._root, self._dof = self._root_parked.clone(), self._dof_parked.clone()
         self._dof_targets = torch.zeros(envs, dofs, device=device)
         self._placed: Set[int] = set()
-        """envs whose state in the engine continues from their last step"""
+        """Envs whose state in the engine continues from their last step."""
         self._raise_what_was_printed()
         self._write_states([])
         self._simulate(self._dof_targets)
@@ -158,12 +159,12 @@ class SceneSimulator(ABC):
             if complaint and pattern is TOO_LARGE:
                 raise self._too_large(complaint)
             if complaint:
-                raise BrokenSimulationError(f"{self.engine}: {complaint}")
+                raise BrokenSimulationError(f"{self.engine.title}: {complaint}")
 
     def _raise_if_idle_envs_diverged(self, envs: Sequence[int]) -> None:
         """Raises BrokenSimulationError if a character is not finite although it was just put to its parking place."""
         if len(envs) < self.num_envs and not bool(torch.isfinite(self._root_now[~self._stepped]).all()):
-            raise BrokenSimulationError(f"{self.engine}: parked characters have no finite state: it has diverged")
+            raise BrokenSimulationError(f"{self.engine.title}: parked characters have no finite state: it has diverged")
 
     def _too_large(self, complaint: str) -> TooLargeError:
         memory = ""
@@ -171,7 +172,7 @@ class SceneSimulator(ABC):
             free, total = torch.cuda.mem_get_info()
             memory = f" ({_gib(self._free)} of {_gib(total)} GiB of device memory were free before, {_gib(free)} now)"
         return TooLargeError(
-            f"{self.engine}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
+            f"{self.engine.title}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
             f"{complaint}; lower max_envs_per_actor to less than {self.num_envs}, or change "
             "sim.physx.max_gpu_contact_pairs and default_buffer_size_multiplier in env_file (smaller: less memory; "
             "larger: more contacts)"
@@ -183,7 +184,7 @@ class SceneSimulator(ABC):
         complaint = next((line.strip() for line in text.splitlines() if TOO_LARGE.search(line)), None)
         if complaint:
             return self._too_large(complaint)
-        return BrokenSimulationError(f"{self.engine}: {call} failed{first_error(text)}")
+        return BrokenSimulationError(f"{self.engine.title}: {call} failed{first_error(text)}")
 
 
 def first_error(text: str) -> str:

@@ -22,13 +22,13 @@ FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 BORDER = 3.0
-"""Ground continues so far beyond each map (m), at the height of its border cells"""
+"""How far ground continues beyond each map, at the height of its border cells, m."""
 MAX_REACH = 512.0
-"""No ground lies farther from the origin along x or y (m): coordinates there are exact to 0.03 mm"""
+"""Maximum distance of ground from the origin along x or y, m: coordinates there are exact to 0.03 mm."""
 PARKING_HEIGHT = 10.0
-"""Parked characters are so far above the highest ground (m), and"""
+"""Height of parked characters above the highest ground, m."""
 PARKING_SPACE = 4.0
-"""so far apart (m)"""
+"""Distance between parked characters, m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class SharedWorld:
     """Where everything is in one world of several tiles (m)."""
 
     offsets: FloatArray
-    """what moves a state from a tile's own frame to the world [T, 3]"""
+    """Moves a state from each tile's own frame to the world, [T, 3]."""
     mesh: Mesh
-    """the ground of all tiles"""
+    """The ground of all tiles, in the world."""
     parking: FloatArray
-    """where the root of each env's character waits while it is idle [E, 3]"""
+    """Where the root of each env's character waits while it is idle, [E, 3]."""
 
     @property
     def reach(self) -> float:

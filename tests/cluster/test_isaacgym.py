@@ -8,7 +8,6 @@ import pickle
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Dict
 
 import numpy as np
@@ -21,7 +20,9 @@ from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
 from parc_ray.planning.plan import Placement
-from parc_ray.simulators import physx_package
+from parc_ray.simulators import engines
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import Run, assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.simulators.remote import DOUBLE, double_environment
@@ -124,11 +125,9 @@ def test_actors_begin_with_the_libraries_of_the_environment(address, monkeypatch
 
     monkeypatch.setattr(driver, "ShardActor", Curious)
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/of_the_job/lib")
-    files = SimpleNamespace(simulator="isaacgym")
-    plan = SimpleNamespace(placement=Placement(1, 1, 1, "cuda:0"), inputs=SimpleNamespace(files=files))
     connect(address, [])
     try:
-        actor = driver.actor_class(plan).remote()
+        actor = driver.actor_class(ISAAC_GYM, Placement(1, 1, 1, "cuda:0")).remote()
         variables = ray.get(actor.libraries.remote(), timeout=100)
     finally:
         ray.shutdown()
@@ -142,7 +141,7 @@ def test_isaac_gym_that_does_not_work_ends_the_run_before_it_begins(double_run, 
 
 
 def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, undisturbed, monkeypatch):
-    monkeypatch.setattr(physx_package, "complaint", lambda: "not here")
+    monkeypatch.setattr(engines, "ENGINES", (ISAAC_GYM, MUJOCO))
     run = double_run({"crash": "import", "cuda": 0}, simulator="auto")
     assert_same_recordings(run, undisturbed)
     assert "simulator: mujoco, because simulator: a process that only imports Isaac Gym has died" in run.console

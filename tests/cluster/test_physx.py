@@ -12,13 +12,15 @@ import yaml
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.planning import plan
-from parc_ray.planning.plan import Resources, describe_engine, make_plan, read_inputs
-from parc_ray.simulators import physx_package
+from parc_ray.planning.plan import Resources, make_plan, read_inputs, with_working_engine
+from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.physx import package
+from parc_ray.simulators.physx.engine import PHYSX
+from parc_ray.simulators.trial import try_locally
 from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
 
-if physx_package.complaint():
-    pytest.skip(physx_package.complaint(), allow_module_level=True)
+if package.complaint():
+    pytest.skip(package.complaint(), allow_module_level=True)
 
 
 @pytest.fixture
@@ -47,31 +49,32 @@ def test_a_run_repeats_to_the_bit_in_other_processes_and_slots(tmp_path, motions
         assert run.summary["simulator"] == "physx" and not run.events("death")
     assert_same_recordings(*runs)
     origin = pickle.loads(runs[0].recordings()["idle_000"]["misc_data"])["recording"]
-    assert (origin["simulator"], origin["simulator_version"]) == ("physx", physx_package.VERSION)
+    assert (origin["simulator"], origin["simulator_version"]) == ("physx", package.VERSION)
     # Another engine, in small enough steps, comes to the same verdict on what is easy and what is impossible.
     mine, theirs = runs[0].final_states(), undisturbed.final_states()
     for name in ("idle_000", "idle_107", "fly_003"):
         assert mine[name][0] == theirs[name][0], name
 
 
-def test_the_engine_is_described(tmp_path, motions):
-    path = write_config(tmp_path, [motions], None, simulator="physx")
-    described = describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
-    assert described[1]["engine"].startswith(f"PhysX {physx_package.VERSION}, Python 3.")
+def working_plan(path: Path, try_out=lambda engine, placement: try_locally(engine, placement.device)):
+    """The plan on this machine for the engine that works here, and what that says of itself."""
+    here = Resources(((2, 0),))
+    made = make_plan(read_inputs(load_config(path, RecordConfig, None), None), here)
+    return with_working_engine(made, here, try_out)
 
 
-def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions, monkeypatch):
-    def fail(device: str) -> None:
-        raise InputError(f"PhysX does not work on {device}")
+def test_the_engine_is_tried_out(tmp_path, motions):
+    made, trial = working_plan(write_config(tmp_path, [motions], None, simulator="physx"))
+    assert made.inputs.files.engine is PHYSX
+    assert trial.version == package.VERSION and trial.python.startswith("3.") and not trial.devices
 
-    monkeypatch.setattr(plan.physx_package, "probe", fail)
-    path = write_config(tmp_path, [motions], None, simulator="auto")
-    made, engine = describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
-    assert made.inputs.files.simulator == "mujoco" and engine["engine"].startswith("MuJoCo")
+
+def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions):
+    def fail(engine, placement):
+        return Trial(f"PhysX does not work on {placement.device}" if engine is PHYSX else "")
+
+    made, _ = working_plan(write_config(tmp_path, [motions], None, simulator="auto"), fail)
+    assert made.inputs.files.simulator == "mujoco"
     assert "simulator: mujoco, because PhysX does not work on cpu" in made.placement.notice
-    path = write_config(tmp_path, [motions], None, simulator="physx")
     with pytest.raises(InputError, match="does not work on cpu"):
-        describe_engine(make_plan(read_inputs(load_config(path, RecordConfig, None), None), HERE), HERE)
-
-
-HERE = Resources(((2, 0),))
+        working_plan(write_config(tmp_path, [motions], None, simulator="physx"), fail)

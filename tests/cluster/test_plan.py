@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from parc_ray.cluster import driver
 from parc_ray.cluster.connection import _require_listener
 from parc_ray.config.loading import check_config, load_config
 from parc_ray.config.record import RecordConfig
@@ -17,16 +18,20 @@ from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.plan import (
-    ACTOR_BYTES,
-    ENV_BYTES,
+    Placement,
     Resources,
     bytes_per_env,
     local_resources,
     make_plan,
     place,
     read_inputs,
+    with_working_engine,
 )
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.physx.engine import PHYSX
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import CHECKPOINT, DEMO, write_config
 
@@ -151,9 +156,9 @@ def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skele
     (longer / "long.pkl").write_bytes(motion_file_bytes(long_motion))
     short, long = bytes_per_env(inputs), bytes_per_env(inputs_of(tmp_path / "long", longer))
     observed = bytes_per_env(inputs_of(tmp_path / "observed", motions, record={"observations": True}))
-    assert ENV_BYTES < short < long and short < observed
+    assert MUJOCO.env_bytes < short < long and short < observed
     # Eight times the longest motion needs eight times the buffers.
-    assert (long - ENV_BYTES) / (short - ENV_BYTES) == pytest.approx(8.0, rel=0.15)
+    assert (long - MUJOCO.env_bytes) / (short - MUJOCO.env_bytes) == pytest.approx(8.0, rel=0.15)
     few = make_plan(inputs_of(tmp_path / "few", motions, max_envs_per_actor=2), node(1, 0))
     many = make_plan(inputs_of(tmp_path / "many", motions, max_envs_per_actor=6), node(1, 0))
     assert many.actor_bytes - few.actor_bytes == 4 * short
@@ -174,7 +179,7 @@ def test_envs_are_bounded_by_memory(tmp_path, motions):
     inputs = inputs_of(tmp_path, motions)
     enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
     assert max(enough.envs) > 2 and enough.placement.notice == ""
-    memory = enough.placement.actors * (ACTOR_BYTES["mujoco"] + 2 * bytes_per_env(inputs) + 1000)
+    memory = enough.placement.actors * (MUJOCO.actor_bytes + 2 * bytes_per_env(inputs) + 1000)
     tight = make_plan(inputs, Resources(((2, 0),), memory))
     assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 128 to 2" in tight.placement.notice
     assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
@@ -189,7 +194,7 @@ def test_estimated_buffers_are_those_of_a_recorder(tmp_path, motions, monkeypatc
     environment = recorder.environment
     buffers = [recorder._frames, recorder._observations, environment._features, environment._references]
     held = sum(buffer.numel() * buffer.element_size() for buffer in buffers) / environment.num_envs
-    assert bytes_per_env(inputs) - ENV_BYTES == pytest.approx(held, rel=0.1)
+    assert bytes_per_env(inputs) - MUJOCO.env_bytes == pytest.approx(held, rel=0.1)
     environment.simulator.close()
 
 
@@ -232,6 +237,30 @@ def test_the_unspoilt_files_are_read(files):
     inputs = read_inputs(load_config(files, RecordConfig, None), None)
     assert len(inputs.dataset.entries) == len(SPECS)
     assert inputs.files.simulator == "mujoco"
+
+
+def test_a_run_that_goes_on_keeps_its_engine(files):
+    edit(files, simulator="auto")
+    inputs = read_inputs(load_config(files, RecordConfig, None), None, simulator="mujoco")
+    here, tried = node(2, 0), []
+
+    def try_out(engine, placement):
+        tried.append(engine.name)
+        return Trial()
+
+    plan, _ = with_working_engine(make_plan(inputs, here), here, try_out)
+    assert plan.inputs.files.engine is MUJOCO and tried == ["mujoco"]
+
+
+def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch):
+    """An engine that works everywhere needs no trial; one whose setup says what is wrong only if not named."""
+    here = Placement(1, 1, 0, "cpu")
+    monkeypatch.setattr(driver, "actor_class", lambda engine, placement: 1 / 0)
+    for engine, name in ((MUJOCO, "auto"), (MUJOCO, "mujoco"), (PHYSX, "physx")):
+        assert driver.try_in_actor(engine, here, config(simulator=name)) == Trial()
+    for engine, name in ((PHYSX, "auto"), (ISAAC_GYM, "auto"), (ISAAC_GYM, "isaacgym")):
+        with pytest.raises(ZeroDivisionError):
+            driver.try_in_actor(engine, here, config(simulator=name))
 
 
 def test_a_missing_checkpoint(files):

@@ -16,8 +16,9 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
-from parc_ray.errors import BrokenSimulationError, InputError
-from parc_ray.simulators.isaacgym_process import library_path
+from parc_ray.errors import ParcRayError
+from parc_ray.simulators.engines import engine
+from parc_ray.simulators.isaacgym.process import library_path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOUBLE = ROOT / "tests" / "isaacgym_double"
@@ -70,7 +71,7 @@ class RemoteSimulator:
     def __init__(self, connection: Connection, name: str, config: Any, skeleton: Any):
         self._connection = connection
         facts = self._call("build", name, config, skeleton)
-        self.name, self.version, self.num_envs, self.device, self.device_bytes = facts
+        self.version, self.num_envs, self.device, self.device_bytes = facts
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: Any) -> None:
         self._call("reset", list(envs), list(tiles), state)
@@ -99,8 +100,6 @@ class RemoteSimulator:
 
 
 def _serve(connection: Connection) -> None:
-    from parc_ray.simulators.simulator import create_simulator
-
     simulator: List[Any] = []
     while True:
         try:
@@ -109,14 +108,14 @@ def _serve(connection: Connection) -> None:
             os._exit(0)
         try:
             if message[0] == "build":
-                built = create_simulator(*message[1:])
+                built = engine(message[1]).build(*message[2:])
                 simulator.append(built)
-                answer: Any = (built.name, built.version, built.num_envs, built.device, built.device_bytes)
+                answer: Any = (built.version, built.num_envs, built.device, built.device_bytes)
             elif message[0] == "evaluate":
                 answer = eval(message[1], {"simulator": simulator[0]})
             else:
                 answer = getattr(simulator[0], message[0])(*message[1:])
-        except (InputError, BrokenSimulationError) as error:
+        except ParcRayError as error:
             answer = error
         except Exception:  # of a class that the other process may not know
             answer = RuntimeError(traceback.format_exc())
@@ -124,7 +123,7 @@ def _serve(connection: Connection) -> None:
 
 
 def _main(address: str, device: str, mode: str) -> None:
-    from parc_ray.simulators.isaacgym_process import import_isaacgym
+    from parc_ray.simulators.isaacgym.process import import_isaacgym
 
     import_isaacgym(device)
     import torch

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import Dict, List, NamedTuple, Sequence
 
 import mujoco
@@ -22,12 +21,13 @@ from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import PhysxConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.height_field import HeightField
-from parc_ray.simulators import physx_package
-from parc_ray.simulators.simulator import Simulator, SimulatorConfig, create_simulator
+from parc_ray.simulators.engines import engine as engine_of
+from parc_ray.simulators.physx import package
+from parc_ray.simulators.simulator import Simulator, SimulatorConfig
 from tests.reference import HUMANOID
 from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 
-WITHOUT_PHYSX = physx_package.complaint()
+WITHOUT_PHYSX = package.complaint()
 PHYSX_HERE = pytest.param("physx", marks=pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX))
 ENGINES = ("mujoco", PHYSX_HERE, "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
 CHORD, GEODESIC = "chord", "geodesic"
@@ -74,7 +74,7 @@ def double(tmp_path_factory):
 
 @pytest.fixture
 def create(engine, tmp_path, request):
-    """create_simulator, in this process or in one that has not imported torch yet."""
+    """Builds a simulator, in this process or in one that has not imported torch yet."""
     servers: List[Server] = []
 
     def elsewhere(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
@@ -86,7 +86,7 @@ def create(engine, tmp_path, request):
             servers[-1].connect(), "isaacgym", replace(config, device=torch.device(device)), skeleton
         )
 
-    yield elsewhere if "isaacgym" in engine else partial(create_simulator, engine)
+    yield elsewhere if "isaacgym" in engine else engine_of(engine).build
     for server in servers:
         server.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ import time
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.simulators import isaacgym_process, physx_package
-from parc_ray.simulators.isaacgym_process import import_isaacgym, library_path, probe
-from parc_ray.simulators.simulator import choose_simulator
+from parc_ray.simulators import engines, trial
+from parc_ray.simulators.engines import choose_engine
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.isaacgym.process import import_isaacgym, library_path
+from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.reference import ROOT
 from tests.simulators.remote import DOUBLE, PRETENDED_CUDA, double_environment
 
@@ -41,17 +44,16 @@ def installed(monkeypatch, tmp_path):
 def test_versions_and_devices(installed):
     installed(cuda=2)
     os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
-    found = probe("cuda:0")
-    assert found["version"] == "1.0rc4" and found["python"] == platform.python_version()
-    assert found["cuda:0"] == found["cuda:1"]
-    assert found["cuda:0"] == "Pretended GPU, compute capability 8.6, 8.0 of 24.0 GiB free"
-    assert set(probe("cpu")) == {"version", "python", "torch"}
+    found = trial.try_locally(ISAAC_GYM, "cuda:0")
+    assert (found.problem, found.version, found.python) == ("", "1.0rc4", platform.python_version())
+    gpu = "Pretended GPU, compute capability 8.6, 8.0 of 24.0 GiB free"
+    assert found.devices == {"cuda:0": gpu, "cuda:1": gpu}
+    found = trial.try_locally(ISAAC_GYM, "cpu")
+    assert (found.problem, found.version, found.devices) == ("", "1.0rc4", {})
 
 
 def test_not_installed():
-    with pytest.raises(InputError) as refused:
-        probe("cpu")
-    message = str(refused.value)
+    message = trial.try_locally(ISAAC_GYM, "cpu").problem
     assert message.startswith(f"simulator: Isaac Gym is not installed in {sys.prefix}")
     assert "https://developer.nvidia.com/isaac-gym" in message and message.endswith("or set simulator: mujoco")
     assert ("needs Python 3.8" in message) == NEW
@@ -81,10 +83,9 @@ MESSAGES = {
 def test_messages(installed, monkeypatch, settings, message):
     if "any_python" in settings and not NEW:
         pytest.skip("this Python is the right one")
-    monkeypatch.setattr(isaacgym_process, "PROBE_SECONDS", 3.0 if "hang" in settings else 100.0)
+    monkeypatch.setattr(trial, "TRIAL_SECONDS", 3.0 if "hang" in settings else 100.0)
     installed(**settings)
-    with pytest.raises(InputError, match=message):
-        probe("cuda:0")
+    assert re.search(message, trial.try_locally(ISAAC_GYM, "cuda:0").problem)
 
 
 @pytest.mark.parametrize(
@@ -100,24 +101,23 @@ def test_a_gpu_that_torch_was_not_built_for(installed, monkeypatch, capability, 
     installed()
     monkeypatch.setenv("PRETENDED_CAPABILITY", capability)
     monkeypatch.setenv("PRETENDED_ARCHITECTURES", architectures)
+    problem = trial.try_locally(ISAAC_GYM, "cuda:0").problem
     if fits:
-        assert probe("cuda:0")
+        assert not problem
         return
-    with pytest.raises(InputError) as refused:
-        probe("cuda:0")
     for words in (
         "Pretended GPU",
         f"compute capability {capability}",
         architectures.replace(" ", ", "),
         "not supported",
     ):
-        assert words in str(refused.value)
+        assert words in problem
 
 
 def test_the_extension_is_compiled_once_and_a_killed_compiler_stops_nobody(installed, tmp_path):
     """torch's own lock file stays when a process is killed, and the next one waits for it forever."""
     installed(compile_seconds=2.0)
-    command = [sys.executable, "-m", "parc_ray.simulators.isaacgym_process", "cpu"]
+    command = [sys.executable, "-m", "parc_ray.simulators.trial", "isaacgym", "cpu"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     locks = tmp_path / "cache" / "parc_ray" / "torch_extensions"
     deadline = time.monotonic() + 60
@@ -131,10 +131,10 @@ def test_the_extension_is_compiled_once_and_a_killed_compiler_stops_nobody(insta
     assert len(list(locks.rglob("gymtorch.so"))) == 1 and not list(locks.rglob("gymtorch/lock"))
 
 
-def test_the_probe_ends_where_isaac_gym_hangs_at_exit(installed, monkeypatch):
-    monkeypatch.setattr(isaacgym_process, "PROBE_SECONDS", 60.0)
+def test_the_trial_ends_where_isaac_gym_hangs_at_exit(installed, monkeypatch):
+    monkeypatch.setattr(trial, "TRIAL_SECONDS", 60.0)
     installed(hang="exit")
-    assert probe("cpu")["version"] == "1.0rc4"
+    assert trial.try_locally(ISAAC_GYM, "cpu").version == "1.0rc4"
 
 
 def test_libraries_of_the_environment_come_first(monkeypatch):
@@ -145,12 +145,16 @@ def test_libraries_of_the_environment_come_first(monkeypatch):
 
 
 def test_auto_takes_isaac_gym_where_it_is_and_a_device_is_asked_for(installed, monkeypatch):
-    monkeypatch.setattr(physx_package, "complaint", lambda: "not here")
-    assert choose_simulator("auto", "cuda") == "mujoco"
+    monkeypatch.setattr(engines, "ENGINES", (ISAAC_GYM, MUJOCO))
+    assert choose_engine("auto", "cuda", "cuda:0").engine is MUJOCO
     installed()
-    assert choose_simulator("auto", "cuda") == choose_simulator("auto", ["cuda:0", "cuda:1"]) == "isaacgym"
-    assert choose_simulator("auto", "cpu") == "mujoco"
-    assert choose_simulator("isaacgym", "cpu") == "isaacgym"
+    for asked in ("cuda", ["cuda:0", "cuda:1"]):
+        assert choose_engine("auto", asked, "cuda:0").engine is ISAAC_GYM
+    assert choose_engine("auto", "cpu", "cpu").engine is MUJOCO
+    assert choose_engine("auto", "cuda", "cpu").engine is MUJOCO
+    assert choose_engine("isaacgym", "cpu", "cpu").engine is ISAAC_GYM
+    with pytest.raises(InputError, match="isaacgym needs a CUDA device, and Ray has none; use device: cpu"):
+        choose_engine("isaacgym", "cuda", "cpu")
 
 
 def test_what_an_actor_imports_leaves_torch_alone():

@@ -17,7 +17,7 @@ from parc_ray.config.environment import PhysxConfig
 from tests.reference import ROOT
 
 pytest.importorskip("mypy")
-ADAPTER = ROOT / "parc_ray" / "simulators" / "isaacgym.py"
+ADAPTER = ROOT / "parc_ray" / "simulators" / "isaacgym" / "simulator.py"
 
 GYMTORCH = """
 from torch import Tensor

@@ -8,7 +8,8 @@ import torch
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
-from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.simulator import SimulatorConfig
 from tests.reference import HUMANOID
 
 TEXT = HUMANOID.read_text()
@@ -16,7 +17,7 @@ TEXT = HUMANOID.read_text()
 
 def make(text: str) -> None:
     config = SimulatorConfig(text, "character.xml", [HeightField.flat()], 1, 30, 4, 1.0, torch.device("cpu"), 1)
-    create_simulator("mujoco", config, parse_skeleton(text, "character.xml")).close()
+    MUJOCO.build(config, parse_skeleton(text, "character.xml")).close()
 
 
 def test_unfit_characters_are_refused():

@@ -19,7 +19,8 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import PhysxConfig
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
-from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+from parc_ray.simulators.engines import engine as engine_of
+from parc_ray.simulators.simulator import SimulatorConfig
 from tests.simulators.test_conformance import (
     ARM,
     DRIVE,
@@ -46,8 +47,9 @@ import ovstage
 from ovphysx import TensorType
 from ovphysx.population import PrimBatch
 
-from parc_ray.simulators import physx_engine, physx_scene
-from parc_ray.simulators.physx import PhysxSimulator
+from parc_ray.simulators.physx import instance as physx_instance
+from parc_ray.simulators.physx import scene as physx_scene
+from parc_ray.simulators.physx.simulator import PhysxSimulator
 from parc_ray.simulators.shared_world import share_world
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
@@ -57,7 +59,7 @@ CONFIG = SimulatorConfig(TEXT, "humanoid.xml", [GROUND], 3, 30, 4, 1.0, CPU, 1, 
 @contextmanager
 def simulator(name: str = "physx", **changes: object) -> Iterator[PhysxSimulator]:
     config = replace(CONFIG, **changes)
-    built = create_simulator(name, config, parse_skeleton(config.character, config.character_source))
+    built = engine_of(name).build(config, parse_skeleton(config.character, config.character_source))
     yield built
     built.close()
 
@@ -240,8 +242,8 @@ def test_the_device_decides_where_physx_works(monkeypatch):
     """Nothing can be simulated on a GPU here; but what PhysX is told can be read."""
     told = {}
     monkeypatch.setattr(ovphysx, "PhysX", lambda **arguments: told.update(arguments))
-    monkeypatch.setattr(physx_engine, "_configure", lambda key, value: told.update({key.name: value}))
-    physx_engine.Engine(CUDA)
+    monkeypatch.setattr(physx_instance, "_configure", lambda key, value: told.update({key.name: value}))
+    physx_instance.Instance(CUDA)
     assert told["config"].carbonite_overrides["/physics/suppressReadback"] is True
     assert (told["active_cuda_gpus"], told["NUM_THREADS"]) == ("1", 0) and "CPU_ONLY" not in told
     (scene,) = scene_columns(monkeypatch, replace(CONFIG, device=CUDA))
@@ -255,7 +257,7 @@ def test_states_that_are_not_on_the_gpu_are_refused():
     with simulator() as engine:
         pretended = SimpleNamespace(physx=engine._px.physx, device=CUDA)
         with pytest.raises(BrokenSimulationError, match="holds them elsewhere"):
-            physx_engine.Articulations(pretended, [physx_scene.body_path(0, 0)], TensorType.ARTICULATION_ROOT_POSE)
+            physx_instance.Articulations(pretended, [physx_scene.body_path(0, 0)], TensorType.ARTICULATION_ROOT_POSE)
 
 
 def test_written_states_move_the_links_at_once_on_a_gpu_too(monkeypatch):

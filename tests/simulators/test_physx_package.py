@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from parc_ray.errors import InputError
-from parc_ray.simulators import physx_package
-from parc_ray.simulators.physx_package import VERSION
-from parc_ray.simulators.simulator import choose_simulator
+from parc_ray.simulators.engines import choose_engine
+from parc_ray.simulators.physx import package
+from parc_ray.simulators.physx.engine import PHYSX
+from parc_ray.simulators.physx.package import VERSION
+from parc_ray.simulators.trial import try_here
 from tests.reference import ROOT
 from tests.simulators.test_conformance import WITHOUT_PHYSX
 
@@ -24,10 +26,10 @@ def found(monkeypatch):
     def pretend(version):
         def answer(name):
             if version is None:
-                raise physx_package.metadata.PackageNotFoundError(name)
+                raise package.metadata.PackageNotFoundError(name)
             return version
 
-        monkeypatch.setattr(physx_package.metadata, "version", answer)
+        monkeypatch.setattr(package.metadata, "version", answer)
 
     return pretend
 
@@ -42,35 +44,35 @@ def test_without_the_package_its_remedy_is_named(found, monkeypatch, python, hin
     found(None)
     monkeypatch.setattr(platform, "python_version_tuple", lambda: tuple(python.split(".")))
     monkeypatch.setattr(platform, "python_version", lambda: python)
-    assert choose_simulator("auto", "cpu") == "mujoco"
+    assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
     with pytest.raises(
         InputError, match=r"PhysX is not installed in .*pip install .*or set simulator: mujoco"
     ) as refused:
-        choose_simulator("physx")
+        choose_engine("physx", "cpu", "cpu")
     assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
 
 
 def test_another_version_is_refused_with_a_remedy(found):
     found("0.8.0.1")
-    assert choose_simulator("auto", "cpu") == "mujoco"
+    assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
     with pytest.raises(InputError, match=rf"ovphysx 0\.8\.0\.1, but .* {VERSION}.*pip install"):
-        choose_simulator("physx")
+        choose_engine("physx", "cpu", "cpu")
 
 
 def test_physx_that_does_not_start_is_refused(found, monkeypatch):
     found(VERSION)
-    monkeypatch.setattr(physx_package.importlib, "import_module", lambda name: 1 / 0)
+    monkeypatch.setattr(package.importlib, "import_module", lambda name: 1 / 0)
     with pytest.raises(InputError, match="does not start: division by zero"):
-        choose_simulator("physx")
+        choose_engine("physx", "cpu", "cpu")
 
 
 @here
 def test_auto_prefers_physx_to_mujoco():
-    assert choose_simulator("auto", "cpu") == choose_simulator("auto", "cuda") == "physx"
+    assert choose_engine("auto", "cpu", "cpu").engine is choose_engine("auto", "cuda", "cuda:0").engine is PHYSX
 
 
 @here
 def test_a_trial_says_what_is_here():
-    found = physx_package.probe("cpu")
-    assert found["version"] == VERSION and found["torch"] == torch.__version__
-    assert "PhysX does not work on cuda:0" in physx_package.try_physx("cuda:0")["error"]
+    trial = try_here(PHYSX, "cpu")
+    assert (trial.problem, trial.version, trial.torch) == ("", VERSION, torch.__version__)
+    assert "PhysX does not work on cuda:0" in try_here(PHYSX, "cuda:0").problem

@@ -20,7 +20,8 @@ from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.motion_file import Motion
 from parc_ray.motions.terrain_stack import TerrainStack
-from parc_ray.simulators.simulator import SimulatorConfig, create_simulator
+from parc_ray.simulators.engines import engine
+from parc_ray.simulators.simulator import SimulatorConfig
 from parc_ray.trackers.parc.observer import ParcObserver
 from parc_ray.trackers.tracker import Situation
 from parc_ray.tracking.environment import Step, TrackingEnvironment
@@ -40,9 +41,8 @@ def motion(kind: str = "idle", seconds: float = 1.0, seed: int = 9, difficulty: 
 def make_environment(motions: Sequence[Motion], num_envs: int, threads: int = 1, **changes) -> TrackingEnvironment:
     """An environment of the demo's settings on the mujoco simulator."""
     tiles = [m.terrain for m in motions]
-    simulator = create_simulator(
-        "mujoco", SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, 1.0, CPU, threads), SKELETON
-    )
+    config = SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, 1.0, CPU, threads)
+    simulator = engine("mujoco").build(config, SKELETON)
     config = environment_config(**changes)
     library, observer = MotionLibrary(motions, SKELETON, CPU), ParcObserver(config, SKELETON, CPU)
     return TrackingEnvironment(simulator, library, TerrainStack(tiles, CPU), SKELETON, config, observer)

@@ -2,8 +2,6 @@
 
 Isaac Gym wants to be imported before torch, on Python 3.6 to 3.8, with libpython to be found, and compiles a torch
 extension on first use. Imports neither torch nor Isaac Gym at module level.
-
-`python -m parc_ray.simulators.isaacgym_process cuda` says whether Isaac Gym works here.
 """
 
 from __future__ import annotations
@@ -13,28 +11,30 @@ import ctypes
 import fcntl
 import importlib
 import importlib.util
-import json
 import os
 import platform
-import subprocess
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Iterator, List
 
 from parc_ray.errors import InputError
 
 WEBSITE = "https://developer.nvidia.com/isaac-gym"
 INSTEAD = "or set simulator: mujoco"
-MARK = "parc_ray: "
-"""begins the line of a probe's output that holds its answer: Isaac Gym itself prints, too"""
-PROBE_SECONDS = 300.0
 
 
-def is_installed() -> bool:
-    """Whether there is an Isaac Gym to import, working or not."""
-    return importlib.util.find_spec("isaacgym") is not None
+def complaint() -> str:
+    """Why there is no Isaac Gym to import, working or not; empty if there is one."""
+    if importlib.util.find_spec("isaacgym") is not None:
+        return ""
+    version = platform.python_version()
+    python = "" if sys.version_info[:2] in ((3, 6), (3, 7), (3, 8)) else f", and needs Python 3.8, not {version},"
+    return (
+        f"Isaac Gym is not installed in {sys.prefix}{python} and is not on PyPI: get Isaac Gym Preview 4 from "
+        f"{WEBSITE} and pip install its folder python/ into an environment of Python 3.8, {INSTEAD}"
+    )
 
 
 def library_path() -> str:
@@ -46,11 +46,13 @@ def library_path() -> str:
 def import_isaacgym(device: str) -> None:
     """Import Isaac Gym, then torch, for a device ("cpu" or "cuda:0"). Raises InputError that says what is wrong."""
     if "isaacgym.gymtorch" not in sys.modules:
-        require_installed()
+        missing = complaint()
+        if missing:
+            raise InputError(f"simulator: {missing}")
         if "torch" in sys.modules:
             raise InputError(
                 "simulator: Isaac Gym must be imported before torch, but this process has imported torch already; "
-                "import isaacgym (or call parc_ray.simulators.isaacgym_process.import_isaacgym) first"
+                "import isaacgym (or call parc_ray.simulators.isaacgym.process.import_isaacgym) first"
             )
         _find_libpython()
         # What builds the torch extension lies beside Python, but Ray may have been started without that on its PATH.
@@ -68,87 +70,17 @@ def import_isaacgym(device: str) -> None:
         _require_cuda()
 
 
-def describe(device: str) -> Dict[str, str]:
-    """Versions, devices and memory, after import_isaacgym(device)."""
-    import torch
-    from isaacgym import gymapi
-
-    return {
-        "version": version_of(gymapi.acquire_gym()),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **(cuda_devices() if device != "cpu" else {}),
-    }
-
-
-def try_isaacgym(device: str) -> Dict[str, str]:
-    """What describe(device) says in this process; under "error" what is wrong."""
-    try:
-        import_isaacgym(device)
-    except InputError as error:
-        return {"error": str(error)}
-    return describe(device)
-
-
-def cuda_devices() -> Dict[str, str]:
-    """Name, capability and memory of every CUDA device, by torch's name for it."""
-    import torch
-
-    devices: Dict[str, str] = {}
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        major, minor = torch.cuda.get_device_capability(index)
-        free, total = torch.cuda.mem_get_info(index)
-        devices[f"cuda:{index}"] = (
-            f"{torch.cuda.get_device_name(index)}, compute capability {major}.{minor}, "
-            f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-        )
-    return devices
-
-
-def version_of(gym: Any) -> str:
-    """Version of the package (1.0rc4 is Preview 4), of the engine where that is not known."""
+def loaded_version() -> str:
+    """Version of the package that import_isaacgym has imported (1.0rc4 is Preview 4), else of its engine."""
     from importlib import metadata
+
+    from isaacgym import gymapi
 
     try:
         return metadata.version("isaacgym")
     except metadata.PackageNotFoundError:
-        version = gym.get_version()
+        version = gymapi.acquire_gym().get_version()
         return f"{version.major}.{version.minor}"
-
-
-def probe(device: str) -> Dict[str, str]:
-    """What describe(device) says in a process of its own. Raises InputError if Isaac Gym does not work there."""
-    require_installed()
-    environment = {**os.environ, "LD_LIBRARY_PATH": library_path()}
-    command = [sys.executable, "-m", "parc_ray.simulators.isaacgym_process", device]
-    try:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"simulator: Isaac Gym did not start within {PROBE_SECONDS:.0f} s; {INSTEAD}") from None
-    answers = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
-    if ended.returncode or not answers:
-        reason = f"was killed by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
-        last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(
-            f"simulator: a process that only imports Isaac Gym {reason}: {last}; "
-            f"do Isaac Gym's own examples run in this environment? {INSTEAD}"
-        )
-    answer: Dict[str, str] = json.loads(answers[-1])
-    if "error" in answer:
-        raise InputError(answer["error"])
-    return answer
-
-
-def require_installed() -> None:
-    """Raises InputError if there is no Isaac Gym to import."""
-    if is_installed():
-        return
-    version = platform.python_version()
-    python = "" if sys.version_info[:2] in ((3, 6), (3, 7), (3, 8)) else f", and needs Python 3.8, not {version},"
-    raise InputError(
-        f"simulator: Isaac Gym is not installed in {sys.prefix}{python} and is not on PyPI: get Isaac Gym Preview 4 "
-        f"from {WEBSITE} and pip install its folder python/ into an environment of Python 3.8, {INSTEAD}"
-    )
 
 
 def _explain_import(error: Exception) -> str:
@@ -255,9 +187,3 @@ def _torch_version() -> str:
         return f"torch{metadata.version('torch')}"
     except metadata.PackageNotFoundError:
         return "torch"
-
-
-if __name__ == "__main__":
-    print(f"\n{MARK}{json.dumps(try_isaacgym(sys.argv[1]))}", flush=True)
-    # Isaac Gym may hang or crash while it is torn down.
-    os._exit(0)

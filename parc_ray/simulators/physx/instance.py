@@ -1,7 +1,7 @@
 """ovphysx itself: one instance with one scene, and its tensors.
 
-All that ovphysx calls deprecated is used here and nowhere else: tensor bindings, contact bindings and PhysXConfig. What
-is to replace them cannot write a part of the characters, which retries need, and counts angles in degrees.
+Only this module uses what ovphysx calls deprecated: tensor bindings, contact bindings and PhysXConfig. Their successors
+cannot write the state of some characters only, which retries need, and count angles in degrees.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 from parc_ray.errors import BrokenSimulationError
 
 READ_ORDINAL = 1
-"""when the scene is complete, in the stage's count of writes"""
+"""Number of the stage's write after which the scene is complete."""
 
 
-class Engine:
+class Instance:
     """A PhysX instance. CPU scenes are stepped by the calling thread: workers cost more than they bring (measured)."""
 
     def __init__(self, device: torch.device):
@@ -83,17 +83,17 @@ class Engine:
 class Articulations:
     """One kind of state of several articulations, in a tensor on the engine's device, in SI units."""
 
-    def __init__(self, engine: Engine, roots: Sequence[str], kind: TensorType):
+    def __init__(self, instance: Instance, roots: Sequence[str], kind: TensorType):
         with _deprecated():
-            self._binding = engine.physx.create_tensor_binding(prim_paths=list(roots), tensor_type=kind)
+            self._binding = instance.physx.create_tensor_binding(prim_paths=list(roots), tensor_type=kind)
         found = self._binding.prim_paths
         if found != list(roots):
             raise BrokenSimulationError(f"PhysX has articulations {found[:3]} ... instead of {roots[:3]} ...")
         # PhysX would go on without a word where it finds no GPU, and copy every state from and to the host.
         on_gpu = self._binding.native_device.device_type == DLDeviceType.kDLCUDA
-        if on_gpu != (engine.device.type == "cuda"):
-            raise BrokenSimulationError(f"PhysX was to hold its states on {engine.device}, and holds them elsewhere")
-        self._values = torch.zeros(self._binding.shape, device=engine.device)
+        if on_gpu != (instance.device.type == "cuda"):
+            raise BrokenSimulationError(f"PhysX was to hold its states on {instance.device}, and holds them elsewhere")
+        self._values = torch.zeros(self._binding.shape, device=instance.device)
         self._written = torch.zeros_like(self._values)
         self.dof_names: List[str] = self._binding.dof_names
 
@@ -111,11 +111,11 @@ class Articulations:
 class Contacts:
     """Net contact forces, normal and friction, on several bodies."""
 
-    def __init__(self, engine: Engine, pattern: str):
+    def __init__(self, instance: Instance, pattern: str):
         with _deprecated():
-            self._binding = engine.physx.create_contact_binding([pattern])
+            self._binding = instance.physx.create_contact_binding([pattern])
         self.paths: List[str] = self._binding.sensor_paths
-        self._normal = torch.zeros(len(self.paths), 3, device=engine.device)
+        self._normal = torch.zeros(len(self.paths), 3, device=instance.device)
         self._friction = torch.zeros_like(self._normal)
 
     def read(self) -> Tensor:

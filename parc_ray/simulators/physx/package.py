@@ -9,18 +9,17 @@ import importlib
 import platform
 import sys
 from importlib import metadata
-from typing import Dict
 
 from parc_ray.errors import InputError
 
 VERSION = "0.7.0.74035321"
-"""of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results may with any"""
+"""Of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results may with any."""
 TRIAL = """
 <mujoco><worldbody><body name="base"><freejoint/><geom type="sphere" size=".1" density="1000"/>
   <body name="arm" pos="0 0 .3"><joint name="elbow" type="hinge" axis="0 1 0" range="-90 90" stiffness="9" damping="1"/>
     <geom type="sphere" size=".1" density="1000"/></body></body></worldbody></mujoco>
 """
-"""A character to try PhysX with"""
+"""A character to try PhysX with."""
 REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: mujoco'
 
 
@@ -50,18 +49,14 @@ def require_usable() -> None:
         raise InputError(f"simulator: {reason}")
 
 
-def probe(device: str) -> Dict[str, str]:
-    """Versions, devices and memory, once PhysX has simulated something on a device ("cpu" or "cuda:0") in this process.
-
-    Raises InputError if it does not.
-    """
+def try_out(device: str) -> str:
+    """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
     require_usable()
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
     from parc_ray.motions.height_field import HeightField
-    from parc_ray.simulators.isaacgym_process import cuda_devices
-    from parc_ray.simulators.physx import PhysxSimulator
+    from parc_ray.simulators.physx.simulator import PhysxSimulator
     from parc_ray.simulators.simulator import SimulatorConfig
 
     ground = HeightField.flat((4, 4))
@@ -74,17 +69,4 @@ def probe(device: str) -> Dict[str, str]:
             f"simulator: PhysX does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi list "
             "a device, and is its driver recent? Else use device: cpu, or set simulator: mujoco"
         ) from error
-    return {
-        "version": VERSION,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        **(cuda_devices() if device != "cpu" else {}),
-    }
-
-
-def try_physx(device: str) -> Dict[str, str]:
-    """What probe(device) says; under "error" what is wrong."""
-    try:
-        return probe(device)
-    except InputError as error:
-        return {"error": str(error)}
+    return VERSION

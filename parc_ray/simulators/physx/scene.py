@@ -21,8 +21,8 @@ from ovphysx.population import PrimBatch, write_stage_units
 from parc_ray.character.rotations import quat_to_matrix
 from parc_ray.character.skeleton import Joint, Skeleton
 from parc_ray.errors import InputError
-from parc_ray.simulators.mujoco import compile_character
-from parc_ray.simulators.physx_engine import READ_ORDINAL
+from parc_ray.simulators.mujoco.character import compile_character
+from parc_ray.simulators.physx.instance import READ_ORDINAL
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY
 from parc_ray.simulators.shared_world import SharedWorld
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -30,16 +30,16 @@ from parc_ray.simulators.simulator import SimulatorConfig
 DoubleArray = npt.NDArray[np.float64]
 
 CHARACTER_FRICTION = 1.0
-"""of the characters' material; PhysX averages it with the ground's, as in Isaac Gym"""
+"""Of the characters' material; PhysX averages it with the ground's, as in Isaac Gym."""
 MAX_LINEAR_VELOCITY = 1000.0
-"""m/s; Isaac Gym's default"""
+"""Isaac Gym's default, m/s."""
 CONTACT_OFFSET, REST_OFFSET = 0.02, 0.0
-"""m; PARC's, where dm_env.yaml has none, and so are"""
+"""PARC's, where dm_env.yaml has none, m."""
 BOUNCE_THRESHOLD_VELOCITY, MAX_DEPENETRATION_VELOCITY = 0.2, 10.0
-"""m/s"""
+"""PARC's, where dm_env.yaml has none, m/s."""
 AXES = ("rotX", "rotY", "rotZ")
 ALL_BODIES = "/World/envs/*/b*"
-"""pattern of all paths that body_path gives; one pattern per body would take PhysX four times as long"""
+"""Pattern of all paths that body_path gives; one pattern per body would take PhysX four times as long."""
 NO_ROTATION = (0.0, 0.0, 0.0, 1.0)
 
 

@@ -5,7 +5,7 @@ many motions and idle envs of recording need: every env's origin is the world's,
 idle characters are put to their parking place before every step, because they would fall from it.
 
 Isaac Gym holds one simulation in the life of a process, and may hang or crash when it is torn down: close() leaves
-that to the end of the process. Import it with isaacgym_process.import_isaacgym.
+that to the end of the process. Import it with import_isaacgym of process.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.simulators.isaacgym_process import version_of
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.isaacgym.process import loaded_version
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY, SceneSimulator, first_error
 from parc_ray.simulators.simulator import SimulatorConfig
 
@@ -30,14 +31,13 @@ from parc_ray.simulators.simulator import SimulatorConfig
 class IsaacGymSimulator(SceneSimulator):
     """Simulator with Isaac Gym. Repeats, and is independent of company, only as far as PhysX is."""
 
-    name = "isaacgym"
-    engine = "Isaac Gym"
+    engine = ISAAC_GYM
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
         """Raises InputError if Isaac Gym cannot load the character, TooLargeError if memory does not suffice."""
         super().__init__(config, skeleton)
         self._gym = gymapi.acquire_gym()
-        self.version = version_of(self._gym)
+        self.version = loaded_version()
         try:
             self._sim = self._create_sim()
             self._add_ground()

@@ -1,6 +1,6 @@
 """The PhysX simulator: Isaac Gym's engine as a package of its own (ovphysx), on a CUDA device or on CPUs.
 
-Built as isaacgym.py builds it: the same drives, solver settings, contact offsets and triangle mesh. PhysX orders bodies
+Built as for Isaac Gym: the same drives, solver settings, contact offsets and triangle mesh. PhysX orders bodies
 and degrees of freedom breadth first; this module puts them into the character's order.
 """
 
@@ -14,9 +14,10 @@ from ovphysx import TensorType
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.simulators.physx_engine import Engine
-from parc_ray.simulators.physx_package import VERSION
-from parc_ray.simulators.physx_scene import ALL_BODIES, SceneWriter, body_path, dof_names
+from parc_ray.simulators.physx.engine import PHYSX
+from parc_ray.simulators.physx.instance import Instance
+from parc_ray.simulators.physx.package import VERSION
+from parc_ray.simulators.physx.scene import ALL_BODIES, SceneWriter, body_path, dof_names
 from parc_ray.simulators.scene_simulator import SceneSimulator
 from parc_ray.simulators.simulator import SimulatorConfig
 
@@ -24,18 +25,17 @@ from parc_ray.simulators.simulator import SimulatorConfig
 class PhysxSimulator(SceneSimulator):
     """Simulator with PhysX."""
 
-    name = "physx"
-    engine = "PhysX"
+    engine = PHYSX
     version = VERSION
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
         """Raises InputError if the character has what PhysX lacks, TooLargeError if memory does not suffice."""
         super().__init__(config, skeleton)
         self._seconds = 1.0 / (config.control_freq * config.steps_per_control)
-        self._px: Engine | None = None
+        self._px: Instance | None = None
         try:
             with self._explained("building the scene"):
-                self._px = Engine(config.device)
+                self._px = Instance(config.device)
                 self._px.build(lambda stage, paths: SceneWriter(config, skeleton, self._world, stage, paths).write())
                 self._bind(self._px, skeleton)
                 self._set_up(skeleton, config.device)
@@ -50,16 +50,16 @@ class PhysxSimulator(SceneSimulator):
             self._px = None
         super().close()
 
-    def _bind(self, engine: Engine, skeleton: Skeleton) -> None:
+    def _bind(self, instance: Instance, skeleton: Skeleton) -> None:
         """Tensors of all characters' states, and where in them the character's own bodies and dofs are."""
         envs, device = range(self.num_envs), self._config.device
         roots = [body_path(env, 0) for env in envs]
-        self._pose = engine.articulations(roots, TensorType.ARTICULATION_ROOT_POSE)
-        self._velocity = engine.articulations(roots, TensorType.ARTICULATION_ROOT_VELOCITY)
-        self._dof_position = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION)
-        self._dof_velocity = engine.articulations(roots, TensorType.ARTICULATION_DOF_VELOCITY)
-        self._target = engine.articulations(roots, TensorType.ARTICULATION_DOF_POSITION_TARGET)
-        self._contacts = engine.contacts(ALL_BODIES)
+        self._pose = instance.articulations(roots, TensorType.ARTICULATION_ROOT_POSE)
+        self._velocity = instance.articulations(roots, TensorType.ARTICULATION_ROOT_VELOCITY)
+        self._dof_position = instance.articulations(roots, TensorType.ARTICULATION_DOF_POSITION)
+        self._dof_velocity = instance.articulations(roots, TensorType.ARTICULATION_DOF_VELOCITY)
+        self._target = instance.articulations(roots, TensorType.ARTICULATION_DOF_POSITION_TARGET)
+        self._contacts = instance.contacts(ALL_BODIES)
         theirs, ours = self._target.dof_names, dof_names(skeleton)
         self._to_ours = torch.tensor([theirs.index(name) for name in ours], dtype=torch.int64, device=device)
         self._to_theirs = torch.tensor([ours.index(name) for name in theirs], dtype=torch.int64, device=device)
@@ -68,7 +68,7 @@ class PhysxSimulator(SceneSimulator):
         self._bodies = torch.tensor(bodies, device=device)
         balls = [joint.kind == "spherical" for joint in skeleton.joints for _ in range(joint.dof_count)]
         self._balls = torch.tensor(balls, device=device)
-        engine.warm_up()
+        instance.warm_up()
 
     def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
         rows = torch.tensor(envs, dtype=torch.int32, device=self.device)

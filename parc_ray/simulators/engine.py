@@ -1,0 +1,94 @@
+"""Engine: the record of one physics engine, all that the other rooms know of it. Loads neither torch nor an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Tuple
+
+from typing_extensions import Literal
+
+if TYPE_CHECKING:
+    from parc_ray.character.skeleton import Skeleton
+    from parc_ray.motions.height_field import HeightField
+    from parc_ray.simulators.simulator import Simulator, SimulatorConfig
+
+
+def _nothing() -> str:
+    return ""
+
+
+def _fits(tile: HeightField) -> str:
+    return ""
+
+
+def _loads(config: SimulatorConfig, skeleton: Skeleton) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One physics engine. What is costly to know, or must not be imported early, is a function.
+
+    Devices are "cpu" or torch's name of a CUDA device, "cuda:0".
+    """
+
+    name: str
+    """What configurations, journals and recordings call it."""
+    title: str
+    """What messages call it."""
+    package: str
+    """The Python distribution that brings it; its version is the engine's."""
+    build: Callable[[SimulatorConfig, Skeleton], Simulator]
+    """Builds a simulator. Raises InputError on an unfit character, TooLargeError where memory does not suffice."""
+    try_out: Callable[[str], str]
+    """The engine's version, once it has worked on a device in this process. Raises InputError if it does not."""
+    try_first: Literal["always", "unless named", "never"] = "always"
+    """When a run tries it out in an actor before all others start.
+
+    "unless named": not where the configuration asks for it by name, because a setup that fails says all there is to
+    say. "never": it works wherever it is installed.
+    """
+    complaint: Callable[[], str] = _nothing
+    """Why it cannot be used in this Python environment; empty if nothing speaks against trying it."""
+    import_first: Optional[Callable[[str], None]] = None
+    """Imports what must be imported before torch, for a device. Raises InputError if that fails."""
+    variables: Callable[[], Dict[str, str]] = dict
+    """Environment variables with which its processes must start."""
+    needs_cuda: bool = False
+    """Whether it runs on CPUs only where the configuration asks for both, the engine and the CPU."""
+    control_modes: Tuple[str, ...] = ("pd",)
+    """PARC's control modes that it knows."""
+    shares_world: bool = False
+    """Whether the terrains of all motions of a shard lie in one world."""
+    actor_bytes: int = 400 << 20
+    """Memory of an actor without envs: libraries and the tracker."""
+    env_bytes: int = 2 << 20
+    """Host memory of one env's physics."""
+    max_envs: Mapping[str, int] = field(default_factory=lambda: {"cpu": 128, "cuda": 1024})
+    """Default bound of envs in one actor by kind of device: on CPUs more are not faster, a GPU wants many."""
+    unfit: Callable[[HeightField], str] = _fits
+    """Why it cannot hold a motion's terrain (its tile, in the motion's frame); empty if it can."""
+    require_simulable: Callable[[SimulatorConfig, Skeleton], None] = _loads
+    """Raises InputError for a character that it cannot load, where that can be known without a device."""
+
+    @property
+    def version(self) -> str:
+        """The version that is installed here; empty if it does not say."""
+        try:
+            return metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of trying out an engine in a process; empty where it was not tried."""
+
+    problem: str = ""
+    """Why it does not work there; empty if it does."""
+    version: str = ""
+    python: str = ""
+    torch: str = ""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """Name, capability and memory of each CUDA device, by torch's name for it."""

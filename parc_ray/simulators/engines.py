@@ -1,0 +1,83 @@
+"""Engines: which there are, the best first, and which of them a run gets. Loads neither torch nor an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterator, List, Sequence, Tuple, Union
+
+from parc_ray.errors import InputError
+from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
+from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.physx.engine import PHYSX
+
+ENGINES: Tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO)
+"""The best first; the last works everywhere."""
+AUTO = "auto"
+"""What a configuration calls the best engine that works."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that a run gets."""
+
+    engine: Engine
+    trial: Trial
+    passed_over: Tuple[str, ...] = ()
+    """Why each better engine that was tried out does not work."""
+
+    @property
+    def notice(self) -> str:
+        """What is done differently from what the user may expect, and why; empty if nothing is."""
+        if not self.passed_over:
+            return ""
+        return f"simulator: {self.engine.name}, because {'; and because '.join(self.passed_over)}"
+
+
+def engine(name: str) -> Engine:
+    """The engine of a name. Raises InputError, which lists the known ones, if there is none."""
+    for known in ENGINES:
+        if known.name == name:
+            return known
+    names = ", ".join((AUTO, *(known.name for known in ENGINES)))
+    raise InputError(f"simulator: unknown simulator {name!r}; use one of: {names}")
+
+
+def untried(engine: Engine) -> Trial:
+    """A trial for choose_engine that believes every engine."""
+    return Trial()
+
+
+def choose_engine(
+    wanted: str, asked: Union[str, Sequence[str]], device: str, try_out: Callable[[Engine], Trial] = untried
+) -> Choice:
+    """The engine of a name, or for "auto" the best one that is installed here and works when it is tried out.
+
+    asked: `device` of the configuration; device: what an actor gets, "cpu" or "cuda:0". Raises InputError, with the
+    reason, if the engine that was asked for by name is unknown, not installed, or does not work.
+    """
+    passed_over: List[str] = []
+    for candidate in _candidates(wanted, asked, device):
+        trial = try_out(candidate)
+        if not trial.problem:
+            return Choice(candidate, trial, tuple(passed_over))
+        if wanted != AUTO:
+            raise InputError(trial.problem)
+        passed_over.append(trial.problem)
+    raise InputError(f"simulator: none works here: {'; '.join(passed_over) or 'none is installed'}")
+
+
+def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> Iterator[Engine]:
+    """The engines to try out, the best first."""
+    if wanted != AUTO:
+        named = engine(wanted)
+        reason = named.complaint()
+        if named.needs_cuda and device == "cpu" and asked != "cpu":
+            reason = reason or f"{named.name} needs a CUDA device, and Ray has none; use device: cpu"
+        if reason:
+            raise InputError(f"simulator: {reason}")
+        yield named
+        return
+    for known in ENGINES:
+        if not (known.needs_cuda and device == "cpu") and not known.complaint():
+            yield known

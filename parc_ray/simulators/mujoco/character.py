@@ -1,0 +1,155 @@
+"""A character as a MuJoCo model, alone or on a tile.
+
+PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target.
+"""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ElementTree
+from typing import List, Sequence, Tuple
+from xml.etree.ElementTree import Element, SubElement
+
+import mujoco
+
+from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.motions.box_cover import box_cover
+from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.simulator import SimulatorConfig
+
+BORDER = 5.0
+"""How far ground continues beyond the map, at the height of its border cells, m."""
+
+# MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
+mujoco.set_mju_user_warning(lambda message: None)
+
+SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
+
+
+def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
+    """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators.
+
+    In two pieces of text, between which the geoms of a tile belong.
+    """
+    document = Mjcf(config.character, config.character_source)
+    # On the document itself: a copied geom no longer knows the class that its type may come from.
+    _refuse_other_shapes(document)
+    root = ElementTree.Element("mujoco")
+    for tag in ("compiler", "default"):
+        for element in document.root.findall(tag):
+            root.append(copy.deepcopy(element))
+    compiler = root.find("compiler")
+    if compiler is not None:
+        compiler.attrib.pop("meshdir", None)
+    SubElement(
+        root,
+        "option",
+        timestep=repr(1.0 / (config.control_freq * config.steps_per_control)),
+        integrator="implicitfast",
+        gravity=f"0 0 {config.gravity!r}",
+    )
+    world = SubElement(root, "worldbody")
+    body = copy.deepcopy(document.root_body())
+    for element, joint in zip(_bodies(body), skeleton.joints):
+        _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
+    _strip(body)
+    world.append(body)
+    for default in root.iter("default"):
+        for geom in default.findall("geom"):
+            geom.attrib.pop("material", None)
+    head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
+    return f"{head}<worldbody>", tail
+
+
+def _bodies(root: Element) -> List[Element]:
+    """All bodies depth first."""
+    return [root] + [body for child in root.findall("body") for body in _bodies(child)]
+
+
+def _drive(
+    body: Element,
+    kind: str,
+    stiffness: Sequence[float],
+    damping: Sequence[float],
+    armature: Sequence[float],
+    source: str,
+) -> None:
+    """Give a body's joint the PD gains as spring and damper; three hinges become one ball joint."""
+    joints = body.findall("joint")
+    if kind == "hinge":
+        joints[0].set("stiffness", repr(stiffness[0]))
+        joints[0].set("damping", repr(damping[0]))
+        joints[0].set("limited", "true")
+    if kind == "spherical":
+        for name, values in (("stiffness", stiffness), ("damping", damping), ("armature", armature)):
+            if len(set(values)) > 1:
+                raise InputError(
+                    f"{source}: the three hinges of body {body.get('name')!r} have different {name} {tuple(values)}; "
+                    "a spherical drive needs one value"
+                )
+        for joint in joints:
+            body.remove(joint)
+        ball = Element(
+            "joint",
+            name=str(joints[0].get("name") or body.get("name")),
+            type="ball",
+            limited="false",
+            stiffness=repr(stiffness[0]),
+            damping=repr(damping[0]),
+            armature=repr(armature[0]),
+        )
+        body.insert(0, ball)
+
+
+def _refuse_other_shapes(document: Mjcf) -> None:
+    """Raises InputError for geoms that would collide differently than the file means."""
+    for _, body in document.bodies():
+        for geom in body.findall("geom"):
+            shape = document.attribute(geom, "type") or "sphere"
+            if "mesh" in geom.attrib or shape not in SHAPES:
+                raise InputError(
+                    f"{document.source}: geom {geom.get('name')!r} of body {body.get('name')!r} is a {shape}; "
+                    f"supported shapes: {', '.join(SHAPES)}"
+                )
+
+
+def _strip(root: Element) -> None:
+    """Drop what only looks need."""
+    for body in _bodies(root):
+        for child in list(body):
+            if child.tag not in ("body", "geom", "joint", "freejoint", "inertial"):
+                body.remove(child)
+            elif child.tag == "geom":
+                child.attrib.pop("material", None)
+
+
+def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
+    """The character as MuJoCo reads it, in empty space: bodies 1, 2, ... are the skeleton's. Raises InputError."""
+    return compile_model(physical_character(config, skeleton), None, config)
+
+
+def compile_model(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
+    """The model of the character on a tile (None: in empty space)."""
+    head, tail = character
+    boxes = "" if tile is None else _box_geoms(tile)
+    try:
+        model = mujoco.MjModel.from_xml_string(f"{head}{boxes}{tail}")
+    except (ValueError, mujoco.FatalError) as error:
+        raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
+    # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
+    model.geom_condim[:] = 3
+    model.geom_friction[:] = (config.friction, 0.005, 0.0001)
+    # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+    return model
+
+
+def _box_geoms(tile: HeightField) -> str:
+    """MJCF of the boxes that cover a tile."""
+    boxes = box_cover(tile, border=BORDER)
+    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
+    return "".join(
+        geom % (*centre, *half_size) for centre, half_size in zip(boxes.centre.tolist(), boxes.half_size.tolist())
+    )

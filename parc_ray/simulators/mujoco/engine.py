@@ -1,0 +1,45 @@
+"""The record of MuJoCo. Loads neither torch nor MuJoCo."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from parc_ray.simulators.engine import Engine
+
+if TYPE_CHECKING:
+    from parc_ray.character.skeleton import Skeleton
+    from parc_ray.motions.height_field import HeightField
+    from parc_ray.simulators.simulator import Simulator, SimulatorConfig
+
+
+def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
+    from parc_ray.simulators.mujoco.simulator import MujocoSimulator
+
+    return MujocoSimulator(config, skeleton)
+
+
+def _require_simulable(config: SimulatorConfig, skeleton: Skeleton) -> None:
+    _build(config, skeleton).close()
+
+
+def _unfit(tile: HeightField) -> str:
+    from parc_ray.motions.box_cover import too_rough_for_boxes
+
+    problem = too_rough_for_boxes(tile)
+    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
+
+
+MUJOCO = Engine(
+    name="mujoco",
+    title="MuJoCo",
+    package="mujoco",
+    build=_build,
+    try_out=lambda device: metadata.version("mujoco"),
+    try_first="never",
+    actor_bytes=400 << 20,  # measured: 290 MiB
+    env_bytes=2 << 20,  # measured: 1 MiB, with the model that an env keeps for a retry
+    max_envs={"cpu": 128, "cuda": 128},  # on a GPU only the network runs
+    unfit=_unfit,
+    require_simulable=_require_simulable,
+)

@@ -1,0 +1,214 @@
+"""The records of engines, the choice among them, and that a new one needs nothing but its record."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError
+from parc_ray.planning.plan import Resources, make_plan, read_inputs, with_working_engine
+from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.simulators import engines
+from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engines import ENGINES, choose_engine, engine
+from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco.simulator import MujocoSimulator
+from parc_ray.simulators.trial import alternative, try_here
+from tests.cluster.runs import write_config
+from tests.reference import ROOT
+
+ONE, TWO, THREE = (
+    replace(MUJOCO, name=name, title=name.title(), needs_cuda=name == "one") for name in ("one", "two", "three")
+)
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """Three engines, of which the first runs on CPUs only where it is asked to."""
+    monkeypatch.setattr(engines, "ENGINES", (ONE, TWO, THREE))
+
+
+def failing(*broken):
+    """A trial that these engines fail; notes who was tried."""
+    tried = []
+
+    def try_out(candidate):
+        tried.append(candidate.name)
+        return Trial(f"{candidate.title} is broken" if candidate in broken else "", "1.2")
+
+    return try_out, tried
+
+
+# ------------------------------------------------------------------------------------------- records
+
+
+@pytest.mark.parametrize("module", ["engines", "engine", "trial", "isaacgym.engine", "physx.engine", "mujoco.engine"])
+def test_records_load_neither_torch_nor_an_engine(module):
+    code = (
+        f"import parc_ray.simulators.{module}, sys; "
+        "sys.exit(repr({'torch', 'mujoco', 'isaacgym', 'ovphysx', 'ovstage', 'warp', 'ray'} & set(sys.modules) or ''))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), capture_output=True, text=True)
+    assert ended.stderr.strip() == "''", ended.stderr
+
+
+def test_names_are_known_and_distinct():
+    assert [known.name for known in ENGINES] == ["isaacgym", "physx", "mujoco"]
+    assert all(engine(known.name) is known for known in ENGINES)
+    assert len({known.title for known in ENGINES}) == len(ENGINES)
+    assert MUJOCO.version and not ENGINES[-1].complaint(), "the last works everywhere"
+    assert replace(MUJOCO, package="no such package").version == ""
+
+
+@pytest.mark.parametrize("name", ["bullet", "", "auto", "Mujoco", "mujoco_warp"])
+def test_an_unknown_name_is_refused_and_the_known_ones_are_told(name):
+    message = f"simulator: unknown simulator {name!r}; use one of: auto, isaacgym, physx, mujoco"
+    with pytest.raises(InputError) as refused:
+        engine(name)
+    assert str(refused.value) == message
+    if name != "auto":
+        with pytest.raises(InputError, match="unknown simulator"):
+            choose_engine(name, "cpu", "cpu")
+
+
+def test_only_an_engines_own_folder_knows_its_name():
+    """config/ may: there a name is a key of somebody's YAML."""
+    names = {known.name for known in ENGINES}
+    folders = {ROOT / "parc_ray" / "simulators" / name for name in names} | {ROOT / "parc_ray" / "config"}
+    found = []
+    for path in (ROOT / "parc_ray").rglob("*.py"):
+        if folders.isdisjoint(path.parents):
+            constants = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+            found += [f"{path}:{node.lineno}: {node.value}" for node in constants if node.value in names]
+    assert not found
+
+
+# ------------------------------------------------------------------------------------------- choice
+
+
+@pytest.mark.parametrize(
+    ("device", "broken", "chosen", "tried"),
+    [
+        ("cuda:0", (), ONE, ["one"]),
+        ("cpu", (), TWO, ["two"]),
+        ("cuda:0", (ONE,), TWO, ["one", "two"]),
+        ("cuda:0", (ONE, TWO), THREE, ["one", "two", "three"]),
+        ("cpu", (ONE, TWO), THREE, ["two", "three"]),
+    ],
+)
+def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, device, broken, chosen, tried):
+    try_out, seen = failing(*broken)
+    choice = choose_engine("auto", "cuda", device, try_out)
+    assert choice.engine is chosen and seen == tried and choice.trial.version == "1.2"
+    assert choice.passed_over == tuple(f"{name.title()} is broken" for name in tried[:-1])
+    because = "; and because ".join(choice.passed_over)
+    assert choice.notice == (f"simulator: {chosen.name}, because {because}" if because else "")
+
+
+def test_auto_does_not_try_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, complaint=lambda: "Two is not installed"), THREE))
+    try_out, seen = failing()
+    assert choose_engine("auto", "cpu", "cpu", try_out).engine is THREE and seen == ["three"]
+
+
+def test_where_nothing_works_all_reasons_are_told(toys):
+    with pytest.raises(InputError, match="none works here: One is broken; Two is broken; Three is broken"):
+        choose_engine("auto", "cuda", "cuda:0", failing(ONE, TWO, THREE)[0])
+
+
+def test_an_engine_asked_for_by_name_is_taken_or_refused(toys, monkeypatch):
+    assert choose_engine("three", "cpu", "cpu", failing(ONE, TWO)[0]).engine is THREE
+    with pytest.raises(InputError, match=r"^Two is broken$"):
+        choose_engine("two", "cpu", "cpu", failing(TWO)[0])
+    with pytest.raises(InputError, match=r"^simulator: one needs a CUDA device, and Ray has none; use device: cpu$"):
+        choose_engine("one", "cuda", "cpu")
+    assert choose_engine("one", "cpu", "cpu").engine is ONE
+    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, complaint=lambda: "Two is not installed"), THREE))
+    with pytest.raises(InputError, match=r"^simulator: Two is not installed$"):
+        choose_engine("two", "cpu", "cpu")
+
+
+def test_messages_suggest_the_engine_that_works_everywhere(toys):
+    assert alternative() == "or set simulator: three"
+
+
+# ------------------------------------------------------------------------------------------- a new engine
+
+
+class ToySimulator(MujocoSimulator):
+    """MuJoCo by another name."""
+
+
+def fail_on_cuda(device: str) -> str:
+    if device != "cpu":
+        raise InputError(f"simulator: Toy does not work on {device}")
+    return "7.0"
+
+
+TOY = replace(
+    MUJOCO,
+    name="toy",
+    title="Toy",
+    package="parc-ray",
+    build=ToySimulator,
+    try_out=fail_on_cuda,
+    shares_world=True,
+    actor_bytes=1 << 30,
+    max_envs={"cpu": 2, "cuda": 3},
+    unfit=lambda tile: "it is too long" if max(tile.hf.shape) > 20 else "",
+)
+
+
+def test_an_engine_is_tried_out_in_this_process():
+    trial = try_here(TOY, "cpu")
+    assert (trial.problem, trial.version, trial.devices) == ("", "7.0", {})
+    assert trial.python == sys.version.split()[0] and trial.torch
+    assert try_here(TOY, "cuda:0").problem == "simulator: Toy does not work on cuda:0"
+    order = []
+    first = replace(TOY, import_first=order.append, try_out=lambda device: order.append("tried") or "7.0")
+    assert try_here(first, "cpu").version == "7.0" and order == ["cpu", "tried"]
+
+
+def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypatch):
+    """It is chosen, bounds envs and memory, refuses motions, and is built, with no change anywhere else."""
+    monkeypatch.setattr(engines, "ENGINES", (TOY, MUJOCO))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    here = Resources(((2, 0),))
+    path = write_config(tmp_path, [toy_motions], None, simulator="auto")
+    inputs = read_inputs(load_config(path, RecordConfig, None), None)
+    plan, trial = with_working_engine(
+        make_plan(inputs, here), here, lambda engine, place: try_here(engine, place.device)
+    )
+    files = plan.inputs.files
+    assert files.engine is TOY and trial.version == "7.0" and not plan.placement.notice
+    assert plan.envs == [2] and plan.actor_bytes > 1 << 30
+    assert [motion.reason for motion in plan.inputs.dataset.invalid] == ["it is too long"]
+    motions = [ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in plan.shards[0]]
+    recorder = build_recorder(files, Shard(0, tuple(motions)), 1, "cpu")
+    assert isinstance(recorder.environment.simulator, ToySimulator)
+    results = []
+    while not recorder.done:
+        results += recorder.advance()
+    assert sorted({result.motion for result in results}) == sorted(entry.name for entry in plan.inputs.dataset.entries)
+    recorder.environment.simulator.close()
+
+
+@pytest.fixture
+def toy_motions(tmp_path, skeleton) -> Path:
+    """Three short motions and one that needs a long terrain."""
+    from parc_ray.demo.generator import MotionSpec, generate_motion
+    from parc_ray.motions.motion_file import motion_file_bytes
+
+    folder = tmp_path / "motions"
+    folder.mkdir()
+    for name, kind, seconds in (("a", "idle", 1.0), ("b", "idle", 1.0), ("c", "idle", 1.0), ("long", "walk", 20.0)):
+        motion = generate_motion(MotionSpec(kind, 3, seconds, 0.0), skeleton, name)
+        (folder / f"{name}.pkl").write_bytes(motion_file_bytes(motion))
+    return folder
