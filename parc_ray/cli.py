@@ -143,27 +143,23 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
     directory = find_data_dir(data_dir)
     config = config or find_default_config()
     loaded = load_config(config, RecordConfig, directory)
-    from parc_ray.planning.plan import bytes_per_env, local_resources, make_plan, with_working_engine
-    from parc_ray.planning.start import read_run
+    from parc_ray.planning.host import ThisMachine
+    from parc_ray.planning.plan import bytes_per_env
+    from parc_ray.planning.preparation import prepare
     from parc_ray.runs.output import OutputDirectory
-    from parc_ray.simulators.trial import try_locally
 
     console = Console()
-    run = read_run(loaded, directory, overwrite, OutputDirectory(loaded.output_dir, loaded.output), console)
-    dataset, left = run.inputs.dataset, run.inputs.remaining
-    if not left:
+    output = OutputDirectory(loaded.output_dir, loaded.output)
+    run = prepare(loaded, directory, overwrite, output, ThisMachine(), console)
+    inputs, plan, trial = run.inputs, run.plan, run.trial
+    if plan is None:
         console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
         return
-    resources = local_resources()
-    plan = make_plan(run.inputs, resources)
-    with console.status("starting the simulator"):
-        plan, trial = with_working_engine(plan, resources, lambda engine, place: try_locally(engine, place.device))
-    inputs, placement = plan.inputs, plan.placement
-    engine = inputs.files.engine
+    dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
     table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
-        **({"done by an earlier run": str(len(dataset.entries) - len(left))} if run.history else {}),
+        **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.history else {}),
         "seconds of motion": f"{plan.seconds:.1f}",
         "simulator": engine.name,
         "engine": f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}",
@@ -177,8 +173,8 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
     for name, value in rows.items():
         table.add_row(name, escape(value))
     console.print(table)
-    if plan.placement.notice:
-        console.print(plan.placement.notice, highlight=False, markup=False)
+    for notice in placement.notices:
+        console.print(notice, highlight=False, markup=False)
     _print_set_aside(dataset, console)
 
 

@@ -27,15 +27,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
+from rich.console import Console
+
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import generate_motions
 from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.planning.plan import read_inputs
+from parc_ray.planning.host import ThisMachine
+from parc_ray.planning.preparation import prepare
 from parc_ray.recording.attempts import RetryPolicy
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engines import ENGINES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +122,9 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
 def make_shard(folder: Path, count: int, simulator: str) -> Tuple[RunFiles, Shard]:
     """One shard of generated motions of 2-10 s."""
     write_motions(folder, count, (2.0, 10.0), seed=1)
-    inputs = read_inputs(config(folder, simulator), None)
+    run_config = config(folder, simulator)
+    output = OutputDirectory(run_config.output_dir, run_config.output)
+    inputs = prepare(run_config, None, False, output, ThisMachine(), Console(quiet=True)).inputs
     motions = tuple(
         ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in inputs.dataset.entries
     )

@@ -413,7 +413,7 @@ class Readers:
         from parc_ray.config.dataset import DatasetConfig
         from parc_ray.config.loading import check_config, load_config
         from parc_ray.config.record import RecordConfig
-        from parc_ray.planning.plan import require_simulable
+        from parc_ray.planning.inputs import require_simulable
         from parc_ray.recording.shard import RunFiles
         from parc_ray.trackers.family import TrackerFiles
         from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import ray
 
 from parc_ray.errors import InputError
-from parc_ray.planning.plan import Resources
+from parc_ray.planning.placement import Resources
 
 
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:

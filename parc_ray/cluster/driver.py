@@ -10,23 +10,22 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Tuple
 
 import ray
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.blame import Assignment, Cause, Decision, Loss, State, before_start, decide, store_is_full
 from parc_ray.cluster.connection import last_line
 from parc_ray.cluster.metrics import RunMetrics
-from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
-from parc_ray.planning.plan import Placement, RunPlan
+from parc_ray.planning.placement import Placement
+from parc_ray.planning.plan import RunPlan
 from parc_ray.recording.shard import Shard, ShardMotion
 from parc_ray.runs.history import outcome_event
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.simulators.engine import Engine, Trial
-from parc_ray.simulators.trial import alternative
+from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.progress import Activity, RunProgress
 
 REPORT_SECONDS = 1.0
@@ -79,7 +78,7 @@ class Driver:
         self._queue: Deque[Assignment] = deque(Assignment(i, shard) for i, shard in enumerate(plan.shards))
         self._actors: Dict[Any, RunningActor] = {}
         """By the reference of what each was last asked for."""
-        self._state = State(next_shard=len(plan.shards))
+        self._state = State(next_shard=len(plan.shards), max_envs=plan.max_envs)
         self._last_seen = time.monotonic()
         self._files = ray.put(plan.inputs.files)
         self._actor_class = actor_class(plan.inputs.files.engine, plan.placement)
@@ -312,23 +311,3 @@ def actor_class(engine: Engine, placement: Placement) -> Any:
         # The loader reads some of them when a process starts: later is too late.
         options["runtime_env"] = {"env_vars": variables}
     return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)
-
-
-def try_in_actor(engine: Engine, placement: Placement, config: RecordConfig) -> Trial:
-    """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
-    named = config.simulator == engine.name
-    if engine.try_first == "never" or (engine.try_first == "unless named" and named):
-        return Trial()
-    actor, timeout = actor_class(engine, placement).remote(), config.ray.timeout_seconds
-    try:
-        trial: Trial = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
-    except GetTimeoutError:
-        return Trial(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
-    except RayError as error:
-        return Trial(
-            f"simulator: a process that only imports {engine.title} has died ({type(error).__name__}); do its own "
-            f"examples run in this environment? Ray's logs have its last words; {alternative()}"
-        )
-    finally:
-        ray.kill(actor)
-    return trial

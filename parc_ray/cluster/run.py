@@ -9,7 +9,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -18,16 +17,15 @@ import torch
 import yaml
 
 import parc_ray
-from parc_ray.cluster.connection import connect
-from parc_ray.cluster.driver import Driver, try_in_actor
+from parc_ray.cluster.driver import Driver
+from parc_ray.cluster.host import RayHost
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
-from parc_ray.planning.plan import RunPlan, make_plan, with_working_engine
-from parc_ray.planning.start import Run, read_run
+from parc_ray.planning.preparation import PreparedRun, prepare
 from parc_ray.runs.audit import contradictions
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.history import dataset_events, fingerprint, outcome_event
@@ -60,10 +58,8 @@ def record(
     output.require_unlinked()
     journal = Journal(output.journal) if output.journal.exists() else None
     try:
-        run = read_run(config, data_dir, overwrite, output, screen.console)
-        if run.inputs.remaining:
-            run.plan = _plan(run, screen)
-            interruption.listen()
+        host = RayHost(config, interruption.listen)
+        run = prepare(config, data_dir, overwrite, output, host, screen.console)
         output.prepare()
         if journal is None:
             journal = Journal(output.journal)
@@ -80,18 +76,9 @@ def record(
         ray.shutdown()
 
 
-def _plan(run: Run, screen: Screen) -> RunPlan:
-    """Join Ray, and deal what remains to actors."""
-    config = run.inputs.files.config
-    devices = config.device if isinstance(config.device, list) else [config.device]
-    resources = connect(config.ray.address, devices, config.ray.dashboard)
-    run.dashboard = resources.dashboard
-    plan = make_plan(run.inputs, resources)
-    with screen.console.status("starting the simulator"):
-        return with_working_engine(plan, resources, partial(try_in_actor, config=config))[0]
-
-
-def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen) -> EndedRun:
+def _record(
+    run: PreparedRun, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen
+) -> EndedRun:
     """The part of a run that writes."""
     try:
         _begin(run, journal, overwrite)
@@ -127,7 +114,7 @@ def _record(run: Run, journal: Journal, overwrite: bool, interruption: Interrupt
     return EndedRun(code, summary, run.plan is not None or not run.output.report.exists())
 
 
-def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
+def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     """Clear or tidy the output directory, and write what the run is made of."""
     output = run.output
     output.logs.merge()
@@ -136,7 +123,7 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
         if overwrite:
             output.clear()
         journal.clear()
-    files = run.plan.inputs.files if run.plan else run.inputs.files
+    files = run.inputs.files
     journal.write(
         "run",
         host=socket.gethostname(),
@@ -166,7 +153,7 @@ def _begin(run: Run, journal: Journal, overwrite: bool) -> None:
     _write_inputs(run)
 
 
-def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:
+def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:
     """Simulate what remains; returns the exit code."""
     if run.plan:
         metrics = RunMetrics(str(run.output.path), run.output.log)
@@ -180,7 +167,7 @@ def _work(run: Run, journal: Journal, interruption: Interruption, progress: RunP
     return NOT_ALL_ATTEMPTED if run.ledger.count("crashed") else DONE
 
 
-def _write_inputs(run: Run) -> None:
+def _write_inputs(run: PreparedRun) -> None:
     """The dataset, record_env.yaml and record_args.txt."""
     inputs, output = run.inputs, run.output
     config = inputs.files.config
@@ -203,7 +190,7 @@ def _write_inputs(run: Run) -> None:
     output.write_text("record_args.txt", format_args(config, output.path / "record_env.yaml", len(entries)))
 
 
-def _write_terrain(run: Run, progress: RunProgress) -> None:
+def _write_terrain(run: PreparedRun, progress: RunProgress) -> None:
     """terrain.pkl, unless an earlier run of the same dataset has written it."""
     inputs, output = run.inputs, run.output
     if not inputs.files.config.output.terrain_file or (run.history and output.terrain.exists()):
@@ -222,22 +209,22 @@ def _write_terrain(run: Run, progress: RunProgress) -> None:
         progress.screen.alert(f"terrain.pkl left out: {problem}")
 
 
-def _open(run: Run, journal: Journal, screen: Screen) -> None:
+def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     """Say what is going to happen."""
     dataset, plan = run.inputs.dataset, run.plan
     lines: List[str] = []
     alerts: List[str] = []
     if run.history:
-        done = len(dataset.entries) - len(run.inputs.remaining)
+        done = len(dataset.entries) - len(run.remaining)
         lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
     if plan:
         placement = plan.placement
         lines.append(
-            f"{len(plan.inputs.remaining)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
+            f"{len(run.remaining)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
             f"{placement.actors} actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), "
-            f"simulator {plan.inputs.files.simulator}"
+            f"simulator {run.inputs.files.simulator}"
         )
-        alerts += filter(None, [placement.notice])
+        alerts += placement.notices
         if run.dashboard:
             lines.append(f"Ray's dashboard: http://{run.dashboard}")
     else:
@@ -260,7 +247,7 @@ def _versions() -> Dict[str, str]:
     }
 
 
-def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
+def _summary(run: PreparedRun, seconds: float, code: int) -> Dict[str, Any]:
     counts = run.ledger.summary()
     steps = run.ledger.env_steps - run.earlier_steps
     return {
@@ -268,7 +255,7 @@ def _summary(run: Run, seconds: float, code: int) -> Dict[str, Any]:
         "control_steps_per_second": round(steps / seconds, 1),
         "wall_seconds": round(seconds, 2),
         "exit_code": code,
-        "simulator": (run.plan or run).inputs.files.simulator,
+        "simulator": run.inputs.files.simulator,
         "actors": run.plan.placement.actors if run.plan else 0,
         "shards": len(run.plan.shards) if run.plan else 0,
         "runs": run.history.runs + 1 if run.history else 1,

@@ -52,6 +52,7 @@ def create_dataset(
     fingerprint of their content, that were fit before: such files are not parsed again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
+    require_folders(config)
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
     scan = _Scan(skeleton, unfit, known)
     classes: List[str] = []
@@ -194,10 +195,15 @@ def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> Li
     return [length * factors[motion_class] for motion_class, length in zip(classes, lengths)]
 
 
+def require_folders(config: DatasetConfig) -> None:
+    """Raises InputError if a listed folder is none."""
+    for folder in config.folder_paths:
+        if not os.path.isdir(folder):  # noqa: PTH112
+            raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
+
+
 def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
     """The motion files in a listed folder and the class of each."""
-    if not os.path.isdir(folder):  # noqa: PTH112
-        raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
     for directory in _directories(folder):
         inside = directory.relative_to(folder).parts
         motion_class = inside[0] if inside else folder.resolve().name

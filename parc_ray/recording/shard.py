@@ -82,8 +82,7 @@ class Shard:
 
     def num_envs(self, run: RunFiles) -> int:
         """Number of envs to record it in."""
-        envs = envs_of_shard(run, len(self.motions))
-        return envs if self.max_envs is None else min(envs, self.max_envs)
+        return envs_of_shard(run, len(self.motions), self.max_envs)
 
 
 def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) -> ShardRecorder:
@@ -183,6 +182,10 @@ def max_envs(run: RunFiles) -> int:
     return run.config.max_envs_per_actor or run.engine.max_envs["cpu" if run.config.device == "cpu" else "cuda"]
 
 
-def envs_of_shard(run: RunFiles, motions: int) -> int:
-    """Number of envs for a shard: num_envs, or one per motion, never more than max_envs_per_actor or motions."""
-    return max(1, min(run.config.num_envs or motions, max_envs(run), motions))
+def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:
+    """Number of envs for a shard: num_envs, or one per motion; never more than motions, max_envs_per_actor or bound.
+
+    bound: what has turned out to fit, where that is less.
+    """
+    fit = max_envs(run) if bound is None else min(bound, max_envs(run))
+    return max(1, min(run.config.num_envs or motions, fit, motions))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.config.environment import NOT_RECORDED
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, MotionEntry
 from parc_ray.recording.attempts import AttemptResult

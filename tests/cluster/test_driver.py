@@ -16,7 +16,7 @@ from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
-from parc_ray.planning import start
+from parc_ray.planning import preparation
 from parc_ray.runs.journal import Journal
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run
@@ -54,7 +54,7 @@ def test_a_killed_actor_costs_only_what_it_had_not_reported(undisturbed, motions
 
 def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, monkeypatch):
     """Checked before the run, broken since: no motion is to blame, and no loop is endless."""
-    read_inputs = start.read_inputs
+    read_inputs = preparation.read_inputs
 
     def broken(*arguments):
         inputs = read_inputs(*arguments)
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, 
             inputs, files=replace(inputs.files, tracker=replace(inputs.files.tracker, checkpoint=b"cut off"))
         )
 
-    monkeypatch.setattr(start, "read_inputs", broken)
+    monkeypatch.setattr(preparation, "read_inputs", broken)
     ended = record_run(tmp_path, motions, address, ray={"num_actors": 2})
     assert ended.code == 3
     assert_accounted_for(ended)
@@ -195,14 +195,14 @@ def test_several_motions_that_no_actor_can_load_are_found(run_with):
 
 def test_a_motion_file_that_changes_is_not_recorded(run_with, few_motions, monkeypatch):
     """What is recorded is what was checked, and what the journal has the fingerprint of."""
-    read_inputs = start.read_inputs
+    read_inputs = preparation.read_inputs
 
     def changing(*arguments):
         inputs = read_inputs(*arguments)
         shutil.copy(few_motions / "turn_002.pkl", few_motions / "tumble_004.pkl")
         return inputs
 
-    monkeypatch.setattr(start, "read_inputs", changing)
+    monkeypatch.setattr(preparation, "read_inputs", changing)
     result = run_with(scripted(), few_motions)
     assert result.code == 3
     assert "its file has changed" in result.summary["crashed_motions"]["tumble_004"]
@@ -210,14 +210,14 @@ def test_a_motion_file_that_changes_is_not_recorded(run_with, few_motions, monke
 
 
 def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch):
-    read_inputs = start.read_inputs
+    read_inputs = preparation.read_inputs
 
     def vanishing(*arguments):
         inputs = read_inputs(*arguments)
         (few_motions / "tumble_004.pkl").unlink()
         return inputs
 
-    monkeypatch.setattr(start, "read_inputs", vanishing)
+    monkeypatch.setattr(preparation, "read_inputs", vanishing)
     result = run_with(scripted(), few_motions)
     assert result.code == 3
     assert "its file has gone" in result.summary["crashed_motions"]["tumble_004"]

@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parc_ray.config.loading import load_config
-from parc_ray.config.record import OutputConfig, RecordConfig
+from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
-from parc_ray.planning.plan import read_inputs
 from parc_ray.runs.history import dataset_events, fingerprint, read_history
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
 from tests.cluster.runs import write_config
+from tests.planning.prepared import prepared
 
 ENTRIES = tuple(
     MotionEntry(f"m{k}", f"/m{k}.pkl", 1.0, 61, 30.0, 2.0, (3, 3), 100, sha256=f"{k:064x}") for k in range(4)
@@ -33,7 +32,7 @@ def files(tmp_path_factory, motions):
 
 
 def inputs_with(folder, motions, **changes):
-    return read_inputs(load_config(write_config(folder, [motions], None, **changes), RecordConfig, None), None)
+    return prepared(write_config(folder, [motions], None, **changes)).inputs
 
 
 def write_journal(path, files, entries=ENTRIES, events=()):

@@ -19,7 +19,7 @@ from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
-from parc_ray.planning.plan import Placement
+from parc_ray.planning.placement import Placement
 from parc_ray.simulators import engines
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from parc_ray.config.loading import load_config
-from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.planning.plan import Resources, make_plan, read_inputs, with_working_engine
 from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.physx.engine import PHYSX
 from parc_ray.simulators.trial import try_locally
 from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
+from tests.planning.prepared import prepared
 
 if package.complaint():
     pytest.skip(package.complaint(), allow_module_level=True)
@@ -58,9 +56,8 @@ def test_a_run_repeats_to_the_bit_in_other_processes_and_slots(tmp_path, motions
 
 def working_plan(path: Path, try_out=lambda engine, placement: try_locally(engine, placement.device)):
     """The plan on this machine for the engine that works here, and what that says of itself."""
-    here = Resources(((2, 0),))
-    made = make_plan(read_inputs(load_config(path, RecordConfig, None), None), here)
-    return with_working_engine(made, here, try_out)
+    run = prepared(path, try_out=try_out)
+    return run.plan, run.trial
 
 
 def test_the_engine_is_tried_out(tmp_path, motions):
@@ -75,6 +72,6 @@ def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions
 
     made, _ = working_plan(write_config(tmp_path, [motions], None, simulator="auto"), fail)
     assert made.inputs.files.simulator == "mujoco"
-    assert "simulator: mujoco, because PhysX does not work on cpu" in made.placement.notice
+    assert made.placement.notices == ("simulator: mujoco, because PhysX does not work on cpu",)
     with pytest.raises(InputError, match="does not work on cpu"):
         working_plan(write_config(tmp_path, [motions], None, simulator="physx"), fail)

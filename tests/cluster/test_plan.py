@@ -9,31 +9,27 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.cluster import driver
+from parc_ray.cluster import host
 from parc_ray.cluster.connection import _require_listener
-from parc_ray.config.loading import check_config, load_config
+from parc_ray.config.loading import check_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.planning.plan import (
-    Placement,
-    Resources,
-    bytes_per_env,
-    local_resources,
-    make_plan,
-    place,
-    read_inputs,
-    with_working_engine,
-)
+from parc_ray.planning.host import ThisMachine
+from parc_ray.planning.placement import Placement, Resources, place
+from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.runs.history import dataset_events, fingerprint
+from parc_ray.runs.journal import Journal
 from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.physx.engine import PHYSX
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import CHECKPOINT, DEMO, write_config
+from tests.planning.prepared import prepared
 
 
 def node(cpus, gpus):
@@ -72,7 +68,7 @@ def test_placement(device, ray, has, actors, cpus, gpus, inside):
     placement = place(config(device, ray), node(*has))
     assert (placement.actors, placement.cpus, placement.gpus) == (actors, cpus, gpus)
     assert placement.device == inside
-    assert placement.notice == ""
+    assert placement.notices == ()
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", ["cuda:0", "cuda:1"]])
@@ -80,13 +76,14 @@ def test_without_gpus_cpus_do_the_work_and_it_is_said(device):
     placement = place(config(device), node(4, 0))
     assert (placement.gpus, placement.device) == (0, "cpu")
     assert placement.actors >= 1
-    assert "no CUDA device" in placement.notice
+    assert ["no CUDA device" in notice for notice in placement.notices] == [True]
 
 
 def test_more_actors_than_fit_take_turns():
     placement = place(config("cpu", {"num_actors": 8, "cpus_per_actor": 2}), node(6, 0))
     assert (placement.actors, placement.cpus) == (3, 2)
-    assert "8 actors" in placement.notice and "3 at a time" in placement.notice
+    (notice,) = placement.notices
+    assert "8 actors" in notice and "3 at a time" in notice
 
 
 @pytest.mark.parametrize(
@@ -118,7 +115,7 @@ def test_what_cannot_be_placed_is_an_input_error(device, ray, has, message):
 def test_an_actor_fits_on_one_node(device, ray, nodes, actors, cpus):
     """Ray would wait for ever for a node that is as large as two."""
     placement = place(config(device, ray), Resources(tuple(nodes)))
-    assert (placement.actors, placement.cpus, placement.notice) == (actors, cpus, "")
+    assert (placement.actors, placement.cpus, placement.notices) == (actors, cpus, ())
 
 
 def test_an_actor_larger_than_any_node_is_an_input_error():
@@ -127,19 +124,23 @@ def test_an_actor_larger_than_any_node_is_an_input_error():
 
 
 def test_this_machine_has_cpus():
-    assert local_resources().cpus >= 1
+    assert ThisMachine().resources().cpus >= 1
 
 
 # ------------------------------------------------------------------------------------------- plan
 
 
 def inputs_of(tmp_path, motions, **settings):
-    return read_inputs(load_config(write_config(tmp_path, [motions], None, **settings), RecordConfig, None), None)
+    return prepared(write_config(tmp_path, [motions], None, **settings)).inputs
+
+
+def plan_of(tmp_path, motions, resources, **settings):
+    return prepared(write_config(tmp_path, [motions], None, **settings), resources).plan
 
 
 def test_a_plan_says_what_will_be_run(tmp_path, motions):
     settings = {"ray": {"num_actors": 4, "cpus_per_actor": 1, "num_shards": 3}, "max_envs_per_actor": 2}
-    plan = make_plan(inputs_of(tmp_path, motions, **settings), node(8, 0))
+    plan = plan_of(tmp_path, motions, node(8, 0), **settings)
     assert plan.placement.actors == 3, "no more actors than shards"
     assert sorted(entry.name for shard in plan.shards for entry in shard) == sorted(SPECS)
     assert plan.seconds == pytest.approx(sum(spec.seconds for spec in SPECS.values()), abs=0.05)
@@ -159,8 +160,8 @@ def test_memory_grows_with_motion_observations_and_envs(tmp_path, motions, skele
     assert MUJOCO.env_bytes < short < long and short < observed
     # Eight times the longest motion needs eight times the buffers.
     assert (long - MUJOCO.env_bytes) / (short - MUJOCO.env_bytes) == pytest.approx(8.0, rel=0.15)
-    few = make_plan(inputs_of(tmp_path / "few", motions, max_envs_per_actor=2), node(1, 0))
-    many = make_plan(inputs_of(tmp_path / "many", motions, max_envs_per_actor=6), node(1, 0))
+    few = plan_of(tmp_path / "few", motions, node(1, 0), max_envs_per_actor=2)
+    many = plan_of(tmp_path / "many", motions, node(1, 0), max_envs_per_actor=6)
     assert many.actor_bytes - few.actor_bytes == 4 * short
 
 
@@ -176,12 +177,14 @@ def test_a_name_too_long_for_a_recording_is_invalid(tmp_path, motions):
 
 
 def test_envs_are_bounded_by_memory(tmp_path, motions):
-    inputs = inputs_of(tmp_path, motions)
-    enough = make_plan(inputs, Resources(((2, 0),), 64 << 30))
-    assert max(enough.envs) > 2 and enough.placement.notice == ""
+    enough = plan_of(tmp_path, motions, Resources(((2, 0),), 64 << 30))
+    inputs = enough.inputs
+    assert max(enough.envs) > 2 and enough.placement.notices == ()
     memory = enough.placement.actors * (MUJOCO.actor_bytes + 2 * bytes_per_env(inputs) + 1000)
-    tight = make_plan(inputs, Resources(((2, 0),), memory))
-    assert max(tight.envs) == 2 and "max_envs_per_actor lowered from 128 to 2" in tight.placement.notice
+    tight = plan_of(tmp_path, motions, Resources(((2, 0),), memory))
+    assert max(tight.envs) == 2
+    assert tight.placement.notices == ("max_envs_per_actor lowered from 128 to 2 to fit the memory",)
+    assert tight.inputs.files.config == inputs.files.config, "what a run is made of does not depend on the machine"
     assert sum(len(shard) for shard in tight.shards) == len(inputs.dataset.entries)
 
 
@@ -228,39 +231,43 @@ def edit(path, **changes):
 def refusal(path):
     before = sorted(path.parent.rglob("*"))
     with pytest.raises(InputError) as error:
-        read_inputs(load_config(path, RecordConfig, None), None)
+        prepared(path)
     assert sorted(path.parent.rglob("*")) == before, "something was written"
     return str(error.value)
 
 
 def test_the_unspoilt_files_are_read(files):
-    inputs = read_inputs(load_config(files, RecordConfig, None), None)
+    inputs = prepared(files).inputs
     assert len(inputs.dataset.entries) == len(SPECS)
     assert inputs.files.simulator == "mujoco"
 
 
 def test_a_run_that_goes_on_keeps_its_engine(files):
+    inputs, tried = prepared(files).inputs, []
+    (files.parent / "out").mkdir()
+    journal = Journal(files.parent / "out" / "journal.jsonl")
+    journal.write("run", fingerprint=fingerprint(inputs.files), motions=len(inputs.dataset.entries))
+    journal.write_all(dataset_events(inputs.dataset))
+    journal.close()
     edit(files, simulator="auto")
-    inputs = read_inputs(load_config(files, RecordConfig, None), None, simulator="mujoco")
-    here, tried = node(2, 0), []
 
     def try_out(engine, placement):
         tried.append(engine.name)
         return Trial()
 
-    plan, _ = with_working_engine(make_plan(inputs, here), here, try_out)
-    assert plan.inputs.files.engine is MUJOCO and tried == ["mujoco"]
+    run = prepared(files, try_out=try_out)
+    assert run.history and run.inputs.files.engine is MUJOCO and tried == ["mujoco"]
 
 
 def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch):
     """An engine that works everywhere needs no trial; one whose setup says what is wrong only if not named."""
     here = Placement(1, 1, 0, "cpu")
-    monkeypatch.setattr(driver, "actor_class", lambda engine, placement: 1 / 0)
+    monkeypatch.setattr(host, "actor_class", lambda engine, placement: 1 / 0)
     for engine, name in ((MUJOCO, "auto"), (MUJOCO, "mujoco"), (PHYSX, "physx")):
-        assert driver.try_in_actor(engine, here, config(simulator=name)) == Trial()
+        assert host.RayHost(config(simulator=name), print).try_out(engine, here) == Trial()
     for engine, name in ((PHYSX, "auto"), (ISAAC_GYM, "auto"), (ISAAC_GYM, "isaacgym")):
         with pytest.raises(ZeroDivisionError):
-            driver.try_in_actor(engine, here, config(simulator=name))
+            host.RayHost(config(simulator=name), print).try_out(engine, here)
 
 
 def test_a_missing_checkpoint(files):
@@ -311,7 +318,7 @@ def test_a_missing_character(files):
 def test_a_character_beside_its_environment_is_found(files, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path.parent)
     edit(files.parent / "dm_env.yaml", env__char_file="data/assets/humanoid.xml")
-    inputs = read_inputs(load_config(files, RecordConfig, None), None)
+    inputs = prepared(files).inputs
     assert inputs.files.character_source == str(files.parent / "humanoid.xml")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from parc_ray.cluster import driver
 from parc_ray.errors import InputError
-from parc_ray.planning import start
+from parc_ray.planning import preparation
 from tests.cluster.chaos import journalled_files
 from tests.cluster.command import Command
 from tests.cluster.conftest import SPECS
@@ -113,14 +113,14 @@ def test_overwrite_begins_anew(calm, many_motions, address, tmp_path, monkeypatc
 
 
 def test_a_run_that_came_and_went_while_inputs_were_read_is_kept(calm, resume, copy_of, monkeypatch):
-    read_inputs = start.read_inputs
+    read_inputs = preparation.read_inputs
 
     def reading(*arguments):
-        monkeypatch.setattr(start, "read_inputs", read_inputs)
+        monkeypatch.setattr(preparation, "read_inputs", read_inputs)
         copy_of(calm)
         return read_inputs(*arguments)
 
-    monkeypatch.setattr(start, "read_inputs", reading)
+    monkeypatch.setattr(preparation, "read_inputs", reading)
     with pytest.raises(InputError, match="another run was at work"):
         resume()
     run = resume()

@@ -222,3 +222,14 @@ def wait_for_event(journal, kind, process):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_record_env_and_the_journal_tell_the_same(motions, address, tmp_path):
+    """Both are what PARC's users look at to know what was recorded with what."""
+    run = record_run(tmp_path, motions, address, max_envs_per_actor=3, retry={"max_retries": 1})
+    (begun,) = run.events("run")
+    own = yaml.safe_load((run.output / "record_env.yaml").read_text())["parc_ray"]
+    journalled = {**begun["config"], "acceptance": begun["config"]["acceptance"] or "none"}
+    assert own == {key: journalled[key] for key in own}
+    assert own["max_envs_per_actor"] == 3 and own["simulator"] == "mujoco"
+    assert begun["fingerprint"]["simulator"] == run.summary["simulator"]

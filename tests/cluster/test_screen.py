@@ -28,13 +28,13 @@ BUILTIN_MAIN = "from parc_ray.cli import main; main()"
 def start(config, *arguments, before="pass"):
     """parc-ray record in a process of its own, with simulated recorders; `before` runs when the run begins."""
     program = f"""
-from parc_ray.cluster import run
+from parc_ray.planning import preparation
 {SIMULATED}
-make_plan = run.make_plan
+make_plan = preparation.make_plan
 def noisy(*arguments):
     exec({before!r})
     return make_plan(*arguments)
-run.make_plan = noisy
+preparation.make_plan = noisy
 {BUILTIN_MAIN}
 """
     return start_program(program, config, *arguments)

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from parc_ray.config.loading import load_config
-from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.planning.plan import Resources, make_plan, read_inputs, with_working_engine
+from parc_ray.planning.placement import Resources
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.simulators import engines
 from parc_ray.simulators.engine import Trial
@@ -22,6 +20,7 @@ from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.mujoco.simulator import MujocoSimulator
 from parc_ray.simulators.trial import alternative, try_here
 from tests.cluster.runs import write_config
+from tests.planning.prepared import prepared
 from tests.reference import ROOT
 
 ONE, TWO, THREE = (
@@ -182,12 +181,9 @@ def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     here = Resources(((2, 0),))
     path = write_config(tmp_path, [toy_motions], None, simulator="auto")
-    inputs = read_inputs(load_config(path, RecordConfig, None), None)
-    plan, trial = with_working_engine(
-        make_plan(inputs, here), here, lambda engine, place: try_here(engine, place.device)
-    )
-    files = plan.inputs.files
-    assert files.engine is TOY and trial.version == "7.0" and not plan.placement.notice
+    run = prepared(path, here, lambda engine, placement: try_here(engine, placement.device))
+    plan, files = run.plan, run.inputs.files
+    assert plan is not None and files.engine is TOY and run.trial.version == "7.0" and not plan.placement.notices
     assert plan.envs == [2] and plan.actor_bytes > 1 << 30
     assert [motion.reason for motion in plan.inputs.dataset.invalid] == ["it is too long"]
     motions = [ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in plan.shards[0]]

@@ -20,13 +20,14 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
-from parc_ray.planning.plan import bytes_per_env, read_inputs
+from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.runs.history import fingerprint
 from parc_ray.trackers import families
 from parc_ray.trackers.families import FAMILIES, family
 from parc_ray.trackers.family import Family, TrackerFiles
 from parc_ray.trackers.tracker import Tracker
+from tests.planning.prepared import prepared
 from tests.reference import HUMANOID, max_error, tensor
 
 SKELETON = load_skeleton(HUMANOID)
@@ -94,7 +95,7 @@ def config(tmp_path: Path, monkeypatch) -> RecordConfig:
 
 
 def test_a_toy_family_records_from_its_files_to_its_recordings(config):
-    inputs = read_inputs(config, None)
+    inputs = prepared(config).inputs
     files, (entry,) = inputs.files, inputs.dataset.entries
     assert bytes_per_env(inputs) > 4 * entry.length * 30 * inputs.observer.layout.size
     told = fingerprint(files)
@@ -117,7 +118,7 @@ def test_a_toy_family_records_from_its_files_to_its_recordings(config):
 
 def test_an_unknown_family_is_refused(config):
     with pytest.raises(InputError, match="unknown family 'tpy'; use one of: parc, toy"):
-        read_inputs(config.model_copy(update={"tracker": "tpy"}), None)
+        prepared(config.model_copy(update={"tracker": "tpy"}))
 
 
 def test_names_are_unique():

@@ -1,0 +1,50 @@
+"""RayHost: Ray as the place where the actors of a run work."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+
+from parc_ray.cluster.connection import connect
+from parc_ray.cluster.driver import actor_class
+from parc_ray.config.record import RecordConfig
+from parc_ray.planning.placement import Placement, Resources
+from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.trial import alternative
+
+
+class RayHost:
+    """A Ray cluster, or a Ray on this machine. It is joined, or started, when it is first asked for."""
+
+    def __init__(self, config: RecordConfig, joined: Callable[[], None]) -> None:
+        """joined: called once Ray is there, which takes the process's signals for itself."""
+        self._config, self._joined = config, joined
+
+    def resources(self) -> Resources:
+        """See Host.resources."""
+        device, settings = self._config.device, self._config.ray
+        devices = device if isinstance(device, list) else [device]
+        resources = connect(settings.address, devices, settings.dashboard)
+        self._joined()
+        return resources
+
+    def try_out(self, engine: Engine, placement: Placement) -> Trial:
+        """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
+        named = self._config.simulator == engine.name
+        if engine.try_first == "never" or (engine.try_first == "unless named" and named):
+            return Trial()
+        actor, timeout = actor_class(engine, placement).remote(), self._config.ray.timeout_seconds
+        try:
+            trial: Trial = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
+        except GetTimeoutError:
+            return Trial(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
+        except RayError as error:
+            return Trial(
+                f"simulator: a process that only imports {engine.title} has died ({type(error).__name__}); do its own "
+                f"examples run in this environment? Ray's logs have its last words; {alternative()}"
+            )
+        finally:
+            ray.kill(actor)
+        return trial

@@ -1,0 +1,187 @@
+"""Inputs: what a run is made of, read and checked before anything is simulated or written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional
+
+import torch
+
+from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.config.dataset import DatasetConfig
+from parc_ray.config.environment import EnvironmentFile
+from parc_ray.config.loading import expand, load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_text
+from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
+from parc_ray.motions.scanning import Progress, Unfit, create_dataset, load_dataset, require_folders
+from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators.engine import Engine
+from parc_ray.trackers.families import family
+from parc_ray.trackers.family import TrackerFiles
+from parc_ray.trackers.tracker import Observer
+from parc_ray.tracking.surface import surface_points
+from parc_ray.tracking.termination import Termination
+
+
+@dataclass(frozen=True)
+class TrackerInputs:
+    """The tracker of a run and its character, read and checked. They do not depend on the engine."""
+
+    files: TrackerFiles
+    environment_content: Mapping[str, Any]
+    """dm_env.yaml as it is, expanded, with the character's path as it was found."""
+    character: str
+    """Text of the MJCF."""
+    character_source: str
+    skeleton: Skeleton
+    observer: Observer
+    """On the CPU."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All inputs of a run, read and checked: whatever its recordings depend on. Made once, changed never."""
+
+    files: RunFiles
+    skeleton: Skeleton
+    observer: Observer
+    """On the CPU."""
+    environment_content: Mapping[str, Any]
+    """dm_env.yaml as it is, expanded, with the character's path as it was found."""
+    dataset: Dataset
+    dataset_config: Optional[DatasetConfig]
+
+
+def read_tracker(config: RecordConfig, data_dir: Optional[str]) -> TrackerInputs:
+    """Read and check the tracker's files. Raises InputError; writes nothing."""
+    kind, cpu = family(config.tracker), torch.device("cpu")
+    files = kind.read(config, data_dir)
+    path = _find_character(files.environment.env.char_file, config.env_file)
+    # What is found beside dm_env.yaml would not be found beside record_env.yaml.
+    environment = {**files.environment_content["env"], "char_file": str(path)}
+    skeleton = load_skeleton(path)
+    try:
+        Termination(files.environment.env, skeleton, cpu)
+    except InputError as error:
+        raise InputError(f"{config.env_file}: {error}") from None
+    return TrackerInputs(
+        files=files,
+        environment_content={**files.environment_content, "env": environment},
+        character=read_text(path),
+        character_source=str(path),
+        skeleton=skeleton,
+        observer=kind.build(config, files, skeleton, cpu, 1).observer,
+    )
+
+
+def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Optional[DatasetConfig]:
+    """The configuration of the dataset, if folders make it; that what it is made of exists is checked.
+
+    Raises InputError if not, or if the dataset would overwrite an input.
+    """
+    if config.create_dataset_config is None:
+        if config.dataset_file is not None and not config.dataset_file.exists():
+            raise InputError(f"key 'dataset_file' = {str(config.dataset_file)!r}: no such file. Check its path")
+        return None
+    dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
+    for path in (config.create_dataset_config, config.env_file, config.agent_file):
+        if dataset_config.save_path.resolve() == path.resolve():
+            raise InputError(
+                f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
+                "overwrite an input of this run; give another name"
+            )
+    require_folders(dataset_config)
+    return dataset_config
+
+
+def read_inputs(
+    config: RecordConfig,
+    data_dir: Optional[str],
+    tracker: TrackerInputs,
+    dataset_config: Optional[DatasetConfig],
+    engine: Engine,
+    progress: Optional[Progress] = None,
+    known: Optional[Mapping[str, MotionEntry]] = None,
+) -> Inputs:
+    """Check that the tracker fits the engine, and read and check the dataset. Raises InputError; writes nothing.
+
+    known: entries of the same character by the fingerprint of their content.
+    """
+    environment = tracker.files.environment
+    _require_control_mode(engine, environment, config.env_file)
+    files = RunFiles(
+        config=config,
+        simulator=engine.name,
+        tracker=tracker.files,
+        character=tracker.character,
+        character_source=tracker.character_source,
+    )
+    require_simulable(files, tracker.skeleton)
+    unfit: Unfit = lambda motion: engine.unfit(tile_of(motion, environment.env))  # noqa: E731
+    if dataset_config is not None:
+        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unfit, known)
+    else:
+        assert config.dataset_file is not None, "RecordConfig requires one of the two"
+        source = str(config.dataset_file)
+        expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
+        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unfit, known)
+    return Inputs(
+        files=files,
+        skeleton=tracker.skeleton,
+        observer=tracker.observer,
+        environment_content=tracker.environment_content,
+        dataset=_writable(dataset, config),
+        dataset_config=dataset_config,
+    )
+
+
+def _require_control_mode(engine: Engine, environment: EnvironmentFile, env_file: Path) -> None:
+    mode, known = environment.env.control_mode, engine.control_modes
+    if mode not in known:
+        raise InputError(
+            f"{env_file}: key 'env.control_mode' = {mode!r} is not supported by the {engine.name} simulator; "
+            f"supported: {', '.join(map(repr, known))}"
+        )
+
+
+def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
+    """The dataset without motions whose recording could not be written at the end of their simulation."""
+    output = OutputDirectory(config.output_dir, config.output)
+    too_long = [entry for entry in dataset.entries if output.name_too_long(entry.name)]
+    if not too_long:
+        return dataset
+    reason = "its name is too long for the name of a recording. Rename it"
+    invalid = (*dataset.invalid, *(InvalidMotion(entry.name, entry.path, reason) for entry in too_long))
+    names = {entry.name for entry in too_long}
+    entries = tuple(entry for entry in dataset.entries if entry.name not in names)
+    if not entries:
+        raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
+    return replace(dataset, entries=entries, invalid=invalid)
+
+
+def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that the engine cannot load: better now than in every actor."""
+    cpu = torch.device("cpu")
+    files.engine.require_simulable(simulator_config(files, (), 1, cpu, 1), skeleton)
+    surface_points(files.character, files.character_source, cpu)
+
+
+def _find_character(name: str, env_file: Path) -> Path:
+    """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
+    candidates = [
+        Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
+        env_file.parent / name,
+        env_file.parent / Path(name).name,
+    ]
+    for path in candidates:
+        if os.path.isfile(path):  # noqa: PTH113
+            return path
+    raise InputError(
+        f"{env_file}: key 'env.char_file' = {name!r}: no such file, neither from the working directory {Path.cwd()} "
+        f"nor beside {env_file.name}. Run from the directory that it is relative to, or give an absolute path"
+    )

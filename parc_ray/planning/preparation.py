@@ -1,0 +1,130 @@
+"""Preparation of a run: its inputs, where an earlier run has ended, its engine, and its plan.
+
+`parc-ray check` prepares a run on this machine, `parc-ray record` on Ray: everything else is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import List, Optional, Tuple
+
+from rich.console import Console
+
+from parc_ray.config.record import RecordConfig
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.planning.host import Host
+from parc_ray.planning.inputs import Inputs, read_dataset_config, read_inputs, read_tracker
+from parc_ray.planning.placement import Placement, Resources, place
+from parc_ray.planning.plan import RunPlan, make_plan
+from parc_ray.runs.history import History, read_history
+from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engines import AUTO, Choice, choose_engine
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run works, and with which engine."""
+
+    resources: Resources
+    placement: Placement
+    choice: Choice
+
+
+@dataclass
+class PreparedRun:
+    """A run before its first step."""
+
+    inputs: Inputs
+    output: OutputDirectory
+    ledger: Ledger
+    """What has become of its motions so far."""
+    history: Optional[History]
+    """The run that this one goes on with."""
+    lost: List[str]
+    """Motions whose recordings are missing, although they were written."""
+    start: float
+    """Monotonic s."""
+    plan: Optional[RunPlan] = None
+    """None if nothing is left to do."""
+    trial: Trial = field(default_factory=Trial)
+    """What came of trying out the engine."""
+    dashboard: str = ""
+    """host:port of Ray's dashboard; empty if there is none."""
+    earlier_steps: int = 0
+    """Control steps of the earlier run."""
+
+    @property
+    def remaining(self) -> Tuple[MotionEntry, ...]:
+        """Motions without a final state."""
+        return tuple(entry for entry in self.inputs.dataset.entries if entry.name not in self.ledger.outcomes)
+
+
+def prepare(
+    config: RecordConfig,
+    data_dir: Optional[str],
+    overwrite: bool,
+    output: OutputDirectory,
+    host: Host,
+    console: Console,
+) -> PreparedRun:
+    """Read and check all inputs, and what an earlier run has left; then plan. Writes nothing.
+
+    Raises InputError. What is quick to check comes first; the engine is known before the motions are read, because it
+    decides which of them are fit. A run that goes on keeps its engine, and asks the host only if work is left.
+    """
+    start = time.monotonic()
+    output.require_unlinked()
+    history = None if overwrite else read_history(output.journal)
+    if history is None and not overwrite:
+        output.require_free()
+    tracker, dataset_config = read_tracker(config, data_dir), read_dataset_config(config, data_dir)
+    site = None if history else _find_site(config, config.simulator, host, console)
+    wanted = history.simulator if history and config.simulator == AUTO else config.simulator
+    device = "cpu" if config.device == "cpu" else "cuda:0"
+    engine = site.choice.engine if site else choose_engine(wanted, config.device, device).engine
+    with console.status("reading motions") as status:
+        inputs = read_inputs(
+            config,
+            data_dir,
+            tracker,
+            dataset_config,
+            engine,
+            lambda done, total: status.update(f"reading motions: {done}/{total}"),
+            history.known if history else None,
+        )
+    output.require_apart(entry.path for entry in inputs.dataset.entries)
+    run = _after(history, inputs, output, start)
+    if run.remaining:
+        site = site or _find_site(config, wanted, host, console)
+        run.plan = make_plan(inputs, run.remaining, site.placement, site.resources)
+        run.trial, run.dashboard = site.choice.trial, site.resources.dashboard
+    return run
+
+
+def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) -> Site:
+    """Resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
+    resources = host.resources()
+    placement = place(config, resources)
+    with console.status("starting the simulator"):
+        choice = choose_engine(wanted, config.device, placement.device, lambda engine: host.try_out(engine, placement))
+    notices = (*placement.notices, *filter(None, [choice.notice]))
+    return Site(resources, replace(placement, notices=notices), choice)
+
+
+def _after(history: Optional[History], inputs: Inputs, output: OutputDirectory, start: float) -> PreparedRun:
+    """The run where an earlier one has ended. Raises InputError if that was made with other inputs."""
+    ledger = Ledger(inputs.dataset)
+    if history is None:
+        return PreparedRun(inputs, output, ledger, None, [], start)
+    history.require_same(inputs.files, inputs.dataset.entries)
+    history.replay(ledger, output, inputs.files.environment.env.control_freq)
+    ledger.reopen_crashed()
+    sizes = output.sizes()
+    paths = {name: output.recording_path(name) for name in ledger.recorded}
+    lost = [name for name, path in paths.items() if sizes.get(path) != ledger.outcomes[name].bytes]
+    for name in lost:
+        ledger.forget(name)
+    return PreparedRun(inputs, output, ledger, history, lost, start, earlier_steps=ledger.env_steps)

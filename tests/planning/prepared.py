@@ -1,0 +1,41 @@
+"""Runs prepared on machines that tests make up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Union
+
+from rich.console import Console
+
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.planning.placement import Placement, Resources
+from parc_ray.planning.preparation import PreparedRun, prepare
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators.engine import Engine, Trial
+
+TryOut = Callable[[Engine, Placement], Trial]
+
+
+class MadeUpHost:
+    """See parc_ray.planning.host.Host. Engines work where they are installed, unless `try_out` says otherwise."""
+
+    def __init__(self, resources: Resources, try_out: TryOut):
+        self._resources, self.try_out = resources, try_out
+        self.asked = 0
+
+    def resources(self) -> Resources:
+        self.asked += 1
+        return self._resources
+
+
+def prepared(
+    source: Union[Path, RecordConfig],
+    resources: Resources = Resources(((2, 0),)),
+    try_out: TryOut = lambda engine, placement: Trial(),
+    overwrite: bool = False,
+) -> PreparedRun:
+    """The run of a configuration, or of a phys_record.yaml, up to where it would begin."""
+    config = load_config(source, RecordConfig, None) if isinstance(source, Path) else source
+    output = OutputDirectory(config.output_dir, config.output)
+    return prepare(config, None, overwrite, output, MadeUpHost(resources, try_out), Console(quiet=True))

@@ -1,0 +1,74 @@
+"""Preparing a run: what is asked of a host, and when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.demo.generator import MotionSpec, generate_motion
+from parc_ray.errors import InputError
+from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.planning.placement import Resources
+from parc_ray.planning.preparation import prepare
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators.engine import Trial
+from tests.cluster.runs import write_config
+from tests.planning.prepared import MadeUpHost
+
+
+@pytest.fixture
+def motions(tmp_path, skeleton) -> Path:
+    folder = tmp_path / "motions"
+    folder.mkdir()
+    motion = generate_motion(MotionSpec("idle", 9, 2.0, difficulty=0.0), skeleton, "idle")
+    (folder / "idle.pkl").write_bytes(motion_file_bytes(motion))
+    return folder
+
+
+def prepared_on(host, path):
+    config = load_config(path, RecordConfig, None)
+    return prepare(config, None, False, OutputDirectory(config.output_dir, config.output), host, Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model_file", "gone.pt"), ("dataset_file", "gone.yaml"), ("env_file", "gone.yaml")]
+)
+def test_a_host_is_asked_for_nothing_before_paths_are_checked(tmp_path, motions, key, value):
+    settings = {key: str(tmp_path / value)}
+    if key == "dataset_file":
+        settings["create_dataset_config"] = None
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    with pytest.raises(InputError, match=value):
+        prepared_on(host, write_config(tmp_path, [motions], None, **settings))
+    assert host.asked == 0
+
+
+def test_a_folder_that_is_gone_is_told_before_the_host_is_asked(tmp_path):
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    with pytest.raises(InputError, match="/nowhere is not a folder"):
+        prepared_on(host, write_config(tmp_path, [Path("/nowhere")], None))
+    assert host.asked == 0
+
+
+def test_no_motion_is_read_for_an_engine_that_does_not_work(tmp_path, motions):
+    (motions / "idle.pkl").write_bytes(b"no motion")
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial("simulator: it is broken here"))
+    with pytest.raises(InputError, match="it is broken here"):
+        prepared_on(host, write_config(tmp_path, [motions], None))
+    assert host.asked == 1
+
+
+def test_inputs_do_not_depend_on_the_machine(tmp_path, motions):
+    """What fits the memory, and which devices there are, is the plan's."""
+    path = write_config(tmp_path, [motions], None, device="cuda")
+    runs = [
+        prepared_on(MadeUpHost(resources, lambda engine, placement: Trial()), path)
+        for resources in (Resources(((64, 8),)), Resources(((1, 0),), 1))
+    ]
+    assert runs[0].inputs.files == runs[1].inputs.files
+    assert runs[0].plan.placement.device == "cuda:0" and runs[1].plan.placement.device == "cpu"
+    assert len(runs[1].plan.placement.notices) == 2 and runs[1].plan.envs == [1]
