@@ -59,7 +59,7 @@ QUARTILES = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 LEAD_STEPS = 3
 """Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
 SHORTEST = 1.0
-"""Attempts start at least so long before their motion's end, s"""
+"""s, minimum length of an attempt."""
 FAILURE_MEMORY = 0.1
 """Weight of the latest attempt in a motion's failure rate"""
 EASY_SHARE = 0.25
@@ -728,7 +728,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=DEMO, help="folder of model.pt and its configuration files")
     parser.add_argument("--config", type=Path, default=DEMO, help="folder of agent_config.yaml and dm_env.yaml")
     parser.add_argument("--samples", type=int, default=13_500_000, help="control steps to learn from")
-    parser.add_argument("--minutes", type=float, help="stop earlier, at the first save after so long")
+    parser.add_argument("--minutes", type=float, help="stop at the first save after this time")
     parser.add_argument("--resume", action="store_true", help="go on from training.pt in the output folder")
     parser.add_argument("--evaluate", type=int, metavar="N", help="only evaluate, on N held-out motions with retries")
     parser.add_argument("--motions", type=int, default=600, help="generated motions to train on")

@@ -1,4 +1,4 @@
-"""Facts: what is known of a motion, as HTML. All text in it comes from files, so all of it is escaped."""
+"""Facts about a motion as HTML; all text comes from files and is escaped."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from parc_ray.viewing.scenes.scene import Clip, Scene
 STATE_COLORS = {
     "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "not_attempted": "#6d7782", "motion": "#6d7782",
 }  # fmt: skip
-"""Of the report"""
+"""The same as in the report."""
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
 PLAIN = "font-size:.85em"
 SMALL = "font-size:.8em;color:#586574"
 LONGEST = 300
-"""Characters of a name or a reason that are shown"""
+"""Maximum length of a displayed name or reason, characters."""
 
 
 def shown_text(text: str, limit: int = LONGEST) -> str:
-    """Text of a file as a page or a label may show it: printable, on one line, not endless."""
+    """Text for a page or label: printable, on one line, shortened."""
     text = " ".join(printable(text).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def title(playback: Playback) -> str:
-    """Name and state of the motion that is looked at, or why it cannot be."""
+    """Name and state of the open motion, and why it cannot be shown."""
     item = playback.item
     state = item.state.replace("_", " ")
     badge = f"<b style='color:{STATE_COLORS.get(item.state, '#6d7782')}'>{_text(state)}</b>" if item.motion else ""
@@ -43,7 +43,7 @@ def title(playback: Playback) -> str:
 
 
 def facts(item: Item, scene: Optional[Scene]) -> str:
-    """What a run tells of the motion, and what its files hold."""
+    """Outcome of a motion in its run, and what its files hold."""
     lines: List[str] = []
     if item.motion:
         lines += _outcome(item.motion)
@@ -54,14 +54,14 @@ def facts(item: Item, scene: Optional[Scene]) -> str:
 
 
 def clip_label(clip: Clip) -> str:
-    """What a clip is called."""
+    """Display name of a clip."""
     if clip.kind != "attempt":
         return {"reference": "Reference", "recording": "Recording", "motion": "Motion"}[clip.kind]
     return f"Attempt {clip.number}"
 
 
 def failure(clip: Clip, item: Item) -> str:
-    """What is written where a clip failed."""
+    """Label at the point where a clip failed."""
     outcomes = {attempt.number: attempt.outcome for attempt in item.motion.attempts} if item.motion else {}
     outcome = outcomes.get(clip.number, "failed")
     return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
@@ -93,7 +93,7 @@ def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
 
 
 def legend(clips: Sequence[Clip]) -> str:
-    """Which colour is whose."""
+    """Colours of the clips."""
     return _box(
         [
             f"<span style='{PLAIN};display:inline-block;margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>"

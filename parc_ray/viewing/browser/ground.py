@@ -14,15 +14,15 @@ from parc_ray.viewing.scenes.scene import MARGIN, Scene
 FloatArray = npt.NDArray[np.float32]
 
 MAX_CELLS = 60_000
-"""Beyond, only those near the paths are shown: a browser has to draw them all"""
+"""Maximum number of cells a browser is given; of larger terrains it gets those near the paths."""
 DEPTH = 0.25
-"""m that the lowest cell is thick"""
+"""m, thickness of the lowest cell."""
 SHADES = (0.62, 1.0)
-"""of the lowest and the highest cell"""
+"""Brightness of the lowest and the highest cell."""
 RELIEF = 0.6
-"""m of height for all shades"""
+"""m, minimum height difference that spans all shades."""
 CHECKED = 0.06
-"""How much darker every other cell is"""
+"""Darkening of every other cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,11 @@ class Columns:
     """N columns that stand on one level."""
 
     middle: FloatArray
-    """[N, 3] m"""
+    """[N, 3] m."""
     half: FloatArray
-    """Half extents [N, 3] m"""
+    """Half extents [N, 3] m."""
     shade: FloatArray
-    """Brightness [N], 0 to 1"""
+    """Brightness [N], 0 to 1."""
 
 
 def columns(scene: Scene) -> Columns:
@@ -53,7 +53,7 @@ def columns(scene: Scene) -> Columns:
 
 
 def _shade(tops: FloatArray, odd: npt.NDArray[np.int64]) -> FloatArray:
-    """High is bright, and neighbours differ a little, so that one sees steps and how far somebody goes."""
+    """Brightness by height, with a faint checker pattern that shows distances."""
     low, high = float(tops.min()), float(tops.max())
     share = 1.0 - (high - tops) / max(high - low, RELIEF)
     shade: FloatArray = ((SHADES[0] + (SHADES[1] - SHADES[0]) * share) * (1.0 - CHECKED * odd)).astype(np.float32)
@@ -61,7 +61,7 @@ def _shade(tops: FloatArray, odd: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def _near(scene: Scene) -> npt.NDArray[np.bool_]:
-    """The cells to be shown [X, Y]: all, or as many around the paths as there may be."""
+    """Mask [X, Y] of the cells to show: all, or up to MAX_CELLS around the paths."""
     terrain = scene.terrain
     if terrain.hf.size <= MAX_CELLS:
         return np.ones(terrain.hf.shape, dtype=np.bool_)
@@ -75,7 +75,7 @@ def _near(scene: Scene) -> npt.NDArray[np.bool_]:
 
 
 def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -> npt.NDArray[np.bool_]:
-    """Those cells, and all that are within a square of a margin (m) around one of them."""
+    """Mask [X, Y] of the given cells and all within a square margin, m, around them."""
     reach = round(margin / terrain.dx)
     size_x, size_y = terrain.hf.shape
     edges: List[npt.NDArray[np.int64]] = [

@@ -10,11 +10,11 @@ from parc_ray.viewing.browser.viewport import Viewport
 from parc_ray.viewing.scenes.playback import SPEEDS, Playback
 
 LISTED = 200
-"""Motions that are listed at a time: a browser takes long to build a list of thousands"""
+"""Maximum number of listed motions: browsers are slow to build lists of thousands."""
 ANY = "any state"
 PREVIOUS, NEXT = "◀ Previous", "Next ▶"
 JUMP = 0.1
-"""s that a key goes back or on"""
+"""s, step of the keys that go back and forward."""
 HELP = (
     "<div style='margin:0 .9em .6em;font-size:.75em;color:#586574'>Drag to turn, right drag to move, wheel to zoom. "
     "Keys: space plays, P and N previous and next motion, J and L back and on, R from the start. Orange bodies are in "
@@ -23,17 +23,17 @@ HELP = (
 
 Action = Callable[[], None]
 Post = Callable[[Action], None]
-"""Has an action done by the thread that plays; all others only ask for it"""
+"""Hands an action to the playing thread, the only one that acts."""
 
 
 class Panel:
-    """Shows a playback's state in viser's controls, and does what they ask for."""
+    """Connects viser's controls and a playback, in both directions."""
 
     def __init__(self, server: Any, playback: Playback, viewport: Viewport, post: Post):
         self._gui, self._playback, self._viewport, self._post = server.gui, playback, viewport, post
         self._clips: List[Any] = []
         self._numbers: Dict[str, int] = {}
-        """index of each motion that is listed"""
+        """Index of each listed motion, by its label."""
         self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
         self._gui.set_panel_label(shown_text(playback.playlist.title, 40))
         self._title = self._gui.add_html("")
@@ -66,8 +66,8 @@ class Panel:
             self._clips = [self._clip_box(clip) for clip in playback.clips]
 
     def show(self) -> None:
-        """Show the time, and whether it goes on."""
-        # In whole steps of the slider: its number field takes what it cannot show for something that was typed.
+        """Update time and play button."""
+        # In whole steps of the slider: its number field takes other values for typed input.
         self._time.value = min(round(self._playback.shown_time, 2), self._time.max)
         label = "Pause" if self._playback.playing else "Play"
         if self._play.label != label:
@@ -123,7 +123,7 @@ class Panel:
         return box
 
     def _when(self, control: Any, action: Callable[[Any], None]) -> None:
-        """Have an action done with the control's new value, where it is a user who has changed it."""
+        """Call an action with the control's new value when a user changes it."""
 
         def changed(event: Any) -> None:
             if event.client_id is not None:
@@ -139,7 +139,7 @@ class Panel:
         self._list()
 
     def _list(self) -> None:
-        """The motions that are searched for, from a little before the one that is looked at."""
+        """List the matching motions, from a little before the open one."""
         playback = self._playback
         before = sum(index < playback.index for index in playback.found)
         first = max(0, min(before - LISTED // 4, len(playback.found) - LISTED))
@@ -147,7 +147,7 @@ class Panel:
         items = playback.playlist.items
         self._numbers = {f"{index + 1} · {shown_text(items[index].name, 80)}": index for index in listed}
         options = tuple(self._numbers)
-        # The value first: a list without it would choose another one by itself. One that has it twice ends the page.
+        # The value first: viser changes one that is not in the list, and a list that has it twice breaks the page.
         current = options[listed.index(playback.index)]
         if options != tuple(self._motion.options):
             self._motion.options = (current, *(label for label in self._motion.options if label != current))

@@ -1,4 +1,4 @@
-"""Parts: a character put together of few kinds of unit shapes, each of which is placed, turned and stretched."""
+"""Parts: a character built from a few unit shapes, each placed, turned and stretched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 """Vertices [V, 3] and triangles [T, 3]."""
 
 Part = Tuple[int, Sequence[float], Sequence[float], Sequence[float]]
-"""Body, place in its frame, turn (xyzw) and stretch."""
+"""Body, position in its frame, rotation xyzw and scale."""
 
 UNTURNED: FloatArray = np.array([1, 0, 0, 0], dtype=np.float32)
 KINDS = ("cylinder", "ball", "box")
@@ -27,7 +27,7 @@ class Parts:
     """P shapes of one kind."""
 
     def __init__(self, parts: Sequence[Part], round_parts: bool):
-        """parts: at least one; round_parts: whether they look the same from all sides if they are not stretched."""
+        """parts: At least one. round_parts: Whether the unit shape looks the same from all sides."""
         self.body = torch.tensor([part[0] for part in parts])
         self._place = torch.tensor([list(part[1]) for part in parts], dtype=torch.float32)
         self._turn = torch.tensor([list(part[2]) for part in parts], dtype=torch.float32)
@@ -46,7 +46,7 @@ class Parts:
 
 
 def character_parts(geoms: Sequence[Geom]) -> Dict[str, Parts]:
-    """The parts of a character by their kind. What is no solid shape, such as a mesh, is left out."""
+    """The parts of a character by kind, without meshes and other shapes that are not solid primitives."""
     parts: Dict[str, List[Part]] = {kind: [] for kind in KINDS}
     for geom in geoms:
         if geom.shape in SHAPES:
@@ -76,7 +76,7 @@ def _cylinder(sides: int = 24) -> Mesh:
     angle = np.linspace(0, 2 * math.pi, sides, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle), np.ones(sides)], axis=-1)
     low, high = ring * (1, 1, -1), ring
-    # Rings of their own for the two ends: a shared one would be lit as if its edge were round.
+    # The ends have rings of their own: a shared one would be lit as if the edge were round.
     points = np.concatenate([low * (0, 0, 1), low, low, high, high, high * (0, 0, 1)])
     bands = _bands(6, sides).reshape(5, -1, 3)
     return points.astype(np.float32), np.concatenate([bands[0], bands[2], bands[4]])

@@ -1,4 +1,4 @@
-"""Viewer: a playback on a page of viser's, for any number of browsers that all see the same."""
+"""Viewer: serves a playback with viser; all browsers share one view."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.playlist import Playlist
 
 PORT = 8080
-"""The first that is tried where none is asked for"""
+"""First port to try by default."""
 PORTS = 100
 FRAME = 1 / 30
-"""s from one picture to the next while it plays"""
+"""s, between updates while playing."""
 LONGEST_STEP = 0.25
-"""s that a motion goes on at most from one picture to the next: a machine may have slept in between"""
+"""Maximum s a motion advances per update: the machine may have slept in between."""
 
 
 class Viewer:
-    """A page at work. One thread plays and changes what is shown; viser's threads only ask it to."""
+    """A served page. One thread plays and changes it; viser's threads only post actions."""
 
     def __init__(self, playlist: Playlist, host: str, port: Optional[int]):
-        """port: None for any that is free. Raises InputError if nothing can be shown, or a page served there."""
+        """port: None for any free one. Raises InputError if there is nothing to show or the port cannot be used."""
         self.playback = Playback(playlist)
         self._stopped = False
         self._actions: queue.Queue[Action] = queue.Queue()
@@ -48,7 +48,7 @@ class Viewer:
         """Play until `stop`."""
         drawn = time.monotonic()
         while not self._stopped:
-            # While nothing moves, or nobody looks, it sleeps.
+            # Sleeps while nothing moves or no browser is connected.
             playing = self.playback.playing and bool(self.server.get_clients())
             acted = self._act(drawn + FRAME - time.monotonic() if playing else None)
             now = time.monotonic()
@@ -59,20 +59,20 @@ class Viewer:
                 self._show()
 
     def post(self, action: Action) -> None:
-        """Have `run` do something, from any thread, and show what has become of it."""
+        """Hand an action to `run`, from any thread."""
         self._actions.put(action)
 
     def stop(self) -> None:
-        """Have `run` end, from any thread."""
+        """End `run`, from any thread."""
         self.post(lambda: setattr(self, "_stopped", True))
 
     def close(self) -> None:
-        """Take the page off the network."""
+        """Stop serving."""
         with redirect_stdout(io.StringIO()):
             self.server.stop()
 
     def _act(self, patience: Optional[float]) -> bool:
-        """Do what has been asked for, once there is something; wait for it at most so many s. Whether there was."""
+        """Do all posted actions, waiting up to `patience` s for the first (None: forever); whether there was one."""
         try:
             action = self._actions.get(timeout=None if patience is None else max(patience, 0.0))
         except queue.Empty:
@@ -121,7 +121,7 @@ def view(playlist: Playlist, host: str, port: Optional[int], say: Callable[[str]
 
 
 def require_viser() -> None:
-    """Raises InputError if viser is not there."""
+    """Raises InputError if viser is not installed."""
     try:
         import viser  # noqa: F401
     except ImportError as error:
@@ -132,27 +132,27 @@ def _start_server(host: str, port: Optional[int]) -> Any:
     import viser
 
     chosen = _free_port(host, port)
-    # It announces itself in a frame of its own.
+    # viser prints a banner.
     with redirect_stdout(io.StringIO()):
         server = viser.ViserServer(host, chosen, verbose=False)
     if port not in (None, 0, server.get_port()):
         with redirect_stdout(io.StringIO()):
             server.stop()
         raise InputError(f"--port {port}: has just been taken; choose another one")
-    # Any page could ask for a tunnel through a public server: motions are nobody's business but their owner's.
+    # Any browser could request a tunnel through a public server; motions are private.
     setattr(server, "request_share_url", _no_tunnel)  # noqa: B010
     return server
 
 
 def _free_port(host: str, port: Optional[int]) -> int:
-    """The given port, or one that is free. Raises InputError if it is not, or this machine has no such address."""
+    """The given port, else a free one. Raises InputError if it is taken or the host is not this machine's."""
     if port is not None and not 0 <= port < 2**16:
         raise InputError(f"--port {port}: ports go from 0 to 65535")
     for candidate in range(PORT, PORT + PORTS) if port is None else (port,):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as trial:
-                # As the server itself does it: a port that was used a minute ago is free.
+                # Like the server itself: a port that was used a minute ago counts as free.
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind(address)
                 return int(trial.getsockname()[1])

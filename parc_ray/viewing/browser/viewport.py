@@ -1,4 +1,4 @@
-"""Viewport: the three-dimensional part of the viewer's page: terrain, characters, failure points."""
+"""Viewport: the 3-D part of the viewer's page, with terrain, characters and failure points."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIN, LINE = 1.0, 0.2
 
 
 class Viewport:
-    """Shows a playback in viser. Nothing moves but the world: the camera stays where its user has put it."""
+    """Shows a playback in viser. Moves the world, not the camera, which is the user's."""
 
     def __init__(self, server: Any, geoms: Sequence[Geom]):
         self.contacts = True
@@ -44,7 +44,7 @@ class Viewport:
         self._world = self._scene.add_frame("/motion", show_axes=False)
 
     def open(self, playback: Playback) -> None:
-        """Put up the scene that is looked at."""
+        """Build the open scene."""
         for thing in (*self._ground, *(handle for character in self._characters for handle in character.handles)):
             thing.remove()
         self._ground, self._characters = [], []
@@ -75,7 +75,7 @@ class Viewport:
         ]
 
     def show(self, playback: Playback) -> None:
-        """Everything where it is now."""
+        """Move everything to the current time."""
         if playback.scene is None:
             return
         snapshot = playback.snapshot()
@@ -104,9 +104,9 @@ class _Character:
         self._ghost = clip.kind == "reference" and not alone
         self._contact: Any = None
         name = f"/motion/clip_{index}"
-        # A ghost is drawn twice: first unseen, so that no inner side shines through what is in front of it. A page
-        # draws what is translucent from back to front, by middles: with both ends of a line far above and below, all
-        # parts of a ghost have the same one, and are drawn in the order in which they were made.
+        # A ghost is drawn twice, first invisibly, so that no inner face shines through. The page sorts translucent
+        # objects by their centres: two points far above and below give all parts of a ghost the same centre, so that
+        # they are drawn in the order of their creation.
         self._ends = LINE_ENDS if self._ghost else LINE_ENDS[:0]
         opacities = (0.0, GHOSTLY) if self._ghost else (None,)
         self._layers = [
@@ -130,7 +130,7 @@ class _Character:
                     layer[kind].batched_colors = self._colors(kind)
 
     def appear(self, shown: bool, failed: bool) -> None:
-        """Be seen or not, and where it failed."""
+        """Show or hide the character and its failure point."""
         for visible, handles in ((shown, self._bodies), (failed, self._pin)):
             for handle in handles:
                 if handle.visible != visible:
@@ -158,7 +158,7 @@ class _Character:
 
     def _marker(self, scene: Any, name: str, text: str) -> List[Any]:
         point = self.clip.path()[-1]
-        # Its highest point, not that of its fall: the words about attempts that fell at one place stay apart.
+        # Above the path's highest point, which keeps labels of attempts that fell at one place apart.
         top = np.array([*point[:2], self.clip.path()[:, 2].max() + PIN + LINE * self.clip.number])
         color = color_of(self.clip)
         line = np.array([[point, top]], dtype=np.float32)
@@ -179,7 +179,7 @@ class _Character:
 
 
 def _assign(handle: Any, name: str, values: npt.NDArray[np.float32]) -> None:
-    """What has not changed is not sent."""
+    """Assign only what has changed: every assignment is sent to all browsers."""
     if not np.array_equal(getattr(handle, name), values):
         setattr(handle, name, values)
 
@@ -189,7 +189,7 @@ def _unturned(count: int) -> npt.NDArray[np.float32]:
 
 
 def _linear(colors: Any) -> npt.NDArray[np.uint8]:
-    """Colours (sRGB, 0 to 255) as the page's batches take them: in proportion to their light."""
+    """Linear colours (0 to 255), which the page's batches expect, from sRGB."""
     share = np.asarray(colors, dtype=np.float64) / 255
     light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return np.round(light * 255).astype(np.uint8)

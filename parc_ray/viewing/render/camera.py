@@ -1,4 +1,4 @@
-"""Camera: from where a motion is looked at, so that the terrain hides it as little as possible."""
+"""Camera: a view of a motion that the terrain hides as little as possible."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from parc_ray.viewing.render.landscape import FIELD_OF_VIEW
 FloatArray = npt.NDArray[np.float64]
 
 SMOOTHING = 0.5
-"""s: what the character does within it does not shake the camera"""
+"""s, time scale below which movements do not shake the camera."""
 TURNS = (115.0, -115.0, 90.0, -90.0, 65.0, -65.0, 145.0, -145.0)
-"""From the path's direction to the camera's (degrees), best first: it walks across the picture, towards us"""
+"""degrees, from the path's direction to the camera's; best first: across the picture, towards the viewer."""
 TILTS = (-18.0, -26.0, -36.0, -48.0, -62.0)
-"""Of the camera (degrees), best first"""
+"""degrees, elevation of the camera, best first."""
 HIDING = 15.0
-"""How much worse a view is that hides the character all the time, where the next turn costs 0.1, the next tilt 0.4"""
+"""Cost of a view that always hides the character; the next turn costs 0.1, the next tilt 0.4."""
 LINE_OF_SIGHT = np.linspace(0.03, 1.0, 60)[:, None]
 
 
 @dataclass(frozen=True)
 class View:
-    """Where a camera is and what it looks at; MuJoCo's free camera."""
+    """Position and direction of MuJoCo's free camera."""
 
     target: Tuple[float, float, float]
-    """m; in the middle of the picture"""
+    """m, centre of the picture."""
     distance: float
-    """m"""
+    """m, from the target."""
     azimuth: float
-    """degrees from x to y, of the direction of view"""
+    """degrees, of the direction of view, from x to y."""
     elevation: float
-    """degrees, of the direction of view; negative: downwards"""
+    """degrees, of the direction of view, negative downwards."""
 
 
 def direction_of(azimuth: float, elevation: float) -> FloatArray:
@@ -46,13 +46,13 @@ def direction_of(azimuth: float, elevation: float) -> FloatArray:
 
 
 def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
-    """A path [n, 3] at evenly spaced times [n] (s) without its quick movements; it ends where the path ends."""
+    """A path [n, 3] at evenly spaced times [n], s, without quick movements; its ends stay in place."""
     step = (times[-1] - times[0]) / max(len(times) - 1, 1)
     reach = min(len(times) - 1, math.ceil(2 * SMOOTHING / step)) if step > 0 else 0
     if reach < 1:
         return path
     weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / SMOOTHING) ** 2)
-    # Mirrored at its ends in place, too: so it neither stops early nor jumps.
+    # Point reflections at both ends keep them in place.
     padded = np.concatenate([2 * path[0] - path[reach:0:-1], path, 2 * path[-1] - path[-2 : -reach - 2 : -1]])
     return np.stack([np.convolve(column, weight / weight.sum(), "valid") for column in padded.T], axis=1)
 
@@ -60,7 +60,7 @@ def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
 def best_direction(
     path: FloatArray, facing: float, height: float, reach: float, terrain: HeightField
 ) -> Tuple[float, float]:
-    """Azimuth and elevation (degrees) from which a path [n, 3] (m) of a character of that height (m) is seen best.
+    """Azimuth and elevation, degrees, of the best view of a path [n, 3] m of a character of that height, m.
 
     `facing` (degrees) counts where the path leads nowhere, `reach` (m) is the camera's distance.
     """
@@ -70,7 +70,7 @@ def best_direction(
         heading = math.degrees(math.atan2(travel[1], travel[0]))
     some = path[np.unique(np.linspace(0, len(path) - 1, 40).astype(int))]
     body = np.concatenate([some + (0, 0, lift * height) for lift in (-0.5, -0.25, 0.0, 0.3)])
-    # Of one that crouches, or lies, no part is inside the ground.
+    # No part of a character that crouches or lies is inside the ground.
     body[:, 2] = np.maximum(body[:, 2], terrain.height_at(body[:, :2]) + 0.05 * height)
     costs = {
         (heading + turn, tilt): HIDING * _hidden(body, -reach * direction_of(heading + turn, tilt), terrain)
@@ -83,7 +83,7 @@ def best_direction(
 
 
 def _hidden(points: FloatArray, to_camera: FloatArray, terrain: HeightField) -> float:
-    """Share of points [n, 3] that the terrain hides from a camera that is `to_camera` [3] (m) away from each."""
+    """Share of points [n, 3] hidden by the terrain, seen from `to_camera` [3] m off each."""
     rays = points[:, None] + LINE_OF_SIGHT * to_camera
     cells = np.rint((rays[..., :2] - terrain.min_point) / terrain.dx)
     inside = ((cells >= 0) & (cells < terrain.hf.shape)).all(axis=-1)
@@ -100,7 +100,7 @@ def fitting_view(points: FloatArray, azimuth: float, elevation: float, aspect: f
     slope = math.tan(math.radians(FIELD_OF_VIEW) / 2)
     place, back = [], []
     for seen, limit in ((x, slope * aspect), (y, slope)):
-        # Each point keeps the eye behind a plane through it that is tilted like an edge of the picture.
+        # Each point confines the eye to a half-space whose boundary is tilted like an edge of the picture.
         one, other = (seen + margin - limit * depth).max(), (margin - seen - limit * depth).max()
         place.append((one - other) / 2)
         back.append((one + other) / 2 / limit)

@@ -1,4 +1,4 @@
-"""Graphics: an OpenGL context without a display, on a GPU or on CPUs, and pictures drawn in it."""
+"""Graphics: offscreen OpenGL, on a GPU or on CPUs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy.typing as npt
 from parc_ray.errors import InputError, shown
 
 Picture = npt.NDArray[np.uint8]
-"""[height, width, 3] RGB, from the top"""
+"""[height, width, 3] RGB, top row first."""
 
 BACKENDS = ("egl", "osmesa")
-"""In the order in which they are tried: EGL uses a GPU where there is one, and Mesa's renderer on CPUs elsewhere"""
+"""In order of preference: EGL uses a GPU if there is one, else Mesa on CPUs."""
 CHOICE = "MUJOCO_GL"
 TRIAL_SECONDS = 60.0
 INSTALL = (
     "Install Mesa, which draws on CPUs: apt-get install libegl1 libgl1 libgl1-mesa-dri (or libosmesa6) on Debian and "
     f"Ubuntu; with a GPU, its driver's EGL library. {CHOICE}=egl or {CHOICE}=osmesa chooses one"
 )
-# What is missing shows itself in many ways: exceptions of any kind, a crash, a picture that stays black.
+# A missing library shows as any exception, a crash, or a picture that stays black.
 TRIAL = """
 import sys
 import mujoco, numpy
@@ -43,13 +43,13 @@ sys.exit(None if (picture == (255, 0, 255)).all() else "it draws nothing")
 
 
 class Search:
-    """Finds out, in processes of their own, with which library OpenGL works here; it begins at once.
+    """Finds the OpenGL library that works here, by trials in other processes; starts at once.
 
     A library may crash the process that tries it, and once PyOpenGL is loaded for one it cannot change to another.
     """
 
     def __init__(self) -> None:
-        """Raises InputError if MUJOCO_GL asks for what cannot draw here."""
+        """Raises InputError if MUJOCO_GL names a backend that needs a display."""
         wanted = os.environ.get(CHOICE, "").strip().lower()
         if wanted and wanted not in (*BACKENDS, "glfw"):
             raise InputError(f"{CHOICE}={shown(wanted)}: cannot draw without a display; unset it, or set it to egl")
@@ -57,7 +57,7 @@ class Search:
         self._first = self._start(self._backends[0])
 
     def result(self) -> str:
-        """The name of a library that works. Raises InputError if there is none."""
+        """Name of the backend that works. Raises InputError if none does."""
         problems = []
         for backend in self._backends:
             problem = self._problem(self._first if backend == self._backends[0] else self._start(backend))
@@ -77,7 +77,7 @@ class Search:
 
     @staticmethod
     def _problem(process: subprocess.Popen[str]) -> str:
-        """Why it does not work; empty if it does."""
+        """Why a trial failed; empty if it did not."""
         try:
             _, said = process.communicate(timeout=TRIAL_SECONDS)
         except subprocess.TimeoutExpired:
@@ -100,7 +100,7 @@ class Canvas:
         """backend: see Search. Raises InputError if the framebuffer cannot be made."""
         import mujoco
 
-        # MuJoCo's modules refuse another platform than theirs, and leave theirs to all child processes.
+        # MuJoCo's modules refuse other platforms than their own, and pass theirs on to all child processes.
         os.environ.pop("PYOPENGL_PLATFORM", None)
         library = importlib.import_module(f"mujoco.{backend}")
         os.environ.pop("PYOPENGL_PLATFORM", None)
@@ -126,7 +126,7 @@ class Canvas:
 
     @property
     def engine(self) -> str:
-        """What draws: a GPU's name, or llvmpipe for Mesa on CPUs."""
+        """Name of the GPU, or llvmpipe for Mesa on CPUs."""
         library = importlib.import_module("OpenGL.GL")
         self._context.make_current()
         name: bytes = library.glGetString(library.GL_RENDERER)

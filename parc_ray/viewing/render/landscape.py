@@ -1,4 +1,4 @@
-"""Landscape: a terrain as a block with cells to count and heights to tell apart, as a MuJoCo model."""
+"""Landscape: a terrain as a MuJoCo model that shows its cells and heights."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Colour = Tuple[float, float, float]
 
 MAX_CELLS = 250_000
 DEPTH = 0.25
-"""How far (m) the block reaches below its lowest cell"""
+"""m, of the block below its lowest cell."""
 LEVELS, TILE = 32, 64
-"""Shades of height, and pixels of a cell's picture"""
+"""Number of shades of height, and width of a cell's texture, pixels."""
 GROUND, LINE, WALL = (206, 213, 221), 0.82, (176, 184, 194)
 LOWEST = 0.66
-"""Brightness of the lowest cell, of the highest"""
+"""Brightness of the lowest cell, relative to the highest."""
 SKY, HORIZON, FLOOR = (0.62, 0.72, 0.83), (0.91, 0.933, 0.957), (0.80, 0.83, 0.865)
 SUN = np.array([0.45, -0.35, 0.85]) / np.linalg.norm([0.45, -0.35, 0.85])
 FIELD_OF_VIEW = 40.0
-"""degrees, from the lower edge of the picture to the upper one"""
+"""degrees, vertical."""
 
 
 def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius: float, far: float) -> Any:
-    """A MuJoCo model of nothing but a terrain, the ground that it stands on, sun and sky.
+    """A MuJoCo model of a terrain, the floor below, sun and sky.
 
     Shadows reach shadow_radius (m) around the point that the sun is turned to (its light is number 0), pictures of
     width x height pixels reach as far as `far` (m). Raises InputError for more than MAX_CELLS.
@@ -44,7 +44,7 @@ def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius
         )
     bottom = float(terrain.hf.min()) - DEPTH
 
-    # A floor that is a little transparent takes no shadows, and OpenGL on CPUs speckles what their map does not reach.
+    # A slightly transparent floor takes no shadows; beyond the shadow map, OpenGL on CPUs draws speckles.
     def text(values: Any) -> str:
         return " ".join(f"{value:.6g}" for value in values)
 
@@ -79,7 +79,7 @@ def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius
 
 
 def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray, FloatArray]:
-    """Faces of the block, outside only: corners [Q, 4, 3] m, normals [Q, 3], places in the cells' picture [Q, 4, 2]."""
+    """Outer faces of the block: corners [Q, 4, 3] m, normals [Q, 3], texture coordinates [Q, 4, 2]."""
     size_x, size_y = terrain.hf.shape
     edge_x, edge_y = (
         np.arange(count + 1) * terrain.dx + float(first) - terrain.dx / 2
@@ -88,7 +88,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
     heights = terrain.hf.astype(np.float64)
     i, j = (index.ravel() for index in np.indices((size_x, size_y)))
     x0, x1, y0, y1, top = edge_x[i], edge_x[i + 1], edge_y[j], edge_y[j + 1], heights.ravel()
-    # Differences near the top count most: they are what is walked on, and pits may be deep.
+    # Differences near the top count most: that is where characters walk, and pits may be deep.
     depth = np.sqrt((top.max() - top) / max(float(np.ptp(top)), 1.0))
     level = np.rint((1 - depth) * (LEVELS - 1))
     parts: List[Tuple[FloatArray, FloatArray, FloatArray]] = [
@@ -116,7 +116,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
 
 
 def _faces(corners: Any, normal: Tuple[int, int, int], tile: Any) -> Tuple[FloatArray, FloatArray, FloatArray]:
-    """Quads of four corners, each (x, y, z) of arrays [Q], with the picture's tile number [Q]."""
+    """Quads from four corners, each (x, y, z) of arrays [Q], with texture tile numbers [Q]."""
     stacked = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     # Half a pixel inside, so that no tile borrows its neighbour's colour.
     inset = 0.5 / TILE
@@ -138,7 +138,7 @@ def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> 
 
 
 def _cells_picture() -> bytes:
-    """PNG: from top to bottom a framed tile for each shade of height, and a plain one for walls."""
+    """PNG texture: from the top, a framed tile per shade of height and a plain one for walls."""
     from PIL import Image
 
     frame = np.ones((TILE, TILE, 1))

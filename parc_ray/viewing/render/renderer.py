@@ -1,4 +1,4 @@
-"""Renderer: pictures of a scene, drawn by MuJoCo without a display."""
+"""Renderer: pictures of a scene, drawn offscreen by MuJoCo."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 FloatArray = npt.NDArray[np.float64]
 
 GHOST_OPACITY = 0.24
-"""MuJoCo draws what is transparent twice, so that little more than half shines through"""
+"""MuJoCo draws transparent geoms twice, so that little more than half shines through."""
 MAX_SHADOWS = 20.0
-"""m: how far from the character shadows are drawn"""
+"""m, radius of shadows around the character."""
 PATH_RATE = 30.0
-"""Points per second of the paths that the camera is placed by"""
+"""Hz, of the paths by which the camera is placed."""
 HEIGHT = 1.43
-"""m: of a character, from its lowest body's origin to its highest one's, for which the distances below are meant"""
+"""m, between the lowest and highest body origin of a character that the distances below fit."""
 DISTANCE, NEAR_ENOUGH = 4.4, 2.5
-"""m: of the camera that follows; and how far from each other characters may be to be both in its picture"""
+"""m, of the following camera, and between characters that it keeps in one picture."""
 FONTS = (50, 100, 150, 200, 250, 300)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a scene is shown."""
+    """How a scene is drawn."""
 
     width: int = 1280
     height: int = 720
-    """pixels"""
+    """Pixels."""
     camera: str = "follow"
-    """follow: it stays with the character; fixed: it sees the whole path"""
+    """follow: moves with the character; fixed: shows the whole path."""
     reference: bool = True
     contacts: bool = True
-    """whether bodies in contact have another colour"""
+    """Whether bodies in contact are coloured."""
     attempts: Optional[bool] = None
-    """whether attempts are shown that were not recorded; None: where nothing was"""
+    """Whether to draw attempts that were not recorded. None: if nothing was recorded."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class DrawnClip:
     touches: bool = False
 
     def shown_at(self, time: float) -> bool:
-        """Whether it has begun; it stays where it ends."""
+        """Whether the clip has begun; after its end it stays in place."""
         return time >= self.clip.start - 1e-6
 
 
 def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
-    """What is drawn of a scene. Raises InputError if nothing is left."""
+    """The clips that are drawn. Raises InputError if none is left."""
     clips = {
         kind: [c for c in scene.clips if c.kind == kind] for kind in ("motion", "recording", "attempt", "reference")
     }
@@ -89,14 +89,14 @@ def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
 
 
 def time_range(scene: Scene, look: Look) -> Tuple[float, float]:
-    """From when to when (s in the scene) there is something to be seen but the reference."""
+    """Start and end, s, of what is drawn besides the reference."""
     clips = [drawn.clip for drawn in drawn_clips(scene, look)]
     clips = [clip for clip in clips if clip.kind != "reference"] or clips
     return min(clip.start for clip in clips), max(clip.end for clip in clips)
 
 
 class Renderer:
-    """Draws a scene at any time within a range. Not for several threads.
+    """Draws a scene at any time within a range; not thread-safe.
 
     with Renderer(scene, playlist.skeleton, playlist.geoms, Search().result()) as renderer:
         picture = renderer.frame(1.5)
@@ -111,7 +111,7 @@ class Renderer:
         look: Look = Look(),
         span: Optional[Tuple[float, float]] = None,
     ):
-        """geoms: Of the character; backend: see Search; span: what is shown (s), see time_range.
+        """geoms: Of the character. backend: See Search. span: Start and end, s; default: time_range.
 
         Raises InputError if the scene cannot be drawn.
         """
@@ -121,7 +121,7 @@ class Renderer:
         self._geoms = _Geoms(geoms)
         self._size = _height(skeleton) / HEIGHT
         self._place_camera(scene.terrain)
-        # OpenGL has single precision: far from the origin a character would tremble.
+        # OpenGL has single precision: characters tremble far from the origin.
         self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
         terrain = around(scene.terrain, self._paths.reshape(-1, 3))
         self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
@@ -145,7 +145,7 @@ class Renderer:
             self._view = fitting_view(self._paths.reshape(-1, 3), *direction, aspect, 1.3 * self._size)
 
     def _path(self, index: int) -> FloatArray:
-        """Root positions of a clip at the camera's times [n, 3] m; before it begins, where it will."""
+        """Root positions [n, 3] m of a clip at the camera's times, clamped to the clip."""
         clip = self.drawn[index].clip
         when = torch.from_numpy(self._times - clip.start).float()
         path: FloatArray = self._snapshots.frames(index, when).root_pos.double().numpy() + np.array(clip.offset)
@@ -169,28 +169,28 @@ class Renderer:
         self._contents: Optional[Any] = None
 
     def view(self, time: float) -> View:
-        """Where the camera is at a time (s)."""
+        """The camera at a time, s."""
         if self.look.camera == "fixed":
             return self._view
         x, y, z = (float(np.interp(time, self._times, column)) for column in self._targets.T)
         return replace(self._view, target=(x, y, z))
 
     def frame(self, time: float) -> Picture:
-        """The scene at a time (s)."""
+        """The scene at a time, s."""
         return self._draw([time], self.view(time))
 
     def composite(self, times: Sequence[float]) -> Picture:
-        """The poses at all these times (s) in one picture."""
+        """The scene at several times, s, in one picture."""
         middle = self.view(times[len(times) // 2])
         return self._draw(times, middle)
 
     @property
     def engine(self) -> str:
-        """What draws: a GPU's name, or llvmpipe for Mesa on CPUs."""
+        """Name of the GPU, or llvmpipe for Mesa on CPUs."""
         return self._canvas.engine
 
     def close(self) -> None:
-        """Free what the graphics library holds."""
+        """Free the graphics library's resources."""
         self._canvas.close()
 
     def __enter__(self) -> Renderer:
@@ -202,7 +202,7 @@ class Renderer:
         self.close()
 
     def _shapes(self, times: Sequence[float]) -> List[Shape]:
-        """Bodies and marks of all clips at all these times."""
+        """Bodies and failure marks of all clips at several times."""
         shapes: List[Shape] = []
         for time in times:
             snapshot = self._snapshots.at([time - drawn.clip.start for drawn in self.drawn])
@@ -244,7 +244,7 @@ class Renderer:
 
 
 def _lead(clips: Sequence[DrawnClip]) -> int:
-    """Whom the camera follows: what was recorded, else the reference, else the attempt that came farthest."""
+    """Index of the clip to follow: the recording, else the reference, else the attempt that came farthest."""
     rank = {"motion": 0, "recording": 0, "reference": 1, "attempt": 2}
     return min(range(len(clips)), key=lambda k: (rank[clips[k].clip.kind], -clips[k].clip.end))
 
@@ -257,7 +257,7 @@ class Shape:
     size: npt.NDArray[Any]
     position: FloatArray
     axes: FloatArray
-    """[3, 3], its axes as columns"""
+    """[3, 3], axes as columns."""
     color: Color
     opacity: float = 1.0
     label: str = ""
@@ -295,7 +295,7 @@ def _matrices(quaternions: FloatArray) -> FloatArray:
 
 
 def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
-    """An arrow that points down to where an attempt has failed, with the reason.
+    """An arrow that points down to where an attempt failed, with the reason.
 
     Those of later attempts are longer: often all fail at the same place, and their reasons would cover each other.
     """
@@ -307,7 +307,7 @@ def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
 
 
 def _height(skeleton: Skeleton) -> float:
-    """Of a character (m) in its rest pose, as far as its bodies' origins tell."""
+    """m, between the lowest and highest body origin in the rest pose."""
     rest = torch.tensor([0.0, 0.0, 0.0, 1.0])
     position, _ = skeleton.forward_kinematics(
         torch.zeros(1, 3), rest.expand(1, 4), rest.expand(1, skeleton.num_bodies - 1, 4)

@@ -32,17 +32,17 @@ from parc_ray.viewing.scenes.scene import Scene
 CAMERAS = ("follow", "fixed")
 SIZES = {".mp4": (1280, 720), ".gif": (640, 360), ".png": (1280, 720)}
 TILE = (400, 480)
-"""Pixels of one picture of a strip"""
+"""Pixels of one picture in a strip."""
 RATES = {".mp4": 30.0, ".gif": 25.0, ".png": 30.0}
-"""Frames per second; a GIF's frame lasts a whole number of hundredths"""
+"""Hz; a GIF's frame lasts a whole number of hundredths of a second."""
 SIDES = (32, 4096)
 MAX_STRIP = 32_768
-"""Pixels"""
+"""Pixels."""
 
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """What `parc-ray render` is asked for. None: what suits the output."""
+    """Options of `parc-ray render`; None: what suits the output."""
 
     file: Path
     output: Path
@@ -50,7 +50,7 @@ class RenderOptions:
     fps: Optional[float] = None
     start: Optional[float] = None
     end: Optional[float] = None
-    """s on the motion's clock; of a run's motion, that of its reference"""
+    """s, on the clock of the motion, or of its reference in a run."""
     speed: float = 1.0
     camera: str = "follow"
     reference: bool = True
@@ -103,7 +103,7 @@ def _drawn(renderer: Renderer, times: List[float], name: str, console: Console) 
 
 
 def _checked_kind(options: RenderOptions) -> str:
-    """The output's suffix. Raises InputError for what cannot be written, or must not be replaced."""
+    """The output's suffix. Raises InputError if the output cannot be written or must not be replaced."""
     output, kind = options.output, options.output.suffix.lower()
     if kind not in SUFFIXES:
         raise InputError(f"{output}: unknown kind of file; let its name end in {', '.join(SUFFIXES)}")
@@ -151,7 +151,7 @@ def _checked_rate(options: RenderOptions, kind: str) -> float:
 
 
 def _span(options: RenderOptions, scene: Scene, look: Look) -> Tuple[float, float]:
-    """From when to when (s). Raises InputError if that is not within the motion."""
+    """Start and end, s. Raises InputError if they are not within the motion."""
     low, high = time_range(scene, look)
     start = low if options.start is None else options.start
     end = high if options.end is None else options.end

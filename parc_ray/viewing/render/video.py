@@ -1,4 +1,4 @@
-"""Videos: pictures, one after the other, into files that play everywhere; written whole or not at all."""
+"""Video files that play everywhere, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from parc_ray.viewing.render.graphics import Picture
 SUFFIXES = (".mp4", ".gif", ".png")
 QUALITY = {"crf": "18", "preset": "medium"}
 BT709 = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
-"""Said in the file: players guess the colours of small videos otherwise than those of large ones"""
+"""Stated in the file: without it, players guess by the size of the video."""
 GIF_FASTEST = 50.0
-"""Frames per second: browsers slow down what is faster"""
+"""Hz; browsers slow down faster GIFs."""
 VIVID, VIVID_WEIGHT = 60, 8
-"""Pixels whose channels differ by more than this count so many times more in the choice of a GIF's colours"""
+"""Range of a pixel's channels from which it counts as vivid, and its weight in the choice of a GIF's colours."""
 MAX_SAMPLES = 12
-"""Pictures that a GIF's colours are chosen from"""
+"""Maximum number of pictures from which a GIF's colours are chosen."""
 
 
 def require_video_library() -> None:
@@ -62,7 +62,7 @@ def write_gif(
 
     pixels = np.concatenate(samples).reshape(-1, 3)
     vivid = pixels[np.ptp(pixels, axis=1) > VIVID]
-    # A foot in contact is small, but its colour is what is looked at.
+    # A foot in contact is small, but its colour matters most.
     pixels = np.concatenate([pixels, np.tile(vivid, (VIVID_WEIGHT, 1))])
     palette = Image.fromarray(pixels[None]).quantize(256, Image.Quantize.MEDIANCUT)
     colours = np.zeros((256, 4), dtype=np.uint8)  # alpha, red, green, blue
@@ -86,7 +86,7 @@ def write_png(path: Path, picture: Picture) -> None:
     """One picture. Raises OutputError, see write_mp4."""
     from PIL import Image
 
-    # Not straight into the file: some versions of Pillow do not tell that the disk was full.
+    # Not straight into the file: some versions of Pillow do not report a full disk.
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     write_file_atomic(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""Playback: which motion of a playlist is looked at, and what of it at which time. Knows neither clock nor page."""
+"""Playback: which motion of a playlist is open, and at which time. Knows neither clock nor page."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from parc_ray.viewing.scenes.scene import Clip, Scene
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 
 REST = 0.5
-"""s that a motion stands at its end before it starts over"""
+"""s, pause at the end of a motion before it starts over."""
 CALM = 0.4
-"""s before and after, over which the point that is followed is averaged: a camera that nods with every step tires"""
+"""s, half the window over which the followed point is averaged: a camera that nods with every step is tiring."""
 STARTED = 1e-6
 SPEEDS = (0.1, 4.0)
-"""slowest and fastest, of the motion's own"""
+"""Slowest and fastest, relative to the motion's own speed."""
 TRAVELS = 0.5
-"""m from its first to its last frame, below which a motion goes nowhere"""
+"""m, minimum distance between the first and last frame of a motion that has a direction."""
 
 Clips = Tuple[Clip, ...]
 Key = Tuple[str, int]
-"""kind and number of a clip: what is switched off stays so in the next motion"""
+"""Kind and number of a clip; what is switched off stays off in the next motion."""
 
 
 class Playback:
-    """Starts at the first motion that can be read."""
+    """Opens at the first motion that can be read."""
 
     def __init__(self, playlist: Playlist):
         """Raises InputError if no motion can be read."""
@@ -41,35 +41,35 @@ class Playback:
         self.speed = 1.0
         self.hidden: Set[Key] = set()
         self.found: List[int] = list(range(len(playlist.items)))
-        """the motions that are searched for, by their index in the playlist"""
+        """Indices in the playlist of the motions that match the search."""
         self.index = 0
         self.opened = 0
-        """how many motions have been looked at so far"""
+        """Number of motions opened so far."""
         self.time = 0.0
-        """s on the scene's clock"""
+        """s, on the scene's clock."""
         self.scene: Optional[Scene] = None
-        """None: it cannot be read"""
+        """None if the motion cannot be read."""
         self.problem = ""
-        """why it cannot be read"""
+        """Why the motion cannot be read; empty if it can."""
         self._open_first()
 
     @property
     def item(self) -> Item:
-        """What is looked at."""
+        """The open item."""
         return self.playlist.items[self.index]
 
     @property
     def seconds(self) -> float:
-        """When the scene ends."""
+        """End of the scene, s."""
         return self.scene.seconds if self.scene else 0.0
 
     @property
     def clips(self) -> Clips:
-        """Of the scene."""
+        """Clips of the scene."""
         return self.scene.clips if self.scene else ()
 
     def open(self, index: int) -> None:
-        """Look at another motion, from its start. It goes on playing if this one does."""
+        """Open another motion at its start; playing continues."""
         self.index, self.time = index, 0.0
         self.opened += 1
         self.scene, self.problem = None, ""
@@ -82,16 +82,16 @@ class Playback:
             self.problem = str(error)
 
     def step(self, by: int) -> None:
-        """The next (1) or the previous (-1) of the motions that are searched for; after the last comes the first."""
+        """Open the next (1) or previous (-1) motion that matches the search, wrapping around."""
         others = [index for index in self.found if (index - self.index) * by > 0]
         others = others or [index for index in self.found if index != self.index]
         if others:
             self.open(min(others) if by > 0 else max(others))
 
     def search(self, text: str, state: str) -> None:
-        """Look for motions whose name contains a text, and of which a state has become; "": any.
+        """Find motions by a part of their name and by their state; an empty string matches all.
 
-        If the one that is looked at is none of them, the first of them is opened.
+        Opens the first match unless the open motion is one.
         """
         self.found = [
             index
@@ -102,18 +102,18 @@ class Playback:
             self.open(self.found[0])
 
     def toggle(self) -> None:
-        """Play, from the start if it stands at the end, or pause."""
+        """Pause, or play: from the start if the motion is at its end."""
         self.playing = not self.playing
         if self.playing and self.time >= self.seconds:
             self.time = 0.0
 
     def seek(self, time: float) -> None:
-        """Stand at a time."""
+        """Pause at a time, s."""
         self.playing = False
         self.time = min(max(time, 0.0), self.seconds)
 
     def advance(self, seconds: float) -> None:
-        """So much time has passed for those who look."""
+        """Let time pass, in seconds of the viewer's clock."""
         if not self.playing:
             return
         self.time += seconds * self.speed
@@ -125,33 +125,33 @@ class Playback:
 
     @property
     def shown_time(self) -> float:
-        """The time that is looked at: while the motion rests at its end, that end."""
+        """The time on display, s; during the pause at the end, that end."""
         return min(self.time, self.seconds)
 
     def shown(self, clip: Clip) -> bool:
-        """Whether a clip is to be seen. It stands at its last frame when it has ended."""
+        """Whether a clip is visible; after its end it stays at its last frame."""
         return (clip.kind, clip.number) not in self.hidden and self.shown_time >= clip.start - STARTED
 
     def failed(self, clip: Clip) -> bool:
-        """Whether a clip is to be seen, and has come to where it failed."""
+        """Whether a clip is visible and has reached the point where it failed."""
         return (
             bool(clip.ending) and clip.kind == "attempt" and self.shown(clip) and self.shown_time >= clip.end - STARTED
         )
 
     def snapshot(self) -> Snapshot:
-        """Of all clips, in the scene's frame. There has to be a scene."""
+        """All clips in the scene's frame; needs a scene."""
         snapshot = self._snapshots.at([self.shown_time - clip.start for clip in self.clips])
         offsets = np.array([clip.offset for clip in self.clips], dtype=np.float32)
         return Snapshot(snapshot.position + offsets[:, None], snapshot.rotation, snapshot.contact)
 
     def focus(self) -> npt.NDArray[np.float64]:
-        """The point to look at [3] m: where the first clip is, without its nodding."""
+        """The point to look at [3] m: the first clip's smoothed root."""
         place = self.shown_time * self.clips[0].motion.fps
         frames = np.arange(len(self._calm))
         return np.array([np.interp(place, frames, self._calm[:, axis]) for axis in range(3)])
 
     def heading(self) -> float:
-        """Where the first clip goes (rad from the x axis); where it faces, if it goes nowhere."""
+        """Direction of the first clip, rad from the x axis: where it goes, or faces if it stays in place."""
         clip = self.clips[0]
         way = clip.path()[-1] - clip.path()[0]
         if math.hypot(way[0], way[1]) < TRAVELS:
@@ -171,7 +171,7 @@ class Playback:
 
 
 def _calm_path(clip: Clip) -> npt.NDArray[np.float64]:
-    """Root positions [n, 3], each averaged with those before and after."""
+    """Root positions [n, 3] m, smoothed over time."""
     path = clip.path()
     reach = min(round(CALM * clip.motion.fps), len(path) - 1)
     padded = np.pad(path, ((reach + 1, reach), (0, 0)), mode="edge")

@@ -1,4 +1,4 @@
-"""Playlist: the scenes of a motion file, a folder of them, or a run, read when they are looked at."""
+"""Playlist: the scenes of a motion file, a folder of them, or a run, each read when it is opened."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Playlist:
 
 
 def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
-    """What there is to see in an output directory of a run, a folder of motion files, or a motion file.
+    """The playlist of a run's output directory, a folder of motion files, or a motion file.
 
     A motion file that a run has written is shown as that run's motion, with its reference. The character (MJCF) is by
     default that of the run, else PARC's humanoid. Raises InputError if there is nothing, or no character.
@@ -83,7 +83,7 @@ def _motion_files(path: Path) -> List[Path]:
 
 
 def _is_map(file: Path) -> bool:
-    """Whether it is a run's map of all terrains, which is no motion."""
+    """Whether the file is a run's terrain.pkl, which is no motion."""
     return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
 
 
@@ -97,7 +97,7 @@ def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
 
 
 def _run_of(file: Path, written: Dict[Path, Written]) -> Optional[Tuple[PastRun, PastMotion]]:
-    """The run, and its motion, that a file is a recording or a kept attempt of. `written` remembers runs."""
+    """The run and motion of a recording or kept attempt, if the file is one. `written` caches runs."""
     for folder in tuple(file.parents)[1:3]:
         if folder not in written:
             written[folder] = _written_by(folder)
@@ -107,7 +107,7 @@ def _run_of(file: Path, written: Dict[Path, Written]) -> Optional[Tuple[PastRun,
 
 
 def _written_by(output_dir: Path) -> Written:
-    """The motion files that a run has written, if there is one; a folder may be anything."""
+    """The motion files of the run in a folder; empty if there is no run."""
     try:
         run = read_past_run(output_dir)
     except InputError:

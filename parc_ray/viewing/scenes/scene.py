@@ -1,4 +1,4 @@
-"""Scene: what is to be seen of one motion, in one frame and on one clock: reference, what was simulated, terrain."""
+"""Scene: one motion's reference, recording, attempts and terrain, in one frame and on one clock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from parc_ray.viewing.scenes.snapshot import Snapshots
 FloatArray = npt.NDArray[np.float64]
 
 MARGIN = 1.6
-"""How much terrain (m) is shown beyond the paths of the clips"""
+"""m, terrain shown around the paths of the clips."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Clip:
     """A motion in a scene."""
 
     kind: str
-    """reference, recording, attempt (one that was not recorded), or motion (a file that no run tells of)"""
+    """reference, recording, attempt (not recorded), or motion (a file outside of any run)."""
     motion: Motion
     start: float = 0.0
-    """s on the scene's clock: the time in the reference"""
+    """s on the scene's clock, which is the reference's."""
     offset: Tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """m from its own frame to the scene's"""
+    """m, from the motion's own frame to the scene's."""
     ending: str = ""
-    """why an attempt was not recorded; its last frame is where it failed"""
+    """Why an attempt was not recorded; it failed at its last frame."""
     number: int = 0
-    """of the attempt"""
+    """Number of the attempt."""
 
     @property
     def end(self) -> float:
-        """s on the scene's clock."""
+        """End, s on the scene's clock."""
         return self.start + self.motion.length
 
     def path(self) -> FloatArray:
@@ -60,16 +60,16 @@ class Scene:
     clips: Tuple[Clip, ...]
     terrain: HeightField
     notes: Tuple[str, ...] = ()
-    """what is missing, and why"""
+    """What is missing and why."""
 
     @property
     def seconds(self) -> float:
-        """When the last clip ends, on the scene's clock, which starts at 0."""
+        """End of the last clip, s; the scene's clock starts at 0."""
         return max(clip.end for clip in self.clips)
 
 
 def scene_of_file(motion: Motion) -> Scene:
-    """A motion by itself."""
+    """The scene of a motion outside of any run."""
     return _scene(motion.name, [Clip("motion", motion)], [])
 
 
@@ -99,7 +99,7 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
 
 
 def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Snapshots]) -> Clip:
-    """What was simulated begins at an origin of its own, but in the reference's state at that time."""
+    """A clip placed where the reference is at its start: recordings have an origin of their own."""
     offset = np.zeros(3)
     if reference is not None:
         there = reference.frames(0, torch.tensor([attempt.start_time])).root_pos[0]
@@ -109,13 +109,13 @@ def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional
 
 
 def _scene(name: str, clips: List[Clip], notes: List[str]) -> Scene:
-    """The first clip has the terrain; all are in its frame."""
+    """A scene in the first clip's frame, on its terrain."""
     terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
     return Scene(name, tuple(clips), terrain, tuple(notes))
 
 
 def around(terrain: HeightField, path: FloatArray) -> HeightField:
-    """The part of a terrain that is shown around a path [n, 3]."""
+    """The part of a terrain around a path [n, 3] m."""
     xy = path[:, :2]
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
 

@@ -31,20 +31,20 @@ class Snapshot:
 
 
 class Snapshots:
-    """Motions at any time, also between their frames."""
+    """Interpolates motions at any time."""
 
     def __init__(self, motions: Sequence[Motion], skeleton: Skeleton):
         """motions: At least one."""
         self._skeleton = skeleton
-        # Nobody looks beyond the end of a motion: one that starts over would show its first frame at its last instant.
+        # A motion that wraps would show its first frame at its last instant.
         self._library = MotionLibrary([replace(m, loop_mode="CLAMP") for m in motions], skeleton, torch.device("cpu"))
 
     def frames(self, index: int, times: Tensor) -> ReferenceFrames:
-        """One motion at times [n] (s from its first frame, limited to its ends)."""
+        """One motion at times [n], s from its first frame, clamped to its length."""
         return self._library.sample(torch.full(times.shape, index), times.clamp_min(0.0))
 
     def at(self, times: Sequence[float]) -> Snapshot:
-        """All motions, each at its own time [C] (s from its first frame, limited to its ends)."""
+        """All motions, each at its own time [C], s from its first frame, clamped to its length."""
         when = torch.tensor(list(times), dtype=torch.float32).clamp_min(0.0)
         frames = self._library.sample(torch.arange(len(when)), when)
         position, rotation = self._skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)
