@@ -504,6 +504,16 @@ def test_a_bad_node_does_not_drain_the_queue(slots, actors):
         assert run.setups[Device("bad", "bad")] <= FAILED_SETUPS + slots
 
 
+def test_several_motions_that_no_actor_can_load_are_found_whichever_shards_they_are_in():
+    """Although no setup has worked before."""
+    for seed in range(50):
+        motions = [Entry(f"m{index}", 5.0 if index % 3 == 0 else 2.0) for index in range(8)]
+        shards = [motions[index::3] for index in Random(seed).sample(range(3), 3)]
+        broken = {"m0", "m3", "m6"} if seed % 2 else {"m0", "m3"}
+        run = PretendedRun(Random(seed), shards, nodes=["n0", "n1"], slots=2, actors=2, broken=broken).run()
+        assert set(run.crashed) == broken
+
+
 def test_where_nothing_works_the_run_ends_soon():
     for nodes in (1, 2, 8, 64):
         for actors in {1, min(nodes, 4), nodes}:
