@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.viewing.browser.facts import clip_label, facts, failure, shown_text, title
 from parc_ray.viewing.scenes.playback import REST, Playback
 from parc_ray.viewing.scenes.playlist import open_playlist
 from tests.viewing.runs import EVIL, look_at_me, motion_file
@@ -119,17 +118,3 @@ def test_the_first_that_can_be_read_is_opened(tmp_path, walk):
         Playback(open_playlist(tmp_path))
     motion_file(tmp_path / "c.pkl", walk)
     assert Playback(open_playlist(tmp_path)).item.name == "c"
-
-
-def test_what_is_said_of_a_motion(playback):
-    go_to(playback, EVIL)
-    said = title(playback) + facts(playback.item, playback.scene)
-    assert "<img" not in said and "&lt;img src=x onerror=alert(1)&gt;" in said
-    assert "3 of 4" in said and "rejected" in said and "max_penetration" in said and "0.05 m" in said
-    _, first, second = playback.clips
-    assert failure(first, playback.item).startswith("attempt 0 failed: <img"), "a label's text is only text"
-    assert failure(second, playback.item) == "attempt 1 rejected: max_penetration"
-    assert [clip_label(clip) for clip in playback.clips] == ["Reference", "Attempt 0", "Attempt 1"]
-    assert shown_text("a\nb\x1b[2J" + "c" * 999).startswith(r"a b\x1b[2J") and len(shown_text("c" * 999)) == 300
-    go_to(playback, "gone")
-    assert "Cannot be shown: no reference: " in title(playback) and "gone.pkl: no such file" in title(playback)
