@@ -223,9 +223,9 @@ def view(
     port: Optional[int] = typer.Option(None, help="Port to listen on. Default: 8080, or the next that is free."),
 ) -> None:
     """Look at motions in the browser: recorded and reference, on their terrain."""
-    from parc_ray.viewing.playlist import open_playlist
-    from parc_ray.viewing.viewer import require_viser
-    from parc_ray.viewing.viewer import view as show
+    from parc_ray.viewing.browser.viewer import require_viser
+    from parc_ray.viewing.browser.viewer import view as show
+    from parc_ray.viewing.scenes.playlist import open_playlist
 
     require_viser()
     console = Console()
@@ -260,13 +260,13 @@ def render(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the output if it exists."),
 ) -> None:
     """Render a motion as a video, an animation or a picture, without a display."""
-    from parc_ray.viewing.render import RenderOptions
-    from parc_ray.viewing.render import render as run
+    from parc_ray.viewing.render.rendering import RenderOptions
+    from parc_ray.viewing.render.rendering import render as render_motion
 
     options = RenderOptions(
         file, output, size, fps, start, end, speed, camera, reference, contacts, attempts, poses, character, overwrite
     )
-    run(options, Console())
+    render_motion(options, Console())
 
 
 @dataset_app.command("create")

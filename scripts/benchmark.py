@@ -1,6 +1,6 @@
 """Speed of recording: python scripts/benchmark.py [--repeats 3] [--quick] [--parts abe --simulators mujoco physx].
 
-All figures come from one run on one machine; compare the ratios, not the absolute numbers. One thread does everything
+All numbers come from one run on one machine; compare the ratios, not the absolute numbers. One thread does everything
 but the end-to-end part, so that the ratios say how much of a core's time is physics.
 
 (a) control steps/s of the bare simulator stepping, (b) of the whole recorder, and b / a
@@ -53,7 +53,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
     arguments.add_argument("--quick", action="store_true", help="a small version, to see that it works")
-    arguments.add_argument("--parts", default="abcdef", help="which of the figures; a and b are measured together")
+    arguments.add_argument("--parts", default="abcdef", help="which of the numbers; a and b are measured together")
     arguments.add_argument("--simulators", nargs="+", default=NAMES[-1:], choices=NAMES)
     arguments.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -69,29 +69,29 @@ def main() -> None:
         for repeat in range(1 if options.quick else options.repeats):
             results.append(measure(files, shard, options.parts, options.simulators))
             print(f"repeat {repeat + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in results[-1].items()))
-        figures = {key: statistics.median(result[key] for result in results) for key in results[0]}
+        numbers = {key: statistics.median(result[key] for result in results) for key in results[0]}
         for name in options.simulators if "e" in options.parts else ():
             few, many = (memory_of(envs, name) for envs in (1, count))
-            figures[f"e_peak_mib_per_256_envs_{name}"] = (many - few) / (count - 1) * 256
-            figures[f"e_peak_mib_without_envs_{name}"] = few
+            numbers[f"e_peak_mib_per_256_envs_{name}"] = (many - few) / (count - 1) * 256
+            numbers[f"e_peak_mib_without_envs_{name}"] = few
         if "f" in options.parts:
-            figures.update(end_to_end(folder, 20 if options.quick else 500, options.simulators[0]))
-    for key, value in figures.items():
+            numbers.update(end_to_end(folder, 20 if options.quick else 500, options.simulators[0]))
+    for key, value in numbers.items():
         print(f"{key:36s} {value:12,.3f}")
-    print(json.dumps({key: round(value, 4) for key, value in figures.items()}))
+    print(json.dumps({key: round(value, 4) for key, value in numbers.items()}))
 
 
 def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]) -> Dict[str, float]:
-    """The figures that are measured several times."""
-    figures: Dict[str, float] = {}
+    """The numbers that are measured several times."""
+    numbers: Dict[str, float] = {}
     for name in simulators if set("ab") & set(parts) else ():
         own = rates(replace(files, simulator=name), shard)
-        figures.update({f"{key}_{name}": value for key, value in own.items()})
+        numbers.update({f"{key}_{name}": value for key, value in own.items()})
     if "c" in parts:
-        figures.update(schedules(files, shard))
+        numbers.update(schedules(files, shard))
     if "d" in parts:
-        figures.update(usage(files, shard))
-    return figures
+        numbers.update(usage(files, shard))
+    return numbers
 
 
 def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:

@@ -59,7 +59,7 @@ QUARTILES = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 LEAD_STEPS = 3
 """Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
 SHORTEST = 1.0
-"""Attempts start at least so long before their motion's end, s"""
+"""s, minimum length of an attempt."""
 FAILURE_MEMORY = 0.1
 """Weight of the latest attempt in a motion's failure rate"""
 EASY_SHARE = 0.25
@@ -391,7 +391,7 @@ def generalized_advantages(
 
 @dataclass
 class Progress:
-    """Figures of the iterations since the last progress line."""
+    """Sums over the iterations since the last progress line."""
 
     attempts: int = 0
     failures: int = 0
@@ -557,7 +557,7 @@ class Training:
         advantages = advantages.clamp(-agent.norm_adv_clip, agent.norm_adv_clip)
         rate = agent.optimizer.learning_rate * max(0.0, 1.0 - self.iteration / self.iterations)
         actor, critic = self.optimizer.param_groups
-        figures: List[Tensor] = []
+        measured: List[Tensor] = []
         for _ in range(agent.update_epochs):
             order = torch.randperm(self.batch, generator=self.random).to(self.device)
             for rows in order.split(self.minibatch):
@@ -570,7 +570,7 @@ class Training:
                 outside = (mean.abs() - 1.0).clamp(min=0.0).square().sum(-1).mean()
                 value_error = (values - returns[rows]).square().mean()
                 kl = self._divergence(mean.detach(), part.means)
-                if not supervised and figures:  # the first minibatch finds the actor where it was
+                if not supervised and measured:  # the first minibatch finds the actor where it was
                     self._adapt_actor_rate(float(kl))
                 actor["lr"], critic["lr"] = rate if supervised else min(rate, self.actor_rate), rate
                 self.optimizer.zero_grad()
@@ -578,8 +578,8 @@ class Training:
                 nn.utils.clip_grad_norm_(self.network.parameters(), agent.max_grad_norm)
                 self.optimizer.step()
                 aim = ((mean.detach() - part.taught) * self.reach).square().mean()
-                figures.append(torch.stack((kl, value_error.detach(), aim)))
-        kl, value_error, aim = torch.stack(figures[-len(figures) // agent.update_epochs :]).mean(0).tolist()
+                measured.append(torch.stack((kl, value_error.detach(), aim)))
+        kl, value_error, aim = torch.stack(measured[-len(measured) // agent.update_epochs :]).mean(0).tolist()
         self.progress.kl += kl
         self.progress.value_error += math.sqrt(value_error)
         self.progress.imitation_error += math.sqrt(aim) if supervised else 0.0
@@ -718,8 +718,8 @@ def report(options: argparse.Namespace) -> None:
     content = read_bytes(options.output / "model.pt")
     for (low, high), motions in zip(QUARTILES, held_out(options.evaluate, options)):
         shares = evaluate(build(motions, content, options.output, options.device, options.threads))
-        figures = ", ".join(f"{name} {100 * share:.0f} %" for name, share in vars(shares).items())
-        print(f"difficulty {low:.2f} to {high:.2f}: {figures}", flush=True)
+        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in vars(shares).items())
+        print(f"difficulty {low:.2f} to {high:.2f}: {told}", flush=True)
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -728,7 +728,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=DEMO, help="folder of model.pt and its configuration files")
     parser.add_argument("--config", type=Path, default=DEMO, help="folder of agent_config.yaml and dm_env.yaml")
     parser.add_argument("--samples", type=int, default=13_500_000, help="control steps to learn from")
-    parser.add_argument("--minutes", type=float, help="stop earlier, at the first save after so long")
+    parser.add_argument("--minutes", type=float, help="stop at the first save after this time")
     parser.add_argument("--resume", action="store_true", help="go on from training.pt in the output folder")
     parser.add_argument("--evaluate", type=int, metavar="N", help="only evaluate, on N held-out motions with retries")
     parser.add_argument("--motions", type=int, default=600, help="generated motions to train on")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
+from parc_ray.cluster.blame import Device
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
 from parc_ray.simulators.engine import Trial
@@ -27,25 +28,25 @@ if TYPE_CHECKING:
 
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")
-"""What CUDA, torch, the C library, MuJoCo and C++ say"""
+"""What CUDA, torch, the C library, MuJoCo and C++ say."""
 MAX_WARNINGS = 20
-"""So many are told in one report, the others counted"""
+"""Maximum number of warnings told in one report; the others are counted."""
 LONGEST_WARNING = 1000
-"""characters"""
+"""Characters."""
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What an actor and its device use, bytes."""
+    """What an actor and its device use, in bytes."""
 
     node: str
     process: int = 0
-    """resident"""
+    """Resident host memory of the actor's process."""
     device: str = ""
-    """the CUDA device, if it works on one"""
+    """The CUDA device that it works on, if any."""
     device_used: int = 0
-    """by all processes"""
+    """Memory of that device in use by all processes."""
     device_total: int = 0
 
 
@@ -55,21 +56,24 @@ class WorkReport:
 
     results: Tuple[AttemptResult, ...] = ()
     done: bool = False
+    """Whether its shard is finished."""
     steps: int = 0
-    """control steps of the simulator, and"""
+    """Control steps of the simulator."""
     env_steps: int = 0
-    """of all envs"""
+    """Control steps of all envs together."""
     busy: int = 0
-    """env steps while work was waiting, and"""
+    """Env steps made while work was waiting."""
     slots: int = 0
-    """env steps that all slots could have made in that time"""
+    """Env steps that all slots could have made in that time."""
     log: Tuple[Tuple[float, str], ...] = ()
-    """lines, and how long before this report they came about, s: the clocks of nodes differ"""
+    """Lines, each with its age (s) when this report was made: the clocks of nodes differ."""
     error: Optional[str] = None
-    """why the shard could not be set up, or not be worked on any longer"""
+    """Why the shard could not be set up, or cannot be worked on any longer."""
     too_large: int = 0
-    """so many envs were too many: that is the error"""
+    """Number of envs that turned out to be too many, if that is the error."""
     memory: Optional[Memory] = None
+    device: Optional[Device] = None
+    """Where the actor runs; told in its first report only."""
 
     @property
     def busy_envs(self) -> float:
@@ -87,7 +91,7 @@ class ShardActor:
 
     def hello(self) -> WorkReport:
         """Answer, which an actor does as soon as Ray has started it."""
-        return WorkReport()
+        return WorkReport(device=own_device())
 
     def try_out(self, simulator: str, device: str) -> Trial:
         """Try an engine in this process. What is wrong is reported, not raised, as in setup."""
@@ -179,6 +183,14 @@ def attempt_line(result: AttemptResult) -> str:
     """How an attempt ended, for the log."""
     reason = f" ({result.reason})" if result.reason else ""
     return f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}{reason}"
+
+
+def own_device() -> Device:
+    """Where this actor runs. Ray shows it its own GPUs only, which makes each of them the first."""
+    import ray
+
+    gpus = ",".join(map(str, ray.get_gpu_ids()))
+    return Device(socket.gethostname(), ray.get_runtime_context().get_node_id(), gpus)
 
 
 def measure_memory(device: str) -> Memory:

@@ -1,13 +1,16 @@
 """Blame: which loss of an actor has which consequence.
 
-A pure policy: the driver tells it what was lost, and carries out what it decides. Needs no Ray.
+A pure policy: the driver tells it of every loss and carries out what it decides. Needs no Ray.
+
+A loss counts against the motions that the actor worked on, until the one that is to blame is found by trying ever fewer
+of them. A setup may also fail because of the device that it is made on: see _failed_setup.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, FrozenSet, List, Mapping, Optional, Tuple
 
 if TYPE_CHECKING:
     from parc_ray.motions.dataset import MotionEntry
@@ -20,8 +23,51 @@ DEATHS_IN_TROUBLE = 6
 """The same while other shards lose actors too: what kills them may be no motion at all."""
 HOPELESS_MOTIONS = 3
 """Motions given up before any setup has worked after which all are given up: it is not the motions."""
+FAILED_SETUPS = 3
+"""Setups that fail in a row on a device, and count against it, before it is set aside: one may be chance."""
+UNLUCKY_DEVICES = 4
+"""Bad devices that actors may meet one after the other, beside one each, before any setup has worked: it is not the
+devices then."""
 PROGRESS = 1 / 8
 """Share of its motions that an actor must have finished to have made progress."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What an actor has to itself: GPUs of a node, or CPUs of one."""
+
+    node: str
+    """Host name."""
+    node_id: str
+    """Ray's name for the node; hosts may share a name."""
+    gpu: str = ""
+    """Number of the GPU on its node, or several with commas; empty for an actor on CPUs."""
+
+    @property
+    def name(self) -> str:
+        """cuda:1, or cpu."""
+        return f"cuda:{self.gpu}" if self.gpu else "cpu"
+
+    def __str__(self) -> str:
+        return f"node {self.node} {self.name}" if self.gpu else f"node {self.node}"
+
+
+@dataclass(frozen=True)
+class Setups:
+    """How setups on a device went."""
+
+    worked: bool = False
+    """Whether any has worked."""
+    failed: int = 0
+    """How many have failed since the last one that worked."""
+    aside: bool = False
+    """Whether the device gets no more work."""
+
+    def is_better_than(self, other: Setups) -> bool:
+        """Whether this device may work, and another one that has failed cannot be expected to do as well."""
+        if self.aside or not self.failed:
+            return not self.aside
+        return self.worked and (self.failed < FAILED_SETUPS or not other.worked)
 
 
 class Cause(Enum):
@@ -43,6 +89,8 @@ class Assignment:
     motions: Tuple[MotionEntry, ...]
     deaths: int = 0
     """Actors lost on them since one made progress."""
+    failed_on: FrozenSet[Device] = frozenset()
+    """Devices where their setup has failed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +107,15 @@ class Loss:
     attempts: int = 0
     """Attempts it had reported."""
     envs: int = 1
+    device: Optional[Device] = None
+    """Where it ran; None if it died before it could say so."""
+    nodes: Mapping[str, int] = field(default_factory=dict)
+    """How many devices of each node, by Ray's name for it, could have an actor now."""
+
+    @property
+    def failed_setup(self) -> bool:
+        """Whether its setup failed, on a device that is known and still there."""
+        return self.device is not None and not self.ready and self.cause is not Cause.NODE_DIED
 
     @property
     def made_progress(self) -> bool:
@@ -83,6 +140,25 @@ class State:
     """Shards that have lost actors, in order."""
     max_envs: Optional[int] = None
     """Upper bound of envs per actor, once more have turned out not to fit."""
+    actors: int = 1
+    """Maximum number of actors at a time."""
+    devices: Mapping[Device, Setups] = field(default_factory=dict)
+    """All devices that actors have run on."""
+    excused: int = 0
+    """Failed setups that were held against devices before any has worked."""
+    others_failed_to_come: bool = False
+    """Whether the run has waited in vain for other devices than those that are set aside."""
+
+    def met(self, device: Device) -> State:
+        """The state once an actor has said where it runs."""
+        return self if device in self.devices else self._with(device, Setups())
+
+    def ready(self, device: Device) -> State:
+        """The state once a setup has worked."""
+        return replace(self._with(device, Setups(worked=True)), ever_ready=True, others_failed_to_come=False)
+
+    def _with(self, device: Device, setups: Setups) -> State:
+        return replace(self, devices={**self.devices, device: setups})
 
 
 @dataclass(frozen=True)
@@ -99,6 +175,8 @@ class Decision:
     """A motion that gets no more attempts, and why."""
     all_given_up: str = ""
     """Why everything in the queue is given up; empty if it is not."""
+    set_aside: Optional[Tuple[Device, str]] = None
+    """A device that gets no more work, and why."""
     notices: Tuple[str, ...] = ()
     """Lines for the user."""
 
@@ -107,20 +185,20 @@ def decide(state: State, loss: Loss) -> Decision:
     """What follows from the loss of an actor."""
     if loss.cause is Cause.TOO_LARGE and loss.envs > 1:
         return _fewer_envs(state, loss)
+    state = replace(state, devices={d: setups for d, setups in state.devices.items() if d.node_id in loss.nodes})
     if not loss.unfinished:
-        return Decision(state)
-    task = loss.assignment
-    state = replace(state, deaths=(*state.deaths, task.shard))
-    deaths = _weight(loss) + (0 if loss.made_progress else task.deaths)
-    if len(loss.unfinished) == 1:
-        if deaths >= (DEATHS_IN_TROUBLE if _others_die(state, task.shard) else DEATHS_ALONE):
-            return _give_up(state, loss.unfinished[0], loss.reason)
-        return Decision(state, last=(Assignment(task.shard, loss.unfinished, deaths),))
-    if not state.ever_ready:
-        return _try_one(state, Assignment(task.shard, loss.unfinished, deaths))
-    if deaths < DEATHS_BEFORE_SPLIT:
-        return Decision(state, last=(Assignment(task.shard, loss.unfinished, deaths),))
-    return _halve(state, loss.unfinished, min(deaths, DEATHS_BEFORE_SPLIT) - 1)
+        decision = Decision(state)
+    elif loss.failed_setup:
+        decision = _failed_setup(state, loss)
+    else:
+        decision = _blame_motions(state, loss)
+    return _use_all_if_none_is_better(decision, sum(loss.nodes.values()))
+
+
+def waited_in_vain(state: State) -> Decision:
+    """What follows if Ray starts no actor for long: devices that were set aside are all that there are."""
+    state = replace(state, others_failed_to_come=True)
+    return _use_all_if_none_is_better(Decision(state), len(state.devices))
 
 
 def before_start(state: State, assignment: Assignment) -> Optional[Decision]:
@@ -142,10 +220,109 @@ def store_is_full(state: State, assignment: Assignment, reason: str, others_at_w
     return _halve(state, assignment.motions, assignment.deaths)
 
 
+def _failed_setup(state: State, loss: Loss) -> Decision:
+    """Hold a failed setup against the motions or the device.
+
+    While another device works, or may turn out to, it counts against the motions in two cases only. There are several
+    and the device's last setup has worked: splitting them harms none. Or it confirms an earlier failure of theirs, on
+    the same device if a setup has worked there in between, or on another device if both have worked before. That clears
+    the devices.
+    """
+    device, suspects = loss.device, loss.assignment.failed_on
+    assert device is not None
+    before = state.devices.get(device, Setups())
+    failed = replace(state, devices={**state.devices, device: replace(before, failed=before.failed + 1)})
+    was_fine = before.worked and not before.failed
+    if before.worked and (_seconded(state, device, suspects) or (was_fine and device in suspects)):
+        return _clear(_blame_motions(state, loss), suspects | {device})
+    if not _elsewhere(failed, device, sum(loss.nodes.values())):
+        return _blame_motions(failed, loss)
+    if was_fine and len(loss.unfinished) > 1:
+        return _blame_motions(failed, loss)
+    return _blame_device(failed, loss, device)
+
+
+def _seconded(state: State, device: Device, suspects: FrozenSet[Device]) -> bool:
+    """Whether the same motions have failed on another device that has worked.
+
+    All devices of a node may break at once, so it has to be one of another node, if there is another node.
+    """
+    one_node = len({known.node_id for known in state.devices}) == 1
+    others = [other for other in suspects if state.devices.get(other, Setups()).worked]
+    return any(other != device and (one_node or other.node_id != device.node_id) for other in others)
+
+
+def _blame_device(state: State, loss: Loss, device: Device) -> Decision:
+    """The motions go back to the queue as they were; the device is set aside if that happens too often."""
+    task, setups = loss.assignment, state.devices[device]
+    last = (replace(task, motions=loss.unfinished, failed_on=task.failed_on | {device}),)
+    state = replace(state, excused=state.excused + (not state.ever_ready))
+    if setups.aside or setups.failed < FAILED_SETUPS:
+        return Decision(state, last=last)
+    state = replace(state, devices={**state.devices, device: replace(setups, aside=True)})
+    meanwhile = "while others work" if state.ever_ready else "and others may work"
+    notice = f"{device}: {setups.failed} setups have failed there {meanwhile}: it gets no more work: {loss.reason}"
+    return Decision(state, last=last, set_aside=(device, loss.reason), notices=(notice,))
+
+
+def _elsewhere(state: State, device: Device, devices: int) -> bool:
+    """Whether another device works, or may turn out to. devices: how many there are, known or not."""
+    if state.others_failed_to_come:
+        return False
+    if not state.ever_ready and state.excused >= FAILED_SETUPS * (state.actors + UNLUCKY_DEVICES):
+        return False
+    if devices > len(state.devices):
+        return True
+    own = state.devices[device]
+    return any(setups.is_better_than(own) for other, setups in state.devices.items() if other != device)
+
+
+def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
+    """Motions are to blame for what failed on these devices. Whether a device works only the next setup will tell."""
+    known = decision.state.devices
+    cleared = {d: replace(known[d], failed=min(known[d].failed, 1), aside=False) for d in devices if d in known}
+    back = [device for device in cleared if known[device].aside]
+    return replace(
+        decision,
+        state=replace(decision.state, devices={**known, **cleared}),
+        notices=(*decision.notices, *(f"{d} gets work again: what has failed there fails elsewhere" for d in back)),
+    )
+
+
+def _use_all_if_none_is_better(decision: Decision, devices: int) -> Decision:
+    """Devices that were set aside get work again if no other one works, or may turn out to."""
+    state = decision.state
+    back: List[Device] = [d for d, s in state.devices.items() if s.aside and not _elsewhere(state, d, devices)]
+    if not back:
+        return decision
+    used = {device: replace(state.devices[device], aside=False) for device in back}
+    notices = (*decision.notices, *(f"{device} gets work again: no other device works" for device in back))
+    return replace(decision, state=replace(state, devices={**state.devices, **used}), notices=notices)
+
+
+def _blame_motions(state: State, loss: Loss) -> Decision:
+    """Try again, in smaller shards, until the motion that is to blame is found."""
+    task = loss.assignment
+    state = replace(state, deaths=(*state.deaths, task.shard))
+    deaths = _weight(loss) + (0 if loss.made_progress else task.deaths)
+    again = replace(task, motions=loss.unfinished, deaths=deaths)
+    if loss.cause is Cause.NODE_DIED:
+        return Decision(state, last=(again,))  # No motion is to blame, however many nodes come and go.
+    if len(loss.unfinished) == 1:
+        if deaths >= (DEATHS_IN_TROUBLE if _others_die(state, task.shard) else DEATHS_ALONE):
+            return _give_up(state, loss.unfinished[0], loss.reason)
+        return Decision(state, last=(again,))
+    if not state.ever_ready:
+        return _try_one(state, again)
+    if deaths < DEATHS_BEFORE_SPLIT:
+        return Decision(state, last=(again,))
+    return _halve(state, loss.unfinished, DEATHS_BEFORE_SPLIT - 1)
+
+
 def _weight(loss: Loss) -> int:
     """Deaths that a loss counts as."""
     if loss.cause is Cause.NODE_DIED:
-        return 0  # No motion is to blame, however many nodes come and go.
+        return 0
     if loss.cause is Cause.REPORTED and not loss.ready:
         return DEATHS_IN_TROUBLE  # A setup that says what is wrong would say so again.
     return 1
@@ -181,7 +358,7 @@ def _try_one(state: State, assignment: Assignment) -> Decision:
     return Decision(
         replace(state, next_shard=state.next_shard + 1),
         first=(Assignment(state.next_shard, (shortest,)),),
-        last=(replace(assignment, motions=others),),
+        last=(replace(assignment, motions=others, deaths=min(assignment.deaths, DEATHS_BEFORE_SPLIT - 1)),),
     )
 
 

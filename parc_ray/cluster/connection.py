@@ -41,10 +41,26 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
 
 def read_resources(dashboard: str = "") -> Resources:
     """What the nodes that are alive have."""
-    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    nodes: List[Dict[str, float]] = [node["Resources"] for node in alive]
+    nodes = [node["Resources"] for node in _alive_nodes()]
     memory = min((int(node["memory"]) for node in nodes if node.get("memory")), default=0)
     return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory, dashboard)
+
+
+def devices_by_node(cpus: int, gpus: float) -> Dict[str, int]:
+    """How many devices of each node, by Ray's name for it, could have an actor that needs so many CPUs and GPUs.
+
+    A device is a GPU, or several for an actor that needs several; for actors without GPUs it is a whole node.
+    """
+    fitting = {
+        node["NodeID"]: node["Resources"].get("GPU", 0.0)
+        for node in _alive_nodes()
+        if node["Resources"].get("CPU", 0.0) >= cpus and node["Resources"].get("GPU", 0.0) >= gpus
+    }
+    return {name: int(own / max(gpus, 1.0)) if gpus else 1 for name, own in fitting.items()}
+
+
+def _alive_nodes() -> List[Dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _require_listener(address: str) -> None:

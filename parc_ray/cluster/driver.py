@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Tuple
 
@@ -13,8 +13,20 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
-from parc_ray.cluster.blame import Assignment, Cause, Decision, Loss, State, before_start, decide, store_is_full
-from parc_ray.cluster.connection import last_line
+from parc_ray.cluster.blame import (
+    Assignment,
+    Cause,
+    Decision,
+    Device,
+    Loss,
+    Setups,
+    State,
+    before_start,
+    decide,
+    store_is_full,
+    waited_in_vain,
+)
+from parc_ray.cluster.connection import devices_by_node, last_line, read_resources
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
@@ -48,6 +60,8 @@ class RunningActor:
     envs: int
     attempts: int
     """Attempts at its motions that were made before it began."""
+    device: Optional[Device] = None
+    """Where it runs; None while Ray has not started it."""
     ready: bool = False
     """Whether its setup has worked."""
     busy: float = 0.0
@@ -78,7 +92,9 @@ class Driver:
         self._queue: Deque[Assignment] = deque(Assignment(i, shard) for i, shard in enumerate(plan.shards))
         self._actors: Dict[Any, RunningActor] = {}
         """By the reference of what each was last asked for."""
-        self._state = State(next_shard=len(plan.shards), max_envs=plan.max_envs)
+        self._placeholders: Dict[Any, Device] = {}
+        """Idle actors that keep devices busy which get no more work: Ray would start the next actor there again."""
+        self._state = State(next_shard=len(plan.shards), max_envs=plan.max_envs, actors=plan.placement.actors)
         self._last_seen = time.monotonic()
         self._files = ray.put(plan.inputs.files)
         self._actor_class = actor_class(plan.inputs.files.engine, plan.placement)
@@ -91,8 +107,9 @@ class Driver:
         """Work until every motion has its final state; whether it came to that. Kills the actors however it ends."""
         try:
             while (self._queue or self._actors) and not self._stopping:
-                while self._queue and len(self._actors) < self.plan.placement.actors:
-                    self._launch(self._queue.popleft())
+                while self._queue and len(self._actors) < self._most_actors():
+                    if not self._launch(self._queue.popleft()):
+                        break
                 if not self._actors:
                     continue
                 ready, _ = ray.wait(list(self._actors), num_returns=1, timeout=POLL_SECONDS)
@@ -103,8 +120,8 @@ class Driver:
                 self._show()
             return not self._stopping
         finally:
-            for actor in self._actors.values():
-                ray.kill(actor.handle)
+            for handle in [*(actor.handle for actor in self._actors.values()), *self._placeholders]:
+                ray.kill(handle)
             self.metrics.close()
 
     def _show(self) -> None:
@@ -120,15 +137,26 @@ class Driver:
         self.progress.update(activity)
         self.metrics.update(self.ledger, activity)
 
-    def _launch(self, assignment: Assignment) -> None:
-        """Start an actor on an assignment. The motions' contents are read only now."""
+    def _most_actors(self) -> int:
+        """Maximum number of actors at a time; placeholders leave room for fewer."""
+        placement = self.plan.placement
+        if not self._placeholders:
+            return placement.actors
+        room = read_resources().fit(placement.cpus, placement.gpus) - len(self._placeholders)
+        return max(1, min(placement.actors, room))
+
+    def _launch(self, assignment: Assignment) -> bool:
+        """Start an actor on an assignment; whether there may be room for another one.
+
+        The motions' contents are read only now.
+        """
         instead = before_start(self._state, assignment)
         if instead:
             self._carry_out(instead)
-            return
+            return True
         motions = self._read(assignment)
         if not motions:
-            return
+            return True
         shard = Shard(assignment.shard, tuple(motions), self._state.max_envs)
         try:
             reference = ray.put(shard)
@@ -137,7 +165,7 @@ class Driver:
             self._carry_out(store_is_full(self._state, assignment, last_line(error), bool(self._actors)))
             if self._actors:
                 time.sleep(POLL_SECONDS)
-            return
+            return False  # Only when actors have been listened to can the store become emptier.
         handle: Any = self._actor_class.remote()
         envs = shard.num_envs(self.plan.inputs.files)
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.
@@ -148,6 +176,7 @@ class Driver:
         self.journal.write("shard", shard=shard.index, motions=names, envs=envs, deaths=assignment.deaths)
         self.output.log(f"Ray is asked for an actor for {len(names)} motions, {envs} at a time", shard.index)
         self.metrics.assigned(shard.index, names)
+        return True
 
     def _read(self, assignment: Assignment) -> List[ShardMotion]:
         """The motions of an assignment with their contents. Those whose files are not as they were are given up."""
@@ -185,8 +214,27 @@ class Driver:
         elif report.done:
             ray.kill(actor.handle)
             self.metrics.ended(actor.assignment.shard)
+        elif actor.asked is None and self._is_set_aside(actor, report.device):
+            self._keep_idle(actor)
         else:
             self._actors[self._ask(actor)] = actor
+
+    def _is_set_aside(self, actor: RunningActor, device: Optional[Device]) -> bool:
+        """Whether an actor runs where nothing is done any longer. device: where it says it runs."""
+        assert device is not None, "an actor did not say where it runs"
+        actor.device = device
+        self._state = self._state.met(device)
+        return self._state.devices[device].aside
+
+    def _keep_idle(self, actor: RunningActor) -> None:
+        """Have an actor do nothing, and another one its assignment."""
+        assert actor.device is not None
+        shard = actor.assignment.shard
+        self._placeholders[actor.handle] = actor.device
+        self._queue.appendleft(actor.assignment)
+        self.output.log(f"Ray has started the actor on {actor.device}, which gets no more work: it stays idle", shard)
+        self.journal.write("idle", shard=shard, node=actor.device.node, device=actor.device.name)
+        self.metrics.ended(shard)
 
     def _ask(self, actor: RunningActor) -> Any:
         """Give an actor that has answered the next thing to do; returns the reference of its answer."""
@@ -196,8 +244,10 @@ class Driver:
             actor.shard = None
         else:
             if not actor.ready:
+                assert actor.device is not None
                 self.journal.write("ready", shard=actor.assignment.shard)
-                self._state = replace(self._state, ever_ready=True)
+                self._state = self._state.ready(actor.device)
+                self._release_placeholders()
             actor.ready = True
             asked = actor.handle.work.remote(REPORT_SECONDS)
         actor.asked = time.monotonic()
@@ -246,11 +296,17 @@ class Driver:
         self.metrics.death(shard)
         self.metrics.ended(shard)
         names = set(self.ledger.unfinished([entry.name for entry in assignment.motions]))
-        self.journal.write("death", shard=shard, reason=reason, unfinished=sorted(names))
+        device = actor.device
+        place = {"node": device.node, "device": device.name} if device else {}
+        self.journal.write("death", shard=shard, reason=reason, unfinished=sorted(names), **place)
         self._tell(f"{reason}; {len(names)} of {total} motions were not finished", shard)
         unfinished = tuple(entry for entry in assignment.motions if entry.name in names)
         attempts = self._attempts(assignment) - actor.attempts
-        loss = Loss(cause, reason, assignment, unfinished, actor.ready, attempts, envs or actor.envs)
+        placement = self.plan.placement
+        loss = Loss(
+            cause, reason, assignment, unfinished, actor.ready, attempts, envs or actor.envs, device,
+            nodes=devices_by_node(placement.cpus, placement.gpus),
+        )  # fmt: skip
         self._carry_out(decide(self._state, loss))
 
     def _carry_out(self, decision: Decision) -> None:
@@ -267,6 +323,17 @@ class Driver:
             for entry in (entry for assignment in self._queue for entry in assignment.motions):
                 self._crash(entry.name, decision.all_given_up)
             self._queue.clear()
+        if decision.set_aside:
+            device, reason = decision.set_aside
+            self.journal.write("set_aside", node=device.node, device=device.name, reason=reason)
+        self._release_placeholders()
+
+    def _release_placeholders(self) -> None:
+        """Kill those on devices that get work again, or are gone."""
+        for handle, device in list(self._placeholders.items()):
+            if not self._state.devices.get(device, Setups()).aside:
+                del self._placeholders[handle]
+                ray.kill(handle)
 
     def _attempts(self, assignment: Assignment) -> int:
         """Attempts made so far at the motions of an assignment."""
@@ -296,6 +363,7 @@ class Driver:
             line = f"waiting until Ray has {cpus} CPUs and {gpus:g} GPUs free on a node for an actor"
             self.output.log(line)
             self.progress.screen.alert(line)
+            self._carry_out(waited_in_vain(self._state))
 
     def _tell(self, line: str, shard: Optional[int] = None) -> None:
         """Say it on the screen, and in the log."""

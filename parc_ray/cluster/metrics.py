@@ -41,9 +41,9 @@ COUNTERS = {
     "parc_ray_actor_deaths_total": ("Actors that were lost.", ("shard",)),
 }
 UPDATE_SECONDS = 2.0
-"""Ray itself passes metrics on every ten seconds"""
+"""Time between two looks at the whole run; Ray itself passes metrics on every ten seconds."""
 LONGEST_TAG = 200
-"""Characters: Ray's older versions take 255"""
+"""Characters; Ray's older versions take 255."""
 
 
 class RunMetrics:
@@ -57,16 +57,16 @@ class RunMetrics:
         self._works = True
         self._metrics: Dict[str, Any] = {}
         self._shown: Set[Tuple[str, Tuple[Tuple[str, str], ...]]] = set()
-        """gauges, with their tags, that are not zero"""
+        """Gauges that are not zero, with their tags."""
         self._shard_of: Dict[str, str] = {}
-        """by motion, the last one that it was in"""
+        """The shard that each motion was in last."""
         self._counted: Set[Tuple[str, str]] = set()
-        """shards and states that there are motions of"""
+        """Pairs of shard and state that some motion has."""
         self._updated = float("-inf")
         self._guarded(self._create, run)
 
     def update(self, ledger: Ledger, activity: Activity) -> None:
-        """The whole run as it is now; looked at once in UPDATE_SECONDS."""
+        """Show the whole run as it is now, at most once in UPDATE_SECONDS."""
         if time.monotonic() - self._updated >= UPDATE_SECONDS:
             self._guarded(self._update, ledger, activity)
             self._updated = time.monotonic()
@@ -76,7 +76,7 @@ class RunMetrics:
         self._shard_of.update(dict.fromkeys(motions, str(shard)))
 
     def report(self, shard: int, envs: int, report: WorkReport, seconds: float) -> None:
-        """What a shard's actor did in so many seconds."""
+        """Show what a shard's actor did in the given seconds."""
         self._guarded(self._report, shard, envs, report, seconds)
 
     def attempt(self, shard: int, outcome: str) -> None:

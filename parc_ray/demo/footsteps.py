@@ -17,25 +17,25 @@ Array = npt.NDArray[Any]
 KINDS = ("idle", "walk", "fast_walk", "turn", "tour")
 
 SIDES = (("right", -1.0), ("left", 1.0))
-"""Foot 0 and foot 1, and their side of the body along +y"""
+"""Foot 0 and foot 1, and their side of the body along y."""
 FOOT_CENTRE = 0.045
-"""The middle of the sole is so far ahead of the ankle."""
+"""m, from the ankle ahead to the middle of the sole."""
 FOOT_HALF_LENGTH = 0.0885
 FOOT_HALF_WIDTH = 0.045
 HALF_STANCE = 0.09
-"""Sideways distance of an ankle from the middle."""
+"""m, sideways distance of an ankle from the body's middle."""
 
 MARGIN = 0.03
-"""Level ground around a sole: less, and a shin that leans forward would cut into the next block."""
+"""m, level ground around a sole: with less, a shin that leans forward would cut into the next block."""
 TOE_MARGIN = 0.06
 NARROWEST, WIDEST, LONGEST = 0.14, 0.36, 0.72
-"""Bounds of a step: ankles apart sideways, seen from the standing foot, and in all."""
+"""m, bounds of a step: sideways distance of the ankles, seen from the standing foot, and distance."""
 FARTHEST_TURN = 0.75
 """Largest angle between the feet, rad."""
 HIGHEST_OBSTACLE = 0.3
-"""A swinging foot clears no more than this above the lower of its ends."""
+"""m, maximum height that a swinging foot clears above the lower of its ends."""
 CAUTION = 2.5
-"""A step takes longer by this share per metre that the foot climbs or descends."""
+"""Relative increase of a step's duration per metre that the foot climbs or descends."""
 SUPPORT_SHARE = 0.28
 """Share of a step during which both feet stand."""
 
@@ -45,10 +45,10 @@ class Foothold:
     """Where a foot stands."""
 
     xy: Array
-    """The ankle's, [2]"""
+    """m, of the ankle, [2]."""
     heading: float
     height: float
-    """of the ground"""
+    """m, of the ground."""
 
 
 @dataclass(frozen=True)
@@ -56,29 +56,29 @@ class Step:
     """One foot's way to its next foothold."""
 
     foot: int
-    """0 right, 1 left"""
+    """0: right; 1: left."""
     lift: float
-    """Time at which it leaves the ground, s"""
+    """s, when it leaves the ground."""
     land: float
     hold: Foothold
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What the next step is meant to be."""
+    """The desired next step."""
 
     rest: float
-    """Standing before it, s"""
+    """s, standing before the step."""
     length: float
-    """The body's way per step, m"""
+    """m, of the body per step."""
     seconds: float
     turn: float
-    """The body's change of heading per step, rad"""
+    """rad, of the body's heading per step."""
 
 
 @dataclass(frozen=True)
 class Footsteps:
-    """A walk: both feet's first footholds, and what follows in the order of time."""
+    """A walk: the first footholds of both feet, and the steps in order of time."""
 
     start: Tuple[Foothold, Foothold]
     steps: Tuple[Step, ...]
@@ -111,7 +111,7 @@ def sole_points(xy: Array, heading: Array, margin: float = 0.0, toe_margin: floa
 
 
 def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pace]:
-    """Endless paces of a kind of motion; difficulty scales speed and turning."""
+    """Endless paces for a kind of motion; difficulty scales speed and turning."""
     pause = rng.uniform(0.3, 0.8)
     drift = 0.0
     while True:
@@ -142,7 +142,7 @@ def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[
 
 
 def _options(*spans: Tuple[float, float, int]) -> Array:
-    """All combinations [n, 3] of deviations ahead and aside (m) and in heading (rad): first, last and how many."""
+    """All combinations [n, 3] of deviations ahead and aside, m, and in heading, rad; spans: first, last, count."""
     grid = np.meshgrid(*(np.linspace(*span) for span in spans), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, 3)
 
@@ -193,7 +193,7 @@ class Planner:
         middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
         for options in (self.near, self.far):
             headings = heading + pace.turn + options[:, 2]
-            # The middle between the feet goes ahead by the pace's length.
+            # The middle between the feet advances by the pace's length.
             local = np.stack([pace.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
             xy = middle + turned(local, headings)
             level, height = self._level(xy, headings)

@@ -34,17 +34,17 @@ Array = npt.NDArray[Any]
 
 GRAVITY = 9.81
 SOLE = 0.05
-"""Depth of the sole below the ankle."""
+"""m, from the ankle down to the sole."""
 CLEARANCE = 0.001
-"""Gap between a planted sole and the ground: rounding would turn mere touch into penetration."""
+"""m, between a planted sole and the ground: rounding would turn mere touch into penetration."""
 SWING_MARGIN = 0.015
-"""Ground so far around a swinging sole is cleared, too."""
+"""m, margin around a swinging sole that it also clears."""
 SWINGS = ((0.0, 0.05), (0.0, 0.1), (0.1, 0.06), (0.1, 0.12), (0.2, 0.1), (0.2, 0.2))
 """Ways to swing a foot, until one clears the ground: share of the time, at either end, in which it moves only up
 or down; height above the highest obstacle, m."""
 
 HEEL_OFF = 0.2
-"""The heel comes up so long (s) before the foot leaves the ground."""
+"""s, from the heel's rise to the foot's."""
 HIGHEST_HEEL = 0.7
 
 PELVIS_HEIGHT = 0.86
@@ -53,25 +53,25 @@ REACH = 0.97 * LEG
 ROUNDS = 3
 COM_ABOVE_PELVIS = 0.06
 PRESSURE_AHEAD = 0.03
-"""The weight rests on a sole so far ahead of the ankle."""
+"""m, from the ankle ahead to where the weight rests on a sole."""
 SETTLE = 0.35
-"""A rest longer than twice this (s) puts the weight on both feet."""
+"""s, half the duration of the shortest rest that puts the weight on both feet."""
 
 
 @dataclass(frozen=True)
 class Feet:
-    """What the feet do; n frames, right foot first."""
+    """Movement of the feet in n frames, right foot first."""
 
     ankles: Array
-    """[n, 2, 3]"""
+    """[n, 2, 3] m."""
     headings: Array
-    """[n, 2]"""
+    """[n, 2] rad."""
     pitch: Array
-    """[n, 2] how far the heel is turned up about the toe's edge"""
+    """[n, 2] rad, of the heel upwards about the toe's edge."""
     planted: Array
-    """[n, 2] bool"""
+    """[n, 2] bool."""
     weight: Array
-    """[n, 2] each foot's share of the body's weight"""
+    """[n, 2], each foot's share of the body's weight."""
 
     @property
     def ground(self) -> Array:

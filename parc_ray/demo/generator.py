@@ -28,14 +28,14 @@ Array = npt.NDArray[Any]
 
 FPS = 30
 FASTEST = 1.4
-"""m/s; the ground reaches as far as this speed carries"""
+"""m/s, maximum speed, for which the ground suffices."""
 BORDER = 2.0
-"""Ground around a motion"""
+"""m, of ground around a motion."""
 AFTERWARDS = 1.5
-"""The walk is planned beyond the motion's end by so much (s): a body leans into what it is about to do"""
+"""s, of walk planned beyond the motion's end: a body leans into what it is about to do."""
 TRIES = 50
 LONGEST = 60.0
-"""Seconds of a motion: ground and pendulum take memory with the square of them"""
+"""s, maximum length: the memory for ground and pendulum grows with its square."""
 
 FLAWS = ("none", "late", "fly", "tumble", "hover")
 
@@ -45,16 +45,16 @@ class MotionSpec:
     """Everything that determines a generated motion."""
 
     kind: str
-    """idle, walk, fast_walk, turn, or tour (some of all)"""
+    """idle, walk, fast_walk, turn, or tour (some of all)."""
     seed: int
     seconds: float = 4.0
     difficulty: float = 0.5
-    """0 to 1: scales the height of blocks, speed and turning"""
+    """0 to 1, scales the height of blocks, speed and turning."""
     flaw: str = "none"
     """late: floats 2 m above the ground before `feasible_from`; fly: rises and stays up; tumble: tips over and
-    back; hover: 0.2 m above the ground throughout"""
+    back; hover: stays 0.2 m above the ground."""
     feasible_from: float = 0.0
-    """Fraction of the motion from which a late one can be tracked"""
+    """Start fraction from which a late motion can be tracked."""
 
     @property
     def num_frames(self) -> int:
@@ -124,7 +124,7 @@ def within_limits(skeleton: Skeleton, body: Body) -> bool:
 
 
 def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
-    """Carry the posed body away as a flaw wants it. Returns in which frames [n] bool it floats, and the new body."""
+    """Frames [n] bool in which the body floats, and the body with the spec's flaw."""
     n = spec.num_frames
     if spec.flaw == "none":
         return np.zeros(n, dtype=bool), body

@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 CELL = 0.4
 LOWEST_STEP, HIGHEST_STEP = 0.05, 0.25
 COVER = 0.45
-"""Area of all platforms over that of the ground; some overlap"""
+"""Area of all platforms, which may overlap, relative to the ground's."""
 LEVELS = 3
 
 

@@ -31,7 +31,7 @@ BODY_MASSES: Dict[str, Tuple[float, Tuple[float, float, float]]] = {
 }
 HIP_ASIDE = 0.084887
 LEG = 0.421546 + 0.40987
-"""From hip to ankle, stretched"""
+"""m, from hip to ankle, stretched."""
 
 
 class Legs:

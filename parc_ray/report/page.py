@@ -14,12 +14,12 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.report.previews import Previews, pack_previews
+from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
 from parc_ray.runs.history import flat
 from parc_ray.runs.output import REPORT, OutputDirectory
 from parc_ray.runs.past_run import STATES, PastRun, read_character, read_past_run
 from parc_ray.tracking.figures import FIGURES
-from parc_ray.viewing.shapes import character_shapes
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")

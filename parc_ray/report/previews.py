@@ -15,8 +15,8 @@ from parc_ray.character.rotations import quat_positive
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.runs.past_run import PastMotion, PastRun
-from parc_ray.viewing.poses import Poses
-from parc_ray.viewing.scene import Clip, scene_of_run
+from parc_ray.viewing.scenes.scene import Clip, scene_of_run
+from parc_ray.viewing.scenes.snapshot import Snapshots
 
 IntArray = npt.NDArray[np.int64]
 
@@ -95,8 +95,8 @@ def pack_preview(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Tuple[
     heights = np.rint(scene.terrain.hf.reshape(1, -1).astype(np.float64) * PER_METRE).astype(np.int64)
     if heights.size > MAX_CELLS:
         return None, "its terrain is too large to be shown"
-    poses = Poses([clip.motion for clip in scene.clips], skeleton)
-    numbers = [pack_integers(_channels(poses, k, clip), order=2) for k, clip in enumerate(scene.clips)]
+    snapshots = Snapshots([clip.motion for clip in scene.clips], skeleton)
+    numbers = [pack_integers(_channels(snapshots, k, clip), order=2) for k, clip in enumerate(scene.clips)]
     size_x, size_y = scene.terrain.hf.shape
     x, y = (round(float(value), 4) for value in scene.terrain.min_point)
     return Preview(
@@ -115,10 +115,10 @@ def _frames(clip: Clip) -> int:
     return max(2, min(MAX_FRAMES, round(clip.motion.length * FRAMES_PER_SECOND) + 1))
 
 
-def _channels(poses: Poses, index: int, clip: Clip) -> IntArray:
+def _channels(snapshots: Snapshots, index: int, clip: Clip) -> IntArray:
     """[channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts; evenly in time."""
     count = _frames(clip)
-    frames = poses.frames(index, torch.linspace(0.0, clip.motion.length, count))
+    frames = snapshots.frames(index, torch.linspace(0.0, clip.motion.length, count))
     columns = (
         (frames.root_pos.double() + torch.tensor(clip.offset)) * PER_METRE,
         frames.root_rot.double() * PER_TURN,

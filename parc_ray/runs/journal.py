@@ -24,7 +24,9 @@ class Journal:
     Events: run (what is recorded with what; again whenever a run goes on), planned (a motion of the dataset),
     excluded (one that the configuration leaves out of it), shard (given to an actor), ready (that actor begins to
     simulate), attempt (how it ended), motion (its final state), lost (a recording that was missing when the run
-    went on, so that its attempt is made again), death (an actor was lost), end. Each has its time (s since 1970, by
+    went on, so that its attempt is made again), death (an actor was lost), set_aside (a
+    device gets no more work), idle (an actor has been started on such a device, and its shard goes to another), end.
+    Each has its time (s since 1970, by
     a clock that people may set) and elapsed (s since the file was opened, by one that never jumps).
     """
 

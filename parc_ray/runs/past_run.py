@@ -252,6 +252,8 @@ class _Story:
             self._shard(event, now)
         elif kind == "ready":
             self._update(event["shard"], ready=now)
+        elif kind == "idle":
+            self._update(event["shard"], ended=now)
         elif kind == "death":
             self._update(event["shard"], ended=now, death=event["reason"])
         elif kind == "attempt":

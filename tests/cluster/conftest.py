@@ -47,8 +47,11 @@ def skeleton() -> Skeleton:
 
 
 @pytest.fixture(scope="session")
-def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Path:
-    """A folder of ten motion files: SPECS, an unreadable one and, in a subfolder, a name for the second time."""
+def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Iterator[Path]:
+    """A folder of ten motion files: SPECS, an unreadable one and, in a subfolder, a name for the second time.
+
+    No run of any test may change one of them, or leave anything beside them.
+    """
     folder = tmp_path_factory.mktemp("motions")
     (folder / "more" / "deep").mkdir(parents=True)
     for name, spec in SPECS.items():
@@ -57,7 +60,9 @@ def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Pat
     (folder / f"{UNREADABLE}.pkl").write_bytes(b"\x80\x04not a pickle")
     again = generate_motion(MotionSpec("idle", 1, 2.0), skeleton, TWICE)
     (folder / "more" / "deep" / f"{TWICE}.pkl").write_bytes(motion_file_bytes(again))
-    return folder
+    before = fingerprints(folder)
+    yield folder
+    assert fingerprints(folder) == before
 
 
 @pytest.fixture(scope="session")
@@ -105,11 +110,3 @@ def go_on(tmp_path: Path, many_motions: Path, address: str, monkeypatch: pytest.
         return record_run(tmp_path, many_motions, address, ray={"num_actors": 2})
 
     return go_on
-
-
-@pytest.fixture(scope="session", autouse=True)
-def inputs_stay_as_they_are(motions: Path) -> Iterator[None]:
-    """No run of any test may change a motion file, or leave anything beside them."""
-    before = fingerprints(motions)
-    yield
-    assert fingerprints(motions) == before

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
 from parc_ray.cluster import actor as actor_module
 from parc_ray.cluster import driver, run
-from parc_ray.cluster.actor import ShardActor
+from parc_ray.cluster.actor import ShardActor, WorkReport, own_device
+from parc_ray.cluster.blame import FAILED_SETUPS
 from parc_ray.runs.journal import Journal
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
@@ -82,6 +86,50 @@ def wait_until(condition, what):
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come"
         time.sleep(0.1)
+
+
+# ------------------------------------------------------------------------------------------- devices
+
+
+def partly_broken(marker):
+    """Simulated recorders that cannot be set up on the device that is used first; on others it takes longer."""
+
+    class PartlyBrokenActor(simulated_actor(0.02)):
+        def setup(self, *arguments):
+            device = own_device()
+            with suppress(FileExistsError):
+                marker.symlink_to(f"{device.node_id} {device.name}")
+            if os.readlink(marker) == f"{device.node_id} {device.name}":
+                return WorkReport(error="its driver is too old")
+            time.sleep(0.5)
+            return super().setup(*arguments)
+
+    return PartlyBrokenActor
+
+
+@pytest.mark.parametrize("device, actors, slots", [("cpu", 3, 2), ("cuda", None, 1)])
+def test_a_device_whose_setups_always_fail_gets_no_more_work(
+    many_motions, calm, address, tmp_path, monkeypatch, device, actors, slots
+):
+    """A node of two, or a GPU of four: the others record everything, however quickly its setups fail."""
+    monkeypatch.setattr(driver, "ShardActor", partly_broken(tmp_path / "marker"))
+    monkeypatch.setattr(driver, "REPORT_SECONDS", 0.2)
+    result = record_run(tmp_path, many_motions, address, device=device, ray={"num_actors": actors, "num_shards": 8})
+    assert result.code == 0, result.console
+    assert_accounted_for(result)
+    assert_same_recordings(result, calm)
+    (aside,) = result.events("set_aside")
+    place = {"node": socket.gethostname(), "device": aside["device"]}
+    assert aside["node"] == place["node"] and aside["device"].startswith(device)
+    line = re.escape(f"node {aside['node']}{'' if device == 'cpu' else ' ' + aside['device']}")
+    line += f": {FAILED_SETUPS} setups have failed there .*: it gets no more work: its driver is too old"
+    assert re.search(line, result.console) and re.search(line, result.log)
+    deaths = result.events("death")
+    assert FAILED_SETUPS <= len(deaths) <= FAILED_SETUPS + slots - 1
+    assert all({key: death[key] for key in place} == place for death in deaths)
+    assert len(result.events("idle")) <= slots
+    assert {event["deaths"] for event in result.events("shard")} == {0}
+    assert result.summary["attempts"] == calm.summary["attempts"]
 
 
 # ------------------------------------------------------------------------------------------- nodes

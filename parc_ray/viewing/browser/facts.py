@@ -1,0 +1,133 @@
+"""Facts about a motion as HTML; all text comes from files and is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Iterable, List, Mapping, Optional, Sequence
+
+from parc_ray.errors import printable
+from parc_ray.runs.past_run import PastAttempt, PastMotion
+from parc_ray.tracking.figures import BY_NAME, Figure
+from parc_ray.viewing.scenes.colors import color_of
+from parc_ray.viewing.scenes.playback import Playback
+from parc_ray.viewing.scenes.playlist import Item
+from parc_ray.viewing.scenes.scene import Clip, Scene
+
+STATE_COLORS = {
+    "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "not_attempted": "#6d7782", "motion": "#6d7782",
+}  # fmt: skip
+"""The same as in the report."""
+BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
+PLAIN = "font-size:.85em"
+SMALL = "font-size:.8em;color:#586574"
+LONGEST = 300
+"""Maximum length of a displayed name or reason, characters."""
+
+
+def shown_text(text: str, limit: int = LONGEST) -> str:
+    """Text for a page or label: printable, on one line, shortened."""
+    text = " ".join(printable(text).split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def title(playback: Playback) -> str:
+    """Name and state of the open motion, and why it cannot be shown."""
+    item = playback.item
+    state = item.state.replace("_", " ")
+    badge = f"<b style='color:{STATE_COLORS.get(item.state, '#6d7782')}'>{_text(state)}</b>" if item.motion else ""
+    place = f"{playback.index + 1} of {len(playback.playlist.items)}"
+    lines = [f"<div style='font-weight:600'>{_text(item.name)}</div>", f"<div style='{SMALL}'>{place} {badge}</div>"]
+    if playback.problem:
+        lines.append(f"<div style='color:#c9480a'>Cannot be shown: {_text(playback.problem)}</div>")
+    return _box(lines)
+
+
+def facts(item: Item, scene: Optional[Scene]) -> str:
+    """Outcome of a motion in its run, and what its files hold."""
+    lines: List[str] = []
+    if item.motion:
+        lines += _outcome(item.motion)
+    if scene:
+        lines += [_heading("What is here"), *map(_seen, scene.clips)]
+        lines += [f"<div style='{PLAIN};margin-top:.5em'>⚠ {_text(note)}</div>" for note in scene.notes]
+    return _box(lines)
+
+
+def clip_label(clip: Clip) -> str:
+    """Display name of a clip."""
+    if clip.kind != "attempt":
+        return {"reference": "Reference", "recording": "Recording", "motion": "Motion"}[clip.kind]
+    return f"Attempt {clip.number}"
+
+
+def failure(clip: Clip, item: Item) -> str:
+    """Label at the point where a clip failed."""
+    outcomes = {attempt.number: attempt.outcome for attempt in item.motion.attempts} if item.motion else {}
+    outcome = outcomes.get(clip.number, "failed")
+    return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
+
+
+def _outcome(motion: PastMotion) -> List[str]:
+    lines = [f"<div style='{PLAIN}'>{_text(motion.reason)}</div>"] if motion.reason else []
+    if motion.attempts:
+        lines.append(_heading("Attempts"))
+        lines.append(_rows([(f"{attempt.number}", _attempt(attempt)) for attempt in motion.attempts]))
+    last = motion.last_attempt
+    if last and last.quality:
+        lines.append(_heading(f"Quality of attempt {last.number}"))
+        lines.append(_rows(_figures(last.quality)))
+    return lines
+
+
+def _attempt(attempt: PastAttempt) -> str:
+    ending = f": {attempt.reason}" if attempt.reason else f" after {attempt.seconds:.2f} s"
+    return f"from {attempt.start_time:.2f} s on, {attempt.outcome}{ending}"
+
+
+def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
+    rows: List[Sequence[str]] = []
+    for name, value in quality.items():
+        figure = BY_NAME.get(name, Figure(name, name, ""))
+        rows.append((figure.title, "not finite" if value is None else f"{value:.3g} {figure.unit}"))
+    return rows
+
+
+def legend(clips: Sequence[Clip]) -> str:
+    """Colours of the clips."""
+    return _box(
+        [
+            f"<span style='{PLAIN};display:inline-block;margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>"
+            for clip in clips
+        ]
+    )
+
+
+def _dot(clip: Clip) -> str:
+    return f"<span style='color:rgb{color_of(clip)}'>●</span>"
+
+
+def _seen(clip: Clip) -> str:
+    motion = clip.motion
+    where = f"from {clip.start:.2f} s on, " if clip.start else ""
+    extent = f"{where}{motion.length:.2f} s, {motion.num_frames} frames at {motion.fps:g} per s, {motion.loop_mode}"
+    return f"<div style='{PLAIN}'>{_dot(clip)} {clip_label(clip)}: {_text(extent)}</div>"
+
+
+def _heading(text: str) -> str:
+    return f"<div style='{SMALL};margin-top:.5em'>{_text(text)}</div>"
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    cells = "".join(
+        f"<tr><td style='{SMALL};vertical-align:top;padding-right:.8em'>{_text(name)}</td><td>{_text(value)}</td></tr>"
+        for name, value in rows
+    )
+    return f"<table style='border-spacing:0;{PLAIN}'>{cells}</table>"
+
+
+def _box(lines: Sequence[str]) -> str:
+    return f"<div style='{BOX}'>{''.join(lines)}</div>"
+
+
+def _text(text: str) -> str:
+    return escape(shown_text(text))

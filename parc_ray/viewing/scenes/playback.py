@@ -1,0 +1,180 @@
+"""Playback: which motion of a playlist is open, and at which time. Knows neither clock nor page."""
+
+from __future__ import annotations
+
+import math
+from typing import List, Optional, Set, Tuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from parc_ray.character.rotations import calc_heading
+from parc_ray.errors import InputError
+from parc_ray.viewing.scenes.playlist import Item, Playlist
+from parc_ray.viewing.scenes.scene import Clip, Scene
+from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
+
+REST = 0.5
+"""s, pause at the end of a motion before it starts over."""
+CALM = 0.4
+"""s, half the window over which the followed point is averaged: a camera that nods with every step is tiring."""
+STARTED = 1e-6
+SPEEDS = (0.1, 4.0)
+"""Slowest and fastest, relative to the motion's own speed."""
+TRAVELS = 0.5
+"""m, minimum distance between the first and last frame of a motion that has a direction."""
+
+Clips = Tuple[Clip, ...]
+Key = Tuple[str, int]
+"""Kind and number of a clip; what is switched off stays off in the next motion."""
+
+
+class Playback:
+    """Opens at the first motion that can be read."""
+
+    def __init__(self, playlist: Playlist):
+        """Raises InputError if no motion can be read."""
+        self.playlist = playlist
+        self.playing = False
+        self.loop = True
+        self.speed = 1.0
+        self.hidden: Set[Key] = set()
+        self.found: List[int] = list(range(len(playlist.items)))
+        """Indices in the playlist of the motions that match the search."""
+        self.index = 0
+        self.opened = 0
+        """Number of motions opened so far."""
+        self.time = 0.0
+        """s, on the scene's clock."""
+        self.scene: Optional[Scene] = None
+        """None if the motion cannot be read."""
+        self.problem = ""
+        """Why the motion cannot be read; empty if it can."""
+        self._open_first()
+
+    @property
+    def item(self) -> Item:
+        """The open item."""
+        return self.playlist.items[self.index]
+
+    @property
+    def seconds(self) -> float:
+        """End of the scene, s."""
+        return self.scene.seconds if self.scene else 0.0
+
+    @property
+    def clips(self) -> Clips:
+        """Clips of the scene."""
+        return self.scene.clips if self.scene else ()
+
+    def open(self, index: int) -> None:
+        """Open another motion at its start; playing continues."""
+        self.index, self.time = index, 0.0
+        self.opened += 1
+        self.scene, self.problem = None, ""
+        try:
+            scene = self.item.read()
+            self._snapshots = Snapshots([clip.motion for clip in scene.clips], self.playlist.skeleton)
+            self._calm = _calm_path(scene.clips[0])
+            self.scene = scene
+        except InputError as error:
+            self.problem = str(error)
+
+    def step(self, by: int) -> None:
+        """Open the next (1) or previous (-1) motion that matches the search, wrapping around."""
+        others = [index for index in self.found if (index - self.index) * by > 0]
+        others = others or [index for index in self.found if index != self.index]
+        if others:
+            self.open(min(others) if by > 0 else max(others))
+
+    def search(self, text: str, state: str) -> None:
+        """Find motions by a part of their name and by their state; an empty string matches all.
+
+        Opens the first match unless the open motion is one.
+        """
+        self.found = [
+            index
+            for index, item in enumerate(self.playlist.items)
+            if text.strip().lower() in item.name.lower() and state in ("", item.state)
+        ]
+        if self.found and self.index not in self.found:
+            self.open(self.found[0])
+
+    def toggle(self) -> None:
+        """Pause, or play: from the start if the motion is at its end."""
+        self.playing = not self.playing
+        if self.playing and self.time >= self.seconds:
+            self.time = 0.0
+
+    def seek(self, time: float) -> None:
+        """Pause at a time, s."""
+        self.playing = False
+        self.time = min(max(time, 0.0), self.seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, in seconds of the viewer's clock."""
+        if not self.playing:
+            return
+        self.time += seconds * self.speed
+        if self.loop:
+            if self.time > self.seconds + REST * self.speed:
+                self.time = 0.0
+        elif self.time >= self.seconds:
+            self.time, self.playing = self.seconds, False
+
+    @property
+    def shown_time(self) -> float:
+        """The time on display, s; during the pause at the end, that end."""
+        return min(self.time, self.seconds)
+
+    def shown(self, clip: Clip) -> bool:
+        """Whether a clip is visible; after its end it stays at its last frame."""
+        return (clip.kind, clip.number) not in self.hidden and self.shown_time >= clip.start - STARTED
+
+    def failed(self, clip: Clip) -> bool:
+        """Whether a clip is visible and has reached the point where it failed."""
+        return (
+            bool(clip.ending) and clip.kind == "attempt" and self.shown(clip) and self.shown_time >= clip.end - STARTED
+        )
+
+    def snapshot(self) -> Snapshot:
+        """All clips in the scene's frame; needs a scene."""
+        snapshot = self._snapshots.at([self.shown_time - clip.start for clip in self.clips])
+        offsets = np.array([clip.offset for clip in self.clips], dtype=np.float32)
+        return Snapshot(snapshot.position + offsets[:, None], snapshot.rotation, snapshot.contact)
+
+    def focus(self) -> npt.NDArray[np.float64]:
+        """The point to look at [3] m: the first clip's smoothed root."""
+        place = self.shown_time * self.clips[0].motion.fps
+        frames = np.arange(len(self._calm))
+        return np.array([np.interp(place, frames, self._calm[:, axis]) for axis in range(3)])
+
+    def heading(self) -> float:
+        """Direction of the first clip, rad from the x axis: where it goes, or faces if it stays in place."""
+        clip = self.clips[0]
+        way = clip.path()[-1] - clip.path()[0]
+        if math.hypot(way[0], way[1]) < TRAVELS:
+            return float(calc_heading(torch.from_numpy(clip.motion.root_rot[0])))
+        return math.atan2(way[1], way[0])
+
+    def _open_first(self) -> None:
+        problems = []
+        for index in range(len(self.playlist.items)):
+            self.open(index)
+            if self.scene:
+                return
+            problems.append(self.problem)
+        if len(problems) == 1:
+            raise InputError(problems[0])
+        raise InputError(f"{self.playlist.title}: none of its {len(problems)} motions can be shown. {problems[0]}")
+
+
+def _calm_path(clip: Clip) -> npt.NDArray[np.float64]:
+    """Root positions [n, 3] m, smoothed over time."""
+    path = clip.path()
+    reach = min(round(CALM * clip.motion.fps), len(path) - 1)
+    padded = np.pad(path, ((reach + 1, reach), (0, 0)), mode="edge")
+    sums = padded.cumsum(axis=0)
+    averaged: npt.NDArray[np.float64] = (sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) / (2 * reach + 1)
+    return averaged

@@ -1,0 +1,135 @@
+"""Scene: one motion's reference, recording, attempts and terrain, in one frame and on one clock."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from typing import Callable, List, Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_bytes
+from parc_ray.motions.height_field import HeightField, crop
+from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
+from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
+from parc_ray.viewing.scenes.snapshot import Snapshots
+
+FloatArray = npt.NDArray[np.float64]
+
+MARGIN = 1.6
+"""m, terrain shown around the paths of the clips."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A motion in a scene."""
+
+    kind: str
+    """reference, recording, attempt (not recorded), or motion (a file outside of any run)."""
+    motion: Motion
+    start: float = 0.0
+    """s on the scene's clock, which is the reference's."""
+    offset: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """m, from the motion's own frame to the scene's."""
+    ending: str = ""
+    """Why an attempt was not recorded; it failed at its last frame."""
+    number: int = 0
+    """Number of the attempt."""
+
+    @property
+    def end(self) -> float:
+        """End, s on the scene's clock."""
+        return self.start + self.motion.length
+
+    def path(self) -> FloatArray:
+        """Root positions in the scene's frame [n, 3] m."""
+        moved: FloatArray = self.motion.root_pos.astype(np.float64) + self.offset
+        return moved
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One motion's clips, the reference first where there is one, on the terrain around them."""
+
+    name: str
+    clips: Tuple[Clip, ...]
+    terrain: HeightField
+    notes: Tuple[str, ...] = ()
+    """What is missing and why."""
+
+    @property
+    def seconds(self) -> float:
+        """End of the last clip, s; the scene's clock starts at 0."""
+        return max(clip.end for clip in self.clips)
+
+
+def scene_of_file(motion: Motion) -> Scene:
+    """The scene of a motion outside of any run."""
+    return _scene(motion.name, [Clip("motion", motion)], [])
+
+
+def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts: bool = False) -> Scene:
+    """A motion of a run: reference, recording, and with `attempts` those whose trajectories were kept.
+
+    Files may be gone since the run, or be others now: notes say what is missing. Raises InputError if nothing is left.
+    """
+    notes: List[str] = []
+    reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
+    clips = [] if reference is None else [Clip("reference", reference)]
+    snapshots = None if reference is None else Snapshots([reference], skeleton)
+    for attempt in motion.attempts:
+        path, kind = attempt.trajectory if attempts else None, "attempt"
+        if attempt.outcome == "recorded":
+            path, kind = motion.recording, "recording"
+        if path is None:
+            continue
+        simulated = _tried(partial(read_motion, path, skeleton), notes, f"no {kind}")
+        if simulated is not None and (snapshots is not None or not clips):
+            clips.append(_placed(kind, simulated, attempt, snapshots))
+        elif simulated is not None:
+            notes.append(f"{kind} {attempt.number} is left out: without its reference nobody knows where it belongs")
+    if not clips:
+        raise InputError("; ".join(notes) or f"{motion.name}: nothing of it was recorded or kept")
+    return _scene(motion.name, clips, notes)
+
+
+def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Snapshots]) -> Clip:
+    """A clip placed where the reference is at its start: recordings have an origin of their own."""
+    offset = np.zeros(3)
+    if reference is not None:
+        there = reference.frames(0, torch.tensor([attempt.start_time])).root_pos[0]
+        offset = there.double().numpy() - motion.root_pos[0]
+    x, y, z = (float(value) for value in offset)
+    return Clip(kind, motion, attempt.start_time, (x, y, z), attempt.reason, attempt.number)
+
+
+def _scene(name: str, clips: List[Clip], notes: List[str]) -> Scene:
+    """A scene in the first clip's frame, on its terrain."""
+    terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
+    return Scene(name, tuple(clips), terrain, tuple(notes))
+
+
+def around(terrain: HeightField, path: FloatArray) -> HeightField:
+    """The part of a terrain around a path [n, 3] m."""
+    xy = path[:, :2]
+    return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
+
+
+def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:
+    try:
+        return read()
+    except InputError as error:
+        notes.append(f"{what}: {error}")
+        return None
+
+
+def _reference(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Motion:
+    content = read_bytes(run.folder / motion.path)
+    if motion.sha256 and hashlib.sha256(content).hexdigest() != motion.sha256:
+        raise InputError(f"{motion.path}: has changed since")
+    return parse_motion(content, motion.name, skeleton, motion.path)
