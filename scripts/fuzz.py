@@ -438,7 +438,8 @@ class Readers:
             repr(list(read_misc(path.read_bytes(), str(path))))
         elif path.suffix == ".pt":
             tracker = replace(self.files.tracker, checkpoint=path.read_bytes())
-            replace(self.files, tracker=tracker).build_tracker(self.skeleton, torch.device("cpu"))
+            config = self.files.config.model_copy(update={"model_file": path})
+            replace(self.files, config=config, tracker=tracker).build_tracker(self.skeleton, torch.device("cpu"))
         elif path.suffix == ".xml":
             self._character(path)
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import parc_ray
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.tracking.figures import BY_LIMIT, BY_NAME, FIGURES, shortcomings
 from tests.report.made_run import QUALITY
@@ -53,3 +56,15 @@ def test_names_are_those_of_journals():
 def test_the_list_loads_no_torch():
     command = "import sys, parc_ray.tracking.figures; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+def test_there_is_no_other_list():
+    """Only what measures the figures names them besides; not the report, nor its page's scripts."""
+    package = Path(parc_ray.__file__).parent
+    names = re.compile(rf"\b({'|'.join(set(BY_NAME) - set(BY_LIMIT))})\b")
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".js", ".html") and names.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"tracking/figures.py", "tracking/quality.py"}
