@@ -6,7 +6,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, List, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
     from parc_ray.demo.generator import MotionSpec
     from parc_ray.motions.dataset import Dataset
+    from parc_ray.motions.importers import Import
     from parc_ray.motions.motion_file import Motion
 
 app = typer.Typer(
@@ -321,6 +322,63 @@ def dataset_generate(
         motions = demo_motions(skeleton, seed)
         count = len(motions)
     _write_motions(folder, motions, count, Console())
+
+
+@dataset_app.command("import")
+def dataset_import(
+    sources: List[Path] = typer.Argument(
+        ..., metavar="SOURCE...", help="Clips, or folders of them: DeepMimic .txt/.json, MimicKit .pkl, .bvh."
+    ),
+    output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Where the motion files go."),
+    character: Path = typer.Option(
+        HUMANOID, show_default=False, help="The character's MJCF. Default: PARC's humanoid."
+    ),
+    terrain: Optional[Path] = typer.Option(
+        None, metavar="FILE", help="A motion file whose terrain is under the clips. Default: level ground."
+    ),
+    mapping: Optional[Path] = typer.Option(
+        None, metavar="FILE", help="YAML that says which joints of a .bvh are which bodies of the character."
+    ),
+    loop: int = typer.Option(1, min=1, max=1000, help="How often a clip is played in a row."),
+    speed: float = typer.Option(1.0, min=0.01, max=100.0, help="Times the clip's pace."),
+) -> None:
+    """Import motion capture: clips become motions of 30 fps, feet on the ground, contacts labelled."""
+    import torch
+
+    from parc_ray.character.skeleton import load_skeleton
+    from parc_ray.character.surface import surface_points
+    from parc_ray.files.reading import read_text
+    from parc_ray.motions.importers import Import
+    from parc_ray.motions.motion_file import read_motion
+
+    skeleton = load_skeleton(character)
+    surface = surface_points(read_text(character), str(character), torch.device("cpu"))
+    ground = None if terrain is None else read_motion(terrain, skeleton).terrain
+    console = Console()
+    motions = _imported(sources, Import(skeleton, surface, ground, mapping, loop, speed), console)
+    _write_motions(output, motions, len(motions), console)
+
+
+def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion]:
+    """The motions of clips, and of all that can be imported from folders. Raises InputError where nothing can."""
+    from parc_ray.motions.importers import clips_in, import_clip
+
+    motions: Dict[str, Motion] = {}
+    for source in sources:
+        for path in clips_in(source) if source.is_dir() else [source]:
+            try:
+                motion = import_clip(path, how)
+            except InputError as error:
+                if path is source:
+                    raise
+                console.print(f"left out: {error}", highlight=False, markup=False, soft_wrap=True)
+                continue
+            if motion.name in motions:
+                raise InputError(f"{path}: another clip is named {path.stem}, too: rename one, or import it elsewhere")
+            motions[motion.name] = motion
+    if not motions:
+        raise InputError(f"{', '.join(map(str, sources))}: no clip could be imported")
+    return list(motions.values())
 
 
 def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console: Console) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, Optional
 import torch
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.character.surface import surface_points
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.config.environment import EnvironmentFile
 from parc_ray.config.loading import expand, load_config
@@ -24,7 +25,6 @@ from parc_ray.simulators.engine import Engine
 from parc_ray.trackers.families import family
 from parc_ray.trackers.family import TrackerFiles
 from parc_ray.trackers.tracker import Observer
-from parc_ray.tracking.surface import surface_points
 from parc_ray.tracking.termination import Termination
 
 

@@ -100,13 +100,13 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.character.surface import surface_points
     from parc_ray.motions.library import MotionLibrary
     from parc_ray.motions.motion_file import parse_motion
     from parc_ray.motions.terrain_stack import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.tracking.environment import TrackingEnvironment
     from parc_ray.tracking.quality import QualityMeter
-    from parc_ray.tracking.surface import surface_points
 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.

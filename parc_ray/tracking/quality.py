@@ -9,10 +9,10 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.pose import Pose
+from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import FIGURES, Quality
-from parc_ray.tracking.surface import SurfacePoints
 
 MEANS = tuple(figure.name for figure in FIGURES if figure.over == "mean")
 SUMS = (*MEANS, "frames", "contacts_agreed", "contacts_either")

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from parc_ray.character.surface import surface_points
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.tracking.quality import QualityMeter
-from parc_ray.tracking.surface import surface_points
 from tests.reference import max_error
 from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.pose import Pose
+from parc_ray.character.surface import surface_points
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import BY_NAME, Quality, shortcomings
 from parc_ray.tracking.quality import QualityMeter
-from parc_ray.tracking.surface import surface_points
 from tests.tracking.test_environment import (
     CPU,
     MOTIONS,

@@ -1,4 +1,4 @@
-"""SurfacePoints: where a character is tested for being inside the terrain."""
+"""SurfacePoints: where a character may touch the ground, and is tested for being inside it."""
 
 from __future__ import annotations
 

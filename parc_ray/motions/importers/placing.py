@@ -1,0 +1,85 @@
+"""From a clip to a motion: on its terrain, feet on the ground, contacts labelled."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.surface import SurfacePoints
+from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.importers.clip import FPS, Clip
+from parc_ray.motions.motion_file import Motion
+
+BORDER = 2.0
+"""Level ground around a clip's path, m"""
+CELL = 0.4
+"""PARC's, m"""
+CONTACT_DISTANCE = 0.02
+"""A body whose lowest surface point is less above the ground touches it, m"""
+STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
+"""So does the lowest that is less above it and hardly moves, m and m/s: captured feet do not land to the millimetre"""
+LOWEST_SHARE = 0.05
+"""The whole clip is set down until this share of its frames reaches the ground"""
+FLIGHT = 0.15
+"""A body that is off the ground for longer before and after a frame is in the air, s"""
+DRIFT = 0.06
+"""What is left of its height above the ground is not the body's but the capture's, if it is less, m"""
+SMOOTHING = 2.0
+"""Frames over which that changes"""
+
+
+def placed(clip: Clip, name: str, skeleton: Skeleton, surface: SurfacePoints, terrain: HeightField | None) -> Motion:
+    """The motion that a clip of FPS frames a second becomes on a terrain (None: level ground)."""
+    root_pos, root_rot, joint_rot = clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float()
+    ground = terrain or level_ground(root_pos[:, :2].numpy())
+
+    def points() -> Tensor:
+        return surface.positions(*skeleton.forward_kinematics(root_pos, root_rot, joint_rot))
+
+    root_pos[:, 2] -= torch.quantile(heights_above(ground, points()).amin(dim=1), LOWEST_SHARE)
+    root_pos[:, 2] -= drift(heights_above(ground, points()).amin(dim=1))
+    return Motion(
+        name=name,
+        root_pos=root_pos.numpy(),
+        root_rot=root_rot.numpy(),
+        joint_rot=joint_rot.numpy(),
+        contacts=contact_labels(ground, points(), surface.bodies, skeleton.num_bodies).numpy(),
+        fps=float(FPS),
+        loop_mode="CLAMP",
+        terrain=ground,
+    )
+
+
+def drift(gaps: Tensor) -> Tensor:
+    """How far a body whose lowest point is at heights [n] (m) above the ground has to come down, smoothly, [n] m."""
+    radius = round(FLIGHT * FPS)
+    lowest = -torch.nn.functional.max_pool1d(-gaps[None], 2 * radius + 1, stride=1, padding=radius)[0]
+    reach = 2 * round(2.0 * SMOOTHING) + 1
+    kernel = torch.exp(-0.5 * (torch.arange(reach) - reach // 2).square() / SMOOTHING**2)
+    edged = torch.nn.functional.pad(lowest.clamp(-DRIFT, DRIFT)[None], (reach // 2, reach // 2), mode="replicate")
+    return torch.nn.functional.conv1d(edged[None], (kernel / kernel.sum())[None, None])[0, 0]
+
+
+def level_ground(path: np.ndarray) -> HeightField:
+    """Level ground of height 0 under a path [n, 2], m."""
+    low = np.floor((path.min(axis=0) - BORDER) / CELL) * CELL
+    cells = np.ceil((path.max(axis=0) + BORDER - low) / CELL).astype(int) + 1
+    return HeightField.flat((int(cells[0]), int(cells[1])), CELL, (float(low[0]), float(low[1])))
+
+
+def heights_above(ground: HeightField, points: Tensor) -> Tensor:
+    """Heights of points [n, P, 3] above the ground below them, [n, P] m."""
+    return points[..., 2] - torch.from_numpy(ground.height_at(points[..., :2].numpy()))
+
+
+def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, count: int) -> Tensor:
+    """Which of `count` bodies touch the ground, [n, count] 0 or 1, by their surface points [n, P, 3] and owners [P]."""
+    heights = heights_above(ground, points)
+    speeds = (points[1:] - points[:-1]).norm(dim=-1) * FPS
+    speeds = torch.cat((speeds, speeds[-1:]))
+    lowest = heights < heights.amin(dim=1, keepdim=True) + CONTACT_DISTANCE
+    stands = (heights < STANDING_DISTANCE) & lowest & (speeds < STANDING_SPEED)
+    touches = ((heights < CONTACT_DISTANCE) | stands).float()
+    return torch.zeros(len(points), count).index_add(1, bodies, touches).clamp(max=1.0)
