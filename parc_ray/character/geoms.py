@@ -8,6 +8,7 @@ from typing import List, Sequence, Tuple
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.orientation import Quaternion, Vector, read_rotation, shortest_arc
 from parc_ray.errors import InputError
 
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
@@ -15,8 +16,6 @@ SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
 
 ROUND = ("capsule", "cylinder")
 """Shapes with an axis that has two ends."""
-
-Vector = Tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Geom:
     """Half extents along its own axes, m; a capsule's without its caps."""
     position: Vector
     """m, in the body's frame."""
-    rotation: Tuple[float, float, float, float]
+    rotation: Quaternion
     """Unit quaternion xyzw, in the body's frame; capsules and cylinders are long along z."""
     ends: Tuple[Vector, ...]
     """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
@@ -44,7 +43,7 @@ class Geom:
 def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
     """The geoms of all bodies of MJCF text, depth first; source names it in messages.
 
-    Raises InputError for numbers that are none, and for rotations that are not written as a quaternion.
+    Raises InputError for numbers that are none or give no rotation.
     """
     document = Mjcf(text, source)
     return tuple(
@@ -54,13 +53,18 @@ def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
     )
 
 
-def require_shapes(geoms: Sequence[Geom], shapes: Sequence[str], bodies: Sequence[str], source: str) -> None:
-    """Raises InputError for the first geom of another shape; bodies: their names."""
+def require_shapes(
+    geoms: Sequence[Geom], shapes: Sequence[str], bodies: Sequence[str], source: str, otherwise: str = ""
+) -> None:
+    """Raises InputError for the first geom of another shape.
+
+    bodies: Names of the bodies. otherwise: Continues the message with another remedy.
+    """
     for geom in geoms:
         if geom.shape not in shapes:
             raise InputError(
-                f"{source}: geom {geom.name!r} of body {bodies[geom.body]!r} is a {geom.shape}; "
-                f"supported shapes: {', '.join(shapes)}"
+                f"{source}: geom {geom.name!r} of body {bodies[geom.body]!r} has the shape {geom.shape}; "
+                f"supported shapes: {', '.join(shapes)}{otherwise}"
             )
 
 
@@ -76,8 +80,7 @@ def _geom(document: Mjcf, body: int, element: Element) -> Geom:
         size = (sizes[0], sizes[0], half)
     else:
         position = _vector(document.numbers(element, "pos", "0 0 0", 3))
-        x, y, z, w = document.rotation(element)
-        rotation = (x, y, z, w)
+        rotation = read_rotation(document, element)
         size = _half_extents(shape, sizes)
         start, end = (_along(position, rotation, sign * size[2]) for sign in (-1.0, 1.0))
     return Geom(
@@ -105,23 +108,16 @@ def _vector(values: Sequence[float]) -> Vector:
     return x, y, z
 
 
-def _segment(start: Vector, end: Vector) -> Tuple[Vector, Tuple[float, float, float, float], float]:
-    """Middle of a segment, the shortest rotation (xyzw) of the z axis to its direction, and half its length.
-
-    The direction is from end to start, as in MuJoCo.
-    """
-    dx, dy, dz = (a - b for a, b in zip(start, end))
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
+def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
+    """Middle, rotation of the z axis to the direction from end to start (as in MuJoCo), and half the length."""
+    direction = [a - b for a, b in zip(start, end)]
+    length = math.sqrt(sum(part * part for part in direction))
     middle = _vector([(a + b) / 2 for a, b in zip(start, end)])
-    if length == 0.0:
-        return middle, (0.0, 0.0, 0.0, 1.0), 0.0
-    x, y, w = -dy / length, dx / length, 1.0 + dz / length
-    norm = math.sqrt(x * x + y * y + w * w)
-    turn = (x / norm, y / norm, 0.0, w / norm) if norm > 1e-6 else (1.0, 0.0, 0.0, 0.0)
+    turn = shortest_arc([part / length for part in direction]) if length else (0.0, 0.0, 0.0, 1.0)
     return middle, turn, length / 2
 
 
-def _along(position: Vector, rotation: Tuple[float, float, float, float], distance: float) -> Vector:
+def _along(position: Vector, rotation: Quaternion, distance: float) -> Vector:
     """The point that lies so far along the z axis of a frame."""
     x, y, z, w = rotation
     axis: List[float] = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]

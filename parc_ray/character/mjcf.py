@@ -90,21 +90,6 @@ class Mjcf:
             raise InputError(f"{where}: {name}={shown(text)} has {len(values)} numbers instead of {count}")
         return values
 
-    def rotation(self, element: Element) -> List[float]:
-        """The 'quat' of a body or geom as a unit quaternion xyzw, as MuJoCo makes it of any length.
-
-        Raises InputError if it has none, or the rotation is written in another way.
-        """
-        where = f"{self.source}: {element.tag} {shown(element.get('name'))}"
-        for name in ("euler", "axisangle", "xyaxes", "zaxis"):
-            if self.attribute(element, name) is not None:
-                raise InputError(f"{where} is turned by {name!r}: write it as 'quat'")
-        w, x, y, z = self.numbers(element, "quat", "1 0 0 0", 4)
-        length = math.sqrt(w * w + x * x + y * y + z * z)
-        if length < 1e-6:
-            raise InputError(f"{where}: its 'quat' has length 0, which is no rotation")
-        return [x / length, y / length, z / length, w / length]
-
     def bodies(self) -> Iterator[Tuple[int, Element]]:
         """All bodies of the character depth first, each with the index of its parent (-1 for the root)."""
         stack = [(-1, self.root_body())]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
+from parc_ray.character.orientation import read_rotation
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 
@@ -193,7 +194,10 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         names.append(name)
         parents.append(parent)
         translations.append(document.numbers(body, "pos", "0 0 0", 3))
-        local_rotations.append(document.rotation(body))
+        for attribute in ("euler", "axisangle", "xyaxes", "zaxis"):
+            if body.get(attribute) is not None:
+                raise InputError(f"{source}: body {name!r} is turned by {attribute!r}: write it as 'quat'")
+        local_rotations.append(list(read_rotation(document, body)))
         joint = _parse_joint(document, body, parent < 0, gears, dof_index)
         dof_index += joint.dof_count
         joints.append(joint)

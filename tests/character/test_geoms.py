@@ -59,9 +59,10 @@ def test_geoms_are_those_of_mujoco(text: str) -> None:
 @pytest.mark.parametrize(
     ("geom", "problem"),
     [
-        ('<geom name="g" euler="0 90 0"/>', "geom 'g' is turned by 'euler': write it as 'quat'"),
-        ('<geom zaxis="0 1 0"/>', "geom None is turned by 'zaxis'"),
-        ('<geom quat="0 0 0 0"/>', "its 'quat' has length 0"),
+        ('<geom quat="0 0 0 0"/>', "geom None: its 'quat' has length 0, which is no direction"),
+        ('<geom name="g" zaxis="0 0 0"/>', "geom 'g': its 'zaxis' has length 0"),
+        ('<geom xyaxes="1 0 0 2 0 0"/>', "its 'xyaxes' has length 0"),
+        ('<geom euler="0 0"/>', "2 numbers instead of 3"),
         ('<geom pos="0 0"/>', "2 numbers instead of 3"),
         ('<geom type="capsule" fromto="0 0 0 1 1"/>', "5 numbers instead of 6"),
         ('<geom size="wide"/>', "not a list of numbers"),
@@ -78,4 +79,4 @@ def test_shapes_that_are_not_supported_are_named() -> None:
     require_shapes(geoms, ("sphere", "mesh"), ["torso"], "a.xml")
     with pytest.raises(InputError) as error:
         require_shapes(geoms, ("sphere", "box"), ["torso"], "a.xml")
-    assert str(error.value) == "a.xml: geom 'shell' of body 'torso' is a mesh; supported shapes: sphere, box"
+    assert str(error.value) == "a.xml: geom 'shell' of body 'torso' has the shape mesh; supported shapes: sphere, box"

@@ -21,7 +21,7 @@ def make(text: str) -> None:
 
 
 def test_unfit_characters_are_refused():
-    with pytest.raises(InputError, match=r"character\.xml: geom 'head' of body 'head' is a mesh"):
+    with pytest.raises(InputError, match=r"character\.xml: geom 'head' of body 'head' has the shape mesh"):
         make(text=TEXT.replace('<geom name="head" type="sphere"', '<geom name="head" type="mesh" mesh="head"'))
     with pytest.raises(InputError, match="different stiffness"):
         make(

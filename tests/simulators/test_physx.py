@@ -229,9 +229,10 @@ def test_unfit_characters_are_refused():
         '<geom name="head" type="sphere" size=".095"', '<geom name="head" type="ellipsoid" size=".1 .1 .2"'
     )
     assert text != TEXT
-    with pytest.raises(InputError, match=r"humanoid\.xml: body 'head' has a geom that is an ellipsoid"), simulator(
-        character=text
-    ):
+    with pytest.raises(
+        InputError,
+        match=r"humanoid\.xml: geom 'head' of body 'head' has the shape ellipsoid; .* or use simulator: mujoco",
+    ), simulator(character=text):
         pass
 
 

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
 
+from parc_ray.character.geoms import SHAPES, read_geoms, require_shapes
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
@@ -25,8 +26,6 @@ BORDER = 5.0
 # MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
 mujoco.set_mju_user_warning(lambda message: None)
 
-SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
-
 
 def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
     """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators.
@@ -34,8 +33,8 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
     In two pieces of text, between which the geoms of a tile belong.
     """
     document = Mjcf(config.character, config.character_source)
-    # On the document itself: a copied geom no longer knows the class that its type may come from.
-    _refuse_other_shapes(document)
+    geoms = read_geoms(config.character, config.character_source)
+    require_shapes(geoms, SHAPES, skeleton.body_names, config.character_source)
     root = ElementTree.Element("mujoco")
     for tag in ("compiler", "default"):
         for element in document.root.findall(tag):
@@ -101,18 +100,6 @@ def _drive(
             armature=repr(armature[0]),
         )
         body.insert(0, ball)
-
-
-def _refuse_other_shapes(document: Mjcf) -> None:
-    """Raises InputError for geoms that would collide differently than the file means."""
-    for _, body in document.bodies():
-        for geom in body.findall("geom"):
-            shape = document.attribute(geom, "type") or "sphere"
-            if "mesh" in geom.attrib or shape not in SHAPES:
-                raise InputError(
-                    f"{document.source}: geom {geom.get('name')!r} of body {body.get('name')!r} is a {shape}; "
-                    f"supported shapes: {', '.join(SHAPES)}"
-                )
 
 
 def _strip(root: Element) -> None:

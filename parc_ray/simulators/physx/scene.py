@@ -18,9 +18,9 @@ import torch
 import warp
 from ovphysx.population import PrimBatch, write_stage_units
 
+from parc_ray.character.geoms import Geom, read_geoms, require_shapes
 from parc_ray.character.rotations import quat_to_matrix
 from parc_ray.character.skeleton import Joint, Skeleton
-from parc_ray.errors import InputError
 from parc_ray.simulators.mujoco.character import compile_character
 from parc_ray.simulators.physx.instance import READ_ORDINAL
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY
@@ -37,6 +37,7 @@ CONTACT_OFFSET, REST_OFFSET = 0.02, 0.0
 """PARC's, where dm_env.yaml has none, m."""
 BOUNCE_THRESHOLD_VELOCITY, MAX_DEPENETRATION_VELOCITY = 0.2, 10.0
 """PARC's, where dm_env.yaml has none, m/s."""
+SHAPES = ("sphere", "capsule", "box", "cylinder")
 AXES = ("rotX", "rotY", "rotZ")
 ALL_BODIES = "/World/envs/*/b*"
 """Pattern of all paths that body_path gives; one pattern per body would take PhysX four times as long."""
@@ -79,6 +80,10 @@ class SceneWriter:
 
     def write(self) -> None:
         """Write everything and seal it. Raises InputError for shapes that PhysX does not have."""
+        geoms = read_geoms(self.config.character, self.config.character_source)
+        solid = [geom for geom in geoms if geom.collides]
+        source, otherwise = self.config.character_source, ", or use simulator: mujoco"
+        require_shapes(solid, SHAPES, self.skeleton.body_names, source, otherwise)
         model = compile_character(self.config, self.skeleton)
         write_stage_units(self.stage, self.paths, READ_ORDINAL)
         folders = ["/World", "/World/envs", "/World/groups", *(env_path(env) for env in range(self.config.num_envs))]
@@ -88,8 +93,8 @@ class SceneWriter:
         self._write_ground()
         for body in range(self.skeleton.num_bodies):
             self._write_link(body, model)
-        for geom in range(model.ngeom):
-            self._write_shape(geom, model)
+        for number, geom in enumerate(solid):
+            self._write_shape(number, geom)
         for body, joint in enumerate(self.skeleton.joints[1:], start=1):
             self._write_joint(body, joint)
         self._write_groups()
@@ -189,30 +194,22 @@ class SceneWriter:
         position, turn = self.skeleton.forward_kinematics(torch.zeros(3), none, none.expand(bodies - 1, 4))
         return position[body].double().numpy(), quat_to_matrix(turn[body]).double().numpy()
 
-    def _write_shape(self, geom: int, model: mujoco.MjModel) -> None:
-        body = int(model.geom_bodyid[geom]) - 1
-        if body < 0 or not (model.geom_contype[geom] or model.geom_conaffinity[geom]):
-            return
-        batch = self._batch([f"{body_path(env, body)}/g{geom:03d}" for env in range(self.config.num_envs)])
+    def _write_shape(self, number: int, geom: Geom) -> None:
+        """A geom of all characters."""
+        batch = self._batch([f"{body_path(env, geom.body)}/g{number:03d}" for env in range(self.config.num_envs)])
+        x, y, z, w = geom.rotation
         matrix = np.eye(4)
-        matrix[:3, :3] = _rotation(model.geom_quat[geom]).T
-        matrix[3, :3] = model.geom_pos[geom]
-        radius, half, _ = (float(size) for size in model.geom_size[geom])
-        kind = mujoco.mjtGeom(int(model.geom_type[geom]))
-        if kind == mujoco.mjtGeom.mjGEOM_BOX:
-            matrix[:3, :3] = np.diag(model.geom_size[geom]) @ matrix[:3, :3]
+        matrix[:3, :3] = _rotation(np.array([w, x, y, z])).T
+        matrix[3, :3] = geom.position
+        radius, _, half = geom.size
+        if geom.shape == "box":
+            matrix[:3, :3] = np.diag(geom.size) @ matrix[:3, :3]
             batch.define_cube(**self._same(local_matrix=matrix.ravel(), size=2.0))
-        elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+        elif geom.shape == "sphere":
             batch.define_sphere(**self._same(local_matrix=matrix.ravel(), radius=radius))
-        elif kind in (mujoco.mjtGeom.mjGEOM_CAPSULE, mujoco.mjtGeom.mjGEOM_CYLINDER):
-            round_ends = kind == mujoco.mjtGeom.mjGEOM_CAPSULE
-            define = batch.define_capsule if round_ends else batch.define_cylinder
-            define(**self._same(local_matrix=matrix.ravel(), radius=radius, height=2 * half, axis="Z"))
         else:
-            raise InputError(
-                f"{self.config.character_source}: body {self.skeleton.body_names[body]!r} has a geom that is an "
-                "ellipsoid, which PhysX does not have; use spheres, capsules, boxes, cylinders, or simulator: mujoco"
-            )
+            define = batch.define_capsule if geom.shape == "capsule" else batch.define_cylinder
+            define(**self._same(local_matrix=matrix.ravel(), radius=radius, height=2 * half, axis="Z"))
         self._collide(batch, self.config.num_envs, "/World/character_material")
         self._save(batch)
 
