@@ -160,7 +160,7 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
     table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
-        **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.history else {}),
+        **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.goes_on else {}),
         "seconds of motion": f"{plan.seconds:.1f}",
         "simulator": engine.name,
         "engine": f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}",
@@ -204,7 +204,7 @@ def compare(
     """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
-    from parc_ray.runs.past_run import read_past_run
+    from parc_ray.runs.past import read_past_run
 
     comparison = compare_runs(read_past_run(baseline), read_past_run(candidate))
     if as_json:

@@ -33,7 +33,16 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.planning.placement import Placement
 from parc_ray.planning.plan import RunPlan
 from parc_ray.recording.shard import Shard, ShardMotion
-from parc_ray.runs.history import outcome_event
+from parc_ray.runs.events import (
+    ActorDied,
+    ActorIdle,
+    ActorReady,
+    DeviceSetAside,
+    Event,
+    MotionEnded,
+    ShardStarted,
+    attempt_ended,
+)
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger, Outcome
 from parc_ray.runs.output import OutputDirectory
@@ -173,7 +182,7 @@ class Driver:
             handle, assignment, reference, envs, self._attempts(assignment)
         )
         names = [motion.name for motion in motions]
-        self.journal.write("shard", shard=shard.index, motions=names, envs=envs, deaths=assignment.deaths)
+        self._write(ShardStarted(shard.index, names, envs, assignment.deaths))
         self.output.log(f"Ray is asked for an actor for {len(names)} motions, {envs} at a time", shard.index)
         self.metrics.assigned(shard.index, names)
         return True
@@ -233,7 +242,7 @@ class Driver:
         self._placeholders[actor.handle] = actor.device
         self._queue.appendleft(actor.assignment)
         self.output.log(f"Ray has started the actor on {actor.device}, which gets no more work: it stays idle", shard)
-        self.journal.write("idle", shard=shard, node=actor.device.node, device=actor.device.name)
+        self._write(ActorIdle(shard, actor.device.node, actor.device.name))
         self.metrics.ended(shard)
 
     def _ask(self, actor: RunningActor) -> Any:
@@ -245,7 +254,7 @@ class Driver:
         else:
             if not actor.ready:
                 assert actor.device is not None
-                self.journal.write("ready", shard=actor.assignment.shard)
+                self._write(ActorReady(actor.assignment.shard))
                 self._state = self._state.ready(actor.device)
                 self._release_placeholders()
             actor.ready = True
@@ -275,16 +284,13 @@ class Driver:
             if not self.ledger.expects(result):
                 self.output.log(f"dropped a late result: {result}", shard)
                 continue
-            path, size = None, 0
             if result.recording is not None:
-                path, size = self.output.write_recording(result.motion, result.recording), len(result.recording)
+                self.output.write_recording(result.motion, result.recording)
             kept = self.output.write_failure(result.motion, result.number, result.trajectory)
-            values = {key: value for key, value in vars(result).items() if key not in ("recording", "trajectory")}
-            self.journal.write("attempt", shard=shard, recording_bytes=size, trajectory_bytes=kept, **values)
-            outcome = self.ledger.add(result, path, size)
+            outcome = self._write(attempt_ended(result, shard, len(result.recording or b""), kept))
             self.metrics.attempt(shard, result.outcome)
             if outcome is not None:
-                self._journal_outcome(result.motion, outcome)
+                self._write(self.output.motion_ended(result.motion, outcome))
         if report.results:
             self.journal.sync()
 
@@ -297,8 +303,8 @@ class Driver:
         self.metrics.ended(shard)
         names = set(self.ledger.unfinished([entry.name for entry in assignment.motions]))
         device = actor.device
-        place = {"node": device.node, "device": device.name} if device else {}
-        self.journal.write("death", shard=shard, reason=reason, unfinished=sorted(names), **place)
+        place = (device.node, device.name) if device else ("", "")
+        self._write(ActorDied(shard, reason, sorted(names), *place))
         self._tell(f"{reason}; {len(names)} of {total} motions were not finished", shard)
         unfinished = tuple(entry for entry in assignment.motions if entry.name in names)
         attempts = self._attempts(assignment) - actor.attempts
@@ -325,7 +331,7 @@ class Driver:
             self._queue.clear()
         if decision.set_aside:
             device, reason = decision.set_aside
-            self.journal.write("set_aside", node=device.node, device=device.name, reason=reason)
+            self._write(DeviceSetAside(device.node, device.name, reason))
         self._release_placeholders()
 
     def _release_placeholders(self) -> None:
@@ -341,10 +347,12 @@ class Driver:
 
     def _crash(self, motion: str, reason: str) -> None:
         self.output.log(f"{motion}: crashed: {reason}")
-        self._journal_outcome(motion, self.ledger.finish(motion, Outcome("crashed", reason)))
+        self._write(MotionEnded(motion, "crashed", reason))
 
-    def _journal_outcome(self, motion: str, outcome: Outcome) -> None:
-        self.journal.write(**outcome_event(motion, outcome, self.output))
+    def _write(self, event: Event) -> Optional[Outcome]:
+        """Write an event, and have the ledger take it; returns the final state that follows."""
+        self.journal.write(event)
+        return self.ledger.take(event)
 
     def _kill_the_silent(self) -> None:
         """Ray never notices an actor that hangs."""

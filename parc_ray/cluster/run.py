@@ -25,10 +25,11 @@ from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
+from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.preparation import PreparedRun, prepare
 from parc_ray.runs.audit import contradictions
+from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
-from parc_ray.runs.history import dataset_events, fingerprint, outcome_event
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.output import REPORT, SUMMARY, OutputDirectory
 from parc_ray.terminal.interruption import Interruption
@@ -85,14 +86,15 @@ def _record(
         with RunProgress(screen, run.ledger, journal) as progress:
             _open(run, journal, screen)
             code = _work(run, journal, interruption, progress)
-        recordings = [(outcome.path, outcome.seconds) for outcome in run.ledger.recorded.values() if outcome.path]
+        recorded = run.ledger.recorded
+        recordings = [(run.output.recording_path(name), outcome.seconds) for name, outcome in recorded.items()]
         run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
-        problems = contradictions(run.ledger, run.output, run.inputs.files.environment.env.control_freq)
+        problems = contradictions(run.ledger, run.output)
         if problems:
             code = INCONSISTENT
         summary = _summary(run, time.monotonic() - run.start, code)
         run.output.write_json(SUMMARY, summary)
-        journal.write("end", exit_code=code)
+        journal.write(RunEnded(code))
         journal.sync()
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
@@ -118,14 +120,13 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     """Clear or tidy the output directory, and write what the run is made of."""
     output = run.output
     output.logs.merge()
-    if run.history is None:
+    if not run.goes_on:
         # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
         if overwrite:
             output.clear()
         journal.clear()
     files = run.inputs.files
-    journal.write(
-        "run",
+    started = RunStarted(
         host=socket.gethostname(),
         pid=os.getpid(),
         folder=str(Path.cwd()),
@@ -135,11 +136,12 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         config=files.config.model_dump(mode="json"),
         motions=len(run.inputs.dataset.entries),
     )
-    if run.history is None:
-        journal.write_all(dataset_events(run.inputs.dataset))
-    journal.write_all([{"event": "lost", "motion": name} for name in run.lost])
-    unwritten = run.history.without_line(run.ledger) if run.history else {}
-    journal.write_all([outcome_event(motion, outcome, output) for motion, outcome in unwritten.items()])
+    unwritten = [output.motion_ended(motion, outcome) for motion, outcome in run.ledger.unwritten.items()]
+    for events in ([started], run.ledger.untold(run.inputs.dataset), unwritten):
+        journal.write(*events)
+        for event in events:
+            run.ledger.take(event)
+    journal.write(*map(RecordingLost, run.lost))
     journal.sync()
     recorded = run.ledger.recorded
     names = [entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded]
@@ -193,7 +195,7 @@ def _write_inputs(run: PreparedRun) -> None:
 def _write_terrain(run: PreparedRun, progress: RunProgress) -> None:
     """terrain.pkl, unless an earlier run of the same dataset has written it."""
     inputs, output = run.inputs, run.output
-    if not inputs.files.config.output.terrain_file or (run.history and output.terrain.exists()):
+    if not inputs.files.config.output.terrain_file or (run.goes_on and output.terrain.exists()):
         return
     entries, heightmap = inputs.dataset.entries, inputs.files.environment.env.dm.heightmap
     problem = output.terrain_problem(
@@ -214,7 +216,7 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     dataset, plan = run.inputs.dataset, run.plan
     lines: List[str] = []
     alerts: List[str] = []
-    if run.history:
+    if run.goes_on:
         done = len(dataset.entries) - len(run.remaining)
         lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
     if plan:
@@ -258,7 +260,7 @@ def _summary(run: PreparedRun, seconds: float, code: int) -> Dict[str, Any]:
         "simulator": run.inputs.files.simulator,
         "actors": run.plan.placement.actors if run.plan else 0,
         "shards": len(run.plan.shards) if run.plan else 0,
-        "runs": run.history.runs + 1 if run.history else 1,
+        "runs": run.ledger.sessions,
         "versions": _versions(),
         "command": sys.argv,
     }

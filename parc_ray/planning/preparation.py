@@ -13,13 +13,15 @@ from rich.console import Console
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.dataset import MotionEntry
+from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import Host
 from parc_ray.planning.inputs import Inputs, read_dataset_config, read_inputs, read_tracker
 from parc_ray.planning.placement import Placement, Resources, place
 from parc_ray.planning.plan import RunPlan, make_plan
-from parc_ray.runs.history import History, read_history
-from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.events import RecordingLost
+from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.output import OutputDirectory
+from parc_ray.runs.resumption import require_same
 from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
 
@@ -41,8 +43,8 @@ class PreparedRun:
     output: OutputDirectory
     ledger: Ledger
     """What has become of its motions so far."""
-    history: Optional[History]
-    """The run that this one goes on with."""
+    goes_on: bool
+    """Whether the command was given before."""
     lost: List[str]
     """Motions whose recordings are missing, although they were written."""
     start: float
@@ -54,7 +56,7 @@ class PreparedRun:
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
     earlier_steps: int = 0
-    """Control steps of the earlier run."""
+    """Control steps of earlier sessions."""
 
     @property
     def remaining(self) -> Tuple[MotionEntry, ...]:
@@ -77,12 +79,12 @@ def prepare(
     """
     start = time.monotonic()
     output.require_unlinked()
-    history = None if overwrite else read_history(output.journal)
-    if history is None and not overwrite:
+    earlier = None if overwrite else read_ledger(output.journal)
+    if earlier is None and not overwrite:
         output.require_free()
     tracker, dataset_config = read_tracker(config, data_dir), read_dataset_config(config, data_dir)
-    site = None if history else _find_site(config, config.simulator, host, console)
-    wanted = history.simulator if history and config.simulator == AUTO else config.simulator
+    site = None if earlier else _find_site(config, config.simulator, host, console)
+    wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
     device = "cpu" if config.device == "cpu" else "cuda:0"
     engine = site.choice.engine if site else choose_engine(wanted, config.device, device).engine
     with console.status("reading motions") as status:
@@ -93,10 +95,10 @@ def prepare(
             dataset_config,
             engine,
             lambda done, total: status.update(f"reading motions: {done}/{total}"),
-            history.known if history else None,
+            earlier.known if earlier else None,
         )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
-    run = _after(history, inputs, output, start)
+    run = _after(earlier, inputs, output, start)
     if run.remaining:
         site = site or _find_site(config, wanted, host, console)
         run.plan = make_plan(inputs, run.remaining, site.placement, site.resources)
@@ -114,17 +116,15 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
     return Site(resources, replace(placement, notices=notices), choice)
 
 
-def _after(history: Optional[History], inputs: Inputs, output: OutputDirectory, start: float) -> PreparedRun:
-    """The run where an earlier one has ended. Raises InputError if that was made with other inputs."""
-    ledger = Ledger(inputs.dataset)
-    if history is None:
-        return PreparedRun(inputs, output, ledger, None, [], start)
-    history.require_same(inputs.files, inputs.dataset.entries)
-    history.replay(ledger, output, inputs.files.environment.env.control_freq)
-    ledger.reopen_crashed()
+def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory, start: float) -> PreparedRun:
+    """The run where earlier sessions have ended. Raises InputError if they had other inputs."""
+    if earlier is None:
+        return PreparedRun(inputs, output, Ledger(), False, [], start)
+    require_same(earlier, fingerprint(inputs.files), inputs.dataset.entries, output.path)
+    earlier.reopen_crashed()
     sizes = output.sizes()
-    paths = {name: output.recording_path(name) for name in ledger.recorded}
-    lost = [name for name, path in paths.items() if sizes.get(path) != ledger.outcomes[name].bytes]
+    paths = {name: output.recording_path(name) for name in earlier.recorded}
+    lost = [name for name, path in paths.items() if sizes.get(path) != earlier.outcomes[name].bytes]
     for name in lost:
-        ledger.forget(name)
-    return PreparedRun(inputs, output, ledger, history, lost, start, earlier_steps=ledger.env_steps)
+        earlier.take(RecordingLost(name))
+    return PreparedRun(inputs, output, earlier, True, lost, start, earlier_steps=earlier.control_steps)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from parc_ray.errors import InputError
 from parc_ray.report.statistics import counts_of, why
-from parc_ray.runs.history import flat
-from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
+from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
+from parc_ray.runs.resumption import flat
 from parc_ray.tracking.figures import FIGURES, Figure
 
 SECONDS = Figure("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")

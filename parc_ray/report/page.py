@@ -16,9 +16,9 @@ from parc_ray.errors import InputError
 from parc_ray.report.previews import Previews, pack_previews
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
-from parc_ray.runs.history import flat
 from parc_ray.runs.output import REPORT, OutputDirectory
-from parc_ray.runs.past_run import STATES, PastRun, read_character, read_past_run
+from parc_ray.runs.past import STATES, PastRun, read_character, read_past_run
+from parc_ray.runs.resumption import flat
 from parc_ray.tracking.figures import FIGURES
 
 PAGE = Path(__file__).parent / "page"

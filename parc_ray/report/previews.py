@@ -14,7 +14,7 @@ import torch
 from parc_ray.character.rotations import quat_positive
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.runs.past_run import PastMotion, PastRun
+from parc_ray.runs.past import PastMotion, PastRun
 from parc_ray.viewing.scenes.scene import Clip, scene_of_run
 from parc_ray.viewing.scenes.snapshot import Snapshots
 

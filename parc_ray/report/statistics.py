@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.runs.past_run import STATES, PastAttempt, PastMotion, PastRun
+from parc_ray.runs.past import STATES, PastAttempt, PastMotion, PastRun
 from parc_ray.tracking.figures import FIGURES, Figure
 
 OUTCOMES = ("recorded", "rejected", "failed")

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from typing import List
 
-from parc_ray.runs.history import read_history
-from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.output import OutputDirectory
 
 
-def contradictions(ledger: Ledger, output: OutputDirectory, control_freq: int) -> List[str]:
-    """What does not fit together at the end of a run, one line each; nothing, if all is well.
+def contradictions(ledger: Ledger, output: OutputDirectory) -> List[str]:
+    """What does not fit together at the end of a run, one line each; nothing if all is well.
 
-    Every motion has one final state or none, in the ledger as in the journal; every recorded motion has its file, and
-    no other has one. Reads the journal and lists the recordings, but does not open these.
+    Every motion has one final state or none, in the ledger as in the journal, and a line there that tells of it; every
+    recorded motion has its file, and no other has one. Reads the journal and lists the recordings, but does not open
+    these.
     """
     problems: List[str] = []
-    history = read_history(output.journal)
-    if history is None:
+    journalled = read_ledger(output.journal)
+    if journalled is None:
         return ["journal.jsonl does not tell of this run"]
-    journalled = Ledger(ledger.dataset)
-    history.replay(journalled, output, control_freq)
     for name in sorted(ledger.outcomes.keys() | journalled.outcomes.keys()):
         if ledger.outcomes.get(name) != journalled.outcomes.get(name):
             problems.append(
                 f"journal.jsonl says of {name} {journalled.outcomes.get(name)}, not {ledger.outcomes.get(name)}"
             )
+    problems += [f"journal.jsonl has no line for the final state of {name}" for name in sorted(journalled.unwritten)]
     sizes = output.sizes()
-    for entry in ledger.dataset.entries:
-        outcome, path = ledger.outcomes.get(entry.name), output.recording_path(entry.name)
-        recorded = outcome is not None and outcome.state == "recorded"
-        expected = outcome.bytes if outcome is not None and recorded else None
+    for name in ledger.planned:
+        outcome, path = ledger.outcomes.get(name), output.recording_path(name)
+        expected = outcome.bytes if outcome is not None and outcome.state == "recorded" else None
         if sizes.get(path) != expected:
             problems.append(f"{path} has {sizes.get(path)} bytes, not {expected}")
     return problems

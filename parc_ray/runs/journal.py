@@ -8,26 +8,22 @@ import json
 import math
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, Mapping, Optional
 
 from parc_ray.errors import InputError, OutputError
+from parc_ray.runs.events import Event, RunStarted, event_of, line_of
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What file systems answer that have no locks"""
+"""What file systems answer that have no locks."""
 
 
 class Journal:
     """An open journal.jsonl, locked against other runs for as long as this process has it open.
 
-    Events: run (what is recorded with what; again whenever a run goes on), planned (a motion of the dataset),
-    excluded (one that the configuration leaves out of it), shard (given to an actor), ready (that actor begins to
-    simulate), attempt (how it ended), motion (its final state), lost (a recording that was missing when the run
-    went on, so that its attempt is made again), death (an actor was lost), set_aside (a
-    device gets no more work), idle (an actor has been started on such a device, and its shard goes to another), end.
-    Each has its time (s since 1970, by
-    a clock that people may set) and elapsed (s since the file was opened, by one that never jumps).
+    journal.write(ActorReady(shard=3))
     """
 
     def __init__(self, path: Path):
@@ -38,9 +34,9 @@ class Journal:
         self.path = path
         self._opened = time.monotonic()
         self.listener: Optional[Callable[[bytes], None]] = None
-        """is given every line as it is written"""
+        """Is given every line as it is written."""
         self.locked = True
-        """whether the file system knows locks"""
+        """Whether the file system knows locks."""
         try:
             self._file: BinaryIO = path.open("ab", buffering=0)
         except OSError as error:
@@ -55,19 +51,14 @@ class Journal:
                     "choose another output_dir"
                 ) from None
             self.locked = False
-        with suppress(InputError):  # a damaged journal can still be cleared
-            _, size = _whole_lines(path)
-            if size < path.stat().st_size:
-                # Appended to half a line, the next event would be lost with it.
-                self._cut(size)
+        size = _whole_bytes(path)
+        if size < path.stat().st_size:
+            # Appended to half a line, the next event would be lost with it.
+            self._cut(size)
 
-    def write(self, event: str, **values: Any) -> None:
-        """Append an event; it survives the death of this process at any later moment. Raises OutputError."""
-        self.write_all([{"event": event, **values}])
-
-    def write_all(self, events: List[Dict[str, Any]]) -> None:
-        """Append events at once."""
-        rest = content = self._lines(events)
+    def write(self, *events: Event) -> None:
+        """Append events at once; they survive the death of this process at any later moment. Raises OutputError."""
+        rest = content = self._lines(map(line_of, events))
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -81,7 +72,7 @@ class Journal:
         if self.listener:
             self.listener(self._lines([{"event": event, **values}]))
 
-    def _lines(self, events: List[Dict[str, Any]]) -> bytes:
+    def _lines(self, events: Iterable[Mapping[str, Any]]) -> bytes:
         stamps = {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
         lines = [
             json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n"
@@ -124,12 +115,12 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 
 def _owner(path: Path) -> str:
-    """Who has written the last run event."""
+    """Who has given the last command."""
     try:
-        runs = [line for line in read_journal(path) if line["event"] == "run"]
-    except (InputError, OSError):
+        runs = [line for line in read_journal(path) if line["event"] == RunStarted.kind]
+        return f" (on {runs[-1]['host']}, pid {runs[-1]['pid']})"
+    except (InputError, OSError, LookupError):
         return ""
-    return f" (on {runs[-1]['host']}, pid {runs[-1]['pid']})" if runs else ""
 
 
 def _finite(value: Any) -> Any:
@@ -141,34 +132,75 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@dataclass(frozen=True)
+class JournalLine:
+    """An event, and when it happened."""
+
+    event: Event
+    time: float
+    """Seconds since 1970, by a clock that people may set."""
+    elapsed: Optional[float] = None
+    """Seconds since the journal was opened, by a clock that never jumps; None in journals of earlier versions."""
+
+    @property
+    def clock(self) -> float:
+        """Seconds, by the best clock of its session."""
+        return self.time if self.elapsed is None else self.elapsed
+
+
+def read_events(path: Path) -> Iterator[JournalLine]:
+    """The events of a journal that this version knows; see read_journal for what is damaged, understanding for more."""
+    for line in read_journal(path):
+        event = event_of(line)
+        if event is not None:
+            yield JournalLine(event, line["time"], line.get("elapsed"))
+
+
+@contextmanager
+def understanding(path: Path) -> Iterator[None]:
+    """Raises InputError where events lack something, or contradict each other."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is the journal of another version of parc_ray, or damaged ({error}); to record anew, choose "
+            "another output_dir, or pass --overwrite to delete that run"
+        ) from None
+
+
 def read_journal(path: Path) -> Iterator[Dict[str, Any]]:
-    """All whole lines of a journal; a torn last line, left by a kill or a power failure, is skipped.
+    """The lines of a journal, as they are; a torn last one, left by a kill or a power failure, is skipped.
 
     Raises InputError if any other line is damaged.
     """
-    events, _ = _whole_lines(path)
-    yield from events
-
-
-def _whole_lines(path: Path) -> Tuple[List[Dict[str, Any]], int]:
-    """The events of a journal, and how many bytes they take."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    events: List[Dict[str, Any]] = []
-    size = 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            if not line.endswith(b"\n"):
-                raise ValueError
-            event = json.loads(line)
-            if not (isinstance(event, dict) and "event" in event):
-                raise ValueError
-        except ValueError:
-            if number < len(lines):
+    damaged = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if damaged:
                 raise InputError(
-                    f"{path}: line {number} is damaged, so the run cannot go on; restore the file, choose another "
+                    f"{path}: line {damaged} is damaged, so the run cannot go on; restore the file, choose another "
                     "output_dir, or pass --overwrite to begin anew"
-                ) from None
-            break
-        events.append(event)
-        size += len(line)
-    return events, size
+                )
+            content = _parsed(line)
+            if content is None:
+                damaged = number
+            else:
+                yield content
+
+
+def _parsed(line: bytes) -> Optional[Dict[str, Any]]:
+    """What is in a line; None if it is damaged."""
+    try:
+        content = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and "event" in content else None
+
+
+def _whole_bytes(path: Path) -> int:
+    """The size of a journal without its last line, if that is damaged."""
+    size, last = 0, b""
+    with path.open("rb") as file:
+        for line in file:
+            size, last = size + len(line), line
+    return size if _parsed(last) else size - len(last)

@@ -18,6 +18,8 @@ from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic
 from parc_ray.motions.dataset import write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
+from parc_ray.runs.events import MotionEnded
+from parc_ray.runs.ledger import Outcome
 from parc_ray.runs.logs import RUN_LOG, Logs
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
@@ -158,6 +160,11 @@ class OutputDirectory:
         _make_folder(path.parent)
         write_file_atomic(path, content)
         return path
+
+    def motion_ended(self, motion: str, outcome: Outcome) -> MotionEnded:
+        """The event of a motion's final state."""
+        path = str(self.recording_path(motion).relative_to(self.path)) if outcome.state == "recorded" else None
+        return MotionEnded(motion=motion, path=path, **vars(outcome))
 
     def failure_path(self, motion: str, number: int) -> Optional[Path]:
         """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""

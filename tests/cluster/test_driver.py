@@ -18,6 +18,7 @@ from parc_ray.cluster.blame import FAILED_SETUPS
 from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
 from parc_ray.planning import preparation
+from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.journal import Journal
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run
@@ -32,9 +33,9 @@ def test_a_killed_actor_costs_only_what_it_had_not_reported(undisturbed, motions
     killed = []
 
     class KillingJournal(Journal):
-        def write(self, event, **values):
-            super().write(event, **values)
-            if event == "motion" and values["state"] != "invalid" and not killed:
+        def write(self, *events):
+            super().write(*events)
+            if isinstance(events[-1], MotionEnded) and not killed:
                 killed.append(int(re.findall(r"pid (\d+)", log.read_text())[-1]))
                 os.kill(killed[0], signal.SIGKILL)
 

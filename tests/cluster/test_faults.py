@@ -35,9 +35,9 @@ def on_event(monkeypatch):
         waiting = [act]
 
         class Observed(Journal):
-            def write(self, event, **values):
-                super().write(event, **values)
-                if event == kind and waiting:
+            def write(self, *events):
+                super().write(*events)
+                if any(event.kind == kind for event in events) and waiting:
                     waiting.pop()()
 
         monkeypatch.setattr(run, "Journal", Observed)

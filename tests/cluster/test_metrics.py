@@ -17,12 +17,11 @@ from ray.util import metrics as ray_metrics
 
 from parc_ray.cluster.actor import Memory, WorkReport
 from parc_ray.cluster.metrics import COUNTERS, GAUGES, RunMetrics
-from parc_ray.runs.ledger import Outcome
 from parc_ray.terminal.progress import Activity
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import write_config
 from tests.reference import ROOT
-from tests.runs.test_ledger import make_ledger, result
+from tests.runs.test_ledger import attempt, crash, make_ledger
 
 DASHBOARD = ROOT / "configs" / "grafana" / "parc_ray.json"
 METRIC = re.compile(r"^ray_(parc_ray_\w+)\{(.*)\} (\S+)$", re.MULTILINE)
@@ -205,13 +204,13 @@ def test_motions_are_where_an_actor_got_them_last(recorded, monkeypatch):
         return {key: value for key, value in found.items() if value}
 
     metrics.assigned(0, ["m0", "m1", "m2"])
-    ledger.add(result("m0"), None)
+    ledger.take(attempt("m0"))
     metrics.update(ledger, Activity(actors=1, shards_waiting=1))
     assert shown("parc_ray_shard_motions", "shard", "state") == {("0", "recorded"): 1, ("0", "waiting"): 2}
     assert shown("parc_ray_motions", "state") == {("recorded",): 1, ("invalid",): 1, ("waiting",): 3}
     metrics.assigned(1, ["m1"])
     metrics.assigned(2, ["m2"])
-    ledger.finish("m1", Outcome("crashed", "actor died"))
+    ledger.take(crash("m1"))
     metrics.update(ledger, Activity())
     expected = {("0", "recorded"): 1, ("1", "crashed"): 1, ("2", "waiting"): 1}
     assert shown("parc_ray_shard_motions", "shard", "state") == expected

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from parc_ray import cli
 from parc_ray.report.comparison import compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
-from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun, Session, read_past_run
+from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, Session, read_past_run
 from parc_ray.tracking.figures import BY_NAME, FIGURES, Figure
 from tests.report.made_run import QUALITY, MadeRun
 

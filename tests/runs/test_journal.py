@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from parc_ray.errors import InputError, OutputError
+from parc_ray.runs.events import ActorReady, MotionEnded, RunEnded, RunStarted, ShardStarted
 from parc_ray.runs.journal import Journal, read_journal
+from tests.runs.test_ledger import attempt
 
 
 @pytest.fixture
@@ -14,16 +17,20 @@ def path(tmp_path):
     return tmp_path / "journal.jsonl"
 
 
+STARTED = RunStarted({}, 2, host="node7", pid=123)
+SHARD = ShardStarted(1, ["a"], 1)
+
+
 def write(path, *events):
     journal = Journal(path)
-    for event, values in events:
-        journal.write(event, **values)
+    for event in events:
+        journal.write(event)
     journal.close()
 
 
 def test_events_are_read_back_in_order_and_appended_to(path):
-    write(path, ("run", {"motions": 2}), ("motion", {"motion": "große Ü\n\u2028 bung", "path": None}))
-    write(path, ("end", {"exit_code": 0}))
+    write(path, STARTED, MotionEnded("große Ü\n\u2028 bung", "rejected"))
+    write(path, RunEnded(0))
     events = list(read_journal(path))
     assert [event["event"] for event in events] == ["run", "motion", "end"]
     assert events[1]["motion"] == "große Ü\n\u2028 bung"
@@ -33,22 +40,22 @@ def test_events_are_read_back_in_order_and_appended_to(path):
 
 def test_an_event_is_on_its_way_to_disk_at_once(path):
     journal = Journal(path)
-    journal.write("shard", shard=0)
+    journal.write(ActorReady(0))
     assert [event["shard"] for event in read_journal(path)] == [0]
     journal.close()
 
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_torn_last_line_is_skipped(path, cut):
-    write(path, ("shard", {"shard": 1}), ("motion", {"motion": "a", "state": "recorded"}))
+    write(path, SHARD, MotionEnded("a", "recorded"))
     content = path.read_bytes()
     path.write_bytes(content[:-cut])
     assert [event["event"] for event in read_journal(path)] == ["shard"]
 
 
 def test_every_line_is_json_by_itself(path):
-    write(path, ("attempt", {"quality": {"error": 0.5}, "number": 1}))
-    assert json.loads(path.read_text())["quality"] == {"error": 0.5}
+    write(path, replace(attempt("a"), quality={"error": 0.5, "diverged": float("nan")}))
+    assert json.loads(path.read_text())["quality"] == {"error": 0.5, "diverged": None}
 
 
 @pytest.mark.parametrize(
@@ -56,21 +63,21 @@ def test_every_line_is_json_by_itself(path):
 )
 def test_a_journal_goes_on_after_its_last_whole_line(path, tail):
     """A kill leaves half a line, a power failure zeros."""
-    write(path, ("run", {}), ("shard", {"shard": 1}))
+    write(path, STARTED, SHARD)
     path.write_bytes(path.read_bytes() + tail)
-    write(path, ("end", {}))
+    write(path, RunEnded(0))
     assert [event["event"] for event in read_journal(path)] == ["run", "shard", "end"]
 
 
 @pytest.mark.parametrize("damage", [b"nonsense\n", b"[1, 2]\n", b"{}\n", b"\xff\n", b"\n"])
 def test_a_damaged_line_in_the_middle_is_named(path, damage):
-    write(path, ("run", {}))
+    write(path, STARTED)
     path.write_bytes(path.read_bytes() + damage + path.read_bytes())
     with pytest.raises(InputError, match=r"journal\.jsonl: line 2 is damaged.*--overwrite"):
         list(read_journal(path))
     journal = Journal(path)
     journal.clear()
-    journal.write("run")
+    journal.write(STARTED)
     journal.close()
     assert [event["event"] for event in read_journal(path)] == ["run"]
 
@@ -78,7 +85,7 @@ def test_a_damaged_line_in_the_middle_is_named(path, damage):
 def test_only_one_at_a_time_writes_a_journal(path):
     """The lock dies with its owner: no file is left that would have to be removed by hand."""
     first = Journal(path)
-    first.write("run", host="node7", pid=123)
+    first.write(STARTED)
     with pytest.raises(InputError, match=r"another run is at work there \(on node7, pid 123\)"):
         Journal(path)
     first.close()
@@ -91,4 +98,4 @@ def test_a_full_disk_is_told(path):
     os.dup2(full, journal._file.fileno())
     os.close(full)
     with pytest.raises(OutputError, match=r"journal\.jsonl: cannot be written \(No space left"):
-        journal.write("run")
+        journal.write(STARTED)

@@ -5,10 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from parc_ray.runs.ledger import Outcome
 from parc_ray.terminal import progress
 from parc_ray.terminal.screen import Screen
-from tests.runs.test_ledger import make_ledger, result
+from tests.runs.test_ledger import attempt, crash, make_ledger
 
 ACTIVITY = progress.Activity(actors=2, starting=1, envs=16, busy_envs=13.6, shards_waiting=3)
 
@@ -30,9 +29,9 @@ def test_a_log_gets_plain_lines_now_and_then(clock):
             clock[0] = 1000.0 + second
             ledger.env_steps = 100 * second
             if second == 12:
-                ledger.add(result("m0"), None)
-                ledger.add(result("m1", 0, "failed", "fall (head) after 0.50 s"), None)
-                ledger.finish("m2", Outcome("crashed", "actor died"))
+                ledger.take(attempt("m0"))
+                ledger.take(attempt("m1", 0, "failed", "fall (head) after 0.50 s"))
+                ledger.take(crash("m2"))
             shown.update(ACTIVITY)
     text = console.file.getvalue()
     assert "\x1b" not in text and "\r" not in text
@@ -60,7 +59,7 @@ def test_a_terminal_gets_a_bar():
         shown.update(ACTIVITY)
         shown.note("shard 0: actor died [Errno 9]")
         for motion in ("m0", "m1", "m2"):
-            ledger.add(result(motion), None)
+            ledger.take(attempt(motion))
             shown.update(ACTIVITY)
     text = console.file.getvalue()
     assert "4/4" in text and "3 recorded" in text

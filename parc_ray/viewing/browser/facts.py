@@ -6,7 +6,7 @@ from html import escape
 from typing import Iterable, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import printable
-from parc_ray.runs.past_run import PastAttempt, PastMotion
+from parc_ray.runs.past import PastAttempt, PastMotion
 from parc_ray.tracking.figures import BY_NAME, Figure
 from parc_ray.viewing.scenes.colors import color_of
 from parc_ray.viewing.scenes.playback import Playback

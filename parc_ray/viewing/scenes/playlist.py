@@ -13,7 +13,7 @@ from parc_ray.files.bundled import HUMANOID
 from parc_ray.files.reading import read_text
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.runs.output import JOURNAL, TERRAIN
-from parc_ray.runs.past_run import PastMotion, PastRun, read_character, read_past_run
+from parc_ray.runs.past import PastMotion, PastRun, read_character, read_past_run
 from parc_ray.viewing.scenes.scene import Scene, scene_of_file, scene_of_run
 
 Written = Dict[Path, Tuple[PastRun, PastMotion]]

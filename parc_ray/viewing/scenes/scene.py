@@ -16,7 +16,7 @@ from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField, crop
 from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
-from parc_ray.runs.past_run import PastAttempt, PastMotion, PastRun
+from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
 from parc_ray.viewing.scenes.snapshot import Snapshots
 
 FloatArray = npt.NDArray[np.float64]

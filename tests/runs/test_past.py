@@ -8,7 +8,7 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.report.page import render
-from parc_ray.runs.past_run import read_past_run
+from parc_ray.runs.past import read_past_run
 
 
 def states(run):

@@ -1,0 +1,354 @@
+"""PastRun: what an output directory tells of its run, however often that was interrupted and went on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+
+from parc_ray.config.loading import check_config
+from parc_ray.config.record import OutputConfig
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_text
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.runs.events import (
+    ActorDied,
+    ActorIdle,
+    ActorReady,
+    AttemptEnded,
+    MotionEnded,
+    MotionExcluded,
+    MotionInvalid,
+    RecordingLost,
+    RunEnded,
+    RunStarted,
+    ShardStarted,
+)
+from parc_ray.runs.journal import JournalLine, read_events, understanding
+from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.output import JOURNAL, OutputDirectory
+
+STATES = ("recorded", "rejected", "invalid", "crashed", "not_attempted")
+"""What may become of a motion; "not_attempted" is one without a final state."""
+
+
+@dataclass(frozen=True)
+class PastAttempt:
+    """One attempt; what its line in the journal does not tell is None, or empty."""
+
+    number: int
+    start_fraction: float
+    start_time: float
+    """Seconds in the motion."""
+    seconds: float
+    """Simulated."""
+    outcome: str
+    """recorded, failed, rejected, or lost: recorded, but the recording was gone when the run went on."""
+    reason: str
+    criteria: Tuple[str, ...] = ()
+    """What ended it, or the acceptance limits that it broke."""
+    body: str = ""
+    quality: Mapping[str, Optional[float]] = field(default_factory=dict)
+    """By figure; None where it was not finite."""
+    launch: Optional[int] = None
+    """Index into PastRun.launches."""
+    env: Optional[int] = None
+    began: Optional[float] = None
+    """Seconds since its session began."""
+    ended: Optional[float] = None
+    """Seconds since its session began."""
+    trajectory: Optional[Path] = None
+    """Where the motion file of its failure was written (record.keep_failures)."""
+
+
+@dataclass(frozen=True)
+class PastMotion:
+    """One motion of the dataset and what has become of it."""
+
+    name: str
+    path: str
+    state: str
+    """One of STATES."""
+    reason: str = ""
+    seconds: Optional[float] = None
+    """From its first frame to its last; None if invalid."""
+    terrain_range: Optional[float] = None
+    """Metres from the lowest to the highest cell."""
+    sha256: str = ""
+    """Of its file."""
+    start_fraction: Optional[float] = None
+    """Where its recording starts."""
+    recorded_seconds: float = 0.0
+    recording: Optional[Path] = None
+    """Where its recording was written."""
+    attempts: Tuple[PastAttempt, ...] = ()
+
+    @property
+    def last_attempt(self) -> Optional[PastAttempt]:
+        """The attempt that decided, or the latest so far."""
+        standing = [attempt for attempt in self.attempts if attempt.outcome != "lost"]
+        return standing[-1] if standing else None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One actor at work on one shard. Times are seconds since its session began."""
+
+    session: int
+    shard: int
+    motions: int
+    envs: Optional[int]
+    began: float
+    """When Ray was asked for the actor."""
+    ready: Optional[float] = None
+    """When its recorder was made; None if it never was."""
+    ended: Optional[float] = None
+    death: str = ""
+    """Why it was lost."""
+    cut: bool = False
+    """Whether it had something in flight when it was lost, or its session ended."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One time that the command was run on the output directory."""
+
+    began: float
+    """Seconds since 1970."""
+    seconds: float
+    """To its last line in the journal."""
+    exit_code: Optional[int]
+    """None if it was killed, or is still at work."""
+    host: str
+    versions: Mapping[str, str]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run, read back."""
+
+    path: Path
+    """Output directory."""
+    folder: Path
+    """Where the command was given last; relative paths start there."""
+    character: str
+    """Path of the character file."""
+    fingerprint: Mapping[str, Any]
+    motions: Tuple[PastMotion, ...]
+    sessions: Tuple[Session, ...]
+    launches: Tuple[Launch, ...]
+    excluded: Tuple[MotionExcluded, ...] = ()
+    """What the dataset's configuration leaves out; these are not motions of the run."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the last session."""
+        return self.sessions[-1].config
+
+    @property
+    def control_freq(self) -> int:
+        """Control steps per second."""
+        return int(self.fingerprint["env_file"]["env"]["control_freq"])
+
+    @property
+    def simulator(self) -> str:
+        """Name and version of the engine."""
+        name = str(self.fingerprint["simulator"])
+        return f"{name} {self.fingerprint.get(f'version of {name}') or ''}".strip()
+
+    def attempts(self) -> List[Tuple[PastMotion, PastAttempt]]:
+        """All attempts that count, with their motions."""
+        return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != "lost"]
+
+
+def read_past_run(path: Path) -> PastRun:
+    """The run in an output directory, at work or not. Raises InputError if there is none, or its journal is damaged."""
+    journal, story = path / JOURNAL, _Story()
+    with understanding(journal):
+        if journal.exists():
+            for line in read_events(journal):
+                story.take(line)
+        if not story.ledger.begun:
+            raise InputError(f"{path}: holds no run (no {JOURNAL} that tells of one); give the output_dir of a run")
+        return _past_run(path, story)
+
+
+def read_character(run: PastRun) -> str:
+    """The text of a run's character file. Raises InputError if it is not there, or has changed since."""
+    try:
+        text = read_text(run.folder / run.character)
+    except InputError as error:
+        raise InputError(f"{error}; name the character's MJCF by --character") from None
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
+        raise InputError(
+            f"{run.character}: the character has changed since the run; name the right file by --character"
+        )
+    return text
+
+
+def _past_run(path: Path, story: _Story) -> PastRun:
+    last, ledger = story.runs[-1], story.ledger
+    assert ledger.started is not None
+    fingerprint = ledger.started.fingerprint
+    output = OutputDirectory(path, check_config(last.config["output"], OutputConfig, str(path / JOURNAL)))
+    motions = [_motion(entry, story, output) for entry in ledger.planned.values()]
+    motions += [PastMotion(motion.motion, motion.path, "invalid", motion.reason) for motion in ledger.invalid]
+    return PastRun(
+        path=path,
+        folder=Path(last.folder),
+        character=last.character or fingerprint["env_file"]["env"].get("char_file", ""),
+        fingerprint=fingerprint,
+        motions=tuple(motions),
+        sessions=tuple(story.sessions()),
+        launches=tuple(story.launches()),
+        excluded=tuple(ledger.excluded),
+    )
+
+
+def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> PastMotion:
+    outcome = story.ledger.outcomes.get(entry.name)
+    recorded = outcome is not None and outcome.state == "recorded"
+    return PastMotion(
+        name=entry.name,
+        path=entry.path,
+        state=outcome.state if outcome else "not_attempted",
+        reason=outcome.reason if outcome else "",
+        seconds=entry.length,
+        terrain_range=entry.terrain_range,
+        sha256=entry.sha256,
+        start_fraction=outcome.start_fraction if outcome and recorded else None,
+        recorded_seconds=outcome.seconds if outcome else 0.0,
+        recording=output.recording_path(entry.name) if recorded else None,
+        attempts=tuple(_attempt(told, output) for told in story.attempts.get(entry.name, ())),
+    )
+
+
+def _attempt(told: _Told, output: OutputDirectory) -> PastAttempt:
+    event = told.event
+    return PastAttempt(
+        number=event.number,
+        start_fraction=event.start_fraction,
+        start_time=event.start_time,
+        seconds=event.seconds,
+        outcome="lost" if told.lost else event.outcome,
+        reason=event.reason,
+        criteria=tuple(event.criteria),
+        body=event.body,
+        quality=event.quality,
+        launch=told.launch,
+        env=event.env,
+        began=_later(told.ready, event.began),
+        ended=_later(told.ready, event.ended),
+        trajectory=output.failure_path(event.motion, event.number) if event.trajectory_bytes else None,
+    )
+
+
+def _later(start: Optional[float], seconds: Optional[float]) -> Optional[float]:
+    return None if start is None or seconds is None else round(start + seconds, 3)
+
+
+@dataclass
+class _Told:
+    """An attempt, and what came before and after it."""
+
+    event: AttemptEnded
+    launch: Optional[int]
+    ready: Optional[float]
+    """When its actor was ready, in seconds since its session began."""
+    lost: bool = False
+
+
+class _Story:
+    """The ledger of a journal, and who did what when: its sessions, actors and attempts."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.runs: List[RunStarted] = []
+        """One per session, as are the next ones."""
+        self.attempts: Dict[str, List[_Told]] = {}
+        self._began: List[Tuple[float, float]] = []
+        """Seconds since 1970, and by the clock of the session."""
+        self._seconds: List[float] = []
+        self._exit_codes: List[Optional[int]] = []
+        self._final: List[Set[str]] = []
+        """Motions that got their final state."""
+        self._launches: List[Launch] = []
+        self._given: List[Set[str]] = []
+        """Motions of each launch."""
+        self._latest: Dict[int, int] = {}
+        """Index of the launch of each shard."""
+
+    def take(self, line: JournalLine) -> None:
+        """Take the next line. Raises KeyError, TypeError or ValueError if it cannot be the next."""
+        event = line.event
+        self.ledger.take(event)
+        if isinstance(event, RunStarted):
+            self._start(event, line)
+        if not self.runs:
+            return
+        now = max(0.0, line.clock - self._began[-1][1])
+        self._seconds[-1] = max(self._seconds[-1], now)
+        if isinstance(event, ShardStarted):
+            self._launch(event, now)
+        elif isinstance(event, ActorReady):
+            self._update(event.shard, ready=now)
+        elif isinstance(event, ActorIdle):
+            self._update(event.shard, ended=now)
+        elif isinstance(event, ActorDied):
+            self._update(event.shard, ended=now, death=event.reason)
+        elif isinstance(event, AttemptEnded):
+            launch = self._latest.get(event.shard)
+            ready = None if launch is None else self._launches[launch].ready
+            self.attempts.setdefault(event.motion, []).append(_Told(event, launch, ready))
+        elif isinstance(event, RecordingLost):
+            self.attempts[event.motion][-1].lost = True
+        elif isinstance(event, (MotionEnded, MotionInvalid)):
+            self._final[-1].add(event.motion)
+        elif isinstance(event, RunEnded):
+            self._exit_codes[-1] = event.exit_code
+
+    def sessions(self) -> List[Session]:
+        """All sessions."""
+        return [
+            Session(began, seconds, code, run.host, run.versions, run.config)
+            for run, (began, _), seconds, code in zip(self.runs, self._began, self._seconds, self._exit_codes)
+        ]
+
+    def launches(self) -> List[Launch]:
+        """All launches. One that nobody has ended worked until its motions, or its session, had ended."""
+        ends: Dict[int, float] = {}
+        for told in (told for own in self.attempts.values() for told in own):
+            end = _later(told.ready, told.event.ended)
+            if told.launch is not None and end is not None:
+                ends[told.launch] = max(end, ends.get(told.launch, 0.0))
+        launches = []
+        for index, launch in enumerate(self._launches):
+            end = self._seconds[launch.session]
+            if launch.ended is not None:
+                launch = replace(launch, cut=True)
+            elif self._given[index] <= self._final[launch.session]:
+                launch = replace(launch, ended=min(end, ends.get(index, end)))
+            else:
+                launch = replace(launch, ended=end, cut=True)
+            launches.append(launch)
+        return launches
+
+    def _start(self, event: RunStarted, line: JournalLine) -> None:
+        self.runs.append(event)
+        self._began.append((line.time, line.clock))
+        self._seconds.append(0.0)
+        self._exit_codes.append(None)
+        self._final.append(set())
+        self._latest = {}
+
+    def _launch(self, event: ShardStarted, now: float) -> None:
+        self._latest[event.shard] = len(self._launches)
+        self._given.append(set(event.motions))
+        self._launches.append(Launch(len(self.runs) - 1, event.shard, len(event.motions), event.envs, now))
+
+    def _update(self, shard: int, **values: Any) -> None:
+        if shard in self._latest:
+            index = self._latest[shard]
+            self._launches[index] = replace(self._launches[index], **values)

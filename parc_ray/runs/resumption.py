@@ -1,0 +1,65 @@
+"""Resumption: whether a run may go on where it has ended, because its recordings would be the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from parc_ray.errors import InputError
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.runs.ledger import Ledger
+
+MAX_SHOWN = 5
+"""Maximum number of differences that a message names; the others are counted."""
+
+
+def require_same(
+    ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry], output_dir: Path
+) -> None:
+    """Raises InputError if recordings would not be those that a run began with."""
+    lines = differences(ledger, fingerprint, entries)
+    if lines:
+        more = f"; and {len(lines) - MAX_SHOWN} more" if len(lines) > MAX_SHOWN else ""
+        raise InputError(
+            f"output_dir {output_dir} holds a run that was made with other inputs: "
+            f"{'; '.join(lines[:MAX_SHOWN])}{more}. Undo these changes to go on with it, choose another "
+            "output_dir, or pass --overwrite to delete it and begin anew"
+        )
+
+
+def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> List[str]:
+    """What recordings depend on and has changed since a run began, one line each."""
+    assert ledger.started is not None, "only a run that has begun can go on"
+    before, now = flat(ledger.started.fingerprint), flat(fingerprint)
+    lines = [
+        f"{key} is {_shown(now.get(key))}, was {_shown(before.get(key))}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]
+    contents = {entry.name: entry.sha256 for entry in entries}
+    planned = ledger.planned
+    for what, names in (
+        ("new in the dataset", [name for name in contents if name not in planned]),
+        ("no longer in the dataset", [name for name in planned if name not in contents]),
+        ("changed", [name for name in planned if contents.get(name, planned[name].sha256) != planned[name].sha256]),
+    ):
+        lines += [f"motion {name} is {what}" for name in names]
+    return lines
+
+
+def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
+    """Nested mappings as one.
+
+    >>> flat({"retry": {"max_retries": 3}, "seed": 0})
+    {'retry.max_retries': 3, 'seed': 0}
+    """
+    values: Dict[str, Any] = {}
+    for key, value in tree.items():
+        place = (*prefix, key)
+        values.update(flat(value, place) if isinstance(value, dict) else {".".join(place): value})
+    return values
+
+
+def _shown(value: Any) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
