@@ -20,9 +20,9 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
+from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
-from parc_ray.runs.history import fingerprint
 from parc_ray.trackers import families
 from parc_ray.trackers.families import FAMILIES, family
 from parc_ray.trackers.family import Family, TrackerFiles
