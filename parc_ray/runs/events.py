@@ -195,7 +195,7 @@ class DeviceSetAside:
 
 @dataclass(frozen=True)
 class ActorIdle:
-    """The actor of a shard was started on a device that was set aside: it stays idle, and another one gets the shard."""
+    """The actor of a shard was started on a device that was set aside: another one gets the shard."""
 
     kind: ClassVar[str] = "idle"
 
