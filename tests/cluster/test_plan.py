@@ -17,11 +17,12 @@ from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import ThisMachine
 from parc_ray.planning.placement import Placement, Resources, place
 from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
-from parc_ray.runs.history import dataset_events, fingerprint
+from parc_ray.runs.events import RunStarted, dataset_events
 from parc_ray.runs.journal import Journal
 from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
@@ -246,8 +247,8 @@ def test_a_run_that_goes_on_keeps_its_engine(files):
     inputs, tried = prepared(files).inputs, []
     (files.parent / "out").mkdir()
     journal = Journal(files.parent / "out" / "journal.jsonl")
-    journal.write("run", fingerprint=fingerprint(inputs.files), motions=len(inputs.dataset.entries))
-    journal.write_all(dataset_events(inputs.dataset))
+    journal.write(RunStarted(fingerprint(inputs.files), len(inputs.dataset.entries)))
+    journal.write(*dataset_events(inputs.dataset))
     journal.close()
     edit(files, simulator="auto")
 
@@ -256,7 +257,7 @@ def test_a_run_that_goes_on_keeps_its_engine(files):
         return Trial()
 
     run = prepared(files, try_out=try_out)
-    assert run.history and run.inputs.files.engine is MUJOCO and tried == ["mujoco"]
+    assert run.goes_on and run.inputs.files.engine is MUJOCO and tried == ["mujoco"]
 
 
 def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch):

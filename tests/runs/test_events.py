@@ -96,7 +96,7 @@ def test_the_ledger_of_the_first_versions_journal():
     }
     assert ledger.next_attempt == {"demo_late_idle_d10_040": 2, "demo_tumble_idle_d10_045": 3}
     assert ledger.unwritten == {}
-    assert ledger.started.simulator == "mujoco"
+    assert ledger.simulator == "mujoco"
 
 
 def test_a_run_of_the_first_version_is_read_back(tmp_path):
