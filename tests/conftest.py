@@ -12,6 +12,9 @@ from tests.reference import ERRORS, HUMANOID
 from tests.report.browser import Browser, open_browser
 from tests.report.made_run import MadeRun
 
+LONGEST = ("isaacgym", "interruptions", "faults", "driver", "disk", "chaos", "run", "conformance", "cli", "generator")
+"""Files of tests that take longest, the longest first"""
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -20,16 +23,38 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=4, help="how many processes test_chaos.py kills")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Whatever needs a Ray cluster is slow."""
+    for item in items:
+        if {"address", "own_cluster"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests share what is costly to make, so one process runs them; most tests of runs share a Ray cluster."""
+    """A file's tests share what is costly to make, so one process runs them, the longest files first.
+
+    Tests of whole runs share a Ray cluster and mostly wait: the first two processes have one each. What is left at
+    the end goes to whichever process is done first.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.split("::")[0]
-            engine = file.endswith(("test_isaacgym.py", "test_physx.py"))  # for whichever process is done first
-            return "tests/cluster" if file.startswith("tests/cluster/") and not engine else file
+            return nodeid.split("::")[0]
+
+        def _assign_work_unit(self, node):
+            with_ray = node.gateway.id in ("gw0", "gw1")
+            files = sorted(
+                self.workqueue, key=lambda file: (file.startswith("tests/cluster/") != with_ray, order(file))
+            )
+            self.workqueue.move_to_end(files[0], last=False)
+            super()._assign_work_unit(node)
+
+    def order(file):
+        name = Path(file).stem[len("test_") :]
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
     return ByFile(config, log)
 

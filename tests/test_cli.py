@@ -205,6 +205,7 @@ class TestDataset:
         assert code == 2
         assert "dataset.yaml: key 'folder_path' = ['motions'] is unknown; did you mean 'folder_paths'?" in err
 
+    @pytest.mark.slow
     def test_the_same_seed_generates_the_same_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
             code, out, _ = parc_ray("dataset", "generate", folder, "--count", 2, "--seed", seed)
@@ -212,6 +213,7 @@ class TestDataset:
         written = {name: [path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in "abc"}
         assert written["a"] == written["b"] != written["c"]
 
+    @pytest.mark.slow
     def test_generate_makes_the_demo_s_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         code, out, _ = parc_ray("dataset", "generate", "demo")
         assert (code, out) == (0, "demo: 48 motions")
@@ -294,6 +296,7 @@ class TestRunTrackerScript:
         assert stop.value.code == 2
         assert f"error: --mode {mode}: parc_ray only records" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_as_a_script(self, tmp_path: Path) -> None:
         code, out, err = script("run_tracker.py", "--mode", "train", cwd=tmp_path)
         assert (code, out) == (2, "")

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.reference import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_file_does_harm(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from parc_ray.trackers.parc.config import AgentConfig
 from parc_ray.trackers.parc.policy import load_checkpoint
 from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
 
+pytestmark = pytest.mark.slow
+
 SKELETON = load_skeleton(HUMANOID)
 
 

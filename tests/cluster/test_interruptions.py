@@ -27,7 +27,7 @@ FREQUENT_REPORTS = "from parc_ray.cluster import driver; driver.REPORT_SECONDS =
 INTERRUPTED = 130
 
 
-def test_a_killed_driver_takes_its_ray_along_and_goes_on(many_motions, calm, tmp_path):
+def test_a_killed_driver_takes_its_ray_along_and_goes_on(many_motions, calm, tmp_path, go_on):
     """SIGKILL, with a Ray of its own: Ray goes with it (but for two helpers of Ray's, which take a minute)."""
     config = write_config(tmp_path, [many_motions], None, ray={"num_actors": 2})
     with Command(config, SLOWLY) as command:
@@ -39,7 +39,7 @@ def test_a_killed_driver_takes_its_ray_along_and_goes_on(many_motions, calm, tmp
         command.kill()
         _, alive = psutil.wait_procs(left, timeout=PATIENCE)
         assert not alive
-    run = record_command(config, SIMULATED)
+    run = go_on()
     assert run.code == 0, run.console
     assert_accounted_for(run)
     assert_same_recordings(run, calm)

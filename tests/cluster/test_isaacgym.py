@@ -147,6 +147,7 @@ def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, u
     assert "simulator: mujoco, because simulator: a process that only imports Isaac Gym has died" in run.console
 
 
+@pytest.mark.slow
 def test_check_reports_engine_devices_and_memory(motions, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(DOUBLE))
     importlib.invalidate_caches()

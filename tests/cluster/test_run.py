@@ -188,6 +188,7 @@ def test_recordings_can_be_recorded_again(undisturbed, address, tmp_path):
 # ------------------------------------------------------------------------------------------- interruptions
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_as_it_starts_ends_cleanly(motions, tmp_path):
     """Ctrl-C in a terminal: exit code 130 with nothing attempted, a summary that counts what was not attempted."""
     many = 40

@@ -17,6 +17,8 @@ from parc_ray.demo.configuration import write_configuration
 from parc_ray.errors import OutputError
 from tests.reference import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def parc_ray(*arguments: str, cwd: Path) -> None:
     """Runs parc-ray in a folder, on a Ray of its own."""

@@ -56,6 +56,7 @@ def test_soles_stand_on_level_ground_with_a_margin(plan):
         assert abs(heights[0] - hold.height) < 1e-4
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(plans)
 def test_steps_are_within_a_humans_reach(plan):
@@ -75,6 +76,7 @@ def test_steps_are_within_a_humans_reach(plan):
             assert sign * across @ (target.xy - origin.xy) > 0.13
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(plans)
 def test_one_foot_always_stands(plan):

@@ -145,6 +145,7 @@ def assert_is_sound(spec: MotionSpec, m: Measured) -> None:
     assert_lies_on_its_terrain(m)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(specs)
 @example(MotionSpec("turn", 1759114058, 7.369712731636079, 1.0))  # a block's corner between those of a sole
@@ -225,6 +226,7 @@ def test_feet_go_up_and_down_and_higher_where_it_is_difficult():
     assert climbs[0.0] < 0.12 < climbs[1.0] < 0.52
 
 
+@pytest.mark.slow
 def test_arms_swing_against_the_legs():
     """While walking, each hand is ahead when the foot of its side is behind."""
     hands = [SKELETON.body_index("right_hand"), SKELETON.body_index("left_hand")]
@@ -316,6 +318,7 @@ def test_motion_follows_from_its_spec_alone():
     assert first == parts(generate_motion(spec, SKELETON, "b"))
 
 
+@pytest.mark.slow
 def test_the_demo_has_all_kinds_all_difficulties_and_all_flaws():
     motions = demo_motions(SKELETON)
     names = [motion.name for motion in motions]
@@ -335,6 +338,7 @@ def test_the_demo_has_all_kinds_all_difficulties_and_all_flaws():
         assert measure(motion).gaps.min() > -0.25
 
 
+@pytest.mark.slow
 def test_generated_motions_are_as_asked_for():
     settings = {"seconds": (2.0, 4.0), "difficulty": (0.2, 0.6), "late_share": 1 / 3}
     motions = list(generate_motions(15, 7, SKELETON, **settings))

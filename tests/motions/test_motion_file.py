@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, OutputError
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc, read_motion
 from tests.motions.samples import legacy_bytes, legacy_terrain, parc_package, random_motion
@@ -422,12 +422,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, 
         raise error
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises((InputError, KeyboardInterrupt)):
+    with pytest.raises((OutputError, KeyboardInterrupt)):
         write_file_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_write_into_a_missing_directory(tmp_path):
-    with pytest.raises(InputError, match=r"none.file.pkl: cannot be written"):
+    with pytest.raises(OutputError, match=r"none.file.pkl: cannot be written"):
         write_file_atomic(tmp_path / "none" / "file.pkl", b"")

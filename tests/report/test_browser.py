@@ -19,6 +19,8 @@ from tests.reference import HUMANOID
 from tests.report.made_run import QUALITY, MadeRun, recording_of
 from tests.report.test_page import EVIL, evil_run
 
+pytestmark = pytest.mark.slow
+
 MOTIONS = 500
 
 

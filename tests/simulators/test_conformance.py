@@ -29,7 +29,12 @@ from tests.simulators.remote import RemoteSimulator, Server, double_environment,
 
 WITHOUT_PHYSX = package.complaint()
 PHYSX_HERE = pytest.param("physx", marks=pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX))
-ENGINES = ("mujoco", PHYSX_HERE, "isaacgym double", pytest.param("isaacgym", marks=pytest.mark.isaacgym))
+ENGINES = (
+    "mujoco",
+    PHYSX_HERE,
+    pytest.param("isaacgym double", marks=pytest.mark.slow),
+    pytest.param("isaacgym", marks=pytest.mark.isaacgym),
+)
 CHORD, GEODESIC = "chord", "geodesic"
 DRIVE_LAWS = {"physx": (CHORD,), "isaacgym": (CHORD, GEODESIC)}
 """what spherical drives pull in proportion to: the way x that is left (others), or its chord, 2 sin(x / 2); nobody has

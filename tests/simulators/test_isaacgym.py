@@ -18,6 +18,8 @@ from parc_ray.simulators.simulator import SimulatorConfig
 from tests.simulators.remote import RemoteSimulator, Server, double_environment
 from tests.simulators.test_conformance import ARM, BALL_INERTIA, DRIVE, HUMAN, TEXT, pose, step_response, still
 
+pytestmark = pytest.mark.slow
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 CONFIG = SimulatorConfig(
     TEXT, "humanoid.xml", [HeightField.flat((12, 12), min_point=(-2.2, -2.2))], 4, 30, 4, 1.0, CPU, 2, substeps=2

@@ -21,6 +21,8 @@ from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.reference import ROOT
 from tests.simulators.remote import DOUBLE, PRETENDED_CUDA, double_environment
 
+pytestmark = pytest.mark.slow
+
 NEW = sys.version_info >= (3, 9)
 
 

@@ -16,6 +16,8 @@ import pytest
 from parc_ray.config.environment import PhysxConfig
 from tests.reference import ROOT
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mypy")
 ADAPTER = ROOT / "parc_ray" / "simulators" / "isaacgym" / "simulator.py"
 

@@ -304,6 +304,7 @@ def history(engine: PhysxSimulator, envs: List[int], tiles: List[int], start: Ch
     return [engine.step(envs, start.dof_pos + 0.3 * math.sin(0.3 * step + 1.0)) for step in range(40)]
 
 
+@pytest.mark.slow
 def test_motion_repeats_to_the_bit_in_every_slot_and_company():
     """Not so the contact forces: PhysX adds up those of a body in an order that may change, which rounds otherwise."""
     tiles, state = company(7)

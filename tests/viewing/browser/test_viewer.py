@@ -21,6 +21,8 @@ from parc_ray.viewing.scenes.playlist import open_playlist
 from tests.reference import ROOT
 from tests.viewing.runs import EVIL, look_at_me, motion_file
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("viser", reason="needs the extra view")
 
 SIZE = (800, 320)

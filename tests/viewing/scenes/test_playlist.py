@@ -110,6 +110,7 @@ def test_another_character(tmp_path, walk):
         open_playlist(tmp_path / "walk.pkl", tmp_path / "missing.xml")
 
 
+@pytest.mark.slow
 def test_ten_thousand_files_are_not_read_before_they_are_looked_at(tmp_path, walk, monkeypatch):
     content = motion_file_bytes(walk)
     (tmp_path / "m0.pkl").write_bytes(content)
