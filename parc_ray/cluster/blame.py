@@ -178,7 +178,9 @@ class Decision:
     set_aside: Optional[Tuple[Device, str]] = None
     """A device that gets no more work, and why."""
     notices: Tuple[str, ...] = ()
-    """Lines for the user."""
+    """Lines for people who look on."""
+    alerts: Tuple[str, ...] = ()
+    """Lines for people who look on or not."""
 
 
 def decide(state: State, loss: Loss) -> Decision:
@@ -197,6 +199,8 @@ def decide(state: State, loss: Loss) -> Decision:
 
 def waited_in_vain(state: State) -> Decision:
     """What follows if Ray starts no actor for long: devices that were set aside are all that there are."""
+    if not any(setups.aside for setups in state.devices.values()):
+        return Decision(state)
     state = replace(state, others_failed_to_come=True)
     return _use_all_if_none_is_better(Decision(state), len(state.devices))
 
@@ -261,8 +265,8 @@ def _blame_device(state: State, loss: Loss, device: Device) -> Decision:
         return Decision(state, last=last)
     state = replace(state, devices={**state.devices, device: replace(setups, aside=True)})
     meanwhile = "while others work" if state.ever_ready else "and others may work"
-    notice = f"{device}: {setups.failed} setups have failed there {meanwhile}: it gets no more work: {loss.reason}"
-    return Decision(state, last=last, set_aside=(device, loss.reason), notices=(notice,))
+    alert = f"{device}: {setups.failed} setups have failed there {meanwhile}: it gets no more work: {loss.reason}"
+    return Decision(state, last=last, set_aside=(device, loss.reason), alerts=(alert,))
 
 
 def _elsewhere(state: State, device: Device, devices: int) -> bool:
@@ -285,7 +289,7 @@ def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
     return replace(
         decision,
         state=replace(decision.state, devices={**known, **cleared}),
-        notices=(*decision.notices, *(f"{d} gets work again: what has failed there fails elsewhere" for d in back)),
+        alerts=(*decision.alerts, *(f"{d} gets work again: what has failed there fails elsewhere" for d in back)),
     )
 
 
@@ -296,8 +300,8 @@ def _use_all_if_none_is_better(decision: Decision, devices: int) -> Decision:
     if not back:
         return decision
     used = {device: replace(state.devices[device], aside=False) for device in back}
-    notices = (*decision.notices, *(f"{device} gets work again: no other device works" for device in back))
-    return replace(decision, state=replace(state, devices={**state.devices, **used}), notices=notices)
+    alerts = (*decision.alerts, *(f"{device} gets work again: no other device works" for device in back))
+    return replace(decision, state=replace(state, devices={**state.devices, **used}), alerts=alerts)
 
 
 def _blame_motions(state: State, loss: Loss) -> Decision:

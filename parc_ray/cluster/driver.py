@@ -172,8 +172,6 @@ class Driver:
         except RayError as error:
             self._tell(last_line(error), shard.index)
             self._carry_out(store_is_full(self._state, assignment, last_line(error), bool(self._actors)))
-            if self._actors:
-                time.sleep(POLL_SECONDS)
             return False  # Only when actors have been listened to can the store become emptier.
         handle: Any = self._actor_class.remote()
         envs = shard.num_envs(self.plan.inputs.files)
@@ -318,8 +316,10 @@ class Driver:
     def _carry_out(self, decision: Decision) -> None:
         """Do what follows from a loss."""
         self._state = decision.state
-        for notice in decision.notices:
-            self._tell(notice)
+        for line in decision.notices:
+            self._tell(line)
+        for line in decision.alerts:
+            self._alert(line)
         self._queue.extendleft(reversed(decision.first))
         self._queue.extend(decision.last)
         if decision.given_up:
@@ -369,14 +369,18 @@ class Driver:
             self._last_seen = time.monotonic()
             cpus, gpus = self.plan.placement.cpus, self.plan.placement.gpus
             line = f"waiting until Ray has {cpus} CPUs and {gpus:g} GPUs free on a node for an actor"
-            self.output.log(line)
-            self.progress.screen.alert(line)
+            self._alert(line)
             self._carry_out(waited_in_vain(self._state))
 
     def _tell(self, line: str, shard: Optional[int] = None) -> None:
         """Say it on the screen, and in the log."""
         self.output.log(line, shard)
         self.progress.note(line if shard is None else f"shard {shard}: {line}")
+
+    def _alert(self, line: str) -> None:
+        """The same for people who do not look on."""
+        self.output.log(line)
+        self.progress.screen.alert(line)
 
 
 def actor_class(engine: Engine, placement: Placement) -> Any:

@@ -193,7 +193,7 @@ def test_a_device_whose_setups_fail_while_others_work_is_set_aside():
         assert decision.given_up is None and state.deaths == ()
         assert bool(decision.set_aside) == state.devices[TWO].aside == (number == FAILED_SETUPS)
     assert decision.set_aside == (TWO, "reason")
-    assert decision.notices == (
+    assert decision.alerts == (
         "node node1: 3 setups have failed there while others work: it gets no more work: reason",
     )
 
@@ -268,7 +268,7 @@ def test_a_motion_that_fails_on_another_device_too_is_to_blame_and_the_first_one
     decision = decide(aside.state, failed_setup("a", ONE, nodes=cluster(ONE, TWO, THREE), failed_on={TWO}))
     assert decision.given_up == (Entry("a"), "reason")
     assert decision.state.devices[TWO] == Setups(worked=True, failed=1)
-    assert decision.notices == ("node node1 gets work again: what has failed there fails elsewhere",)
+    assert decision.alerts == ("node node1 gets work again: what has failed there fails elsewhere",)
 
 
 def test_two_devices_of_one_node_do_not_confirm_each_other_if_there_are_other_nodes():
@@ -283,11 +283,12 @@ def test_a_device_is_used_again_when_the_others_are_gone():
     state = replace(BOTH, devices={ONE: Setups(worked=True), TWO: Setups(failed=3, aside=True)})
     decision = decide(state, lost("ab", Cause.NODE_DIED, nodes=cluster(TWO)))
     assert decision.state.devices == {TWO: Setups(failed=3)}
-    assert decision.notices == ("node node1 gets work again: no other device works",)
+    assert decision.alerts == ("node node1 gets work again: no other device works",)
     assert names(*decision.last) == ["ab"]
     joined = decide(state, lost("ab", Cause.NODE_DIED, nodes=cluster(TWO, THREE)))
-    assert joined.notices == () and joined.state.devices[TWO].aside
-    assert waited_in_vain(state).notices == decision.notices
+    assert joined.alerts == () and joined.state.devices[TWO].aside
+    assert waited_in_vain(state).alerts == decision.alerts
+    assert waited_in_vain(WORKING) == Decision(WORKING)
 
 
 # ------------------------------------------------------------------------------------------- whole runs
@@ -316,7 +317,6 @@ class PretendedRun:
         self.idle: List[Device] = []
         self.finished: List[str] = []
         self.crashed: List[str] = []
-        self.lines: List[str] = []
         self.setups: Counter = Counter()
         self.steps = 0
 
@@ -417,7 +417,6 @@ class PretendedRun:
     def carry_out(self, decision: Decision) -> None:
         self.story.append(f"-> {decision}")
         self.state = decision.state
-        self.lines += decision.notices
         self.queue.extendleft(reversed(decision.first))
         self.queue.extend(decision.last)
         if decision.given_up:
