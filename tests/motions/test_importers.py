@@ -16,10 +16,11 @@ from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.surface import surface_points
 from parc_ray.cli import app
 from parc_ray.errors import InputError
+from parc_ray.motions import importers
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.importers import FORMATS, Import, clips_in, import_clip
 from parc_ray.motions.importers.bvh import parse_bvh, read_bvh, world_poses
-from parc_ray.motions.importers.clip import Clip, resampled
+from parc_ray.motions.importers.clip import Clip, Format, resampled
 from parc_ray.motions.importers.deepmimic import read_deepmimic
 from parc_ray.motions.motion_file import Motion, read_motion
 from tests.reference import HUMANOID
@@ -386,6 +387,36 @@ def test_formats_are_told_apart_by_names(tmp_path):
         import_clip(tmp_path / "clip.fbx", HOW)
     with pytest.raises(InputError, match="has no clips"):
         clips_in(tmp_path)
+
+
+def read_toy(path: Path, skeleton, mapping) -> Clip:
+    """Rows of time and the root's place: the character stands upright and stiff."""
+    try:
+        rows = torch.tensor([[float(part) for part in line.split()] for line in path.read_text().splitlines()])
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; a row is: time x y z") from None
+    rows = rows.double()
+    upright = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    joints = upright.expand(len(rows), skeleton.num_bodies - 1, 4)
+    return Clip(rows[:, 0], rows[:, 1:], upright.expand(len(rows), 4), joints.clone())
+
+
+def test_a_toy_format_is_imported_once_its_record_is_listed(tmp_path, invoke, monkeypatch):
+    path = tmp_path / "slide.toy"
+    path.write_text("0 0 0 2\n1 0.5 0 2\n")
+    refused = invoke("dataset", "import", str(path), "-o", str(tmp_path / "out"))
+    assert "its name does not end like that of a clip" in str(refused.exception)
+    monkeypatch.setattr(importers, "FORMATS", (*FORMATS, Format("Toy", (".toy",), read_toy)))
+    result = invoke("dataset", "import", str(path), "-o", str(tmp_path / "out"))
+    assert result.exit_code == 0, result.output
+    motion = read_motion(tmp_path / "out" / "slide.pkl", SKELETON)
+    assert (motion.num_frames, motion.fps) == (31, 30.0)
+    assert motion.root_pos[:, 0] == pytest.approx(np.linspace(0.0, 0.5, 31), abs=1e-5)
+    height = THIGH + SHIN + SOLE
+    assert motion.root_pos[:, 2] == pytest.approx(np.full(31, height), abs=0.02), "set down on its feet"
+    path.write_text("nonsense")
+    result = invoke("dataset", "import", str(path), "-o", str(tmp_path / "out"))
+    assert "slide.toy: could not convert" in str(result.exception)
 
 
 def test_the_command_imports_files_and_folders(tmp_path, invoke):
