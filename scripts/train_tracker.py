@@ -1,10 +1,17 @@
-"""Train the demo's tracker with PPO and write it in PARC's format: python scripts/train_demo_tracker.py
+"""Train a tracker on the motions of a dataset and write it in PARC's format: python scripts/train_tracker.py --help
 
-One file in the manner of CleanRL. Environment, observations, termination, simulator and acceptance are the
-recorder's own, the reward is PARC's, and so are the names and meanings of the hyperparameters in agent_config.yaml.
+One file in the manner of CleanRL, for a few dozen motions or a few hundred easy ones. PARC's stage 3 is the real
+trainer; this one is what the bundled trackers come from. Environment, observations, termination, simulator and
+acceptance are the recorder's own, the reward is PARC's, and so are the names and meanings of the hyperparameters in
+agent_config.yaml.
 
-PARC's action is a PD target. So the actor first learns to say where the reference will be when the drives get there
-(supervised, on states that it brings about itself), while the critic learns what that is worth; PPO starts from both.
+1. With --search, controls that carry the character through each motion are found by sampling (Liu et al. 2010,
+   "Sampling-based contact-rich motion control"), and gains that lead back to where they lead by a linear-quadratic
+   regulator about them. Together they are a motion's lesson.
+2. PARC's action is a PD target. So the actor first learns, supervised, on states that it brings about itself, to do
+   what the lesson would do there; without a lesson, to say where the reference will be when the drives get there. The
+   critic learns what that is worth.
+3. PPO starts from both, if there are samples left for it.
 
 The same arguments give the same checkpoint on the same machine, whether or not the training was interrupted.
 """
@@ -12,6 +19,7 @@ The same arguments give the same checkpoint on the same machine, whether or not 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import math
 import os
@@ -19,7 +27,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone that is not installed
 # Threads that wait for work by spinning would take the cores from those that simulate.
@@ -30,18 +38,29 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import Literal
 
-from parc_ray.character.rotations import dot, norm, quat_diff_angle
+from parc_ray.character.rotations import (
+    dot,
+    exp_map_to_quat,
+    norm,
+    quat_diff,
+    quat_diff_angle,
+    quat_mul,
+    quat_normalize,
+    quat_to_exp_map,
+)
 from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig, RetryConfig
 from parc_ray.config.sections import Parc
-from parc_ray.demo.generator import generate_motions
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion_file import Motion, motion_file_bytes, read_motion
+from parc_ray.motions.scanning import load_dataset
+from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.trackers.action_bounds import action_bounds
@@ -53,17 +72,16 @@ from parc_ray.trackers.tracker import Observer
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 
 CONFIG_FILES = ("agent_config.yaml", "dm_env.yaml")
-TRAINING_SEED, HELD_OUT_SEED = 10_000, 20_000
-QUARTILES = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
-"""Of difficulty, in which held-out motions are evaluated"""
 LEAD_STEPS = 3
 """Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
 SHORTEST = 1.0
 """s, minimum length of an attempt."""
+PHASES = 8
+"""Parts of a motion whose failures are counted by themselves"""
 FAILURE_MEMORY = 0.1
-"""Weight of the latest attempt in a motion's failure rate"""
+"""Weight of the latest attempt in the failure rate of a motion from a phase on"""
 EASY_SHARE = 0.25
-"""A motion that never fails is drawn so often, compared with what one that always fails gets on top of it"""
+"""What never fails is drawn so often, compared with what one that always fails gets on top of it"""
 STAY = 0.75
 """Chance that an attempt is followed by one at the same motion: its model and terrain are still there"""
 WANTED_KL = 0.03
@@ -216,23 +234,43 @@ class Network(nn.Module):
         self._action_dist = ActionDistribution(actor[-1], action_size, config)
         self._critic_layers = fully_connected(observation_size, critic)
         self._critic_out = nn.Linear(critic[-1], 1)
+        self.in_bfloat16 = False
+        """whether hidden layers are computed in bfloat16"""
 
     def act(self, observations: Tensor) -> Tensor:
         """Mean normalised actions [N, D] for normalised observations [N, size].
 
         Only the hidden layers have half precision: half of an action's would be a fifth of the exploration noise.
         """
-        with torch.autocast(observations.device.type, torch.bfloat16):
+        with torch.autocast(observations.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             hidden = self._actor_layers(observations)
         mean: Tensor = self._action_dist._mean_net(hidden.float())
         return mean
 
     def value(self, observations: Tensor) -> Tensor:
         """Expected returns [N]."""
-        with torch.autocast(observations.device.type, torch.bfloat16):
+        with torch.autocast(observations.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             hidden = self._critic_layers(observations)
         value: Tensor = self._critic_out(hidden.float()).squeeze(-1)
         return value
+
+
+def half_is_faster(network: Network, rows: int, size: int, device: torch.device) -> bool:
+    """Whether a forward and backward pass of so many observations takes less time in bfloat16, here.
+
+    Without instructions for it, CPUs are ten times slower in bfloat16.
+    """
+    seconds = {}
+    observations = torch.zeros(rows, size, device=device)
+    for network.in_bfloat16 in (False, True, False, True):  # the first round only warms up
+        began = time.perf_counter()
+        (network.act(observations).sum() + network.value(observations).sum()).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds[network.in_bfloat16] = time.perf_counter() - began
+    network.in_bfloat16 = False
+    network.zero_grad()
+    return seconds[True] < seconds[False]
 
 
 def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
@@ -300,49 +338,263 @@ def saved(state: Dict[str, Any]) -> bytes:
 
 
 def build(
-    motions: Sequence[Motion], content: bytes, folder: Path, device: str, threads: int, **settings: Any
+    motions: Sequence[Motion], content: bytes, options: argparse.Namespace, folder: Path, **settings: Any
 ) -> ShardRecorder:
-    """The recorder of motions with a checkpoint and the configuration files of a folder; settings: of RecordConfig."""
+    """The recorder of motions with a checkpoint and the configuration files of a folder; settings: of RecordConfig.
+
+    A recorder has no more envs than motions: where num_envs says so, motions come again after the last.
+    """
     agent, environment = read_configs(folder)
-    character = folder / "humanoid.xml" if (folder / "humanoid.xml").exists() else HUMANOID
     config = RecordConfig(
-        output_dir=folder, device=device, model_file=folder / "model.pt", env_file=folder / CONFIG_FILES[1],
+        output_dir=folder, device=options.device, model_file=folder / "model.pt", env_file=folder / CONFIG_FILES[1],
         agent_file=folder / CONFIG_FILES[0], dataset_file=folder, **settings,
     )  # fmt: skip
     run = RunFiles(
         config=config,
-        simulator="mujoco",
+        simulator=options.simulator,
         tracker=TrackerFiles(environment, {}, agent, content),
-        character=character.read_text(),
-        character_source=str(character),
+        character=options.character.read_text(),
+        character_source=str(options.character),
     )
-    shard = [ShardMotion(m.name, m.name, motion_file_bytes(m, None), first_attempt=0) for m in motions]
-    return build_recorder(run, Shard(0, tuple(shard)), threads, device)
+    files = [motion_file_bytes(motion) for motion in motions]
+    shard = [
+        ShardMotion(f"{motions[index % len(motions)].name}", "", files[index % len(motions)], first_attempt=0)
+        for index in range(max(len(motions), config.num_envs or 0))
+    ]
+    return build_recorder(run, Shard(0, tuple(shard)), options.threads, options.device)
+
+
+def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
+    """The final attempt at every motion of a recorder, in the order of the motions."""
+    last: Dict[str, AttemptResult] = {}
+    while not recorder.done:
+        for result in recorder.advance():
+            last[result.motion] = result
+    recorder.environment.simulator.close()
+    return [last[motion.name] for motion in recorder.motions]
+
+
+def recorded_whole(results: Sequence[AttemptResult]) -> int:
+    """How many motions were recorded from start to end."""
+    return sum(result.outcome == "recorded" and not result.number for result in results)
+
+
+# --- Lessons: controls found by sampling, and the way back to them -------------------------------------------
+
+WINDOW = 3
+"""Control steps that the search decides on at a time; in all of them the PD targets are as far from the reference"""
+SPREADS = (0.13, 0.08, 0.05, 0.08)
+"""Of what is tried around the best so far, in each round of the search, rad"""
+SURVIVORS = 0.1
+"""Share of the samples that the next window goes on from"""
+CANDIDATES = 16
+"""Sequences of controls that are tried again from the start to the end, after a round"""
+CAUTION = 5.0
+"""Price of a PD target's correction (1 / rad^2); prices of deviations are DEVIATIONS"""
+LARGEST_CORRECTION = 0.5
+"""Gains hold near the way only: a PD target is corrected by no more, rad"""
+LESSON_NOISE = 0.4
+"""Loudest noise while training is supervised, as a share of the exploration's"""
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What became of the held-out motions of one range of difficulty, shares that add up to 1."""
+class Lesson:
+    """What carries the character through a motion: PD targets, the states they lead to, and the way back to these."""
 
-    whole: float
-    """recorded from start to end"""
-    part: float
-    """recorded from a later start"""
-    rejected: float
-    """tracked to the end at last, but not acceptable"""
-    failed: float
+    states: CharacterState
+    """[T + 1, ...]"""
+    targets: Tensor
+    """[T, D] rad"""
+    gains: Tensor
+    """[T, D, X] corrections of the targets per deviation from the states"""
+
+    def targets_at(self, steps: Tensor, state: CharacterState, skeleton: Skeleton) -> Tensor:
+        """PD targets [N, D] for states [N, ...] after so many steps [N]."""
+        steps = steps.clamp(max=len(self.targets) - 1)
+        deviation = difference(skeleton, state, rows_of(self.states, steps))
+        correction = (self.gains[steps] @ deviation.unsqueeze(-1)).squeeze(-1)
+        return self.targets[steps] - correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
 
 
-def evaluate(recorder: ShardRecorder) -> Evaluation:
-    """Record all motions of a recorder and count what became of them."""
-    counts = {"whole": 0, "part": 0, "rejected": 0, "failed": 0}
-    while not recorder.done:
-        for result in recorder.advance():
-            if result.next_fraction is None:
-                late = "part" if result.number else "whole"
-                counts[late if result.outcome == "recorded" else result.outcome] += 1
-    recorder.environment.simulator.close()
-    return Evaluation(**{name: count / len(recorder.motions) for name, count in counts.items()})
+def rows_of(state: CharacterState, rows: Tensor) -> CharacterState:
+    """The given rows of a batch of states."""
+    return CharacterState(**{name: value[rows] for name, value in vars(state).items()})
+
+
+def difference(skeleton: Skeleton, state: CharacterState, other: CharacterState) -> Tensor:
+    """What takes the other states to these, [N, X]: positions, then velocities; rotations as rotation vectors."""
+    turn = quat_to_exp_map(quat_normalize(quat_diff(other.root_rot, state.root_rot)))
+    joints = skeleton.dof_velocity(skeleton.dof_to_rot(other.dof_pos), skeleton.dof_to_rot(state.dof_pos), 1.0)
+    moved, turned = state.root_vel - other.root_vel, state.root_ang_vel - other.root_ang_vel
+    return torch.cat(
+        (state.root_pos - other.root_pos, turn, joints, moved, turned, state.dof_vel - other.dof_vel), dim=-1
+    )
+
+
+def displaced(skeleton: Skeleton, state: CharacterState, deviation: Tensor) -> CharacterState:
+    """States from which `difference` to the given ones is `deviation` [N, X]."""
+    dofs = skeleton.dof_count
+    moved, turn, joints, faster, spin, rates = deviation.split([3, 3, dofs, 3, 3, dofs], dim=-1)
+    bent = quat_mul(skeleton.dof_to_rot(state.dof_pos), skeleton.dof_to_rot(joints))
+    return CharacterState(
+        root_pos=state.root_pos + moved,
+        root_rot=quat_normalize(quat_mul(exp_map_to_quat(turn), state.root_rot)),
+        root_vel=state.root_vel + faster,
+        root_ang_vel=state.root_ang_vel + spin,
+        dof_pos=skeleton.rot_to_dof(quat_normalize(bent)),
+        dof_vel=state.dof_vel + rates,
+        contact_force=state.contact_force,
+    )
+
+
+class Search:
+    """Looks for controls that carry the character through motions, with all envs of an environment."""
+
+    def __init__(self, environment: TrackingEnvironment, seed: int):
+        self.environment, self.skeleton, self.device = environment, environment.skeleton, environment.device
+        self.envs = list(range(environment.num_envs))
+        self.random = torch.Generator().manual_seed(seed)
+        self.low, self.high = (bound.to(self.device) for bound in action_bounds(self.skeleton))
+
+    @torch.inference_mode()
+    def lesson(self, motion: int) -> Tuple[Optional[Lesson], float]:
+        """The lesson of a motion, None if the search has not come to its end; and the share that it has come to."""
+        self.steps = self.environment.steps_of(motion, 0.0)
+        ahead = torch.arange(self.steps + 1 + LEAD_STEPS, device=self.device) * self.environment.timestep
+        frames = self.environment.library.sample(torch.full((len(ahead),), motion, device=self.device), ahead)
+        self.frames = frames
+        self.bodies = self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)[0]
+        self.aims = self.skeleton.rot_to_dof(frames.joint_rot)[LEAD_STEPS:]
+        self.motion = motion
+        offsets = torch.zeros(-(-self.steps // WINDOW), self.skeleton.dof_count, device=self.device)
+        survived, cost, states = 0, math.inf, None
+        for number, spread in enumerate(SPREADS):
+            tried = self._sampled(offsets, spread)
+            ages, costs, paths = self._replayed(tried)
+            best = min(range(len(tried)), key=lambda index: (-int(ages[index]), float(costs[index])))
+            if (-int(ages[best]), float(costs[best])) < (-survived, cost):
+                survived, cost, offsets = int(ages[best]), float(costs[best]), tried[best]
+                states = [rows_of(state, torch.tensor([best])) for state in paths]
+            if survived == self.steps and number:
+                break
+        if states is None or survived < self.steps:
+            return None, survived / self.steps
+        return self._with_gains(states, self._targets(offsets)), 1.0
+
+    def _targets(self, offsets: Tensor) -> Tensor:
+        """PD targets [..., T, D] of offsets [..., K, D] from where the reference will be."""
+        targets = self.aims[: self.steps] + offsets.repeat_interleave(WINDOW, dim=-2)[..., : self.steps, :]
+        return torch.maximum(torch.minimum(targets, self.high), self.low)
+
+    def _sampled(self, mean: Tensor, spread: float) -> Tensor:
+        """The best CANDIDATES sequences of offsets [C, K, D] around a mean [K, D], one window after the other."""
+        count, simulator = len(self.envs), self.environment.simulator
+        self.environment.start(self.envs, [self.motion] * count, [0.0] * count)
+        offsets = mean.expand(count, *mean.shape).clone()
+        total = torch.zeros(count, device=self.device)
+        for window, start in enumerate(range(0, self.steps, WINDOW)):
+            noise = spread * torch.randn(count, mean.shape[1], generator=self.random).to(self.device)
+            noise[: count // 16] = 0.0
+            if window:
+                noise += 0.5 * (offsets[:, window - 1] - mean[window - 1])
+            offsets[:, window] += noise
+            targets = self._targets(offsets)
+            for step in range(start, min(start + WINDOW, self.steps)):
+                state = simulator.step(self.envs, targets[:, step])
+                costs = self._costs(state, step + 1)
+                total += costs
+            # Where a window ends counts twice: what follows has to begin there.
+            order = (total + 0.5 * WINDOW * costs).argsort()
+            if start + WINDOW < self.steps:
+                kept = order[: max(1, int(SURVIVORS * count))]
+                chosen = kept[torch.arange(count, device=self.device) % len(kept)]
+                simulator.reset(self.envs, [self.motion] * count, rows_of(state, chosen))
+                offsets, total = offsets[chosen].clone(), total[chosen].clone()
+        return offsets[total.argsort()[:CANDIDATES]]
+
+    def _replayed(self, offsets: Tensor) -> Tuple[Tensor, Tensor, List[CharacterState]]:
+        """For how many steps sequences of offsets [C, K, D] track, what they cost [C], and the states on the way."""
+        envs, environment = self.envs[: len(offsets)], self.environment
+        environment.start(envs, [self.motion] * len(envs), [0.0] * len(envs))
+        targets, states = self._targets(offsets), [environment.first_frame(envs)[0]]
+        ages = torch.full((len(envs),), self.steps)
+        total = torch.zeros(len(envs), device=self.device)
+        for index in range(self.steps):
+            step = environment.step(envs, targets[:, index])
+            states.append(step.state)
+            total += self._costs(step.state, index + 1)
+            ages = torch.where((step.cause.cpu() > 0) & (ages == self.steps), torch.tensor(index), ages)
+        return ages, total, states
+
+    def _costs(self, state: CharacterState, step: int) -> Tensor:
+        """How far states [N, ...] are from the reference after so many steps, [N]."""
+        frames, skeleton = self.frames, self.skeleton
+        joint_rot = skeleton.dof_to_rot(state.dof_pos)
+        bodies = skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)[0]
+        root = squared(state.root_pos - frames.root_pos[step])
+        angle = quat_diff_angle(state.root_rot, frames.root_rot[step].expand_as(state.root_rot)).square()
+        joints = quat_diff_angle(joint_rot, frames.joint_rot[step].expand_as(joint_rot)).square().sum(-1)
+        offsets = bodies - state.root_pos.unsqueeze(1) - (self.bodies[step] - frames.root_pos[step])
+        faster = squared(state.root_vel - frames.root_vel[step])
+        spin = squared(state.root_ang_vel - frames.root_ang_vel[step])
+        costs = 8.0 * root + 2.0 * angle + 0.15 * joints + squared(offsets).sum(-1) + 0.05 * faster + 0.01 * spin
+        return torch.nan_to_num(costs, nan=1e6)
+
+    def _with_gains(self, path: Sequence[CharacterState], targets: Tensor) -> Lesson:
+        """The lesson of a path, with the gains of the linear-quadratic regulator about it."""
+        dofs = targets.shape[1]
+        sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])
+        nudge = torch.tensor([0.01, 0.02, 0.03, 0.1, 0.2, 0.4]).repeat_interleave(sizes).to(self.device)
+        prices = torch.tensor([20.0, 10.0, 1.0, 1.0, 0.5, 0.01]).repeat_interleave(sizes).double()
+        price, gains = torch.diag(prices), []
+        for step in reversed(range(self.steps)):
+            a, b = (part.double().cpu() for part in self._linearized(path[step], path[step + 1], targets[step], nudge))
+            gain = torch.linalg.solve(CAUTION * torch.eye(dofs).double() + b.T @ price @ b, b.T @ price @ a)
+            price = torch.diag(prices) + a.T @ price @ (a - b @ gain)
+            price = 0.5 * (price + price.T)
+            gains.append(gain.float().to(self.device))
+        states = {name: torch.cat([getattr(state, name) for state in path]) for name in vars(path[0])}
+        return Lesson(CharacterState(**states), targets, torch.stack(gains[::-1]))
+
+    def _linearized(
+        self, state: CharacterState, following: CharacterState, target: Tensor, nudge: Tensor
+    ) -> Tuple[Tensor, Tensor]:
+        """How deviations [X] from a state, and of PD targets [D], change the following one: [X, X] and [X, D]."""
+        pushes = torch.cat((nudge, torch.full_like(target, 0.03)))
+        both = torch.cat((torch.diag(pushes), -torch.diag(pushes)))
+        results = []
+        for part in both.split(len(self.envs)):
+            envs, first = self.envs[: len(part)], torch.zeros(len(part), dtype=torch.int64, device=self.device)
+            begun = displaced(self.skeleton, rows_of(state, first), part[:, : len(nudge)])
+            self.environment.simulator.reset(envs, [self.motion] * len(envs), begun)
+            ended = self.environment.simulator.step(envs, target + part[:, len(nudge) :])
+            results.append(difference(self.skeleton, ended, rows_of(following, first)))
+        plus, minus = torch.cat(results).chunk(2)
+        slopes = ((plus - minus) / (2.0 * pushes.unsqueeze(1))).T
+        return slopes[:, : len(nudge)], slopes[:, len(nudge) :]
+
+
+def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: bytes) -> List[Optional[Lesson]]:
+    """The lessons of motions, those that were found before from lessons.pt in the output folder."""
+    file = options.output / "lessons.pt"
+    known: Dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), weights_only=True) if file.exists() else {}
+    found: List[Optional[Lesson]] = []
+    for motion in motions:
+        key = hashlib.sha256(motion_file_bytes(motion)).hexdigest() + f" {options.simulator} {options.search}"
+        if key not in known:
+            began = time.monotonic()
+            recorder = build([motion], content, options, options.config, num_envs=options.search,
+                             max_envs_per_actor=options.search)  # fmt: skip
+            lesson, share = Search(recorder.environment, options.seed).lesson(0)
+            recorder.environment.simulator.close()
+            how = "found" if lesson else f"not found: the best come to {share * motion.length:.1f} s"
+            print(f"lesson of {motion.name}: {how}, {time.monotonic() - began:.0f} s", flush=True)
+            known[key] = None if lesson is None else (vars(lesson.states), lesson.targets, lesson.gains)
+            options.output.mkdir(parents=True, exist_ok=True)
+            write_file_atomic(file, saved(known))
+        kept = known[key]
+        found.append(None if kept is None else Lesson(CharacterState(**kept[0]), kept[1], kept[2]))
+    return found
 
 
 # --- PPO -----------------------------------------------------------------------------------------------------
@@ -406,10 +658,10 @@ class Progress:
 class Training:
     """Everything that changes while training, and one iteration of it."""
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: argparse.Namespace, motions: Sequence[Motion]):
         self.options = options
         self.agent, environment_file = read_configs(options.config)
-        skeleton = load_skeleton(HUMANOID)
+        skeleton = load_skeleton(options.character)
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         observer = ParcObserver(environment_file.env, skeleton, self.device)
@@ -420,9 +672,9 @@ class Training:
         actor = [*self.network._actor_layers.parameters(), *self.network._action_dist._mean_net.parameters()]
         critic = [*self.network._critic_layers.parameters(), *self.network._critic_out.parameters()]
         self.optimizer = torch.optim.Adam([{"params": actor}, {"params": critic}], eps=1e-5, fused=True)
-        motions = list(generate_motions(options.motions, TRAINING_SEED + options.seed, skeleton, options.seconds))
+        self.names = [motion.name for motion in motions]
         self.environment: TrackingEnvironment = build(
-            motions, self.checkpoint(), options.config, options.device, options.threads,
+            motions, self.checkpoint(), options, options.config,
             num_envs=options.num_envs, max_envs_per_actor=options.num_envs,
         ).environment  # fmt: skip
         self.reward = Reward(environment_file.env, self.environment.skeleton, self.device)
@@ -433,19 +685,24 @@ class Training:
         # Random numbers come from a generator of our own: a recorder seeds the global one.
         self.random = torch.Generator().manual_seed(options.seed)
         self.iteration = 0
-        self.failure_rates = torch.ones(len(motions))
+        self.failure_rates = torch.ones(len(motions), PHASES)
+        """of attempts at each motion from each phase on"""
+        self.phases = torch.zeros(len(self.envs), dtype=torch.int64)
+        self.lessons: List[Optional[Lesson]] = [None] * len(motions)
         self.start_times = torch.zeros(len(self.envs), device=self.device)
         self.motions = torch.full((len(self.envs),), -1)
         self.actor_rate = FIRST_ACTOR_RATE * self.agent.optimizer.learning_rate
         self.to_start = self.envs
         self.progress = Progress()
+        torch.set_num_threads(options.threads)
+        self.network.in_bfloat16 = half_is_faster(self.network, self.minibatch, observer.layout.size, self.device)
 
     @property
     def settings(self) -> Dict[str, Any]:
         """The options that a checkpoint depends on."""
         options = self.options
-        shown = {name: getattr(options, name) for name in ("samples", "motions", "num_envs", "save_every", "seed")}
-        return {**shown, "seconds": list(options.seconds)}
+        shown = {name: getattr(options, name) for name in ("samples", "num_envs", "save_every", "seed", "simulator")}
+        return {**shown, "motions": self.names, "search": options.search or 0}
 
     @property
     def samples(self) -> int:
@@ -480,12 +737,13 @@ class Training:
             raw = environment.observe(self.envs)
             if self.supervised:
                 self.normalizer.add(raw)
-                experience.taught[t] = self._leading_actions()
+                experience.taught[t] = self._taught_actions()
             observations = self.normalizer(raw)
-            # The first iteration is the reference's: before it nothing is known of the observations' scales.
-            mean = network.act(observations) if self.iteration else experience.taught[t]
+            mean = network.act(observations)
             noise = torch.randn(mean.shape, generator=self.random).to(self.device)
             actions = mean + self.agent.model.action_std * noise
+            if self.supervised:
+                actions = self._shown_actions(mean, experience.taught[t], noise)
             step = environment.step(self.envs, actions.clamp(-1.0, 1.0) * self.reach + self.centre)
             rewards = torch.nan_to_num(self.reward(step, environment.library.sample(environment.motion, self._now())))
             failed = step.cause > 0
@@ -516,36 +774,61 @@ class Training:
         environment = self.environment
         return (environment.steps_done + steps_ahead) * environment.timestep + self.start_times
 
-    def _leading_actions(self) -> Tensor:
-        """Normalised actions that aim where the reference will be when the drives get there [N, D]."""
-        ahead = self.environment.library.sample(self.environment.motion, self._now(LEAD_STEPS))
-        dofs = self.environment.skeleton.rot_to_dof(ahead.joint_rot)
-        return ((dofs - self.centre) / self.reach).clamp(-1.0, 1.0)
+    def _taught_actions(self) -> Tensor:
+        """Normalised actions [N, D] of the lessons; without one, that aim where the reference will be in a moment."""
+        environment = self.environment
+        ahead = environment.library.sample(environment.motion, self._now(LEAD_STEPS))
+        targets = environment.skeleton.rot_to_dof(ahead.joint_rot)
+        state = environment.first_frame(self.envs)[0]
+        for motion, lesson in enumerate(self.lessons):
+            rows = (environment.motion == motion).nonzero().flatten()
+            if lesson is not None and len(rows):
+                targets[rows] = lesson.targets_at(
+                    environment.steps_done[rows], rows_of(state, rows), environment.skeleton
+                )
+        return ((targets - self.centre) / self.reach).clamp(-1.0, 1.0)
+
+    def _shown_actions(self, mean: Tensor, taught: Tensor, noise: Tensor) -> Tensor:
+        """What is done while training is supervised: in every other env what the actor wants, else what is taught.
+
+        All of them in the first iteration: before it nothing is known of the observations' scales. Noise brings them
+        off the way, where they see how to get back.
+        """
+        teaching = torch.arange(len(mean), device=self.device) % 2 == 0
+        shown = torch.where(teaching.unsqueeze(1) | (self.iteration == 0), taught, mean)
+        loudness = LESSON_NOISE * (torch.arange(len(mean), device=self.device) // 2 % 4).unsqueeze(1) / 3.0
+        return shown + self.agent.model.action_std * loudness * noise
 
     def _start_attempts(self) -> None:
-        """Start anew where attempts are over, more often on motions that fail more often."""
+        """Start anew where attempts are over, more often where they fail more often."""
         envs, environment = self.to_start, self.environment
         if not envs:
             return
-        weights = EASY_SHARE + self.failure_rates
-        drawn = torch.multinomial(weights, len(envs), replacement=True, generator=self.random)
+        rates = EASY_SHARE + self.failure_rates
+        drawn = torch.multinomial(rates.mean(dim=1), len(envs), replacement=True, generator=self.random)
         stay = (self.motions[envs] >= 0) & (torch.rand(len(envs), generator=self.random) < STAY)
         self.motions[envs] = motions = torch.where(stay, self.motions[envs], drawn)
+        self.phases[envs] = torch.multinomial(rates[motions], 1, generator=self.random).squeeze(1)
         latest = (1.0 - SHORTEST / environment.library.lengths.cpu()[motions]).clamp(min=0.0)
-        fractions = (latest * torch.rand(len(envs), generator=self.random)).tolist()
-        environment.start(envs, motions.tolist(), fractions)
-        for env, motion, fraction in zip(envs, motions.tolist(), fractions):
+        fractions = latest * (self.phases[envs] + torch.rand(len(envs), generator=self.random)) / PHASES
+        if self.supervised:
+            # A lesson is followed from its beginning: on the way it is not quite where the reference is.
+            taught = torch.tensor([self.lessons[motion] is not None for motion in motions.tolist()])
+            self.phases[torch.tensor(envs)[taught]] = 0
+            fractions[taught] = 0.0
+        environment.start(envs, motions.tolist(), fractions.tolist())
+        for env, motion, fraction in zip(envs, motions.tolist(), fractions.tolist()):
             self.start_times[env] = environment.start_time(motion, fraction)
         self.to_start = []
 
     def _end_attempts(self, failed: Tensor, over: Tensor) -> None:
         """Note which attempts have failed, and where new ones can start."""
         self.to_start = over.nonzero().flatten().tolist()
-        motions, failures = self.environment.motion[over].tolist(), failed[over].tolist()
-        for motion, failure in zip(motions, failures):
-            self.failure_rates[motion] += FAILURE_MEMORY * (float(failure) - self.failure_rates[motion])
-        self.progress.attempts += len(failures)
-        self.progress.failures += sum(failures)
+        for env, failure in zip(self.to_start, failed[over].tolist()):
+            motion, phase = int(self.motions[env]), int(self.phases[env])
+            self.failure_rates[motion, phase] += FAILURE_MEMORY * (float(failure) - self.failure_rates[motion, phase])
+            self.progress.failures += failure
+        self.progress.attempts += len(self.to_start)
 
     def _learn(self, experience: Experience, advantages: Tensor) -> None:
         """Some epochs of minibatches."""
@@ -607,6 +890,19 @@ class Training:
         clipped = ratio.clamp(1.0 - self.agent.ppo_clip_ratio, 1.0 + self.agent.ppo_clip_ratio)
         return -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
+    def start_from(self, content: bytes) -> None:
+        """Take networks and normaliser over from a checkpoint. Raises InputError if it is of other ones."""
+        state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
+        own = self.network.state_dict()
+        try:
+            self.network.load_state_dict({name: state[f"_model.{name}"].to(own[name].dtype) for name in own})
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"{self.options.start_from}: does not fit agent_config.yaml: {error}") from None
+        mean, std, count = (state[f"_obs_norm._{name}"].double() for name in ("mean", "std", "count"))
+        self.normalizer.totals = count * torch.stack((mean, std.square() + mean.square()))
+        self.normalizer.count = int(count)
+        self.normalizer.refresh()
+
     def checkpoint(self) -> bytes:
         """The tracker so far, in PARC's format."""
         return checkpoint(self.network, self.normalizer, self.centre, self.reach)
@@ -645,13 +941,18 @@ class Training:
 # --- The command ---------------------------------------------------------------------------------------------
 
 
-def held_out(count: int, options: argparse.Namespace) -> List[List[Motion]]:
-    """Motions that are not trained on, for every quartile of difficulty."""
-    skeleton = load_skeleton(HUMANOID)
-    return [
-        list(generate_motions(count // len(QUARTILES), HELD_OUT_SEED + index, skeleton, difficulty=quartile))
-        for index, quartile in enumerate(QUARTILES)
-    ]
+def read_dataset(path: Path, character: Path) -> List[Motion]:
+    """All motions of a dataset file or a folder. Raises InputError if there are none, or one cannot be used."""
+    skeleton = load_skeleton(character)
+    if path.is_dir():
+        files = sorted(path.glob("*.pkl"))
+        if not files:
+            raise InputError(f"{path}: has no motion files (.pkl)")
+        return [read_motion(file, skeleton) for file in files]
+    dataset = load_dataset(path, skeleton)
+    for motion in dataset.invalid:
+        raise InputError(f"{path}: {motion.path}: {motion.reason}")
+    return [read_motion(Path(entry.path), skeleton) for entry in dataset.entries]
 
 
 def save(training: Training, content: bytes, options: argparse.Namespace) -> None:
@@ -667,11 +968,20 @@ def save(training: Training, content: bytes, options: argparse.Namespace) -> Non
 def train(options: argparse.Namespace) -> None:
     """Train until the samples or the minutes are used up."""
     began = last = time.monotonic()
-    training = Training(options)
+    motions = read_dataset(options.dataset, options.character)
+    held_out = read_dataset(options.held_out, options.character) if options.held_out else motions
+    training = Training(options, motions)
+    if options.search:
+        training.lessons = lessons(options, motions, training.checkpoint())
+    if options.start_from:
+        training.start_from(read_bytes(options.start_from))
     if options.resume:
         training.restore(read_bytes(options.output / "training.pt"))
-    trials = held_out(options.held_out, options)
-    print(f"{options.motions} motions, ready after {time.monotonic() - began:.0f} s", flush=True)
+    print(
+        f"{len(motions)} motions, {len(training.envs)} characters, hidden layers in "
+        f"{'bfloat16' if training.network.in_bfloat16 else 'float32'}, ready after {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
     while training.iteration < training.iterations:
         training.iterate()
         done = training.iteration == training.iterations
@@ -682,15 +992,9 @@ def train(options: argparse.Namespace) -> None:
         if training.iteration % options.save_every == 0 or done:
             content = training.checkpoint()
             save(training, content, options)
-            whole = [
-                evaluate(
-                    build(motions, content, options.config, options.device, options.threads,
-                          retry=RetryConfig(max_retries=0))
-                ).whole
-                for motions in trials if motions
-            ]  # fmt: skip
-            print(f"  held-out motions recorded whole, by difficulty: {percent(whole)}", flush=True)
-            last = time.monotonic()
+            recorder = build(held_out, content, options, options.config, retry=RetryConfig(max_retries=0))
+            results = evaluate(recorder)
+            print(f"  {recorded_whole(results)} of {len(held_out)} motions recorded whole", flush=True)
             if options.minutes and last - began > 60 * options.minutes:
                 break
 
@@ -709,32 +1013,39 @@ def progress_line(training: Training, seconds: float, elapsed: float) -> str:
     )
 
 
-def percent(shares: Sequence[float]) -> str:
-    return ", ".join(f"{100 * share:.0f} %" for share in shares)
-
-
 def report(options: argparse.Namespace) -> None:
-    """Print what becomes of held-out motions with the tracker in the output folder, with retries."""
-    content = read_bytes(options.output / "model.pt")
-    for (low, high), motions in zip(QUARTILES, held_out(options.evaluate, options)):
-        shares = evaluate(build(motions, content, options.output, options.device, options.threads))
-        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in vars(shares).items())
-        print(f"difficulty {low:.2f} to {high:.2f}: {told}", flush=True)
+    """Print what becomes of every motion of the dataset with the tracker in the output folder, with retries."""
+    motions = read_dataset(options.dataset, options.character)
+    results = evaluate(build(motions, read_bytes(options.output / "model.pt"), options, options.output))
+    width = max(len(motion.name) for motion in motions)
+    for motion, result in zip(motions, results):
+        print(
+            f"{motion.name:{width}}  {result.outcome:8}  from {result.start_fraction:4.2f}  "
+            f"{result.seconds:5.2f} of {motion.length - result.start_time:5.2f} s  "
+            f"root error {result.quality['root_error']:.3f} m  {result.reason}",
+            flush=True,
+        )
+    print(f"{recorded_whole(results)} of {len(motions)} motions recorded whole")
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Train the demo's tracker.")
-    parser.add_argument("--output", type=Path, default=DEMO, help="folder of model.pt and its configuration files")
+    parser = argparse.ArgumentParser(description="Train a tracker on the motions of a dataset.")
+    parser.add_argument("--dataset", type=Path, required=True, help="motions.yaml, or a folder of motions, to train on")
+    parser.add_argument("--output", type=Path, required=True, help="folder of model.pt and its configuration files")
     parser.add_argument("--config", type=Path, default=DEMO, help="folder of agent_config.yaml and dm_env.yaml")
+    parser.add_argument("--character", type=Path, default=HUMANOID, help="MJCF")
+    parser.add_argument("--simulator", default="mujoco", help="the engine, as in phys_record.yaml")
     parser.add_argument("--samples", type=int, default=13_500_000, help="control steps to learn from")
     parser.add_argument("--minutes", type=float, help="stop at the first save after this time")
+    parser.add_argument(
+        "--search", type=int, metavar="N", help="find controls for every motion first, N samples a time"
+    )
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="begin with the networks of a model.pt")
     parser.add_argument("--resume", action="store_true", help="go on from training.pt in the output folder")
-    parser.add_argument("--evaluate", type=int, metavar="N", help="only evaluate, on N held-out motions with retries")
-    parser.add_argument("--motions", type=int, default=600, help="generated motions to train on")
-    parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 5.0), help="shortest and longest of them")
+    parser.add_argument("--evaluate", action="store_true", help="only evaluate the tracker in the output folder")
+    parser.add_argument("--held-out", type=Path, help="motions to evaluate on while training; default: --dataset")
     parser.add_argument("--num-envs", type=int, default=512, help="characters at a time")
-    parser.add_argument("--held-out", type=int, default=48, help="generated motions to evaluate on")
     parser.add_argument("--print-every", type=int, default=10, help="iterations")
     parser.add_argument("--save-every", type=int, default=50, help="iterations")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -746,7 +1057,6 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
 def main() -> None:
     """Train or evaluate."""
     options = parse_options(sys.argv[1:])
-    torch.set_num_threads(1)  # generating motions is faster so
     try:
         if options.evaluate:
             report(options)
