@@ -35,7 +35,7 @@ def test_a_killed_actor_costs_only_what_it_had_not_reported(undisturbed, motions
     class KillingJournal(Journal):
         def write(self, *events):
             super().write(*events)
-            if isinstance(events[-1], MotionEnded) and not killed:
+            if any(isinstance(event, MotionEnded) for event in events) and not killed:
                 killed.append(int(re.findall(r"pid (\d+)", log.read_text())[-1]))
                 os.kill(killed[0], signal.SIGKILL)
 

@@ -32,11 +32,11 @@ import json, os, time
 os.environ["RAY_metrics_report_interval_ms"] = "500"
 import ray
 from pathlib import Path
-from parc_ray.cluster import metrics, run
+from parc_ray.cluster import host, metrics
 from tests.cluster.simulated import install
 install(seconds=0.06)
 metrics.UPDATE_SECONDS = 0.2
-folder, connect, shutdown = Path({!r}), run.connect, ray.shutdown
+folder, connect, shutdown = Path({!r}), host.connect, ray.shutdown
 def connected(*arguments):
     resources = connect(*arguments)
     (folder / "nodes.json").write_text(json.dumps([node for node in ray.nodes() if node["Alive"]]))
@@ -46,7 +46,7 @@ def linger():
     while not (folder / "seen").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     shutdown()
-run.connect, ray.shutdown = connected, linger
+host.connect, ray.shutdown = connected, linger
 """
 """Ray passes metrics on every 10 s, and simulated runs do not take as long. Some of its versions forget at once what a
 driver that has gone has told, so this one waits until all has been seen."""
