@@ -20,6 +20,7 @@ from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.figures import BY_NAME, Quality, shortcomings
 from parc_ray.tracking.quality import QualityMeter
+from tests.reference import vectors
 from tests.tracking.test_environment import (
     CPU,
     MOTIONS,
@@ -262,3 +263,41 @@ def test_start_forgets_even_what_was_not_a_number(tracked):
     assert meter.figures(1) == {**dict.fromkeys(BY_NAME, 0.0), "contact_agreement": 1.0}
     meter.add(range(5), torch.arange(5), frames[1].step)
     assert all(math.isfinite(value) for value in meter.figures(1).values())
+
+
+# --------------------------------------------------------------------------------------------------------- reality
+
+
+def test_the_real_isaac_gym_recording_is_accepted():
+    """PARC's own tracker in Isaac Gym: what it tracked is in what it observed, one control step ahead."""
+    v = vectors("golden_isaacgym_recording")
+    names, sizes = list(v["obs_keys"]), [int(size) for size in v["obs_sizes"]]
+    parts = dict(zip(names, torch.from_numpy(v["obs"]).split(sizes, dim=1)))
+    root_pos, root_rot, joint_rot = (torch.from_numpy(v[name]) for name in ("root_pos", "root_rot", "joint_rot"))
+    contacts = torch.from_numpy(v["body_contacts"])
+    steps = list(v["tar_obs_steps"])
+    assert steps[0] == 1
+    targets = parts["tar_contacts"].unflatten(1, (len(steps), -1))[:-1, 0]
+    tracked = torch.from_numpy(v["tar_root_pos_world"])[:-1, 0]
+    terrain = HeightField(v["terrain_hf"], v["terrain_hf_maxmin"], v["terrain_min_point"], float(v["terrain_dx"]))
+    meter = meter_on(terrain)
+    poses = pose_of(root_pos, root_rot, joint_rot)
+    references = pose_of(tracked, root_rot[1:], joint_rot[1:])  # only its root's place is measured here
+    nothing = torch.zeros(1, dtype=torch.int64)
+    for frame in range(1, len(root_pos)):
+        pose, reference = (
+            Pose(*(value[row : row + 1] for value in (both.joint_rot, both.body_pos, both.body_rot)))
+            for both, row in ((poses, frame), (references, frame - 1))
+        )
+        made, wanted = contacts[frame : frame + 1], targets[frame - 1 : frame]
+        step = Step(None, pose, made, reference, wanted, nothing, nothing, nothing.bool())
+        meter.add([0], torch.tensor([0]), step)
+    measured = meter.figures(0)
+    # Written out: Jaccard index of the contacts, mean distance of the roots.
+    both = np.logical_and(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()
+    either = np.logical_or(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()
+    assert measured["contact_agreement"] == pytest.approx(both / either) == pytest.approx(0.86, abs=0.005)
+    distance = np.linalg.norm(v["root_pos"][1:] - v["tar_root_pos_world"][:-1, 0], axis=1).mean()
+    assert measured["root_error"] == pytest.approx(distance, rel=1e-5) == pytest.approx(0.13, abs=0.005)
+    assert measured["max_penetration"] == pytest.approx(0.004, abs=0.001)
+    assert shortcomings(measured, AcceptanceConfig()) == []
