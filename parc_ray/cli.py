@@ -6,7 +6,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
@@ -117,11 +117,29 @@ def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: 
 
     with Interruption() as interruption:
         ended = run(config, data_dir, overwrite, screen, interruption)
+        if ended.summary is not None:
+            _explain(config.output_dir, ended.summary, screen)
         if ended.wants_report and config.output.report:
             _write_report(config.output_dir, ended.exit_code != INTERRUPTED, screen)
     if ended.summary is not None and screen.events:
         screen.events.event("summary", **ended.summary)
     return ended.exit_code
+
+
+def _explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> None:
+    """Say why a run has recorded less than half of what it has attempted. Whatever goes wrong there, it has ended."""
+    if 2 * sum(summary["recorded_from"].values()) >= summary["attempted"]:
+        return
+    from parc_ray.report.diagnosis import diagnose
+    from parc_ray.runs.past import read_past_run
+
+    try:
+        diagnosis = diagnose(read_past_run(output_dir))
+    except InputError as error:
+        screen.alert(f"why so little was recorded cannot be said: {error}")
+        return
+    if diagnosis is not None:
+        screen.say("", "Why so little was recorded:", *(f"- {line}" for line in diagnosis.lines()))
 
 
 def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:

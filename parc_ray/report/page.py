@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
+from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.previews import Previews, pack_previews
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
@@ -113,12 +114,14 @@ def page_data(
         }
         for motion, attempt in every
     ]
+    diagnosis = diagnose(run)
     return {
         "title": run.path.resolve().name,
         "simulator": run.simulator,
         "states": STATES,
         "figures": [asdict(figure) for figure in FIGURES],
         "notes": list(notes),
+        "diagnosis": None if diagnosis is None else diagnosis.lines(),
         "sessions": [{**asdict(session), "config": None} for session in run.sessions],
         "launches": [asdict(launch) for launch in run.launches],
         "statistics": asdict(statistics),

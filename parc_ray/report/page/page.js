@@ -140,6 +140,8 @@ function main() {
   $("title").textContent = DATA.title;
   const last = DATA.sessions[DATA.sessions.length - 1];
   $("subtitle").textContent = [DATA.simulator, new Date(last.began * 1000).toLocaleString(), last.host, `parc_ray ${last.versions.parc_ray}`].filter(Boolean).join(" · ");
+  if (DATA.diagnosis) $("diagnosis").append(element("h3", {}, "Why so little"), element("ul", {}, DATA.diagnosis.map((line) => element("li", {}, line))));
+  $("diagnosis").hidden = !DATA.diagnosis;
   if (DATA.notes.length) $("notes").append(...DATA.notes.map((note) => element("li", {}, note)));
   $("notes").hidden = !DATA.notes.length;
   headline();

@@ -1,0 +1,161 @@
+"""Why little was recorded: what the attempts of a run have in common, what that usually means, how to look at it."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
+from parc_ray.tracking.figures import BY_LIMIT
+
+AT_ONCE = 1.0
+"""Seconds within which an attempt fails at once."""
+MOST = 0.6
+"""Share of the attempts, or motions, that makes a pattern."""
+SAME_PLACE = 0.5
+"""Seconds in a motion within which all its attempts end at one place."""
+LISTED = 3
+"""Maximum number of criteria and bodies that are named."""
+
+Ended = Tuple[PastMotion, PastAttempt]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What most attempts of a run have in common."""
+
+    name: str
+    finding: str
+    meaning: str
+    """What it usually means."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why a run has recorded less than half of its motions."""
+
+    facts: Tuple[str, ...]
+    pattern: Pattern
+    example: str
+    """Motion that shows the pattern; empty if there is none."""
+    advice: Tuple[str, ...]
+    """What to do to see it."""
+
+    def lines(self) -> List[str]:
+        """The whole, to print."""
+        return [*self.facts, f"{self.pattern.finding} {self.pattern.meaning}", *self.advice]
+
+
+def diagnose(run: PastRun) -> Optional[Diagnosis]:
+    """Why little was recorded; None if at least half of the motions with an outcome were, or no attempt has failed."""
+    decided = [motion for motion in run.motions if motion.state in ("recorded", "rejected")]
+    recorded = sum(motion.state == "recorded" for motion in decided)
+    ended = [(motion, attempt) for motion, attempt in run.attempts() if attempt.outcome in ("failed", "rejected")]
+    if 2 * recorded >= len(decided) or not ended:
+        return None
+    failed = [pair for pair in ended if pair[1].outcome == "failed"]
+    pattern, example = _pattern(run, ended, failed)
+    return Diagnosis(tuple(_facts(recorded, len(decided), ended, failed)), pattern, example, _advice(run, example))
+
+
+def _facts(recorded: int, decided: int, ended: Sequence[Ended], failed: Sequence[Ended]) -> List[str]:
+    rejected = len(ended) - len(failed)
+    facts = [
+        f"{recorded} of {decided} motions were recorded; "
+        f"{_count(len(failed), 'attempt')} failed, {_count(rejected, 'attempt')} tracked to the end but not accepted."
+    ]
+    if failed:
+        half = median(attempt.seconds for _, attempt in failed)
+        facts.append(f"Half of the attempts that failed did so within {half:.1f} s.")
+    causes = _most_common(criterion for _, attempt in ended for criterion in attempt.criteria)
+    bodies = _most_common(attempt.body for _, attempt in ended if attempt.body)
+    if causes:
+        facts.append(f"Most were ended by: {causes}" + (f"; bodies: {bodies}." if bodies else "."))
+    return facts
+
+
+def _most_common(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in Counter(names).most_common(LISTED))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _pattern(run: PastRun, ended: Sequence[Ended], failed: Sequence[Ended]) -> Tuple[Pattern, str]:
+    """The first pattern that fits, and a motion that shows it."""
+    unaccepted = [pair for pair in ended if pair[1].outcome == "rejected"]
+    if len(unaccepted) > MOST * len(ended):
+        return _not_accepted(unaccepted), unaccepted[0][0].name
+    at_once = [pair for pair in failed if pair[1].seconds <= AT_ONCE]
+    if len(at_once) >= MOST * len(failed):
+        return (
+            Pattern(
+                "at once",
+                f"{len(at_once)} of {_count(len(failed), 'attempt')} that failed did so within {AT_ONCE:g} s.",
+                "Usually the checkpoint and env_file do not fit each other, the tracker was trained in another engine "
+                f"than {run.simulator}, or these motions are unlike those it was trained on.",
+            ),
+            at_once[0][0].name,
+        )
+    places = _places(failed)
+    together = [motion for motion, ends in places if max(ends) - min(ends) <= SAME_PLACE]
+    if places and len(together) >= MOST * len(places):
+        ends = next(ends for motion, ends in places if motion is together[0])
+        return (
+            Pattern(
+                "one place",
+                f"{len(together)} of {_count(len(places), 'motion')} with several failed attempts failed at one place "
+                f"each, wherever the attempts began ({together[0].name}: {min(ends):.1f} to {max(ends):.1f} s).",
+                "Usually the terrain does not fit the reference there, or the reference does what no body can do.",
+            ),
+            together[0].name,
+        )
+    return (
+        Pattern(
+            "here and there",
+            "Attempts track for a while and fail at different places.",
+            "Usually the tracker is not trained long enough, or not on motions as hard as these.",
+        ),
+        max(failed, key=lambda pair: pair[1].seconds)[0].name,
+    )
+
+
+def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
+    limit = Counter(name for _, attempt in unaccepted for name in attempt.criteria).most_common(1)
+    name = limit[0][0] if limit else "acceptance"
+    figure = BY_LIMIT.get(name)
+    measured = "" if figure is None else f" ({figure.meaning})"
+    return Pattern(
+        "not accepted",
+        f"{_count(len(unaccepted), 'attempt')} tracked to the end, but mostly broke acceptance.{name}{measured}.",
+        "Usually the reference's contact labels are wrong, or it floats or is inside the terrain; if what was tracked "
+        "is good as it is, relax that limit.",
+    )
+
+
+def _places(failed: Sequence[Ended]) -> List[Tuple[PastMotion, List[float]]]:
+    """Where in a motion its attempts failed (s), of motions whose attempts began at different places."""
+    by_motion: Dict[int, Tuple[PastMotion, List[PastAttempt]]] = {}
+    for motion, attempt in failed:
+        by_motion.setdefault(id(motion), (motion, []))[1].append(attempt)
+    return [
+        (motion, [attempt.start_time + attempt.seconds for attempt in attempts])
+        for motion, attempts in by_motion.values()
+        if len({attempt.start_time for attempt in attempts}) > 1
+    ]
+
+
+def _advice(run: PastRun, example: str) -> Tuple[str, ...]:
+    kept = any(attempt.trajectory for motion in run.motions for attempt in motion.attempts)
+    where = f"parc-ray view {shlex.quote(str(run.path))}"
+    shown = f"{where} shows the references and, of {example} for instance, the attempts that failed."
+    if kept:
+        return (shown,)
+    return (
+        f"{where} shows the references; {example} is an example.",
+        "With record.keep_failures: true, attempts that fail are kept, and shown beside their reference.",
+    )
