@@ -198,7 +198,19 @@ def test_no_motion_at_all_is_a_page_too(made, browser):
     write_report(made.path)
     with browser.page(made.path / "report.html") as page:
         assert texts(page, ".tile b") == ["1", "0", "0", "0", "0", "1"]
+        assert not page.is_visible("#diagnosis")
         assert "had not ended" in page.inner_text("#notes")
+
+
+def test_why_so_little_was_recorded_is_said_on_top(made, browser):
+    made.begin(1)
+    made.planned("lost", 10.0)
+    made.attempt("lost", seconds=0.4)
+    made.final("lost", "rejected", "failed")
+    write_report(made.path)
+    with browser.page(made.path / "report.html") as page:
+        told = page.inner_text("#overview #diagnosis")
+        assert "0 of 1 motions were recorded" in told and "within 1 s" in told
 
 
 def test_poses_are_those_of_the_skeleton(made, walk, skeleton, browser, tmp_path):
