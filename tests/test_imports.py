@@ -19,7 +19,13 @@ def modules_of(room):
 
 
 @pytest.mark.parametrize(
-    "room, never", [("runs", ("ray", "torch")), ("report", ("ray",)), ("viewing", ("ray",)), ("planning", ("ray",))]
+    "room, never",
+    [
+        ("runs", ("ray", "torch")),
+        ("report", ("ray",)),
+        ("planning", ("ray",)),
+        pytest.param("viewing", ("ray",), marks=pytest.mark.slow),
+    ],
 )
 def test_no_module_of_a_room_loads(room, never):
     """Each is imported first in a process of its own: forks of one that has loaded nothing of ours."""

@@ -83,10 +83,12 @@ def prepare(
     if earlier is None and not overwrite:
         output.require_free()
     tracker, dataset_config = read_tracker(config, data_dir), read_dataset_config(config, data_dir)
-    site = None if earlier else _find_site(config, config.simulator, host, console)
     wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
     device = "cpu" if config.device == "cpu" else "cuda:0"
-    engine = site.choice.engine if site else choose_engine(wanted, config.device, device).engine
+    named = None if wanted == AUTO else choose_engine(wanted, config.device, device).engine
+    site = None if earlier else _find_site(config, wanted, host, console)
+    engine = site.choice.engine if site else named
+    assert engine is not None, "an earlier run names its engine"
     with console.status("reading motions") as status:
         inputs = read_inputs(
             config,

@@ -47,6 +47,13 @@ def test_a_host_is_asked_for_nothing_before_paths_are_checked(tmp_path, motions,
     assert host.asked == 0
 
 
+def test_a_host_is_asked_for_nothing_when_there_is_no_such_engine(tmp_path, motions):
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    with pytest.raises(InputError, match="unknown simulator 'bullet'"):
+        prepared_on(host, write_config(tmp_path, [motions], None, simulator="bullet"))
+    assert host.asked == 0
+
+
 def test_a_folder_that_is_gone_is_told_before_the_host_is_asked(tmp_path):
     host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
     with pytest.raises(InputError, match="/nowhere is not a folder"):
