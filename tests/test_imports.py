@@ -10,6 +10,8 @@ import pytest
 
 import parc_ray
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(parc_ray.__file__).parent
 
 

@@ -28,7 +28,9 @@ from tests.reference import HUMANOID
 from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 
 WITHOUT_PHYSX = package.complaint()
-PHYSX_HERE = pytest.param("physx", marks=pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX))
+PHYSX_HERE = pytest.param(
+    "physx", marks=[pytest.mark.slow, pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX)]
+)
 ENGINES = (
     "mujoco",
     PHYSX_HERE,

@@ -19,6 +19,8 @@ from parc_ray.viewing.render.renderer import Look, Renderer, time_range
 from parc_ray.viewing.scenes.scene import Clip, Scene, scene_of_file
 from tests.viewing.render.drawing import backend, blue, humanoid, orange, pixel_of, walk
 
+pytestmark = pytest.mark.slow
+
 SIZE = (320, 240)
 
 

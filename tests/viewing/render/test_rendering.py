@@ -23,6 +23,8 @@ from tests.reference import ROOT
 from tests.report.made_run import MadeRun, recording_of
 from tests.viewing.render.drawing import backend, blue, humanoid, pixel_of, walk
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--size", 160, 120)
 
 
@@ -73,7 +75,6 @@ def decoded(path: str) -> List[np.ndarray]:
         ]
 
 
-@pytest.mark.slow
 def test_an_mp4_plays_what_was_drawn_at_the_right_speed(render):
     import av
 
@@ -94,7 +95,6 @@ def test_an_mp4_plays_what_was_drawn_at_the_right_speed(render):
     assert sorted(path.name for path in Path().iterdir()) == ["walk.mp4", "walk.pkl"]
 
 
-@pytest.mark.slow
 def test_speed_rate_and_range_choose_the_moments(render):
     ended = render("walk.pkl", "-o", "slow.mp4", *SMALL, "--from", 1, "--to", 1.5, "--speed", 0.5, "--fps", 12)
     assert "slow.mp4: 13 frames, 1.08 s" in ended.out
@@ -103,7 +103,6 @@ def test_speed_rate_and_range_choose_the_moments(render):
         assert likeness(pictures[index], picture) > 30
 
 
-@pytest.mark.slow
 def test_a_gif_has_good_colours_and_the_right_timing(render):
     from PIL import Image, ImageSequence
 
@@ -141,7 +140,6 @@ def test_a_png_has_as_many_poses_as_asked_for_side_by_side_or_in_one_picture(ren
     assert Image.open("one.png").size == (160, 120)
 
 
-@pytest.mark.slow
 def test_a_recording_inside_a_run_is_shown_with_its_reference_from_where_it_starts(render, tmp_path):
     from PIL import Image
 
@@ -234,7 +232,6 @@ def test_an_interruption_leaves_the_old_file(tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
-@pytest.mark.slow
 def test_the_command_needs_no_display(tmp_path):
     name = backend()
     (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(walk()))
