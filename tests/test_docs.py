@@ -78,9 +78,11 @@ class TestPages:
         found, waiting = set(), [ROOT / "README.md"]
         while waiting:
             page = waiting.pop()
+            if page in found:
+                continue
             found.add(page)
             targets = ((page.parent / link.split("#")[0]).resolve() for link in links(page) if "://" not in link)
-            waiting += [target for target in targets if target.suffix == ".md" and target not in found]
+            waiting += [target for target in targets if target.suffix == ".md"]
         missed = [name_of(page) for page in pages() if page not in found and ".github" not in page.parts]
         assert not missed
 
