@@ -128,7 +128,7 @@ def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: 
 
 def _explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> None:
     """Say why a run has recorded less than half of what it has attempted. Whatever goes wrong there, it has ended."""
-    if 2 * sum(summary["recorded_from"].values()) >= summary["attempted"]:
+    if 2 * summary["recorded"] >= summary["attempted"]:
         return
     from parc_ray.report.diagnosis import diagnose
     from parc_ray.runs.past import read_past_run

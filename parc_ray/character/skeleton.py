@@ -27,22 +27,23 @@ class Joint:
 
     name: str
     kind: str
-    """root, spherical, hinge or fixed"""
+    """root, spherical, hinge or fixed."""
     axis: Tuple[float, ...] = ()
-    """of a hinge, in the body's frame"""
+    """Axis of a hinge, in the body's frame."""
     dof_index: int = 0
-    """position of its first degree of freedom"""
+    """Index of its first degree of freedom."""
     lower: Tuple[float, ...] = ()
-    """limits per degree of freedom, rad"""
+    """Lower limit per degree of freedom, rad."""
     upper: Tuple[float, ...] = ()
+    """Upper limit per degree of freedom, rad."""
     stiffness: Tuple[float, ...] = ()
-    """proportional gain per degree of freedom, N m / rad"""
+    """Proportional gain per degree of freedom, N m / rad."""
     damping: Tuple[float, ...] = ()
-    """derivative gain, N m s / rad"""
+    """Derivative gain per degree of freedom, N m s / rad."""
     armature: Tuple[float, ...] = ()
-    """kg m^2"""
+    """Armature per degree of freedom, kg m^2."""
     torque_limit: Tuple[float, ...] = ()
-    """motor gear, N m; infinite without a motor"""
+    """Motor gear per degree of freedom, N m; infinite without a motor."""
 
     @property
     def dof_count(self) -> int:
@@ -69,12 +70,12 @@ class Skeleton:
     body_names: Tuple[str, ...]
     parent_indices: Tuple[int, ...]
     local_translation: Tensor
-    """[B, 3] m, of each body in its parent's frame"""
+    """[B, 3] m: position of each body in its parent's frame."""
     local_rotation: Tensor
     """[B, 4]"""
     joints: Tuple[Joint, ...]
     _aligned: bool = False
-    """whether every body's frame is parallel to its parent's when all joints are at zero"""
+    """Whether every body's frame is parallel to its parent's when all joints are at zero."""
     _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     _levels: Tuple[Level, ...] = field(default=(), compare=False, repr=False)
 

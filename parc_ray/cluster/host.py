@@ -24,9 +24,8 @@ class RayHost:
 
     def resources(self) -> Resources:
         """See Host.resources."""
-        device, settings = self._config.device, self._config.ray
-        devices = device if isinstance(device, list) else [device]
-        resources = connect(settings.address, devices, settings.dashboard)
+        settings = self._config.ray
+        resources = connect(settings.address, self._config.devices, settings.dashboard)
         self._joined()
         return resources
 

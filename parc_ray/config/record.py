@@ -163,6 +163,11 @@ class RecordConfig(Strict):
     record: RecordOptions = RecordOptions()
     output: OutputConfig = OutputConfig()
 
+    @property
+    def devices(self) -> List[str]:
+        """The devices asked for, as a list."""
+        return self.device if isinstance(self.device, list) else [self.device]
+
     @field_validator("acceptance", mode="before")
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:

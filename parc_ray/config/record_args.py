@@ -32,13 +32,12 @@ def record_environment(
 
 def format_args(config: RecordConfig, record_env: Path, num_motions: int) -> str:
     """Contents of record_args.txt. PARC needs one env per motion, so that is its num_envs."""
-    device = config.device if isinstance(config.device, str) else " ".join(config.device)
     arguments = {
         "env_config": record_env,
         "agent_config": config.agent_file,
         "model_file": config.model_file,
         "num_envs": num_motions,
-        "device": device,
+        "device": " ".join(config.devices),
         "mode": "record",
         "visualize": False,
     }

@@ -64,9 +64,9 @@ class _Composer:
         self._open: List[Collection] = []
         self._keys: List[Set[Tuple[str, str]]] = []
         self._waiting: List[Optional[yaml.Node]] = []
-        """for each open mapping, the key whose value comes next"""
+        """The key whose value comes next, for each open collection; None where there is none."""
         self._sizes: Dict[int, int] = {}
-        """values in each collection, those of aliases included"""
+        """Number of values in each collection, including those of aliases."""
         self._aliased = 0
         self._root: Optional[yaml.Node] = None
 

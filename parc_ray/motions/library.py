@@ -53,11 +53,11 @@ class MotionLibrary:
         self.num_frames = counts.to(device)
         self.start = (torch.cumsum(counts, 0) - counts).to(device)
         self.lengths = torch.tensor([motion.length for motion in motions], dtype=torch.float32, device=device)
-        """seconds from the first frame to the last, [M]"""
+        """[M] s from the first frame to the last."""
         self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
         first = self.frames.root_pos[self.start]
         self.stride = self.frames.root_pos[self.start + self.num_frames - 1] - first
-        """how far a WRAP motion travels in one cycle, [M, 3] m; never vertically"""
+        """[M, 3] m that a WRAP motion travels in one cycle; never vertically."""
         self.stride[:, 2] = 0.0
 
     def sample(self, ids: Tensor, times: Tensor) -> ReferenceFrames:

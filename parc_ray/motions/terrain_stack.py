@@ -27,9 +27,9 @@ class TerrainStack:
         last = np.array([t.hf.shape for t in terrains]) - 1
         grids = [(*t.min_point, t.dx, *end) for t, end in zip(terrains, last)]
         self._grids = torch.tensor(np.array(grids, dtype=np.float32), device=device)
-        """min_point, dx and last cell of each terrain [M, 5]"""
+        """[M, 5]: min_point, dx and last cell of each terrain."""
         self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1], axis=1)).to(device)
-        """where each terrain begins among the heights, and the length of its rows [M, 2]"""
+        """[M, 2]: where each terrain begins among the heights, and the length of its rows."""
         steps = torch.arange(-1, 2, device=device)
         self._directions = torch.cartesian_prod(steps, steps)
 

@@ -55,8 +55,7 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
 
     Raises InputError if not even one actor fits the resources.
     """
-    ray, notices = config.ray, []
-    devices = config.device if isinstance(config.device, list) else [config.device]
+    ray, devices, notices = config.ray, config.devices, []
     gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else float(devices != ["cpu"])
     if devices == ["cpu"]:
         gpus = 0.0

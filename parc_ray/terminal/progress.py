@@ -18,9 +18,9 @@ from parc_ray.terminal.screen import Screen
 LINE_SECONDS = 10.0
 EVENT_SECONDS = 1.0
 RATE_SECONDS = 10.0
-"""Control steps per second are those of so many seconds"""
+"""Period over which control steps per second are measured."""
 SHORTEST_BAR = 8
-"""columns"""
+"""Columns."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ class Activity:
     """What the actors do."""
 
     actors: int = 0
-    """at work"""
+    """Actors that record."""
     starting: int = 0
+    """Actors that are being set up."""
     envs: int = 0
-    """of the actors at work"""
+    """Env slots of the actors that record."""
     busy_envs: float = 0.0
-    """that were at work, on average since the last reports"""
+    """Env slots in use, on average since the last reports."""
     shards_waiting: int = 0
+    """Shards without an actor."""
 
 
 class RunProgress:
@@ -50,7 +52,7 @@ class RunProgress:
         self._start = self._last_line = self._last_event = time.monotonic()
         self._done_before = ledger.dealt_with
         self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
-        """when how many were made, of the last seconds"""
+        """Times (monotonic s) and the control steps made until then, over the last RATE_SECONDS."""
         self._bar: Optional[Progress] = None
         if screen.console.is_terminal and not screen.console.quiet:
             self._bar = Progress(

@@ -96,9 +96,9 @@ class Screen:
     """What a run says, by whom it is for."""
 
     console: Console
-    """everything that people may want to see"""
+    """Everything that people may want to see."""
     alerts: Console
-    """what they must know: why a run ends, what is not recorded"""
+    """What people must know: why a run ends, what is not recorded."""
     events: Optional[EventStream] = None
 
     def say(self, *lines: str) -> None:

@@ -134,12 +134,12 @@ def test_a_run_says_it_at_its_end(made, capsys):
     from parc_ray.terminal.screen import open_screen
 
     failing(made, [[(0.0, 0.4)]])
-    _explain(made.path, {"attempted": 1, "recorded_from": {}}, open_screen())
+    _explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
     printed = capsys.readouterr().out
     assert "Why so little was recorded:" in printed
     assert all(line in printed for line in diagnosis_of(made).lines())
-    _explain(made.path, {"attempted": 2, "recorded_from": {"0.0": 1}}, open_screen())
+    _explain(made.path, {"attempted": 2, "recorded": 1}, open_screen())
     assert capsys.readouterr().out == ""
     (made.path / "journal.jsonl").unlink()
-    _explain(made.path, {"attempted": 1, "recorded_from": {}}, open_screen())
+    _explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
     assert re.search("cannot be said: .*holds no run", capsys.readouterr().out)

@@ -24,15 +24,15 @@ class Import:
 
     skeleton: Skeleton
     surface: SurfacePoints
-    """of the same character"""
+    """Surface points of the same character."""
     terrain: Optional[HeightField] = None
-    """under all clips, at the places where they are; None: level ground under each"""
+    """Terrain under all clips, where they are; None for level ground under each."""
     mapping: Optional[Path] = None
-    """what the joints of BVH files are to the character"""
+    """File that says what the joints of BVH files are to the character."""
     loop: int = 1
-    """how often a clip is played in a row"""
+    """How often a clip is played in a row."""
     speed: float = 1.0
-    """times the clip's pace"""
+    """Factor of the clip's pace."""
 
 
 def format_of(path: Path) -> Optional[Format]:

@@ -60,7 +60,7 @@ class Node:
 
     name: str
     parent: int
-    """-1: the root"""
+    """Index of its parent; -1 for the root."""
     offset: Tuple[float, ...]
     channels: Tuple[str, ...]
 
@@ -71,9 +71,9 @@ class Document:
 
     nodes: Tuple[Node, ...]
     frame_time: float
-    """s"""
+    """Seconds per frame."""
     values: Tensor
-    """of all channels [n, C] float64"""
+    """[n, C] float64: values of all channels."""
 
 
 def read_bvh(path: Path, skeleton: Skeleton, mapping: Optional[Path] = None) -> Clip:
@@ -216,7 +216,7 @@ Words = Iterator[Tuple[int, List[str]]]
 def _hierarchy(words: Words, source: str) -> List[Node]:
     nodes: List[Node] = []
     open_: List[int] = []
-    """the joints whose braces are open; -1: an end site, which moves nothing"""
+    """Joints whose braces are open; -1 for an end site, which moves nothing."""
     number, first = next(words, (0, [""]))
     if first != ["HIERARCHY"]:
         raise InputError(f"{source}: is no BVH file: it does not begin with HIERARCHY")

@@ -24,13 +24,13 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 
 FPS = 30
-"""Of imported motions"""
+"""Frames per second of imported motions."""
 SEAM_SECONDS = 0.2
-"""A repeated clip has so long to come from its last pose to its first"""
+"""Time in which a repeated clip comes from its last pose to its first."""
 MAX_SEAM_ANGLE = 0.8
-"""A clip whose first and last pose differ by more in any joint does not loop, rad"""
+"""Maximum difference of any joint between the first and last pose of a clip that loops, rad."""
 SMALLEST_TURN = 0.3
-"""A clip whose last heading differs by less from its first goes straight on, rad"""
+"""Difference between first and last heading below which a clip goes straight on, rad."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class Clip:
     joint_rot: Tensor
     """Rotations relative to the parents [n, B - 1, 4]"""
     loops: Optional[bool] = None
-    """whether the file says that the last pose leads on to the first; None: it says nothing"""
+    """Whether the last pose leads on to the first; None if the file does not say."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Format:
 
     name: str
     suffixes: Tuple[str, ...]
-    """of its files' names, in lower case"""
+    """Endings of its files' names, in lower case."""
     read: Callable[[Path, Skeleton, Optional[Path]], Clip]
-    """reads a file for a character; the last argument is the mapping file, if there is one"""
+    """Reads a file for a character; the last argument is the mapping file, if there is one."""
 
 
 def faster(clip: Clip, speed: float) -> Clip:
