@@ -11,17 +11,19 @@ from typing import List, Sequence, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
+import numpy as np
 
 from parc_ray.character.geoms import SHAPES, read_geoms, require_shapes
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.motions.box_cover import box_cover
+from parc_ray.motions.box_cover import Boxes, box_cover
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.simulator import SimulatorConfig
 
 BORDER = 5.0
 """How far ground continues beyond the map, at the height of its border cells, m."""
+NO_BOXES = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
 
 # MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
 mujoco.set_mju_user_warning(lambda message: None)
@@ -114,15 +116,28 @@ def _strip(root: Element) -> None:
 
 def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
     """The character as MuJoCo reads it, in empty space: bodies 1, 2, ... are the skeleton's. Raises InputError."""
-    return compile_model(physical_character(config, skeleton), None, config)
+    model = compile_model(physical_character(config, skeleton), NO_BOXES, config)
+    if (model.nbody, model.nv) != (skeleton.num_bodies + 1, skeleton.dof_count + 6):
+        raise InputError(
+            f"{config.character_source}: MuJoCo makes {model.nbody - 1} bodies and {model.nv - 6} degrees of freedom "
+            f"of the character, which has {skeleton.num_bodies} and {skeleton.dof_count}: simplify it"
+        )
+    return model
 
 
-def compile_model(character: Tuple[str, str], tile: HeightField | None, config: SimulatorConfig) -> mujoco.MjModel:
-    """The model of the character on a tile (None: in empty space)."""
+def ground_boxes(tile: HeightField) -> Boxes:
+    """The boxes that are a tile's ground."""
+    return box_cover(tile, border=BORDER)
+
+
+def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:
+    """The model of the character (from physical_character) on ground of boxes, whose geoms come before its own."""
     head, tail = character
-    boxes = "" if tile is None else _box_geoms(tile)
+    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
+    places, sizes = boxes.centre.tolist(), boxes.half_size.tolist()
+    ground = "".join(geom % (*place, *size) for place, size in zip(places, sizes))
     try:
-        model = mujoco.MjModel.from_xml_string(f"{head}{boxes}{tail}")
+        model = mujoco.MjModel.from_xml_string(f"{head}{ground}{tail}")
     except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
@@ -131,12 +146,3 @@ def compile_model(character: Tuple[str, str], tile: HeightField | None, config: 
     # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model
-
-
-def _box_geoms(tile: HeightField) -> str:
-    """MJCF of the boxes that cover a tile."""
-    boxes = box_cover(tile, border=BORDER)
-    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
-    return "".join(
-        geom % (*centre, *half_size) for centre, half_size in zip(boxes.centre.tolist(), boxes.half_size.tolist())
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -19,15 +19,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from parc_ray.character import rotations
-from parc_ray.character.batches import whole_batches
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
-from parc_ray.errors import InputError
-from parc_ray.simulators.mujoco.character import compile_model, physical_character
+from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
 
+CPU = torch.device("cpu")
 LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))
 
 
@@ -58,30 +57,22 @@ class MujocoSimulator:
         self.version: str = mujoco.__version__
         self.num_envs = config.num_envs
         self.device = config.device
-        self.skeleton = skeleton
         self._config = config
+        bare = compile_character(config, skeleton)
+        self._states = MujocoStates(skeleton, bare, CPU)
         self._character = physical_character(config, skeleton)
-        self._bare = compile_model(self._character, None, config)
-        if (self._bare.nbody, self._bare.nv) != (skeleton.num_bodies + 1, skeleton.dof_count + 6):
-            raise InputError(
-                f"{config.character_source}: MuJoCo makes {self._bare.nbody - 1} bodies and {self._bare.nv - 6} "
-                f"degrees of freedom of the character, which has {skeleton.num_bodies} and {skeleton.dof_count}: "
-                "simplify it"
-            )
         self._envs: List[Env | None] = [None] * config.num_envs
         self._spare: OrderedDict[int, Env] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
-        bodies = skeleton.num_bodies
-        self._qpos = np.zeros((config.num_envs, self._bare.nq))
-        self._qvel = np.zeros((config.num_envs, self._bare.nv))
-        self._force = np.zeros((config.num_envs, bodies, 3))
-        self._root_com = torch.tensor(self._bare.body_ipos[1], dtype=torch.float32)
-        self._balls, self._to_springs, self._to_dofs = _joint_tables(skeleton)
+        self._qpos = np.zeros((config.num_envs, bare.nq))
+        self._qvel = np.zeros((config.num_envs, bare.nv))
+        self._force = np.zeros((config.num_envs, skeleton.num_bodies, 3))
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
-        qpos, qvel = self._to_mujoco(state)
+        positions, velocities = self._states.from_state(_on(CPU, state))
+        qpos, qvel = positions.double().numpy(), velocities.double().numpy()
         for row, (index, tile) in enumerate(zip(envs, tiles)):
             self.park([index])
             env = self._spare.pop(tile, None) or self._build(tile)
@@ -91,7 +82,7 @@ class MujocoSimulator:
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """See Simulator.step."""
-        springs = self._joint_positions(targets)
+        springs = self._states.joint_positions(targets.cpu()).double().numpy()
         active = [self._envs[index] for index in envs]
         # Small pieces, so that a thread that drew the easy envs takes more of them.
         size = max(1, min(8, -(-len(active) // self._threads)))
@@ -101,7 +92,8 @@ class MujocoSimulator:
                 self._step_piece(active, springs, piece)
         else:
             list(self._pool.map(lambda piece: self._step_piece(active, springs, piece), pieces))
-        return self._from_mujoco(len(active))
+        parts = (torch.from_numpy(part[: len(active)]).float() for part in (self._qpos, self._qvel, self._force))
+        return _on(self.device, self._states.to_state(*parts))
 
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park. The models used last are kept, because a failed motion is soon tried again."""
@@ -124,7 +116,7 @@ class MujocoSimulator:
         self._spare.clear()
 
     def _build(self, tile: int) -> Env:
-        model = compile_model(self._character, self._config.tiles[tile], self._config)
+        model = compile_model(self._character, ground_boxes(self._config.tiles[tile]), self._config)
         data = mujoco.MjData(model)
         warnings = [data.warning[kind] for kind in LOST]
         return Env(tile, model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext, *warnings)
@@ -145,72 +137,6 @@ class MujocoSimulator:
                 # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
                 self._qpos[row] = np.nan
 
-    def _joint_positions(self, dof_pos: Tensor) -> npt.NDArray[np.float64]:
-        """Positions of all joints below the root as MuJoCo stores them, [n, nq - 7]."""
-        padded = whole_batches(dof_pos.cpu())
-        sources = torch.cat((self.skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
-        positions: npt.NDArray[np.float64] = sources.index_select(1, self._to_springs)[: len(dof_pos)].double().numpy()
-        return positions
 
-    def _dof_positions(self, joints: Tensor) -> Tensor:
-        """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
-        balls = rotations.quat_to_exp_map(joints[:, self._balls])
-        return torch.cat((balls.flatten(1), joints), dim=1).index_select(1, self._to_dofs)
-
-    def _to_mujoco(self, state: CharacterState) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        root_rot, ang_vel = state.root_rot.cpu(), state.root_ang_vel.cpu()
-        axes = rotations.quat_to_matrix(root_rot)
-        origin_vel = state.root_vel.cpu() - torch.linalg.cross(ang_vel, self._from_origin(axes))
-        body_ang_vel = rotations.matrix_apply(axes.transpose(-1, -2), ang_vel)
-        root = torch.cat((state.root_pos.cpu(), root_rot[:, 3:], root_rot[:, :3]), dim=1)
-        qpos = np.concatenate((root.double().numpy(), self._joint_positions(state.dof_pos)), axis=1)
-        return qpos, torch.cat((origin_vel, body_ang_vel, state.dof_vel.cpu()), dim=1).double().numpy()
-
-    def _from_mujoco(self, count: int) -> CharacterState:
-        """State of the first `count` rows. MuJoCo has the root velocity of the origin, and its spin in body axes."""
-        qpos = whole_batches(torch.from_numpy(self._qpos[:count]).float())
-        qvel = whole_batches(torch.from_numpy(self._qvel[:count]).float())
-        root_rot = qpos[:, [4, 5, 6, 3]]
-        axes = rotations.quat_to_matrix(root_rot)
-        ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
-        parts = CharacterState(
-            root_pos=qpos[:, :3],
-            root_rot=root_rot,
-            root_vel=qvel[:, :3] + torch.linalg.cross(ang_vel, self._from_origin(axes)),
-            root_ang_vel=ang_vel,
-            dof_pos=self._dof_positions(qpos[:, 7:]),
-            dof_vel=qvel[:, 6:],
-            contact_force=torch.from_numpy(self._force[:count]).float(),
-        )
-        return CharacterState(**{name: value[:count].to(self.device) for name, value in vars(parts).items()})
-
-    def _from_origin(self, axes: Tensor) -> Tensor:
-        """From the root's origin to its centre of mass, [n, 3] m, world axes."""
-        return rotations.matrix_apply(axes, self._root_com)
-
-
-def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
-    """Index tables between joint positions, as they follow the root in qpos, and the character's joints.
-
-    The columns of ball joints as xyzw quaternions, [balls, 4]; for each joint position its place among all joint
-    rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation vectors followed by
-    the joint positions.
-    """
-    balls: List[List[int]] = []
-    to_springs: List[int] = []
-    hinge_columns: Dict[int, int] = {}
-    dofs_start = 4 * (skeleton.num_bodies - 1)
-    for body, joint in enumerate(skeleton.joints):
-        column = len(to_springs)
-        if joint.kind == "spherical":
-            balls.append([column + 1, column + 2, column + 3, column])
-            to_springs += [4 * (body - 1) + part for part in (3, 0, 1, 2)]
-        elif joint.kind == "hinge":
-            hinge_columns[joint.dof_index] = column
-            to_springs.append(dofs_start + joint.dof_index)
-    of_balls = iter(range(3 * len(balls)))
-    to_dofs = [
-        3 * len(balls) + hinge_columns[dof] if dof in hinge_columns else next(of_balls)
-        for dof in range(skeleton.dof_count)
-    ]
-    return torch.tensor(balls, dtype=torch.int64).reshape(-1, 4), torch.tensor(to_springs), torch.tensor(to_dofs)
+def _on(device: torch.device, state: CharacterState) -> CharacterState:
+    return CharacterState(**{name: value.to(device) for name, value in vars(state).items()})

@@ -1,0 +1,96 @@
+"""MuJoCo's coordinates: states of characters as its positions and velocities, and back."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Tuple
+
+import mujoco
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.batches import whole_batches
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
+
+
+class MujocoStates:
+    """Conversion of states, on one device. A row's result depends on no other row, in bits.
+
+    MuJoCo has quaternions as wxyz, the root's velocity of its origin, and the root's spin in the root's own axes.
+    """
+
+    def __init__(self, skeleton: Skeleton, model: mujoco.MjModel, device: torch.device):
+        """model: of the character, so that its body 1 is the root."""
+        self._skeleton = skeleton.to(device)
+        self._root_com = torch.tensor(model.body_ipos[1], dtype=torch.float32, device=device)
+        balls, to_joints, to_dofs = _joint_tables(skeleton)
+        self._balls, self._to_joints, self._to_dofs = balls.to(device), to_joints.to(device), to_dofs.to(device)
+
+    def joint_positions(self, dof_pos: Tensor) -> Tensor:
+        """Positions of all joints below the root as they follow it in qpos, [n, nq - 7], of dofs [n, D]."""
+        padded = whole_batches(dof_pos)
+        sources = torch.cat((self._skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
+        return sources.index_select(1, self._to_joints)[: len(dof_pos)]
+
+    def from_state(self, state: CharacterState) -> Tuple[Tensor, Tensor]:
+        """qpos [n, nq] and qvel [n, nv] of states."""
+        axes = rotations.quat_to_matrix(state.root_rot)
+        origin_vel = state.root_vel - torch.linalg.cross(state.root_ang_vel, self._from_origin(axes))
+        spin = rotations.matrix_apply(axes.transpose(-1, -2), state.root_ang_vel)
+        root = (state.root_pos, state.root_rot[:, 3:], state.root_rot[:, :3])
+        qpos = torch.cat((*root, self.joint_positions(state.dof_pos)), dim=1)
+        return qpos, torch.cat((origin_vel, spin, state.dof_vel), dim=1)
+
+    def to_state(self, qpos: Tensor, qvel: Tensor, contact_force: Tensor) -> CharacterState:
+        """States of qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
+        count = len(qpos)
+        qpos, qvel = whole_batches(qpos), whole_batches(qvel)
+        root_rot = qpos[:, [4, 5, 6, 3]]
+        axes = rotations.quat_to_matrix(root_rot)
+        ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
+        parts = {
+            "root_pos": qpos[:, :3],
+            "root_rot": root_rot,
+            "root_vel": qvel[:, :3] + torch.linalg.cross(ang_vel, self._from_origin(axes)),
+            "root_ang_vel": ang_vel,
+            "dof_pos": self._dof_positions(qpos[:, 7:]),
+            "dof_vel": qvel[:, 6:],
+        }
+        return CharacterState(**{name: value[:count] for name, value in parts.items()}, contact_force=contact_force)
+
+    def _dof_positions(self, joints: Tensor) -> Tensor:
+        """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
+        balls = rotations.quat_to_exp_map(joints[:, self._balls])
+        return torch.cat((balls.flatten(1), joints), dim=1).index_select(1, self._to_dofs)
+
+    def _from_origin(self, axes: Tensor) -> Tensor:
+        """From the root's origin to its centre of mass, [n, 3] m, world axes."""
+        return rotations.matrix_apply(axes, self._root_com)
+
+
+def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
+    """Index tables between joint positions, as they follow the root in qpos, and the character's joints.
+
+    The columns of ball joints as xyzw quaternions, [balls, 4]; for each joint position its place among all joint
+    rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation vectors followed by
+    the joint positions.
+    """
+    balls: List[List[int]] = []
+    to_joints: List[int] = []
+    hinge_columns: Dict[int, int] = {}
+    dofs_start = 4 * (skeleton.num_bodies - 1)
+    for body, joint in enumerate(skeleton.joints):
+        column = len(to_joints)
+        if joint.kind == "spherical":
+            balls.append([column + 1, column + 2, column + 3, column])
+            to_joints += [4 * (body - 1) + part for part in (3, 0, 1, 2)]
+        elif joint.kind == "hinge":
+            hinge_columns[joint.dof_index] = column
+            to_joints.append(dofs_start + joint.dof_index)
+    of_balls = iter(range(3 * len(balls)))
+    to_dofs = [
+        3 * len(balls) + hinge_columns[dof] if dof in hinge_columns else next(of_balls)
+        for dof in range(skeleton.dof_count)
+    ]
+    return torch.tensor(balls, dtype=torch.int64).reshape(-1, 4), torch.tensor(to_joints), torch.tensor(to_dofs)
