@@ -49,6 +49,12 @@ class OutputError(ParcRayError):
     exit_code = 4
 
 
+class LostRayError(ParcRayError):
+    """Ray does not answer the run any longer: what has been recorded stays, and the same command goes on."""
+
+    exit_code = 6
+
+
 class TooLargeError(ParcRayError):
     """More envs or motions than a simulation can hold: fewer at a time may fit."""
 

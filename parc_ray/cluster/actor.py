@@ -101,6 +101,9 @@ class ShardActor:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""
         start = time.monotonic()
         self._warnings.listen()
+        if not device.startswith("cuda"):
+            # An actor without GPUs sees all of them on newer Ray versions, and torch would reserve memory there.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         try:
             self._recorder = build_recorder(run, shard, threads, device)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Deque, Dict, List, Optional, Tuple
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.blame import (
@@ -28,7 +29,7 @@ from parc_ray.cluster.blame import (
 )
 from parc_ray.cluster.connection import devices_by_node, last_line, read_resources
 from parc_ray.cluster.metrics import RunMetrics
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, LostRayError
 from parc_ray.files.reading import read_bytes
 from parc_ray.planning.placement import Placement
 from parc_ray.planning.plan import RunPlan
@@ -113,7 +114,10 @@ class Driver:
         self._stopping = True
 
     def run(self) -> bool:
-        """Work until every motion has its final state; whether it came to that. Kills the actors however it ends."""
+        """Work until every motion has its final state; whether it came to that. Kills the actors however it ends.
+
+        Raises LostRayError if the node that the driver is connected to is gone.
+        """
         try:
             while (self._queue or self._actors) and not self._stopping:
                 while self._queue and len(self._actors) < self._most_actors():
@@ -169,10 +173,12 @@ class Driver:
         shard = Shard(assignment.shard, tuple(motions), self._state.max_envs)
         try:
             reference = ray.put(shard)
-        except RayError as error:
+        except (ObjectStoreFullError, OutOfDiskError) as error:
             self._tell(last_line(error), shard.index)
             self._carry_out(store_is_full(self._state, assignment, last_line(error), bool(self._actors)))
             return False  # Only when actors have been listened to can the store become emptier.
+        except RayError as error:
+            raise LostRayError(f"Ray cannot be reached from {socket.gethostname()}: {last_line(error)}") from error
         handle: Any = self._actor_class.remote()
         envs = shard.num_envs(self.plan.inputs.files)
         # On a busy cluster Ray may start the actor much later: only then does its time begin to count.

@@ -22,7 +22,7 @@ from parc_ray.cluster.host import RayHost
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
-from parc_ray.errors import InputError, OutputError
+from parc_ray.errors import InputError, LostRayError, OutputError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.fingerprint import fingerprint
@@ -98,7 +98,7 @@ def _record(
         journal.sync()
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
-    except OutputError as error:
+    except (OutputError, LostRayError) as error:
         screen.alert(
             f"error: {error}", "The run has stopped; what it has recorded stays. The same command goes on with it."
         )

@@ -6,7 +6,6 @@ imported wherever a shard is sent.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
@@ -92,9 +91,6 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     means that a file has changed since), or if the simulator does not work here; TooLargeError if the device's memory
     does not suffice.
     """
-    if not device_name.startswith("cuda"):
-        # An actor without GPUs sees all of them on newer Ray versions, and torch would reserve memory there.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if run.engine.import_first:
         run.engine.import_first(device_name)
     import torch

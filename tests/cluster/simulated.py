@@ -13,8 +13,9 @@ import socket
 import time
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
-from typing import Any, Type
+from typing import Any, Optional, Type
 
 from parc_ray.cluster.actor import Memory, ShardActor, WorkReport, attempt_line, measure_memory
 
@@ -25,9 +26,17 @@ KILLER = "killer"
 FREQUENCY = 30
 
 
-def install(seconds: float = 0.02, report_seconds: float = 0.2) -> None:
-    """Let drivers in this process use simulated recorders, whose attempts take so many seconds."""
+def install(seconds: float = 0.02, report_seconds: float = 0.2, node: Optional[str] = None) -> None:
+    """Let drivers in this process use simulated recorders, whose attempts take so many seconds.
+
+    node: IP address of the node that they are connected to, where a machine has several.
+    """
+    import ray
+
     from parc_ray.cluster import driver
+
+    if node is not None:
+        ray.init = partial(ray.init, _node_ip_address=node)
 
     driver.ShardActor = simulated_actor(seconds)  # type: ignore[misc]
     driver.REPORT_SECONDS = report_seconds

@@ -12,11 +12,13 @@ import time
 from contextlib import suppress
 
 import pytest
+import ray
 
 from parc_ray.cluster import actor as actor_module
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor, WorkReport, own_device
 from parc_ray.cluster.blame import FAILED_SETUPS
+from parc_ray.errors import LostRayError
 from parc_ray.runs.journal import Journal
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
@@ -144,7 +146,8 @@ def own_cluster():
     quickly = {"health_check_period_ms": 300, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quickly, **memory}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = [cluster.add_node(num_cpus=2, **memory) for _ in range(2)]
+    # A driver may be connected to any node of its machine, unless their addresses tell them apart.
+    nodes = [cluster.add_node(num_cpus=2, node_ip_address=f"127.0.0.{2 + index}", **memory) for index in range(2)]
     cluster.wait_for_nodes()
     yield cluster, nodes
     cluster.shutdown()
@@ -166,11 +169,34 @@ def test_an_object_store_that_is_too_small(own_cluster, many_motions, tmp_path, 
     assert not result.events("death")
 
 
+def on_node(address, seconds=0.1):
+    """For Command: simulated recorders, and a driver that is connected to the node with an IP address."""
+    return f"from tests.cluster.simulated import install; install(seconds={seconds}, node={address!r})"
+
+
+@pytest.mark.skipif(not ray.__version__.startswith("2.10."), reason="newer Ray ends such a driver itself")
+def test_the_drivers_own_node_leaves(own_cluster, many_motions, calm, tmp_path):
+    """The run cannot go on, and blames no motion for it; the same command does."""
+    cluster, _ = own_cluster
+    node = cluster.add_node(num_cpus=0, node_ip_address="127.0.0.4", object_store_memory=STORE_BYTES)
+    config = write_config(tmp_path, [many_motions], cluster.address, ray={"num_actors": 3, "num_shards": 8})
+    with Command(config, on_node("127.0.0.4")) as command:
+        command.wait_for("attempt")
+        cluster.remove_node(node, allow_graceful=False)
+        ended = command.finish()
+    assert ended.code == LostRayError.exit_code, ended.console
+    assert "Ray cannot be reached" in ended.console and "Traceback" not in ended.console
+    with Command(config, on_node(cluster.head_node.node_ip_address, seconds=0.0)) as command:
+        result = command.finish()
+    assert result.code == 0, result.console
+    assert_same_recordings(result, calm)
+
+
 def test_nodes_that_leave_and_join(own_cluster, many_motions, calm, tmp_path):
     """First one leaves, then the other one too: the run waits until one joins."""
     cluster, nodes = own_cluster
     config = write_config(tmp_path, [many_motions], cluster.address, ray={"num_actors": 3, "num_shards": 6})
-    with Command(config, "from tests.cluster.simulated import install; install(seconds=0.1)") as command:
+    with Command(config, on_node(cluster.head_node.node_ip_address)) as command:
         command.wait_for("attempt")
         cluster.remove_node(nodes[0], allow_graceful=False)
         command.wait_for("death")
