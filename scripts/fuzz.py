@@ -481,7 +481,7 @@ class Readers:
         from parc_ray.motions.scanning import _listed_motions
         from parc_ray.trackers.parc.config import ParcEnvironmentFile
         from parc_ray.trackers.parc.observer import ParcObserver
-        from parc_ray.tracking.termination import Termination
+        from parc_ray.trackers.parc.termination import ParcTermination
 
         name = path.name.split(".", 1)[1]
         if name == "motions.yaml":
@@ -491,7 +491,7 @@ class Readers:
         if isinstance(config, ParcEnvironmentFile):
             try:
                 ParcObserver(config.env, self.skeleton, torch.device("cpu"))
-                Termination(config.env, self.skeleton, torch.device("cpu"))
+                ParcTermination(config.env, self.skeleton, torch.device("cpu"))
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
 

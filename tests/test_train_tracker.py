@@ -25,7 +25,7 @@ from parc_ray.motions.dataset import write_dataset_file
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
 from parc_ray.trackers.parc.config import AgentConfig
-from parc_ray.trackers.parc.policy import load_checkpoint
+from parc_ray.trackers.policy import load_checkpoint
 from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
 
 pytestmark = pytest.mark.slow
@@ -191,7 +191,9 @@ def test_a_run_writes_parcs_files(options, config, tmp_path, capsys):
     agent = load_config(output / "agent_config.yaml", AgentConfig, None)
     size = len(state["_obs_norm._mean"])
     content = (output / "model.pt").read_bytes()
-    parameters = load_checkpoint(content, "model.pt", agent, "agent_config.yaml", size, SKELETON)
+    parameters = load_checkpoint(
+        content, "model.pt", agent.model.actor_net, "agent_config.yaml", size, SKELETON.dof_count
+    )
     assert parameters["_obs_norm._std"].dtype == torch.float32
     std = state["_model._action_dist._logstd_net"].float().exp()
     np.testing.assert_allclose(std, 0.02, rtol=0.01)

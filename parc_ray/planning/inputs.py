@@ -25,7 +25,6 @@ from parc_ray.simulators.engine import Engine
 from parc_ray.trackers.families import family
 from parc_ray.trackers.family import TrackerFiles
 from parc_ray.trackers.tracker import Observer
-from parc_ray.tracking.termination import Termination
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,6 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str]) -> TrackerInputs
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
     environment = {**files.environment_content["env"], "char_file": str(path)}
     skeleton = load_skeleton(path)
-    try:
-        Termination(files.environment.env, skeleton, cpu)
-    except InputError as error:
-        raise InputError(f"{config.env_file}: {error}") from None
     return TrackerInputs(
         files=files,
         environment_content={**files.environment_content, "env": environment},

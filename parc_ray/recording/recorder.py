@@ -15,10 +15,10 @@ from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import Trajectory, frame_layout, recording_file
+from parc_ray.trackers.termination import BODY_POSITION, CAUSES, FALL
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from parc_ray.tracking.figures import Quality, shortcomings
 from parc_ray.tracking.quality import QualityMeter
-from parc_ray.tracking.termination import BODY_POSITION, CAUSES, FALL
 
 
 @dataclass

@@ -120,7 +120,9 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     terrains = TerrainStack([motion.terrain for motion in motions], device)
     tracker = run.build_tracker(skeleton, device, threads)
     return ShardRecorder(
-        environment=TrackingEnvironment(simulator, library, terrains, skeleton, config, tracker.observer),
+        environment=TrackingEnvironment(
+            simulator, library, terrains, skeleton, config, tracker.observer, tracker.termination
+        ),
         act=tracker.act,
         meter=QualityMeter(num_envs, surface_points(run.character, run.character_source, device), terrains, device),
         motions=motions,

@@ -10,10 +10,11 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 
 
-def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
-    """Lowest and highest PD target [D], rad (PARC's pd control mode).
+def action_bounds(skeleton: Skeleton, zero_centred: bool = False) -> Tuple[Tensor, Tensor]:
+    """Lowest and highest PD target [D], rad (PARC's control mode pd, MimicKit's pos).
 
-    Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range.
+    Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range;
+    zero_centred: +-1.4 times the larger limit (MimicKit's zero_center_action).
     """
     low: List[float] = []
     high: List[float] = []
@@ -23,7 +24,9 @@ def action_bounds(skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
             low += [-reach] * 3
             high += [reach] * 3
         elif joint.kind == "hinge":
-            centre, reach = 0.5 * (joint.upper[0] + joint.lower[0]), 0.7 * (joint.upper[0] - joint.lower[0])
+            lower, upper = joint.lower[0], joint.upper[0]
+            centre = 0.0 if zero_centred else 0.5 * (upper + lower)
+            reach = 1.4 * max(abs(upper - centre), abs(lower - centre))
             low.append(centre - reach)
             high.append(centre + reach)
     return torch.tensor(low, dtype=torch.float32), torch.tensor(high, dtype=torch.float32)

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 HIDDEN: Dict[str, Tuple[int, ...]] = {
+    "fc_2layers_128units": (128, 64),
+    "fc_2layers_256units": (256, 128),
+    "fc_2layers_512units": (512, 256),
     "fc_2layers_1024units": (1024, 512),
     "fc_3layers_1024units": (1024, 1024, 512),
     "fc_3layers_2048units": (2048, 1024, 512),

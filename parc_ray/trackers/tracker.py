@@ -1,4 +1,4 @@
-"""Tracker: what a trained controller observes, and how it acts on that. Every family of trackers builds one."""
+"""Tracker: what a trained controller observes, how it acts on that, and when it has failed. Every family builds one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from parc_ray.character.layout import Layout
 from parc_ray.character.pose import Pose
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
+from parc_ray.trackers.termination import Termination
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,5 @@ class Tracker:
     observer: Observer
     act: Callable[[Tensor], Tensor]
     """PD targets [N, D] rad for observations [N, size]; no row depends on another, not even in its last bit."""
+    termination: Termination
+    """When its attempts have failed."""

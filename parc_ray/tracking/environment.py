@@ -23,8 +23,8 @@ from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.motions.library import MotionLibrary
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
+from parc_ray.trackers.termination import NOT_FINITE, Termination
 from parc_ray.trackers.tracker import Observer, Situation
-from parc_ray.tracking.termination import NOT_FINITE, Termination
 
 SAMPLES = 2048
 """Maximum reference frames sampled at once."""
@@ -61,14 +61,14 @@ class TrackingEnvironment:
         skeleton: Skeleton,
         config: EnvironmentConfig,
         observer: Observer,
+        termination: Termination,
     ):
         """library, terrains and the simulator's tiles are of the same motions, in the same order."""
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
         self.skeleton = skeleton.to(device)
-        self.observer = observer
-        self.termination = Termination(config, self.skeleton, device)
+        self.observer, self.termination = observer, termination
         self.timestep = torch.tensor(1.0 / config.control_freq, dtype=torch.float32, device=device)
         self.lookahead = lookahead(observer)
         self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
@@ -143,7 +143,8 @@ class TrackingEnvironment:
         steps = self.steps_done[rows]
         frames = rows * self._references.shape[1] + steps
         reference, reference_contacts = self._reference(self._references.flatten(0, 1).index_select(0, frames))
-        ground = self.terrains.height_at(self.motion[rows], body_pos[..., :2]) if self.config.contact_bodies else None
+        needed = self.termination.needs_ground
+        ground = self.terrains.height_at(self.motion[rows], body_pos[..., :2]) if needed else None
         verdict = self.termination.judge(
             steps * self.timestep,
             state.root_rot,

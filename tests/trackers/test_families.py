@@ -26,6 +26,7 @@ from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.trackers import families
 from parc_ray.trackers.families import FAMILIES, family
 from parc_ray.trackers.family import Family, TrackerFiles
+from parc_ray.trackers.parc.termination import ParcTermination
 from parc_ray.trackers.tracker import Tracker
 from tests.planning.prepared import prepared
 from tests.reference import HUMANOID, max_error, tensor
@@ -71,7 +72,8 @@ def read_toy(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
 
 def build_toy(config, files: TrackerFiles, skeleton, device, threads) -> Tracker:
     pose = torch.full((skeleton.dof_count,), float(files.settings), device=device)
-    return Tracker(ToyObserver(device), lambda observations: pose.expand(len(observations), -1))
+    termination = ParcTermination(files.environment.env, skeleton, device)
+    return Tracker(ToyObserver(device), lambda observations: pose.expand(len(observations), -1), termination)
 
 
 def fingerprint_toy(files: TrackerFiles):

@@ -23,9 +23,10 @@ from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.engines import engine
 from parc_ray.simulators.simulator import SimulatorConfig
 from parc_ray.trackers.parc.observer import ParcObserver
+from parc_ray.trackers.parc.termination import ParcTermination
+from parc_ray.trackers.termination import NOT_FINITE, ROOT_POSITION
 from parc_ray.trackers.tracker import Situation
 from parc_ray.tracking.environment import Step, TrackingEnvironment
-from parc_ray.tracking.termination import NOT_FINITE, ROOT_POSITION
 from tests.reference import HUMANOID, max_error, max_rotation_error
 from tests.trackers.parc.test_observer import environment_config, pose_of
 
@@ -45,7 +46,8 @@ def make_environment(motions: Sequence[Motion], num_envs: int, threads: int = 1,
     simulator = engine("mujoco").build(config, SKELETON)
     config = environment_config(**changes)
     library, observer = MotionLibrary(motions, SKELETON, CPU), ParcObserver(config, SKELETON, CPU)
-    return TrackingEnvironment(simulator, library, TerrainStack(tiles, CPU), SKELETON, config, observer)
+    terrains, termination = TerrainStack(tiles, CPU), ParcTermination(config, SKELETON, CPU)
+    return TrackingEnvironment(simulator, library, terrains, SKELETON, config, observer, termination)
 
 
 def observed(environment: TrackingEnvironment, observations: Tensor, name: str) -> Tensor:

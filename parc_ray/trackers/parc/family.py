@@ -41,21 +41,27 @@ def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
 def _build(
     config: RecordConfig, files: TrackerFiles, skeleton: Skeleton, device: torch.device, threads: int
 ) -> Tracker:
+    from parc_ray.trackers.action_bounds import action_bounds
     from parc_ray.trackers.parc.observer import ParcObserver
-    from parc_ray.trackers.parc.policy import ParcPolicy, load_checkpoint
+    from parc_ray.trackers.parc.termination import ParcTermination
+    from parc_ray.trackers.policy import Policy, load_checkpoint
     from parc_ray.trackers.tracker import Tracker
 
     assert isinstance(files.environment, ParcEnvironmentFile), "files that another family has read"
     env, agent = files.environment.env, files.settings
+    network = agent.model.actor_net
     try:
-        observer = ParcObserver(env, skeleton, device)
+        observer, termination = ParcObserver(env, skeleton, device), ParcTermination(env, skeleton, device)
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
     parameters = load_checkpoint(
-        files.checkpoint, str(config.model_file), agent, str(config.agent_file), observer.layout.size, skeleton
-    )
-    policy = ParcPolicy(parameters, agent, skeleton, device, threads, bounded=env.control_mode == "pd")
-    return Tracker(observer, policy.act)
+        files.checkpoint, str(config.model_file), network, str(config.agent_file), observer.layout.size,
+        skeleton.dof_count,
+    )  # fmt: skip
+    # PARC clamps in control_mode pd, not in pd_exp.
+    bounds = action_bounds(skeleton) if env.control_mode == "pd" else None
+    policy = Policy(parameters, network, agent.norm_obs_clip, bounds, device, threads)
+    return Tracker(observer, policy.act, termination)
 
 
 PARC = Family(name="parc", read=_read, fingerprint=_fingerprint, build=_build)

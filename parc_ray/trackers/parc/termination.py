@@ -1,8 +1,7 @@
-"""When an attempt has failed: PARC's compute_done without its time-out and its end-of-motion rule."""
+"""ParcTermination: PARC's compute_done, without its time-out and its end-of-motion rule."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Optional, Tuple
 
 import torch
@@ -12,27 +11,19 @@ from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
-
-CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")
-BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
+from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, ROOT_ROTATION, Verdict
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Why attempts have failed, for N envs."""
+class ParcTermination:
+    """PARC's failure test of one character and one environment configuration.
 
-    cause: Tensor
-    """[N]: index into CAUSES; 0 where the attempt goes on."""
-    body: Tensor
-    """[N]: the body farthest beyond its limit, meaningful for BODY_POSITION and FALL."""
-
-
-class Termination:
-    """The failure test of one character and one environment configuration."""
+    Bodies are compared relative to their own root in world axes; every limit must be exceeded strictly.
+    """
 
     def __init__(self, config: EnvironmentConfig, skeleton: Skeleton, device: torch.device):
         """Raises InputError if the limits do not fit the character's bodies."""
         self.config = config
+        self.needs_ground = bool(config.contact_bodies)
         distances = config.pose_termination_dist
         moving = skeleton.num_bodies - 1
         if isinstance(distances, list) and len(distances) != moving:
@@ -55,13 +46,7 @@ class Termination:
         contact_force: Tensor,
         ground: Optional[Tensor],
     ) -> Verdict:
-        """Judge characters [N] against their references at the same time.
-
-        time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
-        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body
-        (not needed without contact_bodies). Bodies are compared relative
-        to their own root in world axes; every limit must be exceeded strictly.
-        """
+        """See Termination.judge."""
         config = self.config
         cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
         body = torch.zeros_like(cause)

@@ -10,11 +10,10 @@ import torch
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.errors import InputError
+from parc_ray.trackers import policy as policy_module
 from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.network import HIDDEN
-from parc_ray.trackers.parc import policy as policy_module
-from parc_ray.trackers.parc.config import AgentConfig
-from parc_ray.trackers.parc.policy import ParcPolicy, load_checkpoint
+from parc_ray.trackers.policy import Policy, load_checkpoint
 from tests.reference import DATA, HUMANOID, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
@@ -23,8 +22,8 @@ V = vectors("policy")
 SMALL = (DATA / "policy_small_state_dict.pt").read_bytes()
 
 
-def agent(network="fc_2layers_1024units", clip=10.0) -> AgentConfig:
-    return AgentConfig.model_validate({"model": {"actor_net": network}, "norm_obs_clip": clip})
+SMALL_NETWORK = "fc_2layers_1024units"
+BOUNDS = action_bounds(SKELETON)
 
 
 def save(state) -> bytes:
@@ -37,8 +36,8 @@ def small_size() -> int:
     return V["small_obs"].shape[1]
 
 
-def load(content=SMALL, config=None, obs_size=None):
-    return load_checkpoint(content, "model.pt", config or agent(), "agent.yaml", obs_size or small_size(), SKELETON)
+def load(content=SMALL, network=SMALL_NETWORK, obs_size=None):
+    return load_checkpoint(content, "model.pt", network, "agent.yaml", obs_size or small_size(), SKELETON.dof_count)
 
 
 def test_action_bounds():
@@ -49,7 +48,7 @@ def test_action_bounds():
 
 
 def test_small_policy():
-    policy = ParcPolicy(load(), agent(clip=float(V["small_obs_norm_clip"])), SKELETON, CPU)
+    policy = Policy(load(), SMALL_NETWORK, float(V["small_obs_norm_clip"]), BOUNDS, CPU)
     obs = tensor(V["small_obs"])
     assert max_error(policy.normalized_mode(obs), V["small_norm_action_mode"]) <= 1e-4
     assert max_error(policy.act(obs), V["small_action_clipped"]) <= 1e-4
@@ -76,8 +75,8 @@ def test_large_policy():
     for name, salt, scale in zip(V["full_hash_names"], V["full_hash_salts"], V["full_hash_scales"]):
         full_name = next(key for key in shapes if key.endswith(str(name)))
         state[full_name] = hashed_weights(shapes[full_name], int(salt), float(scale))
-    config = agent("fc_3layers_2048units", clip=float(V["full_obs_norm_clip"]))
-    policy = ParcPolicy(load(save(state), config, obs_size=1312), config, SKELETON, CPU)
+    network, clip = "fc_3layers_2048units", float(V["full_obs_norm_clip"])
+    policy = Policy(load(save(state), network, obs_size=1312), network, clip, BOUNDS, CPU)
     obs = tensor(V["full_obs"])
     assert max_error(policy.normalized_mode(obs), V["full_norm_action_mode"]) <= 1e-4
     assert max_error(policy.act(obs), V["full_action_clipped"]) <= 1e-4
@@ -85,7 +84,7 @@ def test_large_policy():
 
 @pytest.mark.parametrize("rows", [1, 3, 63, 64, 65, 200])
 def test_an_action_does_not_depend_on_the_batch(rows):
-    policy = ParcPolicy(load(), agent(), SKELETON, CPU)
+    policy = Policy(load(), SMALL_NETWORK, 10.0, BOUNDS, CPU)
     generator = torch.Generator().manual_seed(rows)
     obs = torch.randn(rows, small_size(), generator=generator)
     order = torch.randperm(rows, generator=generator)
@@ -125,9 +124,9 @@ def test_a_misfit_names_both_sizes():
     with pytest.raises(InputError, match=rf"observes {small_size()} numbers, the env_file describes 99"):
         load(obs_size=99)
     with pytest.raises(InputError, match=r"network of agent.yaml|has no"):
-        load(config=agent("fc_3layers_2048units"))
+        load(network="fc_3layers_2048units")
     with pytest.raises(InputError, match="cnn"):
-        load(config=agent("dm_cnn_mlp"))
+        load(network="dm_cnn_mlp")
 
 
 def test_diverged_weights_are_refused():

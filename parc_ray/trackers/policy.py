@@ -1,52 +1,49 @@
-"""ParcPolicy: a stage-3 checkpoint and its agent configuration -> deterministic actions."""
+"""Policy: the actor in a checkpoint -> deterministic actions. Agents of PARC and MimicKit are saved alike."""
 
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
-from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, shown
-from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
 from parc_ray.trackers.network import HIDDEN, Network
-from parc_ray.trackers.parc.config import AgentConfig
 
 
-class ParcPolicy:
+class Policy:
     """Observation normaliser, actor network and action normaliser of a checkpoint, evaluated at the mode."""
 
     def __init__(
         self,
         parameters: Dict[str, Tensor],
-        config: AgentConfig,
-        skeleton: Skeleton,
+        network: str,
+        clip: float,
+        bounds: Optional[Tuple[Tensor, Tensor]],
         device: torch.device,
         threads: int = 1,
-        bounded: bool = True,
     ):
-        """parameters: a checkpoint as load_checkpoint returns it; threads: as of Network.
+        """parameters: a checkpoint as load_checkpoint returns it, for the same network; threads: as of Network.
 
-        bounded: targets are clamped to the action bounds (PARC: in control_mode pd, not in pd_exp).
+        clip: bound of normalised observations. bounds: lowest and highest PD targets [D] rad; None: any.
         """
-        self.bounded = bounded
-        self.clip = config.norm_obs_clip
+        self.clip = clip
         parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
         self.obs_mean, self.obs_std = parameters["_obs_norm._mean"], parameters["_obs_norm._std"]
         self.action_mean, self.action_std = parameters["_a_norm._mean"], parameters["_a_norm._std"]
-        names = _layer_names(config.model.actor_net)
+        names = _layer_names(network)
         self.network = Network([(parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names], threads)
-        self.low, self.high = (bound.to(device) for bound in action_bounds(skeleton))
+        self.bounds = None if bounds is None else (bounds[0].to(device), bounds[1].to(device))
 
     def act(self, obs: Tensor) -> Tensor:
         """PD targets [N, D] rad for observations [N, size]."""
         actions = self.normalized_mode(obs) * self.action_std + self.action_mean
-        if not self.bounded:
+        if self.bounds is None:
             return actions
-        return torch.minimum(torch.maximum(actions, self.low), self.high)
+        low, high = self.bounds
+        return torch.minimum(torch.maximum(actions, low), high)
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
         """Most likely normalised action [N, D]."""
@@ -54,30 +51,29 @@ class ParcPolicy:
 
 
 def load_checkpoint(
-    content: bytes, source: str, config: AgentConfig, agent_source: str, obs_size: int, skeleton: Skeleton
+    content: bytes, source: str, network: str, agent_source: str, obs_size: int, dof_count: int
 ) -> Dict[str, Tensor]:
-    """The actor's part of a PARC checkpoint (torch.save of BaseAgent.state_dict()), checked.
+    """The actor's part of an agent's checkpoint (torch.save of its state_dict()), checked.
 
     Runs nothing of the file. Raises InputError, naming the file, if it is no checkpoint, or does not fit the
     network of the agent file or the size of the observation.
     """
-    if config.model.actor_net not in HIDDEN:
+    if network not in HIDDEN:
         raise InputError(
-            f"{agent_source}: key 'model.actor_net' = {shown(config.model.actor_net)} is not supported; "
-            f"supported: {', '.join(HIDDEN)}"
+            f"{agent_source}: key 'model.actor_net' = {shown(network)} is not supported; supported: {', '.join(HIDDEN)}"
         )
     checkpoint = Checkpoint(content, source)
     state = checkpoint.state
     if not isinstance(state, dict):
-        raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give PARC's model.pt")
-    shapes = _expected_shapes(config.model.actor_net, obs_size, skeleton.dof_count)
+        raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give the tracker's model.pt")
+    shapes = _expected_shapes(network, obs_size, dof_count)
     parameters: Dict[str, Tensor] = {}
     for name, shape in shapes.items():
         value = state.get(name)
         if not isinstance(value, StoredTensor):
             raise InputError(
-                f"{source}: has no {name!r}: is it a checkpoint of a DM_PPO agent with actor_net "
-                f"{config.model.actor_net} ({agent_source})?"
+                f"{source}: has no {name!r}: is it the checkpoint of an agent with actor_net {network} "
+                f"({agent_source})?"
             )
         if value.shape != shape:
             raise InputError(_misfit(source, name, value.shape, shape, agent_source))
@@ -113,6 +109,6 @@ def _misfit(source: str, name: str, actual: Tuple[int, ...], expected: Tuple[int
     if name.startswith("_obs_norm"):
         return (
             f"{message}: the checkpoint observes {math.prod(actual)} numbers, the env_file describes {expected[0]}. "
-            "Use the dm_env.yaml that this checkpoint was trained with"
+            "Use the one that this checkpoint was trained with"
         )
     return f"{message}: the character or the network of {agent_source} is not what this checkpoint was trained with"

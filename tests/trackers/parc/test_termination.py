@@ -7,7 +7,8 @@ import torch
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
-from parc_ray.tracking.termination import BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, Termination
+from parc_ray.trackers.parc.termination import ParcTermination
+from parc_ray.trackers.termination import BODY_POSITION, ROOT_POSITION, ROOT_ROTATION
 from tests.reference import HUMANOID, tensor, vectors
 from tests.trackers.parc.test_observer import environment_config
 
@@ -34,7 +35,7 @@ def judge(**changes):
         float(V["terrain_dxdy"][0]),
     )
     ground = terrain.height_at(V["char_body_pos"][..., :2] + V["env_offsets"][:, None, :2])
-    termination = Termination(environment_config(**{**LIMITS, **changes}), SKELETON, CPU)
+    termination = ParcTermination(environment_config(**{**LIMITS, **changes}), SKELETON, CPU)
     return termination.judge(
         tensor(V["time_buf"]),
         tensor(V["char_root_rot"]),
@@ -72,4 +73,4 @@ def test_the_cause_is_named():
 
 def test_limits_must_fit_the_character():
     with pytest.raises(InputError, match="pose_termination_dist"):
-        Termination(environment_config(pose_termination_dist=[1.0, 1.0]), SKELETON, CPU)
+        ParcTermination(environment_config(pose_termination_dist=[1.0, 1.0]), SKELETON, CPU)

@@ -1,0 +1,45 @@
+"""Termination: when an attempt has failed. Every family of trackers has its own rule, that of its training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from torch import Tensor
+from typing_extensions import Protocol
+
+CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")
+BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why attempts have failed, for N envs."""
+
+    cause: Tensor
+    """[N]: index into CAUSES; 0 where the attempt goes on."""
+    body: Tensor
+    """[N]: the body farthest beyond its limit, meaningful for BODY_POSITION and FALL."""
+
+
+class Termination(Protocol):
+    """The failure test of one character."""
+
+    needs_ground: bool
+    """Whether it asks for the height of the terrain."""
+
+    def judge(
+        self,
+        time: Tensor,
+        root_rot: Tensor,
+        body_pos: Tensor,
+        reference_root_rot: Tensor,
+        reference_body_pos: Tensor,
+        contact_force: Tensor,
+        ground: Optional[Tensor],
+    ) -> Verdict:
+        """Judge characters [N] against their references at the same time; no row depends on another.
+
+        time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
+        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body (None where it is not needed).
+        """
