@@ -9,6 +9,8 @@ but the end-to-end part, so that the ratios say how much of a core's time is phy
 (d) share of env slots that do useful work until the queue is empty
 (e) peak memory per 256 envs
 (f) end to end, start-up included: parc-ray record on 500 motions of 5 s
+(g) what a control step would cost a GPU, without the engine: kernels it would start, how often the host would wait for
+    the device; in steps in which no attempt begins or ends, and over all steps
 
 (a), (b) and (e) are measured with every simulator that is asked for, the others with the first.
 """
@@ -41,6 +43,7 @@ from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engines import ENGINES
+from parc_ray.tracking.launches import count_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [engine.name for engine in ENGINES if not engine.import_first]
@@ -53,7 +56,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--repeats", type=int, default=3, help="of each measurement; medians are reported")
     arguments.add_argument("--quick", action="store_true", help="a small version, to see that it works")
-    arguments.add_argument("--parts", default="abcdef", help="which of the numbers; a and b are measured together")
+    arguments.add_argument("--parts", default="abcdefg", help="which of the numbers; a and b are measured together")
     arguments.add_argument("--simulators", nargs="+", default=NAMES[-1:], choices=NAMES)
     arguments.add_argument("--memory", type=int, default=0, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -91,6 +94,8 @@ def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]
         numbers.update(schedules(files, shard))
     if "d" in parts:
         numbers.update(usage(files, shard))
+    if "g" in parts:
+        numbers.update(launches(files, shard))
     return numbers
 
 
@@ -211,6 +216,22 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
         "d_busy_share": recorder.usage.busy / max(1, recorder.usage.slots),
         "share_of_motions_retried": retried / len(shard.motions),
         "share_of_motions_recorded": recorded / len(shard.motions),
+    }
+
+
+def launches(files: RunFiles, shard: Shard) -> Dict[str, float]:
+    """(g)"""
+    recorder = build_recorder(with_envs(files, 2 * ENVS_WAITING), shard, threads=1, device_name="cpu")
+    for _ in range(10):
+        recorder.advance()
+    steps = count_steps(recorder.environment, recorder.advance, 50)
+    recorder.environment.simulator.close()
+    plain = min(steps, key=lambda step: step.kernels)
+    return {
+        "g_kernels_per_step": plain.kernels,
+        "g_synchronisations_per_step": plain.synchronisations,
+        "g_kernels_over_all_steps": statistics.mean(step.kernels for step in steps),
+        "g_synchronisations_over_all_steps": statistics.mean(step.synchronisations for step in steps),
     }
 
 
