@@ -27,6 +27,7 @@ from parc_ray.motions.motion_file import Motion, motion_file_bytes
 from parc_ray.trackers.parc.config import AgentConfig
 from parc_ray.trackers.policy import load_checkpoint
 from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
+from tests.trackers.test_policy import CONFIG
 
 pytestmark = pytest.mark.slow
 
@@ -191,9 +192,7 @@ def test_a_run_writes_parcs_files(options, config, tmp_path, capsys):
     agent = load_config(output / "agent_config.yaml", AgentConfig, None)
     size = len(state["_obs_norm._mean"])
     content = (output / "model.pt").read_bytes()
-    parameters = load_checkpoint(
-        content, "model.pt", agent.model.actor_net, "agent_config.yaml", size, SKELETON.dof_count
-    )
+    parameters = load_checkpoint(content, agent.model.actor_net, size, SKELETON.dof_count, CONFIG)
     assert parameters["_obs_norm._std"].dtype == torch.float32
     std = state["_model._action_dist._logstd_net"].float().exp()
     np.testing.assert_allclose(std, 0.02, rtol=0.01)

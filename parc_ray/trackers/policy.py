@@ -8,6 +8,7 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
+from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, shown
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
 from parc_ray.trackers.network import HIDDEN, Network
@@ -51,16 +52,18 @@ class Policy:
 
 
 def load_checkpoint(
-    content: bytes, source: str, network: str, agent_source: str, obs_size: int, dof_count: int
+    content: bytes, network: str, obs_size: int, dof_count: int, config: RecordConfig
 ) -> Dict[str, Tensor]:
     """The actor's part of an agent's checkpoint (torch.save of its state_dict()), checked.
 
-    Runs nothing of the file. Raises InputError, naming the file, if it is no checkpoint, or does not fit the
-    network of the agent file or the size of the observation.
+    config: names the files in messages. Runs nothing of the file. Raises InputError, naming it, if it is no checkpoint,
+    or does not fit the network of the agent file or the size of the observation.
     """
+    source = str(config.model_file)
     if network not in HIDDEN:
         raise InputError(
-            f"{agent_source}: key 'model.actor_net' = {shown(network)} is not supported; supported: {', '.join(HIDDEN)}"
+            f"{config.agent_file}: key 'model.actor_net' = {shown(network)} is not supported; "
+            f"supported: {', '.join(HIDDEN)}"
         )
     checkpoint = Checkpoint(content, source)
     state = checkpoint.state
@@ -73,10 +76,10 @@ def load_checkpoint(
         if not isinstance(value, StoredTensor):
             raise InputError(
                 f"{source}: has no {name!r}: is it the checkpoint of an agent with actor_net {network} "
-                f"({agent_source})?"
+                f"({config.agent_file})?"
             )
         if value.shape != shape:
-            raise InputError(_misfit(source, name, value.shape, shape, agent_source))
+            raise InputError(_misfit(config, name, value.shape, shape))
         parameters[name] = checkpoint.read(value).to(torch.float32)
         if not bool(torch.isfinite(parameters[name]).all()):
             raise InputError(f"{source}: {name!r} holds numbers that are not finite: the training has diverged")
@@ -104,11 +107,13 @@ def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, T
     return shapes
 
 
-def _misfit(source: str, name: str, actual: Tuple[int, ...], expected: Tuple[int, ...], agent_source: str) -> str:
-    message = f"{source}: {name!r} has shape {list(actual)}, expected {list(expected)}"
+def _misfit(config: RecordConfig, name: str, actual: Tuple[int, ...], expected: Tuple[int, ...]) -> str:
+    message = f"{config.model_file}: {name!r} has shape {list(actual)}, expected {list(expected)}"
     if name.startswith("_obs_norm"):
         return (
-            f"{message}: the checkpoint observes {math.prod(actual)} numbers, the env_file describes {expected[0]}. "
-            "Use the one that this checkpoint was trained with"
+            f"{message}: the checkpoint observes {math.prod(actual)} numbers, {config.env_file} describes "
+            f"{expected[0]}. Use the env_file that this checkpoint was trained with"
         )
-    return f"{message}: the character or the network of {agent_source} is not what this checkpoint was trained with"
+    return (
+        f"{message}: the character or the network of {config.agent_file} is not what this checkpoint was trained with"
+    )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from parc_ray.character.skeleton import load_skeleton
+from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.trackers import policy as policy_module
 from parc_ray.trackers.action_bounds import action_bounds
@@ -24,6 +25,9 @@ SMALL = (DATA / "policy_small_state_dict.pt").read_bytes()
 
 SMALL_NETWORK = "fc_2layers_1024units"
 BOUNDS = action_bounds(SKELETON)
+CONFIG = RecordConfig(
+    output_dir="out", model_file="model.pt", env_file="env.yaml", agent_file="agent.yaml", dataset_file="walk.pkl"
+)  # fmt: skip
 
 
 def save(state) -> bytes:
@@ -37,7 +41,7 @@ def small_size() -> int:
 
 
 def load(content=SMALL, network=SMALL_NETWORK, obs_size=None):
-    return load_checkpoint(content, "model.pt", network, "agent.yaml", obs_size or small_size(), SKELETON.dof_count)
+    return load_checkpoint(content, network, obs_size or small_size(), SKELETON.dof_count, CONFIG)
 
 
 def test_action_bounds():
@@ -121,7 +125,7 @@ def test_what_is_no_checkpoint_is_refused(content, says):
 
 
 def test_a_misfit_names_both_sizes():
-    with pytest.raises(InputError, match=rf"observes {small_size()} numbers, the env_file describes 99"):
+    with pytest.raises(InputError, match=rf"observes {small_size()} numbers, env.yaml describes 99"):
         load(obs_size=99)
     with pytest.raises(InputError, match=r"network of agent.yaml|has no"):
         load(network="fc_3layers_2048units")

@@ -54,10 +54,7 @@ def _build(
         observer, termination = ParcObserver(env, skeleton, device), ParcTermination(env, skeleton, device)
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
-    parameters = load_checkpoint(
-        files.checkpoint, str(config.model_file), network, str(config.agent_file), observer.layout.size,
-        skeleton.dof_count,
-    )  # fmt: skip
+    parameters = load_checkpoint(files.checkpoint, network, observer.layout.size, skeleton.dof_count, config)
     # PARC clamps in control_mode pd, not in pd_exp.
     bounds = action_bounds(skeleton) if env.control_mode == "pd" else None
     policy = Policy(parameters, network, agent.norm_obs_clip, bounds, device, threads)
