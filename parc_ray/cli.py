@@ -131,10 +131,10 @@ def _explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> No
     if 2 * summary["recorded"] >= summary["attempted"]:
         return
     from parc_ray.report.diagnosis import diagnose
-    from parc_ray.runs.past import read_past_run
+    from parc_ray.runs.past import read_run
 
     try:
-        diagnosis = diagnose(read_past_run(output_dir))
+        diagnosis = diagnose(read_run(output_dir))
     except InputError as error:
         screen.alert(f"why so little was recorded cannot be said: {error}")
         return
@@ -222,9 +222,9 @@ def compare(
     """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
-    from parc_ray.runs.past import read_past_run
+    from parc_ray.runs.past import read_run
 
-    comparison = compare_runs(read_past_run(baseline), read_past_run(candidate))
+    comparison = compare_runs(read_run(baseline), read_run(candidate))
     if as_json:
         print(json.dumps(plain(comparison), indent=2, allow_nan=False))
         return

@@ -18,7 +18,7 @@ from parc_ray.report.previews import Previews, pack_previews
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
 from parc_ray.runs.output import REPORT, OutputDirectory
-from parc_ray.runs.past import STATES, PastRun, read_character, read_past_run
+from parc_ray.runs.past import STATES, PastRun, read_character, read_run
 from parc_ray.runs.resumption import flat
 from parc_ray.tracking.figures import FIGURES
 
@@ -34,7 +34,7 @@ def write_report(output_dir: Path, character: Optional[str] = None, previews: bo
     character: text of the MJCF; by default it is read from where the run found it. Raises InputError if there is no
     run, OutputError if the page cannot be written.
     """
-    page = render(read_past_run(output_dir), character, previews)
+    page = render(read_run(output_dir), character, previews)
     OutputDirectory(output_dir, OutputConfig()).write_text(REPORT, page)
     return output_dir / REPORT
 

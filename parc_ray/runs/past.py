@@ -163,7 +163,7 @@ class PastRun:
         return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != "lost"]
 
 
-def read_past_run(path: Path) -> PastRun:
+def read_run(path: Path) -> PastRun:
     """The run in an output directory, at work or not. Raises InputError if there is none, or its journal is damaged."""
     journal, story = path / JOURNAL, _Story()
     with understanding(journal):

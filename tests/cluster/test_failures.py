@@ -11,7 +11,7 @@ from parc_ray.cluster import driver
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.motions.motion_file import read_misc, read_motion
 from parc_ray.motions.scanning import create_dataset
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, fingerprints, record_run
 from tests.cluster.simulated import simulated_actor
 from tests.reference import HUMANOID
@@ -46,9 +46,9 @@ def test_failures_are_kept_and_recordings_are_as_without(undisturbed, motions, a
         for key in ("outcome", "reason", "body", "start_fraction", "start_time", "quality"):
             assert origin[key] == line[key]
         assert list(origin["criteria"]) == line["criteria"]
-    told = {(m.name, a.number): a.trajectory for m, a in read_past_run(run.output).attempts() if a.trajectory}
+    told = {(m.name, a.number): a.trajectory for m, a in read_run(run.output).attempts() if a.trajectory}
     assert told == {key: run.output / "failed_attempts" / key[0] / f"attempt_{key[1]}.pkl" for key in failed}
-    assert not any(attempt.trajectory for _, attempt in read_past_run(undisturbed.output).attempts())
+    assert not any(attempt.trajectory for _, attempt in read_run(undisturbed.output).attempts())
     settings = {"save_path": tmp_path / "next.yaml", "char_filepath": HUMANOID}
     scanned = create_dataset(DatasetConfig(folder_paths=[run.output / "recorded_motions"], **settings), skeleton)
     assert {entry.name for entry in scanned.entries} == {path.stem for path in run.files}

@@ -14,7 +14,7 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.report.page import PAGE, write_report
 from parc_ray.report.previews import pack_preview
 from parc_ray.report.shapes import character_shapes
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from tests.reference import HUMANOID
 from tests.report.made_run import QUALITY, MadeRun, recording_of
 from tests.report.test_page import EVIL, evil_run
@@ -217,7 +217,7 @@ def test_poses_are_those_of_the_skeleton(made, walk, skeleton, browser, tmp_path
     """The page's own unpacking and kinematics, against the motion and the skeleton in Python."""
     made.begin(1)
     made.motion_file(walk, "walk")
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     preview, _ = pack_preview(run, run.motions[0], skeleton)
     shapes = character_shapes(HUMANOID.read_text(), "humanoid", skeleton)
     script = (PAGE / "dom.js").read_text() + (PAGE / "preview.js").read_text()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from parc_ray import cli
 from parc_ray.report.comparison import compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
-from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, Session, read_past_run
+from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, Session, read_run
 from parc_ray.tracking.figures import BY_NAME, FIGURES, Figure
 from tests.report.made_run import QUALITY, MadeRun
 
@@ -68,7 +68,7 @@ def runs(tmp_path):
 
 @pytest.fixture()
 def comparison(runs):
-    return compare_runs(*map(read_past_run, runs))
+    return compare_runs(*map(read_run, runs))
 
 
 def names(changes):
@@ -124,10 +124,10 @@ def test_a_lost_recording_is_no_first_attempt(made):
     made.event("shard", shard=0, motions=["motion"], envs=1, deaths=0)
     made.attempt("motion", outcome="recorded", seconds=2.0)
     made.event("lost", motion="motion")
-    lost = read_past_run(made.path)
+    lost = read_run(made.path)
     assert compare_runs(lost, lost).first_attempts.seconds.pairs == 0
     made.attempt("motion", outcome="recorded", seconds=2.0)
-    again = read_past_run(made.path)
+    again = read_run(made.path)
     assert compare_runs(again, again).first_attempts.seconds.pairs == 1
 
 
@@ -139,7 +139,7 @@ def test_what_differs_is_named(runs):
     lines[0]["config"].update({"seed": 3, "device": "cuda", "model_file": "/elsewhere/model.pt"})
     lines[0]["versions"]["torch"] = "2.4"
     (b / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = {s.key: (s.baseline, s.candidate) for s in compare_runs(*map(read_past_run, runs)).settings}
+    found = {s.key: (s.baseline, s.candidate) for s in compare_runs(*map(read_run, runs)).settings}
     assert found == {
         "simulator": ("mujoco", "physx"),
         "version of mujoco": ("4.0.0", None),
@@ -150,7 +150,7 @@ def test_what_differs_is_named(runs):
     }, "the same checkpoint in another place is the same"
     lines[0]["fingerprint"]["model_file (sha256)"] = "f" * 64
     (b / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = {s.key for s in compare_runs(*map(read_past_run, runs)).settings}
+    found = {s.key for s in compare_runs(*map(read_run, runs)).settings}
     assert {"model_file", "model_file (sha256)"} <= found
 
 

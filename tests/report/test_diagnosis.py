@@ -11,7 +11,7 @@ from parc_ray.cli import _explain
 from parc_ray.report.diagnosis import Diagnosis, diagnose
 from parc_ray.report.page import page_data
 from parc_ray.report.statistics import statistics_of
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from tests.report.made_run import MadeRun
 
 Attempts = Sequence[Tuple[float, float]]
@@ -42,7 +42,7 @@ def failing(made: MadeRun, motions: Sequence[Attempts], recorded: int = 0, **val
 
 
 def diagnosis_of(made: MadeRun) -> Diagnosis:
-    found = diagnose(read_past_run(made.path))
+    found = diagnose(read_run(made.path))
     assert found is not None
     return found
 
@@ -104,13 +104,13 @@ def test_the_commonest_criteria_and_bodies_are_named(made):
 
 def test_nothing_is_said_where_half_is_recorded(made):
     failing(made, [[(0.0, 0.4)]] * 2, recorded=2)
-    assert diagnose(read_past_run(made.path)) is None
+    assert diagnose(read_run(made.path)) is None
 
 
 def test_motions_without_an_outcome_do_not_count(made):
     failing(made, [[(0.0, 0.4)]], recorded=1)
     made.planned("later", 2.0)
-    assert diagnose(read_past_run(made.path)) is None
+    assert diagnose(read_run(made.path)) is None
 
 
 def test_kept_failures_are_shown_by_the_viewer(made):
@@ -123,10 +123,10 @@ def test_kept_failures_are_shown_by_the_viewer(made):
 
 
 def test_the_report_has_the_same_block(made):
-    run = read_past_run(failing(made, [[(0.0, 0.4)]]).path)
+    run = read_run(failing(made, [[(0.0, 0.4)]]).path)
     data = page_data(run, statistics_of(run), None, [])
     assert data["diagnosis"] == diagnosis_of(made).lines()
-    recorded = read_past_run(failing(MadeRun(made.path.parent / "good"), [], recorded=1).path)
+    recorded = read_run(failing(MadeRun(made.path.parent / "good"), [], recorded=1).path)
     assert page_data(recorded, statistics_of(recorded), None, [])["diagnosis"] is None
 
 

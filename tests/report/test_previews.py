@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parc_ray.motions.motion_file import parse_motion
 from parc_ray.report.previews import pack_integers, pack_preview, pack_previews
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from tests.report.embedded import _numbers, unpacked
 from tests.report.made_run import recording_of
 
@@ -23,7 +23,7 @@ def packed(made, walk, skeleton):
     made.motion_file(walk, "walk")
     recording = recording_of(walk, START, drift=0.1)
     made.attempt("walk", outcome="recorded", start=START, fraction=0.25, recording=recording)
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     preview, why_not = pack_preview(run, run.motions[0], skeleton)
     assert why_not == "" and preview.note == ""
     return preview, parse_motion(recording, "walk", skeleton, "recording")
@@ -89,7 +89,7 @@ def test_files_that_are_gone_or_others_now(made, walk, skeleton):
     (made.path / "nothing.in").unlink()
     for name in ("both", "nothing"):
         (made.path / "recorded_motions" / f"{name}.pkl").write_bytes(b"not a motion")
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     previews = pack_previews(run, skeleton, 10**7)
     kinds = {run.motions[k].name: [clip["kind"] for clip in p.clips] for k, p in previews.by_motion.items()}
     assert kinds == {"both": ["reference"], "changed": ["recording"], "alone": ["recording"]}
@@ -110,7 +110,7 @@ def test_what_there_is_no_room_for_is_counted(made, walk, skeleton):
             made.attempt(f"m{k}", outcome="recorded", recording=recording_of(walk))
         else:
             made.attempt(f"m{k}")
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     everything = pack_previews(run, skeleton, 10**7)
     assert len(everything.by_motion) == 6 and everything.left_out == 0
     sizes = [preview.size for preview in everything.by_motion.values()]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc_ray.report.statistics import Ending, Failure, Start, nice_edges, place, statistics_of
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from tests.report.made_run import QUALITY
 
 
@@ -32,7 +32,7 @@ def statistics(made):
     made.attempt("open", again=0.25, seconds=0.5, criteria=["not finite"])
     made.now = 2.0
     made.event("death", shard=0, reason="died", unfinished=["open"])
-    return statistics_of(read_past_run(made.path))
+    return statistics_of(read_run(made.path))
 
 
 def test_counts_add_up(statistics):
@@ -115,7 +115,7 @@ def test_slots_of_an_actor_that_was_lost_or_not(made):
         made.final(motion, "recorded")
     made.now = 6.0
     made.event("death", shard=0, reason="died", unfinished=[])
-    lost, well = statistics_of(read_past_run(made.path)).use
+    lost, well = statistics_of(read_run(made.path)).use
     assert (lost.useful, lost.cut, lost.idle) == (1.0, 2.0 + 5.0, 2.0)
     assert (well.useful, well.cut, well.idle) == (1.0, 0.0, 2 * 3.0 - 1.0), "it ended with its last attempt"
 
@@ -123,7 +123,7 @@ def test_slots_of_an_actor_that_was_lost_or_not(made):
 def test_a_run_that_has_not_begun_to_work(made):
     made.begin(1)
     made.planned("motion")
-    statistics = statistics_of(read_past_run(made.path))
+    statistics = statistics_of(read_run(made.path))
     assert statistics.counts.states["not_attempted"] == 1
     assert (statistics.starts, statistics.failures, statistics.use) == ((), (), ())
     assert statistics.endings == (Ending("not_attempted", "never begun", 1),)

@@ -14,7 +14,7 @@ from parc_ray.runs import events
 from parc_ray.runs.events import event_of, line_of
 from parc_ray.runs.journal import Journal, read_events, read_journal
 from parc_ray.runs.ledger import read_ledger
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 
 FIRST = Path(__file__).parent / "first_journal.jsonl"
 """As the first version that could go on with a run wrote it, in three sessions; of the demo's motions two are left,
@@ -101,7 +101,7 @@ def test_the_ledger_of_the_first_versions_journal():
 
 def test_a_run_of_the_first_version_is_read_back(tmp_path):
     shutil.copy(FIRST, tmp_path / "journal.jsonl")
-    run = read_past_run(tmp_path)
+    run = read_run(tmp_path)
     assert {m.name: (m.state, [a.outcome for a in m.attempts]) for m in run.motions} == {
         "demo_late_idle_d10_040": ("recorded", ["failed", "recorded"]),
         "demo_tumble_idle_d10_045": ("rejected", ["failed", "failed", "failed"]),

@@ -8,7 +8,7 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.report.page import render
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 
 
 def states(run):
@@ -31,7 +31,7 @@ def test_every_final_state(made):
     made.final("killer", "crashed", "actor died")
     made.attempt("left", again=0.25)
     made.event("end", exit_code=3)
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     assert states(run) == {
         "whole": ("recorded", ["recorded"]),
         "later": ("recorded", ["failed", "recorded"]),
@@ -78,7 +78,7 @@ def test_a_run_that_went_on(made):
     made.final("lost", "recorded")
     made.now = 10.0
     made.event("end", exit_code=0)
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     assert states(run) == {"again": ("recorded", ["recorded"]), "lost": ("recorded", ["lost", "recorded"])}
     assert [(s.seconds, s.exit_code) for s in run.sessions] == [(6.0, None), (10.0, 0)]
     first, second = run.launches
@@ -102,7 +102,7 @@ def test_an_actor_works_until_its_run_is_killed(made):
     made.event("shard", shard=1, motions=[], envs=1, deaths=0)
     with (made.path / "journal.jsonl").open("a") as file:
         file.write('{"event": "attempt", "motion": "mot')
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     assert states(run) == {"motion": ("not_attempted", ["failed"])}
     assert run.launches[0].ended == 7.0
     assert run.sessions[0].exit_code is None
@@ -119,7 +119,7 @@ def test_one_shard_is_given_to_one_actor_after_the_other(made):
         made.attempt("motion", death, again=0.25 * (death + 1), fraction=0.25 * death, shard=4, began=1.0)
         made.now += 5
         made.event("death", shard=4, reason=f"death {death}", unfinished=["motion"])
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     assert [(launch.ready, launch.ended, launch.death) for launch in run.launches] == [
         (2.0, 7.0, "death 0"),
         (12.0, 17.0, "death 1"),
@@ -137,7 +137,7 @@ def test_a_journal_that_tells_less_can_be_read(made):
     newer = {"criteria", "body", "env", "began", "ended", "elapsed", "terrain_range", "folder", "character"}
     lines = [{key: value for key, value in line.items() if key not in newer} for line in made.lines]
     (made.path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run = read_past_run(made.path)
+    run = read_run(made.path)
     (motion,) = run.motions
     (attempt,) = motion.attempts
     assert motion.state == "recorded" and motion.terrain_range is None
@@ -148,11 +148,11 @@ def test_a_journal_that_tells_less_can_be_read(made):
 
 def test_what_is_no_run_is_refused(tmp_path, made):
     with pytest.raises(InputError, match="holds no run"):
-        read_past_run(tmp_path)
+        read_run(tmp_path)
     made.begin(1)
     made.planned("motion")
     made.event("shard", shard=0, motions=[], envs=1, deaths=0)
     text = (made.path / "journal.jsonl").read_text()
     (made.path / "journal.jsonl").write_text(text.replace('"event": "planned"', '"event": planned'))
     with pytest.raises(InputError, match="line 2 is damaged"):
-        read_past_run(made.path)
+        read_run(made.path)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.character.geoms import Geom
+from parc_ray.character.solids import unit_mesh
 from parc_ray.viewing.browser.facts import failure
 from parc_ray.viewing.browser.ground import columns
-from parc_ray.viewing.browser.parts import UNTURNED, Parts, character_parts, unit_mesh
+from parc_ray.viewing.browser.parts import UNTURNED, Parts, character_parts
 from parc_ray.viewing.scenes.colors import GHOST_TOUCH, GROUND, SKY, TOUCH, color_of
 from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.scene import Clip

@@ -10,21 +10,10 @@ import pytest
 
 from parc_ray.character.geoms import read_geoms
 from parc_ray.viewing.browser.ground import MAX_CELLS, columns
-from parc_ray.viewing.browser.parts import character_parts, unit_mesh
+from parc_ray.viewing.browser.parts import character_parts
 from parc_ray.viewing.scenes.scene import Clip, Scene, scene_of_file
 from parc_ray.viewing.scenes.snapshot import Snapshots
 from tests.reference import HUMANOID
-
-
-def test_unit_meshes_face_outwards_and_are_closed():
-    volumes = {"ball": 4 / 3 * np.pi, "cylinder": 2 * np.pi, "box": 8}
-    for kind, volume in volumes.items():
-        vertices, faces = unit_mesh(kind)
-        assert vertices.dtype == np.float32 and faces.dtype == np.uint32
-        a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
-        signed = (np.cross(a, b) * c).sum() / 6
-        assert signed == pytest.approx(volume, rel=0.05), kind
-        assert np.abs(vertices).max() == pytest.approx(1, abs=1e-6)
 
 
 def test_parts_are_where_mujoco_has_the_geoms(walk, skeleton):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.runs.past import read_past_run
+from parc_ray.runs.past import read_run
 from parc_ray.viewing.scenes.scene import MARGIN, scene_of_file, scene_of_run
 from tests.report.made_run import recording_of
 from tests.viewing.runs import EVIL, look_at_me
@@ -15,7 +15,7 @@ from tests.viewing.runs import EVIL, look_at_me
 @pytest.fixture()
 def run(tmp_path, walk):
     look_at_me(tmp_path / "out", walk)
-    return read_past_run(tmp_path / "out")
+    return read_run(tmp_path / "out")
 
 
 def scene_of(run, name, skeleton, attempts=True):

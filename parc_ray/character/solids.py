@@ -1,0 +1,89 @@
+"""Solids: a character built from a few unit shapes, each placed, turned and stretched."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.character.geoms import SHAPES, Geom
+from parc_ray.character.orientation import Quaternion, Vector
+
+FloatArray = npt.NDArray[np.float32]
+Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
+"""Vertices [V, 3] and triangles [T, 3]."""
+
+KINDS = ("cylinder", "ball", "box")
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A unit shape that is fixed to a body."""
+
+    kind: str
+    """One of KINDS."""
+    body: int
+    """Index of the body."""
+    position: Vector
+    """m, in the body's frame."""
+    rotation: Quaternion
+    """Unit quaternion xyzw, in the body's frame."""
+    scale: Vector
+    """Half extents along its own axes, m."""
+
+
+def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
+    """The solids of a character: a capsule is three. Meshes and other shapes that are not solid are left out."""
+    solids: List[Solid] = []
+    for geom in geoms:
+        if geom.shape in SHAPES:
+            kind = {"box": "box", "sphere": "ball", "ellipsoid": "ball"}.get(geom.shape, "cylinder")
+            solids.append(Solid(kind, geom.body, geom.position, geom.rotation, geom.size))
+        if geom.shape == "capsule":
+            radius = geom.size[0]
+            solids += [Solid("ball", geom.body, end, geom.rotation, (radius, radius, radius)) for end in geom.ends]
+    return solids
+
+
+def unit_mesh(kind: str) -> Mesh:
+    """A ball or cylinder of radius 1, or a box; from -1 to 1 along every axis."""
+    return {"ball": _ball, "cylinder": _cylinder, "box": _box}[kind]()
+
+
+def _ball(sides: int = 24, rings: int = 13) -> Mesh:
+    rise = np.linspace(-math.pi / 2, math.pi / 2, rings)
+    angle = np.linspace(0, 2 * math.pi, sides, endpoint=False)
+    around = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    flat = np.cos(rise)[:, None, None] * around
+    points = np.concatenate([flat, np.broadcast_to(np.sin(rise)[:, None, None], (rings, sides, 1))], axis=-1)
+    return points.reshape(-1, 3).astype(np.float32), _bands(rings, sides)
+
+
+def _cylinder(sides: int = 24) -> Mesh:
+    angle = np.linspace(0, 2 * math.pi, sides, endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle), np.ones(sides)], axis=-1)
+    low, high = ring * (1, 1, -1), ring
+    # The ends have rings of their own: a shared one would be lit as if the edge were round.
+    points = np.concatenate([low * (0, 0, 1), low, low, high, high, high * (0, 0, 1)])
+    bands = _bands(6, sides).reshape(5, -1, 3)
+    return points.astype(np.float32), np.concatenate([bands[0], bands[2], bands[4]])
+
+
+def _box() -> Mesh:
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float32)
+    sides = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    points = np.concatenate([corners[list(side)] for side in sides])
+    first = np.arange(0, 24, 4)[:, None]
+    return points, np.concatenate([first + (0, 1, 2), first + (0, 2, 3)]).astype(np.uint32)
+
+
+def _bands(rings: int, sides: int) -> npt.NDArray[np.uint32]:
+    """Triangles between rings of points, one above the other, facing outwards."""
+    ring, side = np.meshgrid(np.arange(rings - 1) * sides, np.arange(sides), indexing="ij")
+    after = (side + 1) % sides
+    a, b, c, d = ring + side, ring + after, ring + sides + after, ring + sides + side
+    faces = np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], axis=-2)
+    return faces.reshape(-1, 3).astype(np.uint32)

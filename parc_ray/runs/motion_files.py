@@ -1,0 +1,76 @@
+"""Motion files in a folder, and the run that has written each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from parc_ray.errors import InputError
+from parc_ray.files.bundled import HUMANOID
+from parc_ray.files.reading import read_text
+from parc_ray.runs.output import JOURNAL, TERRAIN
+from parc_ray.runs.past import PastMotion, PastRun, read_character, read_run
+
+GIVE = "give a motion file (.pkl), a folder of them, or a run's output_dir"
+NOTHING = f"holds no motions; {GIVE}"
+
+
+class Writers:
+    """The runs whose motion files were asked about; each is read once."""
+
+    def __init__(self) -> None:
+        self._written: Dict[Path, Dict[Path, Tuple[PastRun, PastMotion]]] = {}
+        """Motion files by the output directory of the run that has written them."""
+
+    def of(self, file: Path) -> Optional[Tuple[PastRun, PastMotion]]:
+        """The run and motion of a recording or kept attempt; None if no run has written the file."""
+        file = file.resolve()
+        for folder in tuple(file.parents)[1:3]:
+            if folder not in self._written:
+                self._written[folder] = _written_by(folder)
+            if file in self._written[folder]:
+                return self._written[folder][file]
+        return None
+
+
+def motion_files(path: Path) -> List[Path]:
+    """The motion file at a path, or those in the folder there, at any depth. Raises InputError if there are none."""
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; {GIVE}")
+        return [path]
+    files = [file for file in sorted(path.rglob("*.pkl")) if file.is_file() and not _is_map(file)]
+    if not files:
+        raise InputError(f"{path}: {NOTHING}")
+    return files
+
+
+def find_character(run: Optional[PastRun], character: Optional[Path]) -> Tuple[str, str]:
+    """Text of a character's MJCF and its source for messages: the given one, else the run's, else PARC's humanoid.
+
+    Raises InputError if it is not there, or not the one that the run had.
+    """
+    if character is not None:
+        return read_text(character), str(character)
+    if run is not None:
+        return read_character(run), run.character
+    return read_text(HUMANOID), str(HUMANOID)
+
+
+def _is_map(file: Path) -> bool:
+    """Whether the file is a run's terrain.pkl, which is no motion."""
+    return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
+
+
+def _written_by(output_dir: Path) -> Dict[Path, Tuple[PastRun, PastMotion]]:
+    """The motion files of the run in a folder; empty if there is no run."""
+    try:
+        run = read_run(output_dir)
+    except InputError:
+        return {}
+    return {
+        path: (run, motion)
+        for motion in run.motions
+        for path in (motion.recording, *(attempt.trajectory for attempt in motion.attempts))
+        if path is not None
+    }
