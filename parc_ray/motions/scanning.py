@@ -9,9 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import defaultdict
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import UNPRINTABLE, InputError, shown
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
-from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
 from parc_ray.motions.motion_file import Motion, parse_motion
 
 Progress = Callable[[int, int], None]
@@ -63,9 +62,11 @@ def create_dataset(
             progress(done, len(files))
     folders = ", ".join(map(str, config.folder_paths))
     dataset = scan.dataset(f"folder_paths ({folders})")
+    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
+    lengths = [entry.num_frames / entry.fps for entry in dataset.entries]
     weighted = [
         dataclasses.replace(entry, weight=weight)
-        for entry, weight in zip(dataset.entries, _class_weights(dataset.entries, classes))
+        for entry, weight in zip(dataset.entries, class_weights(lengths, classes))
     ]
     return dataclasses.replace(dataset, entries=tuple(weighted))
 
@@ -180,19 +181,6 @@ def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig)
     if size_y > limits.max_terrain_dim_y:
         return f"{size_y} terrain cells along y are more than max_terrain_dim_y {limits.max_terrain_dim_y}"
     return None
-
-
-def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> List[float]:
-    """A weight per motion, in seconds, scaled so that all classes sum to the same."""
-    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
-    lengths = [entry.num_frames / entry.fps for entry in entries]
-    class_lengths: Dict[str, float] = defaultdict(float)
-    for motion_class, length in zip(classes, lengths):
-        class_lengths[motion_class] += length
-    total = sum(class_lengths.values())
-    share = 1.0 / len(class_lengths)
-    factors = {name: share / (length / total) for name, length in class_lengths.items()}
-    return [length * factors[motion_class] for motion_class, length in zip(classes, lengths)]
 
 
 def require_folders(config: DatasetConfig) -> None:

@@ -15,7 +15,7 @@ from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.files import plain_pickle
 from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic
-from parc_ray.motions.dataset import write_dataset_file
+from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
 from parc_ray.runs.events import MotionEnded
@@ -24,9 +24,9 @@ from parc_ray.runs.logs import RUN_LOG, Logs
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
-SUMMARY, REPORT = "summary.json", "report.html"
+SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
 OWN_FILES = (
-    "recorded_motions.yaml",
+    RECORDED_DATASET,
     "record_env.yaml",
     "record_args.txt",
     TERRAIN,
@@ -118,6 +118,7 @@ class OutputDirectory:
         """Delete what a killed run has left half done, and what does not hold any more; returns the former.
 
         That is: files that were being written, and those of the given motion files that exist; and files by name.
+        Folders of recordings that are empty then go, too: PARC's next step fails at them.
         """
         folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
@@ -127,6 +128,8 @@ class OutputDirectory:
                 (self.path / name).unlink(missing_ok=True)
             for path in left:
                 path.unlink()
+            for folder in filter(_is_empty, list(_with_subfolders(self.recordings))[1:]):
+                folder.rmdir()
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}") from error
         return left
@@ -192,13 +195,13 @@ class OutputDirectory:
         """Write a JSON file for people to read."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
-    def write_recorded_dataset(self, recordings: Iterable[Tuple[Path, float]], control_freq: int) -> None:
-        """recorded_motions.yaml: all recordings (and their seconds), weighted by length as one class of PARC's."""
+    def write_recorded_dataset(self, recordings: Sequence[Tuple[Path, float]], control_freq: int) -> None:
+        """recorded_motions.yaml: all recordings (and their seconds) with the weights that PARC would give them."""
+        paths, seconds = zip(*sorted(recordings)) if recordings else ((), ())
         # PARC weighs by the number of frames, one more than control steps.
-        motions = [
-            (str(path), (round(seconds * control_freq) + 1) / control_freq) for path, seconds in sorted(recordings)
-        ]
-        write_dataset_file(motions, self.path / "recorded_motions.yaml")
+        lengths = [(round(length * control_freq) + 1) / control_freq for length in seconds]
+        weights = class_weights(lengths, [path.parent.name for path in paths])
+        write_dataset_file(zip(map(str, paths), weights), self.path / RECORDED_DATASET)
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
         """Why there is no terrain.pkl of terrains with so many cells, or ""."""
@@ -240,6 +243,10 @@ def _with_subfolders(folder: Path) -> Iterator[Path]:
         yield folder
         with os.scandir(folder) as entries:
             yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
 
 
 def _make_folder(path: Path) -> None:

@@ -178,6 +178,7 @@ def test_a_link_in_a_recordings_place_is_replaced_not_followed(tmp_path):
     output = directory(tmp_path / "out")
     output.prepare()
     (tmp_path / "precious").write_text("precious")
+    output.recording_path("a").parent.mkdir()
     output.recording_path("a").symlink_to(tmp_path / "precious")
     assert output.sizes() == {}
     output.write_recording("a", b"recorded")
