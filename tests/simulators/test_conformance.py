@@ -120,7 +120,6 @@ def make(create, tmp_path, monkeypatch):
             num_envs,
             control_freq,
             steps,
-            1.0,
             torch.device("cpu"),
             threads,
             substeps=1 if steps % 2 else 2,

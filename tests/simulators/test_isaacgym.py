@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 CONFIG = SimulatorConfig(
-    TEXT, "humanoid.xml", [HeightField.flat((12, 12), min_point=(-2.2, -2.2))], 4, 30, 4, 1.0, CPU, 2, substeps=2
+    TEXT, "humanoid.xml", [HeightField.flat((12, 12), min_point=(-2.2, -2.2))], 4, 30, 4, CPU, 2, substeps=2
 )
 
 
