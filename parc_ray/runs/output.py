@@ -25,10 +25,11 @@ from parc_ray.runs.logs import RUN_LOG, Logs
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
 SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
+ARGUMENTS = ("record_env.yaml", "record_args.txt")
+"""What PARC's run_tracker is told, and reads"""
 OWN_FILES = (
     RECORDED_DATASET,
-    "record_env.yaml",
-    "record_args.txt",
+    *ARGUMENTS,
     TERRAIN,
     JOURNAL,
     SUMMARY,
@@ -75,8 +76,8 @@ class OutputDirectory:
     def require_free(self) -> None:
         """Raises InputError if an earlier run is in the directory."""
         found = self.occupied()
-        # A run that was killed before its first attempt leaves a journal that tells of nothing.
-        if found not in ([], [JOURNAL]):
+        # Killed before its first attempt, a run leaves a journal that tells of nothing, PARC's script its arguments.
+        if set(found) - {JOURNAL, *ARGUMENTS}:
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"

@@ -146,7 +146,7 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
         ({"acceptance": "nothing"}, "acceptance", "nothing", "none"),
         ({"acceptance": {"min_contact_agreement": 2}}, "acceptance.min_contact_agreement", 2, "less than or equal"),
         ({"record": {"observations": "maybe"}}, "record.observations", "maybe", "boolean"),
-        ({"output": {"layout": "deep"}}, "output.layout", "deep", "'flat' or 'grouped'"),
+        ({"output": {"layout": "deep"}}, "output.layout", "deep", "'grouped' or 'flat'"),
         ({"output": {"name_suffix": "a/b"}}, "output.name_suffix", "a/b", "path separator"),
     ]
 

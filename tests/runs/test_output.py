@@ -134,7 +134,8 @@ def test_a_journal_that_tells_of_nothing_is_no_earlier_run(tmp_path):
     """A run that was killed between its preparations and its first attempt leaves no more."""
     output = directory(tmp_path)
     output.prepare()
-    output.write_text("journal.jsonl", "")
+    for name in ("journal.jsonl", "record_args.txt", "record_env.yaml"):
+        output.write_text(name, "")
     output.require_free()
     output.write_failure("a", 0, b"failed")
     with pytest.raises(InputError, match="failed_attempts"):
