@@ -25,7 +25,7 @@ from parc_ray.simulators.engines import engine as engine_of
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.simulator import Simulator, SimulatorConfig
 from tests.reference import HUMANOID
-from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
+from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
 
 WITHOUT_PHYSX = package.complaint()
 PHYSX_HERE = pytest.param(
@@ -34,7 +34,7 @@ PHYSX_HERE = pytest.param(
 ENGINES = (
     "mujoco",
     PHYSX_HERE,
-    pytest.param("isaacgym double", marks=pytest.mark.slow),
+    pytest.param("isaacgym double", marks=[pytest.mark.slow, DOUBLE_HERE]),
     pytest.param("isaacgym", marks=pytest.mark.isaacgym),
 )
 CHORD, GEODESIC = "chord", "geodesic"
