@@ -22,9 +22,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 import pytest
 
-from tests.simulators.remote import DOUBLE_HERE
-
-pytestmark = [pytest.mark.slow, DOUBLE_HERE]
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[1]
 DOUBLE = Path(__file__).parent / "isaacgym_double"

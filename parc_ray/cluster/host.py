@@ -32,7 +32,8 @@ class RayHost:
     def try_out(self, engine: Engine, placement: Placement) -> Trial:
         """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
         named = self._config.simulator == engine.name
-        if engine.try_first == "never" or (engine.try_first == "unless named" and named):
+        tells_nothing = engine.try_first == "never" or (engine.try_first == "unless named" and named)
+        if tells_nothing and not engine.first_start(placement.device):
             return Trial()
         actor, timeout = actor_class(engine, placement).remote(), self._config.ray.timeout_seconds
         try:

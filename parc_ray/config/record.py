@@ -101,9 +101,9 @@ class RecordOptions(Strict):
 class OutputConfig(Strict):
     """Names and folders of the recordings."""
 
-    layout: Literal["grouped", "flat"] = Field(
-        default="grouped",
-        description="grouped: PARC's folders of 50, recorded_motions/NAME_0_49/; flat: recorded_motions/NAME.pkl.",
+    layout: Literal["flat", "grouped"] = Field(
+        default="flat",
+        description="flat: recorded_motions/NAME.pkl; grouped: PARC's folders of 50, NAME_0_49/.",
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
@@ -139,7 +139,8 @@ class RecordConfig(Strict):
     tracker: str = Field(default="parc", description="The family of trackers that the tracker's files are of: parc.")
     simulator: str = Field(
         default="auto",
-        description="isaacgym, physx, mujoco, or auto: the first of these that works (isaacgym: on a CUDA device).",
+        description="isaacgym, physx, mujoco_warp, mujoco, or auto: the first of these that works (isaacgym and "
+        "mujoco_warp: on a CUDA device).",
     )
     torque_limits: bool = Field(
         default=False, description="physx only: limit the drives' torque to the character's motors (gear)."

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import List, Optional, Tuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.dataset import MotionEntry
@@ -23,10 +22,8 @@ from parc_ray.runs.events import RecordingLost
 from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import Engine, Trial
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
-
-BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @dataclass(frozen=True)
@@ -92,17 +89,15 @@ def prepare(
     site = None if earlier else _find_site(config, wanted, host, console)
     engine = site.choice.engine if site else named
     assert engine is not None, "an earlier run names its engine"
-    known = earlier.planned.values() if earlier else ()
-    with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading motions", total=None)
+    with console.status("reading motions") as status:
         inputs = read_inputs(
             config,
             data_dir,
             tracker,
             dataset_config,
             engine,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            known,
+            lambda done, total: status.update(f"reading motions: {done}/{total}"),
+            earlier.known if earlier else None,
         )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output, start)
@@ -117,8 +112,15 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
     """Resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
     resources = host.resources()
     placement = place(config, resources)
+
+    def try_out(engine: Engine) -> Trial:
+        news = engine.first_start(placement.device)
+        if news:
+            console.print(news, highlight=False, markup=False, soft_wrap=True)
+        return host.try_out(engine, placement)
+
     with console.status("starting the simulator"):
-        choice = choose_engine(wanted, config.device, placement.device, lambda engine: host.try_out(engine, placement))
+        choice = choose_engine(wanted, config.device, placement.device, try_out)
     notices = (*placement.notices, *filter(None, [choice.notice]))
     return Site(resources, replace(placement, notices=notices), choice)
 

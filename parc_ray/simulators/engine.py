@@ -18,6 +18,10 @@ def _nothing() -> str:
     return ""
 
 
+def _no_news(device: str) -> str:
+    return ""
+
+
 def _fits(tile: HeightField) -> str:
     return ""
 
@@ -48,6 +52,11 @@ class Engine:
 
     "unless named": not where the configuration asks for it by name, because a setup that fails says all there is to
     say. "never": it works wherever it is installed.
+    """
+    first_start: Callable[[str], str] = _no_news
+    """What its first start on this machine, on a device, does that takes minutes; empty after it, or if nothing does.
+
+    As long as there is something, it is tried out before all others start, whatever try_first says.
     """
     complaint: Callable[[], str] = _nothing
     """Why it cannot be used in this Python environment; empty if nothing speaks against trying it."""

@@ -9,9 +9,10 @@ from parc_ray.errors import InputError
 from parc_ray.simulators.engine import Engine, Trial
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.physx.engine import PHYSX
 
-ENGINES: Tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO)
+ENGINES: Tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO_WARP, MUJOCO)
 """The best first; the last works everywhere."""
 AUTO = "auto"
 """What a configuration calls the best engine that works."""

@@ -14,10 +14,6 @@ from parc_ray.config.environment import PhysxConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.engine import Engine
 
-FRICTION = 1.0
-"""Of the ground and of characters, so that it does not matter how an engine combines two: PhysX takes the average,
-MuJoCo the maximum. PARC gives its terrain no other, whatever env.plane says"""
-
 
 @dataclass(frozen=True)
 class SimulatorConfig:
@@ -34,6 +30,8 @@ class SimulatorConfig:
     """Control steps per second."""
     steps_per_control: int
     """Physics steps per control step (PARC: sim_freq / control_freq * substeps)."""
+    friction: float
+    """Of the ground."""
     device: torch.device
     """Where the engine runs, if it can choose."""
     threads: int
@@ -72,7 +70,8 @@ class Simulator(Protocol):
 
         Envs that are not given do not move. A state that the engine could not integrate, or whose contacts it
         lost, is not finite. Where the engine cannot say which env is affected, it raises TooLargeError (contacts
-        were lost, fewer envs may not lose any) or BrokenSimulationError.
+        were lost, fewer envs may not lose any) or BrokenSimulationError: now, or when an env is reset or parked, so
+        that no step need wait for the device. So nothing that an env has done counts before it is parked.
         """
 
     def park(self, envs: Sequence[int]) -> None:

@@ -67,7 +67,7 @@ def bestiary(good: Motion, proof: Path) -> Dict[str, Tuple[bytes, str]]:
         "rough": (
             motion_file_bytes(dataclasses.replace(good, loop_mode="WRAP", terrain=HeightField(
                 noise, np.stack([noise, noise], axis=-1), np.zeros(2, dtype=np.float32), 0.05))),
-            "its terrain is too rough for the mujoco simulator",
+            "its terrain is too rough to be made of boxes",
         ),
         "esc\x1b[2J\nape": (content, "its path has characters that are not text"),
         "x" * 250: (content, "its name is too long for the name of a recording"),

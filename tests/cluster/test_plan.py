@@ -378,7 +378,7 @@ def test_terrain_too_rough_for_mujoco_is_invalid(tmp_path, motions, skeleton):
     # A CLAMP motion stays on a small part of its terrain.
     assert "rough_CLAMP" in {entry.name for entry in dataset.entries}
     (reason,) = [motion.reason for motion in dataset.invalid if motion.name == "rough_WRAP"]
-    assert reason.startswith("its terrain is too rough for the mujoco simulator: ")
+    assert reason.startswith("its terrain is too rough to be made of boxes: ")
 
 
 @pytest.mark.parametrize("address", ["host:\u00b2", "host:99999999", f"{'a' * 300}:80", "a\0b:80", "[::1:80"])

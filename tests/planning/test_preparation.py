@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.placement import Resources
 from parc_ray.planning.preparation import prepare
 from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators import engines
 from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.runs import write_config
 from tests.planning.prepared import MadeUpHost
 
@@ -79,3 +83,15 @@ def test_inputs_do_not_depend_on_the_machine(tmp_path, motions):
     assert runs[0].inputs.files == runs[1].inputs.files
     assert runs[0].plan.placement.device == "cuda:0" and runs[1].plan.placement.device == "cpu"
     assert len(runs[1].plan.placement.notices) == 2 and runs[1].plan.envs == [1]
+
+
+def test_what_takes_minutes_on_a_first_start_is_told_before_it_is_tried_out(tmp_path, motions, monkeypatch):
+    slow = replace(MUJOCO, first_start=lambda device: f"compiling for {device}")
+    monkeypatch.setattr(engines, "ENGINES", (slow,))
+    told = io.StringIO()
+    seen = []
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: seen.append(told.getvalue()) or Trial())
+    config = load_config(write_config(tmp_path, [motions], None), RecordConfig, None)
+    output = OutputDirectory(config.output_dir, config.output)
+    prepare(config, None, False, output, host, Console(file=told))
+    assert seen == ["compiling for cpu\n"]

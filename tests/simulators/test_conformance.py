@@ -22,27 +22,35 @@ from parc_ray.config.environment import PhysxConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.engines import engine as engine_of
+from parc_ray.simulators.mujoco_warp import package as mujoco_warp_package
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.simulator import Simulator, SimulatorConfig
 from tests.reference import HUMANOID
-from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
+from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
 
 WITHOUT_PHYSX = package.complaint()
 PHYSX_HERE = pytest.param(
     "physx", marks=[pytest.mark.slow, pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX)]
 )
+WITHOUT_WARP = mujoco_warp_package.complaint()
+WARP_HERE = pytest.param(
+    "mujoco_warp", marks=[pytest.mark.slow, pytest.mark.skipif(bool(WITHOUT_WARP), reason=WITHOUT_WARP)]
+)
 ENGINES = (
     "mujoco",
+    WARP_HERE,
     PHYSX_HERE,
-    pytest.param("isaacgym double", marks=[pytest.mark.slow, DOUBLE_HERE]),
+    pytest.param("isaacgym double", marks=pytest.mark.slow),
     pytest.param("isaacgym", marks=pytest.mark.isaacgym),
 )
 CHORD, GEODESIC = "chord", "geodesic"
 DRIVE_LAWS = {"physx": (CHORD,), "isaacgym": (CHORD, GEODESIC)}
 """what spherical drives pull in proportion to: the way x that is left (others), or its chord, 2 sin(x / 2); nobody has
 measured Isaac Gym's"""
-EXACT = ("mujoco",)
+EXACT = ("mujoco", "mujoco_warp")
 """engines whose results do not depend on company, order and threads, in bits; in others, not beyond rounding"""
+THREADED = ("mujoco",)
+"""of these, engines that use the threads they are given"""
 
 GRAVITY = 9.81
 PHYSX = PhysxConfig(
@@ -120,6 +128,7 @@ def make(create, tmp_path, monkeypatch):
             num_envs,
             control_freq,
             steps,
+            1.0,
             torch.device("cpu"),
             threads,
             substeps=1 if steps % 2 else 2,
@@ -520,23 +529,31 @@ def assert_same_histories(agree):
     return check
 
 
+@pytest.fixture(scope="module")
+def solo():
+    """Histories of each character simulated by itself, by engine."""
+    return {}
+
+
 @pytest.fixture
-def alone(engine, make):
+def alone(engine, make, solo):
     """Tiles, starts, and the history of each character simulated by itself."""
     tiles, state = company()
-    histories = {}
-    shared = None if engine in EXACT else make(tiles=tiles, num_envs=2)
-    for tile in range(7):
-        histories.update(run_in(shared or make(tiles=tiles), [0], [tile], rows(state, [tile])))
-    return tiles, state, histories
+    if engine not in solo:
+        histories = {}
+        shared = None if engine in EXACT else make(tiles=tiles, num_envs=2)
+        for tile in range(7):
+            histories.update(run_in(shared or make(tiles=tiles), [0], [tile], rows(state, [tile])))
+        solo[engine] = histories
+    return tiles, state, solo[engine]
 
 
 @pytest.fixture
 def exact(engine):
     """Skips a test, before anything is built, for what only engines that repeat to the bit promise."""
 
-    def check(value, always: bool = False):
-        if engine not in EXACT and not always:
+    def check(value):
+        if engine not in EXACT:
             pytest.skip(f"not a promise of {engine}")
         return value
 
@@ -544,9 +561,11 @@ def exact(engine):
 
 
 @pytest.fixture(params=[1, 2, 5])
-def threads(exact, request):
+def threads(engine, request):
     """How many threads an engine has is its own affair, and is tried only where results must not depend on it."""
-    return exact(request.param, always=request.param == 1)
+    if request.param > 1 and engine not in THREADED:
+        pytest.skip(f"not a promise of {engine}")
+    return request.param
 
 
 @pytest.fixture(params=["speed", "target", "spin"])

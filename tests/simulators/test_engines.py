@@ -48,27 +48,28 @@ def failing(*broken):
 # ------------------------------------------------------------------------------------------- records
 
 
-@pytest.mark.parametrize("module", ["engines", "engine", "trial", "isaacgym.engine", "physx.engine", "mujoco.engine"])
+@pytest.mark.parametrize("module", ["engines", "engine", "trial", *(f"{known.name}.engine" for known in ENGINES)])
 def test_records_load_neither_torch_nor_an_engine(module):
     code = (
         f"import parc_ray.simulators.{module}, sys; "
-        "sys.exit(repr({'torch', 'mujoco', 'isaacgym', 'ovphysx', 'ovstage', 'warp', 'ray'} & set(sys.modules) or ''))"
+        "heavy = {'torch', 'mujoco', 'mujoco_warp', 'isaacgym', 'ovphysx', 'ovstage', 'warp', 'ray'}; "
+        "sys.exit(repr(heavy & set(sys.modules) or ''))"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), capture_output=True, text=True)
     assert ended.stderr.strip() == "''", ended.stderr
 
 
 def test_names_are_known_and_distinct():
-    assert [known.name for known in ENGINES] == ["isaacgym", "physx", "mujoco"]
+    assert [known.name for known in ENGINES] == ["isaacgym", "physx", "mujoco_warp", "mujoco"]
     assert all(engine(known.name) is known for known in ENGINES)
     assert len({known.title for known in ENGINES}) == len(ENGINES)
     assert MUJOCO.version and not ENGINES[-1].complaint(), "the last works everywhere"
     assert replace(MUJOCO, package="no such package").version == ""
 
 
-@pytest.mark.parametrize("name", ["bullet", "", "auto", "Mujoco", "mujoco_warp"])
+@pytest.mark.parametrize("name", ["bullet", "", "auto", "Mujoco", "mujoco warp"])
 def test_an_unknown_name_is_refused_and_the_known_ones_are_told(name):
-    message = f"simulator: unknown simulator {name!r}; use one of: auto, isaacgym, physx, mujoco"
+    message = f"simulator: unknown simulator {name!r}; use one of: auto, isaacgym, physx, mujoco_warp, mujoco"
     with pytest.raises(InputError) as refused:
         engine(name)
     assert str(refused.value) == message

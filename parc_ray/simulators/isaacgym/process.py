@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import importlib
 import importlib.util
 import os
 import platform
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 from typing import Iterator, List
 
 from parc_ray.errors import InputError
+from parc_ray.simulators.cache_folder import cache_folder, locked
 
 WEBSITE = "https://developer.nvidia.com/isaac-gym"
 INSTEAD = "or set simulator: mujoco"
@@ -153,20 +152,11 @@ def _extension_folder() -> Iterator[None]:
     """A folder for torch's compiled extensions that no two processes use at once.
 
     torch guards its own folder with a file that stays there when a process is killed, and then waits for it to go,
-    forever. A lock of the operating system goes with its process.
+    forever.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = cache / "parc_ray" / "torch_extensions" / platform.node() / f"{python}-{_torch_version()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock_of_parc_ray").open("w")
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="parc_ray_torch_extensions_"))
-        lock = (folder / "lock_of_parc_ray").open("w")
     before = os.environ.get("TORCH_EXTENSIONS_DIR")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(cache_folder("torch_extensions") / f"{python}-{_torch_version()}") as folder:
         for left_behind in folder.glob("*/lock"):
             left_behind.unlink()
         os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)

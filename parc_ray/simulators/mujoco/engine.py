@@ -19,15 +19,19 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
     return MujocoSimulator(config, skeleton)
 
 
-def _require_simulable(config: SimulatorConfig, skeleton: Skeleton) -> None:
-    _build(config, skeleton).close()
+def require_compilable(config: SimulatorConfig, skeleton: Skeleton) -> None:
+    """Raises InputError for a character that MuJoCo cannot load."""
+    from parc_ray.simulators.mujoco.character import compile_character
+
+    compile_character(config, skeleton)
 
 
-def _unfit(tile: HeightField) -> str:
+def too_rough(tile: HeightField) -> str:
+    """Why a tile cannot be made of boxes; empty if it can."""
     from parc_ray.motions.box_cover import too_rough_for_boxes
 
     problem = too_rough_for_boxes(tile)
-    return f"its terrain is too rough for the mujoco simulator: {problem}. Smooth it" if problem else ""
+    return f"its terrain is too rough to be made of boxes: {problem}. Smooth it" if problem else ""
 
 
 MUJOCO = Engine(
@@ -40,6 +44,6 @@ MUJOCO = Engine(
     actor_bytes=400 << 20,  # measured: 290 MiB
     env_bytes=2 << 20,  # measured: 1 MiB, with the model that an env keeps for a retry
     max_envs={"cpu": 128, "cuda": 128},  # on a GPU only the network runs
-    unfit=_unfit,
-    require_simulable=_require_simulable,
+    unfit=too_rough,
+    require_simulable=require_compilable,
 )

@@ -46,7 +46,7 @@ class MujocoStates:
         """States of qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
         count = len(qpos)
         qpos, qvel = whole_batches(qpos), whole_batches(qvel)
-        root_rot = qpos[:, [4, 5, 6, 3]]
+        root_rot = torch.cat((qpos[:, 4:7], qpos[:, 3:4]), dim=1)
         axes = rotations.quat_to_matrix(root_rot)
         ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
         parts = {

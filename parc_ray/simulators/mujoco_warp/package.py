@@ -1,0 +1,117 @@
+"""Whether MuJoCo Warp is here and works, and its kernels, which are compiled on the first start on a machine.
+
+Imports neither torch nor MuJoCo Warp at module level.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import zlib
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Iterator
+
+from parc_ray.errors import InputError
+from parc_ray.simulators.cache_folder import cache_folder, locked
+
+PACKAGE = "mujoco-warp"
+REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
+
+
+def complaint() -> str:
+    """Why MuJoCo Warp cannot be used here; empty if nothing speaks against trying it."""
+    try:
+        metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        too_old = tuple(map(int, platform.python_version_tuple()[:2])) < (3, 11)
+        python = f", and needs Python 3.11 or newer, not {platform.python_version()}" if too_old else ""
+        return f"MuJoCo Warp is not installed in {sys.prefix}{python}: {REMEDY}"
+    return ""
+
+
+def require_usable() -> None:
+    """Raises InputError if MuJoCo Warp cannot be used here."""
+    reason = complaint()
+    if reason:
+        raise InputError(f"simulator: {reason}")
+
+
+def try_out(device: str) -> str:
+    """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
+    require_usable()
+    import torch
+
+    from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.files.bundled import HUMANOID
+    from parc_ray.motions.height_field import HeightField
+    from parc_ray.simulators.simulator import SimulatorConfig
+
+    text, source = HUMANOID.read_text(encoding="utf-8"), str(HUMANOID)
+    skeleton, ground = parse_skeleton(text, source), HeightField.flat((4, 4))
+    config = SimulatorConfig(text, source, [ground], 1, 30.0, 4, 1.0, torch.device(device), 1)
+    try:
+        from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
+
+        simulator = MujocoWarpSimulator(config, skeleton)
+        state = simulator.step([0], torch.zeros(1, skeleton.dof_count, device=device))
+        if not bool(torch.isfinite(state.root_pos).all()):
+            raise RuntimeError("a character in the air has no finite position after one step")
+        simulator.close()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"simulator: MuJoCo Warp does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi "
+            "list a device, and is its driver recent? Else use device: cpu with simulator: mujoco"
+        ) from error
+    return metadata.version(PACKAGE)
+
+
+def kernel_folder() -> Path:
+    """Where compiled kernels are kept: $WARP_CACHE_PATH, or else parc_ray's cache."""
+    return Path(os.environ.get("WARP_CACHE_PATH") or cache_folder("warp"))
+
+
+def first_start(device: str) -> str:
+    """What a first start on this machine does; empty after it."""
+    if any(kernel_folder().glob(f"{_versions(device)}-*")):
+        return ""
+    return (
+        "MuJoCo Warp compiles its kernels on its first start on a machine, which takes a minute or two "
+        f"(kept in {kernel_folder()})"
+    )
+
+
+@contextmanager
+def kernels(device: str, character: str) -> Iterator[None]:
+    """Kernels are loaded in the block. What this machine does not have yet is compiled by one process while others
+    wait: each would compile everything.
+
+    Which kernels there are depends on versions, device and character.
+    """
+    mark = f"{_versions(device)}-{zlib.crc32(character.encode()):08x}"
+    if (kernel_folder() / mark).exists():
+        _start_warp(kernel_folder())
+        yield
+        return
+    with locked(kernel_folder()) as folder:
+        _start_warp(folder)
+        yield
+        (folder / mark).touch()
+
+
+def _start_warp(folder: Path) -> None:
+    import warp
+
+    warp.config.log_level = warp.LOG_ERROR  # it would present itself, and every kernel
+    if warp.config.kernel_cache_dir is None:
+        warp.config.kernel_cache_dir = str(folder)
+    warp.init()
+
+
+def _versions(device: str) -> str:
+    """What kernels are compiled with, and for: "mujoco-warp-4.0.0-warp-lang-1.19.0-cuda"."""
+    packages = "-".join(f"{name}-{metadata.version(name)}" for name in (PACKAGE, "warp-lang"))
+    return f"{packages}-{device.partition(':')[0]}"

@@ -1,0 +1,139 @@
+"""The MuJoCo Warp simulator: MuJoCo's model, stepped for all envs at once on a CUDA device, or on Warp's CPU device.
+
+Every env is a world of its own. All have the model of the character on as many boxes as the roughest tile of the shard
+needs; an env moves to another tile when its boxes do. Boxes that a tile does not need lie deep below.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import Iterator, Sequence, Tuple
+
+import mujoco_warp
+import numpy as np
+import torch
+from torch import Tensor
+
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
+from parc_ray.errors import BrokenSimulationError, TooLargeError
+from parc_ray.motions.box_cover import Boxes
+from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
+from parc_ray.simulators.mujoco.states import MujocoStates
+from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
+from parc_ray.simulators.mujoco_warp.package import kernels
+from parc_ray.simulators.mujoco_warp.worlds import LOST, LOST_IN_COMMON, Worlds
+from parc_ray.simulators.simulator import SimulatorConfig
+
+DEEP, HIGH = -1000.0, 1000.0
+"""Heights of boxes that a tile does not need, and of parked characters, m."""
+SMALL = 0.1
+"""Half the size of boxes that a tile does not need, m."""
+OUT_OF_MEMORY = re.compile(r"failed to allocate \d+ bytes|out of memory", re.IGNORECASE)
+"""What Warp and CUDA say."""
+
+
+class MujocoWarpSimulator:
+    """Simulator with MuJoCo Warp. On its CPU device it repeats to the bit, whatever the number of envs."""
+
+    engine = MUJOCO_WARP
+
+    def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
+        """Raises InputError if MuJoCo cannot load the character, TooLargeError if memory does not suffice."""
+        self.version: str = mujoco_warp.__version__
+        self.num_envs, self.device = config.num_envs, config.device
+        self._gpu = config.device.type == "cuda"
+        self._free = torch.cuda.mem_get_info(config.device)[0] if self._gpu else 0
+        bare = compile_character(config, skeleton)
+        self._centre, self._half_size = (part.to(self.device) for part in _tile_boxes(config))
+        ground = Boxes(self._centre[-1].double().cpu().numpy(), self._half_size[-1].double().cpu().numpy())
+        model = compile_model(physical_character(config, skeleton), ground, config)
+        with self._explained("building the worlds"), kernels(str(config.device), config.character):
+            self._states = MujocoStates(skeleton, bare, config.device)
+            self._worlds = Worlds(model, config.num_envs, config.steps_per_control, config.device)
+        self._rest = torch.tensor(bare.qpos0, dtype=torch.float32, device=self.device)
+        self._rest[2] = HIGH
+        self._stepped: Sequence[int] = ()
+        """Envs of the last step, and their indices on the device: most steps are of the same envs."""
+        self._rows = self._index(())
+        self.park(range(config.num_envs))
+
+    def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
+        """See Simulator.reset."""
+        self._raise_if_contacts_were_lost()
+        worlds, rows, places = self._worlds, self._index(envs), self._index(tiles)
+        worlds.put_boxes(rows, self._centre[places], self._half_size[places])
+        own = CharacterState(**{name: value.to(self.device) for name, value in vars(state).items()})
+        worlds.qpos[rows], worlds.qvel[rows] = self._states.from_state(own)
+        worlds.warm_start[rows] = 0.0
+        worlds.overflow[rows] = 0
+
+    def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
+        """See Simulator.step. On a CUDA device it waits for nothing."""
+        worlds = self._worlds
+        if list(envs) != self._stepped:
+            self._stepped, self._rows = list(envs), self._index(envs)
+            worlds.active.zero_()
+            worlds.active[self._rows] = True
+        rows = self._rows
+        worlds.target[rows, 7:] = self._states.joint_positions(targets.to(self.device))
+        with self._explained("a step"):
+            worlds.step()
+        lost = (worlds.overflow[rows] & LOST) != 0
+        qpos = torch.where(lost[:, None], torch.nan, worlds.qpos[rows])
+        return self._states.to_state(qpos, worlds.qvel[rows], worlds.external_force[rows, 1:, 3:])
+
+    def park(self, envs: Sequence[int]) -> None:
+        """See Simulator.park."""
+        self._raise_if_contacts_were_lost()
+        worlds, rows = self._worlds, self._index(envs)
+        worlds.qpos[rows], worlds.target[rows] = self._rest, self._rest
+        worlds.qvel[rows], worlds.warm_start[rows] = 0.0, 0.0
+
+    @property
+    def device_bytes(self) -> int:
+        """See Simulator.device_bytes."""
+        return max(0, self._free - torch.cuda.mem_get_info(self.device)[0]) if self._gpu else 0
+
+    def close(self) -> None:
+        """See Simulator.close."""
+        del self._worlds
+
+    def _index(self, numbers: Sequence[int]) -> Tensor:
+        """Indices on the device; the host does not wait until they are there."""
+        indices = torch.tensor(list(numbers), dtype=torch.int64, pin_memory=self._gpu)
+        return indices.to(self.device, non_blocking=True)
+
+    def _raise_if_contacts_were_lost(self) -> None:
+        """Raises TooLargeError if the buffer that all worlds share was full in any step since the last call."""
+        if bool((self._worlds.overflow & LOST_IN_COMMON).any()):
+            raise TooLargeError(
+                f"MuJoCo Warp: contacts of {self.num_envs} envs were lost, because the buffer they share was full; "
+                f"lower max_envs_per_actor to less than {self.num_envs}"
+            )
+
+    @contextmanager
+    def _explained(self, call: str) -> Iterator[None]:
+        """Raises what the Simulator interface promises instead of Warp's RuntimeError."""
+        try:
+            yield
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            if OUT_OF_MEMORY.search(reason):
+                raise TooLargeError(
+                    f"MuJoCo Warp: {self.num_envs} envs with up to {self._centre.shape[1]} boxes of ground are too "
+                    f"many: {reason}; lower max_envs_per_actor to less than {self.num_envs}"
+                ) from error
+            raise BrokenSimulationError(f"MuJoCo Warp: {call} failed: {reason}") from error
+
+
+def _tile_boxes(config: SimulatorConfig) -> Tuple[Tensor, Tensor]:
+    """Centres and half sizes of the boxes of all tiles, and of one without ground, [T + 1, K, 3] m."""
+    covers = [ground_boxes(tile) for tile in config.tiles]
+    shape = (len(covers) + 1, max(len(cover.centre) for cover in covers), 3)
+    centre, half_size = np.zeros(shape, dtype=np.float32), np.full(shape, SMALL, dtype=np.float32)
+    centre[..., 2] = DEEP
+    for row, cover in enumerate(covers):
+        centre[row, : len(cover.centre)], half_size[row, : len(cover.centre)] = cover.centre, cover.half_size
+    return torch.from_numpy(centre), torch.from_numpy(half_size)

@@ -1,0 +1,117 @@
+"""MuJoCo Warp itself: one model with many worlds on a device, and a captured control step of all of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+import mujoco
+import mujoco_warp
+import torch
+import warp
+from torch import Tensor
+
+ROWS = 256
+"""Constraint rows of one world; 188 were the most that was seen, of a character buried in a box."""
+CONTACTS, SPARE_CONTACTS = 48, 512
+"""Contacts (before those that do not touch are sorted out) that worlds have room for: so many each, and so many more
+in common. Alone, 20 were the most that was seen."""
+PER_WORLD = ("qpos_spring", "geom_pos", "geom_size", "geom_rbound", "geom_aabb")
+"""Parts of the model that each world has for itself: PD targets and boxes."""
+LOST = int(mujoco_warp.OverflowType.NEFC | mujoco_warp.OverflowType.NJMAX_NNZ | mujoco_warp.OverflowType.CCD)
+"""Overflows that concern one world."""
+LOST_IN_COMMON = int(mujoco_warp.OverflowType.BROADPHASE | mujoco_warp.OverflowType.NARROWPHASE)
+"""Overflows of what worlds share: any of them may have lost contacts."""
+
+
+@warp.kernel(enable_backward=False)  # type: ignore[untyped-decorator]
+def _put_back(
+    active: warp.array(dtype=warp.bool),  # type: ignore[valid-type]
+    before: warp.array2d(dtype=float),  # type: ignore[valid-type]
+    now: warp.array2d(dtype=float),  # type: ignore[valid-type]
+) -> None:
+    world, place = warp.tid()
+    if not active[world]:
+        now[world, place] = before[world, place]
+
+
+class Worlds:
+    """N worlds. Every tensor is the engine's own memory: what is written there is simulated, what is read was.
+
+    A world's whole state between two steps is qpos, qvel and warm_start.
+    """
+
+    def __init__(self, model: mujoco.MjModel, count: int, steps: int, device: torch.device):
+        """steps: physics steps of one control step. Compiles, allocates and captures everything."""
+        self._device = warp.device_from_torch(device)
+        # Boxes on boxes, a foot on an edge, as in MuJoCo: the convex collider, the default here, finds fewer contacts.
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_NATIVECCD
+        model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # it knows no resets, and not the flag
+        # Sparse, the default above 32 degrees of freedom, adds up in an order that depends on the number of worlds.
+        model.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+        pool = CONTACTS * count + SPARE_CONTACTS
+        with warp.ScopedDevice(self._device):
+            self._model = mujoco_warp.put_model(model, batch_sizes=dict.fromkeys(PER_WORLD, count))
+            self._data = mujoco_warp.make_data(model, nworld=count, naconmax=pool, njmax=ROWS)
+        self._model.opt.warn_overflow = 0
+        if self._device.is_cuda:
+            # Without such nodes (before CUDA 12.4) the solver makes all its iterations.
+            self._model.opt.graph_conditional = warp.is_conditional_graph_supported()
+        data, view = self._data, warp.to_torch
+        self.qpos: Tensor = view(data.qpos)
+        self.qvel: Tensor = view(data.qvel)
+        self.warm_start: Tensor = view(data.qacc_warmstart)
+        self.target: Tensor = view(self._model.qpos_spring)
+        self.external_force: Tensor = view(data.cfrc_ext)
+        self.overflow: Tensor = view(data.overflow)
+        self.active = torch.zeros(count, dtype=torch.bool, device=device)
+        """Worlds that the next step moves; others are put back, because none can be left out."""
+        self._geoms = [view(getattr(self._model, name)) for name in PER_WORLD[1:]]
+        self._places: Tensor = view(data.geom_xpos)
+        self._state = (data.qpos, data.qvel, data.qacc_warmstart)
+        self._before = [warp.empty_like(part) for part in self._state]
+        self._graph = self._capture(steps)
+
+    def step(self) -> None:
+        """One control step of the active worlds."""
+        with self._in_torchs_stream() as stream:
+            warp.capture_launch(self._graph, stream=stream)
+
+    def put_boxes(self, worlds: Tensor, centre: Tensor, half_size: Tensor) -> None:
+        """Give worlds [n] their boxes [n, K, 3], of the K that come first in the model."""
+        boxes = slice(centre.shape[1])
+        pos, size, radius, box = self._geoms
+        pos[worlds, boxes] = centre
+        size[worlds, boxes] = half_size
+        radius[worlds, boxes] = half_size.norm(dim=-1)
+        box[worlds, boxes, 1] = half_size
+        # Where static geoms are is computed once, when the data is made, and never again.
+        self._places[worlds, boxes] = centre
+
+    def _control_step(self, steps: int) -> None:
+        for before, part in zip(self._before, self._state):
+            warp.copy(before, part)
+        for _ in range(steps):
+            mujoco_warp.step(self._model, self._data)
+        mujoco_warp.rne_postconstraint(self._model, self._data)
+        for before, part in zip(self._before, self._state):
+            warp.launch(_put_back, part.shape, [warp.from_torch(self.active), before, part], device=self._device)
+
+    def _capture(self, steps: int) -> Any:
+        """A control step as a graph, on CPUs, too: replaying it takes half the time.
+
+        In Warp's own stream, because torch's default one cannot be captured.
+        """
+        with warp.ScopedDevice(self._device):
+            self._control_step(steps)  # compiles and loads the kernels, which cannot be done while capturing
+            warp.synchronize_device(self._device)
+            with warp.ScopedCapture(self._device) as capture:
+                self._control_step(steps)
+            warp.synchronize_device(self._device)
+        return capture.graph
+
+    @contextmanager
+    def _in_torchs_stream(self) -> Iterator[Any]:
+        """The stream in which torch works: the step comes after what torch was told before, and before what it is
+        told after."""
+        yield warp.stream_from_torch(warp.device_to_torch(self._device)) if self._device.is_cuda else None

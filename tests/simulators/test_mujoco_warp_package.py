@@ -1,0 +1,111 @@
+"""Whether MuJoCo Warp can be used here, and who compiles its kernels; on any Python."""
+
+from __future__ import annotations
+
+import platform
+import threading
+
+import pytest
+import torch
+
+from parc_ray.errors import InputError
+from parc_ray.simulators.cache_folder import cache_folder
+from parc_ray.simulators.engines import choose_engine
+from parc_ray.simulators.mujoco_warp import package
+from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
+from parc_ray.simulators.trial import try_here
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Pretends that a version of mujoco-warp is installed; None: none is."""
+
+    def pretend(version):
+        def answer(name):
+            if version is None:
+                raise package.metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(package.metadata, "version", answer)
+
+    return pretend
+
+
+@pytest.fixture
+def cold(pretend, monkeypatch, tmp_path):
+    """MuJoCo Warp 4.2 is here and has never been started; returns the folder of its kernels."""
+    pretend("4.2")
+    monkeypatch.delenv("WARP_CACHE_PATH", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(package, "_start_warp", lambda folder: None)
+    return cache_folder("warp")
+
+
+@pytest.mark.parametrize(("python", "hint"), [("3.8.18", "needs Python 3.11 or newer, not 3.8.18"), ("3.12.1", "")])
+def test_without_the_package_its_remedy_is_named(pretend, monkeypatch, python, hint):
+    pretend(None)
+    monkeypatch.setattr(platform, "python_version_tuple", lambda: tuple(python.split(".")))
+    monkeypatch.setattr(platform, "python_version", lambda: python)
+    with pytest.raises(
+        InputError, match=r'MuJoCo Warp is not installed in .*pip install "parc-ray\[warp\]".*simulator: mujoco'
+    ) as refused:
+        choose_engine("mujoco_warp", "cuda", "cuda:0")
+    assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
+
+
+def test_a_cpu_has_to_be_asked_for(pretend):
+    pretend("4.2")
+    assert choose_engine("mujoco_warp", "cpu", "cpu").engine is MUJOCO_WARP
+    assert choose_engine("auto", "cpu", "cpu").engine is not MUJOCO_WARP
+    with pytest.raises(InputError, match="mujoco_warp needs a CUDA device, and Ray has none; use device: cpu"):
+        choose_engine("mujoco_warp", "cuda", "cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.skipif(bool(package.complaint()), reason=package.complaint())
+def test_a_trial_without_a_gpu_fails_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    problem = try_here(MUJOCO_WARP, "cuda:0").problem
+    assert problem.startswith("simulator: MuJoCo Warp does not work on cuda:0 (torch ") and "nvidia-smi" in problem
+
+
+def test_the_first_start_on_a_machine_is_told_of(cold, monkeypatch, tmp_path):
+    assert "a minute or two" in MUJOCO_WARP.first_start("cuda:0") and str(cold) in MUJOCO_WARP.first_start("cuda:0")
+    with pytest.raises(RuntimeError), package.kernels("cuda:0", "humanoid"):
+        raise RuntimeError("the compiler has failed")
+    assert MUJOCO_WARP.first_start("cuda:0")
+    with package.kernels("cuda:1", "humanoid"):
+        assert MUJOCO_WARP.first_start("cuda:0")
+    assert not MUJOCO_WARP.first_start("cuda:0") and MUJOCO_WARP.first_start("cpu")
+    monkeypatch.setenv("WARP_CACHE_PATH", str(tmp_path / "elsewhere"))
+    assert "elsewhere" in MUJOCO_WARP.first_start("cuda:0")
+
+
+def test_kernels_are_compiled_by_one_process_while_others_wait(cold):
+    """Locks of the operating system hold between open files: threads will do."""
+    inside, order = threading.Event(), []
+
+    def second():
+        inside.wait()
+        with package.kernels("cuda", "humanoid"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with package.kernels("cuda", "humanoid"):
+        inside.set()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    with package.kernels("cuda", "humanoid"), package.kernels("cuda", "humanoid"):
+        pass  # what is there is used by all at once
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(cold):
+    cold.parent.mkdir(parents=True)
+    cold.write_text("no folder")
+    with package.kernels("cuda", "humanoid"):
+        pass
+    assert MUJOCO_WARP.first_start("cuda:0")
