@@ -36,13 +36,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 dataset_app = typer.Typer(help="Make datasets.", no_args_is_help=True)
+tracker_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+"""scripts/run_tracker.py"""
 app.add_typer(dataset_app, name="dataset")
 
 MIB = 2**20
 CONFIG = typer.Option(
     None,
     "--config",
-    help="PARC's phys_record YAML. Default: configs/parc_4_phys_record_default.yaml here, else the bundled one.",
+    help="PARC's phys_record YAML. Default: parc_4_phys_record_default.yaml in configs or data/configs, else the "
+    "bundled one.",
 )
 DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
 QUIET = typer.Option(False, "--quiet", help="Say only, on standard error, what went wrong or is left out.")
@@ -377,6 +380,24 @@ def dataset_import(
     _write_motions(output, motions, len(motions), console)
 
 
+@tracker_app.command(context_settings={"ignore_unknown_options": True})
+def run_tracker(
+    arguments: List[str] = typer.Argument(
+        None,
+        metavar="--KEY VALUE...",
+        help="PARC's arguments: --mode record, and --arg_file FILE (the record_args.txt of an output_dir, PARC's own, "
+        "too), or its keys one by one: --env_config (a record_env.yaml), --agent_config, --model_file, --device. What "
+        "is given here comes before the file's. Other keys have no effect.",
+    ),
+    overwrite: bool = OVERWRITE,
+    quiet: bool = QUIET,
+    json: bool = JSON,
+) -> None:
+    """PARC's run_tracker, for recording alone: go on with the run of a record_args.txt, or repeat it (--overwrite)."""
+    screen = open_screen(quiet, json)
+    raise typer.Exit(_run(screen, None, overwrite, lambda found: config_of_args(parse_args(arguments or []), found)))
+
+
 def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion]:
     """The motions of clips, and of all that can be imported from folders. Raises InputError where nothing can."""
     from parc_ray.motions.importers import clips_in, import_clip
@@ -451,14 +472,3 @@ def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoR
 def main() -> NoReturn:
     """Console script parc-ray."""
     guarded(app)
-
-
-def run_tracker(arguments: List[str]) -> NoReturn:
-    """PARC's scripts/run_tracker.py, for --mode record: repeats a run from its record_args.txt, over its output."""
-    try:
-        options = {"--quiet", "--json"}.intersection(arguments)
-        screen = open_screen("--quiet" in options, "--json" in options)
-        own = [word for word in arguments if word not in options]
-        sys.exit(_run(screen, None, True, lambda data_dir: config_of_args(parse_args(own), data_dir)))
-    except ParcRayError as error:
-        _fail(error)

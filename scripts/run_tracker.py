@@ -1,4 +1,4 @@
-"""PARC's run_tracker, for recording: python scripts/run_tracker.py --mode record --arg_file record_args.txt."""
+"""PARC's run_tracker, for recording: python scripts/run_tracker.py --mode record --arg_file FILE [--overwrite]."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from parc_ray.cli import run_tracker
+from parc_ray.cli import guarded, tracker_app
 
 if __name__ == "__main__":
-    run_tracker(sys.argv[1:])
+    guarded(tracker_app, sys.argv[1:])

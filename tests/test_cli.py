@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.cli import app, guarded, run_tracker
+from parc_ray.cli import app, guarded, tracker_app
 from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.motions.motion_file import read_motion
 from tests.reference import DEMO, HUMANOID, ROOT
@@ -143,10 +143,11 @@ class TestBadInput:
         code, out, err = parc_ray(command)
         assert (code, out) == (2, "")
         assert err.startswith(f"error: {DEFAULT_CONFIG}: {unknown}")
-        own = Path("configs") / DEFAULT_CONFIG.name
-        own.parent.mkdir()
-        shutil.copy(DEFAULT_CONFIG, own)
-        assert parc_ray(command).err.startswith(f"error: {own}: {unknown}")
+        for folder in ("data/configs", "configs"):
+            own = Path(folder) / DEFAULT_CONFIG.name
+            own.parent.mkdir(parents=True)
+            shutil.copy(DEFAULT_CONFIG, own)
+            assert parc_ray(command).err.startswith(f"error: {own}: {unknown}")
 
     @pytest.mark.parametrize("command", ["check", "record"])
     def test_the_default_configuration_finds_its_files_in_the_data_dir(
@@ -292,15 +293,41 @@ class TestRunTrackerScript:
     @pytest.mark.parametrize("mode", ["train", "test"])
     def test_refuses_other_modes(self, capsys: pytest.CaptureFixture[str], mode: str) -> None:
         with pytest.raises(SystemExit) as stop:
-            run_tracker(["--mode", mode])
+            guarded(tracker_app, ["--mode", mode])
         assert stop.value.code == 2
         assert f"error: --mode {mode}: parc_ray only records" in capsys.readouterr().err
+
+    def test_leaves_alone_what_parc_has_recorded(
+        self, parc_ray: Call, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """PARC's output directory has its arguments beside its recordings."""
+        output = tmp_path / "parc"
+        (output / "recorded_motions" / "walk_0_49").mkdir(parents=True)
+        (output / "recorded_motions" / "walk_0_49" / "walk_7_dm.pkl").write_bytes(b"recorded")
+        environment = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+        environment["env"].update(char_file=str(HUMANOID), output_motion_dir=str(output / "recorded_motions"))
+        environment["env"]["dm"] = {"motion_file": "dataset/motions.yaml"}
+        (output / "record_env.yaml").write_text(yaml.safe_dump(environment))
+        files = f"--agent_config {DEMO / 'agent_config.yaml'}\n--model_file {DEMO / 'model.pt'}\n--mode record\n"
+        (output / "record_args.txt").write_text(f"--env_config {output / 'record_env.yaml'}\n--device cpu\n{files}")
+        before = contents(tmp_path)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            guarded(tracker_app, ["--arg_file", str(output / "record_args.txt")])
+        assert stop.value.code == 2
+        message = (
+            f"error: output_dir {output} holds an earlier run (record_env.yaml, record_args.txt, recorded_motions)"
+        )
+        assert message in " ".join(capsys.readouterr().err.split())
+        assert contents(tmp_path) == before
 
     @pytest.mark.slow
     def test_as_a_script(self, tmp_path: Path) -> None:
         code, out, err = script("run_tracker.py", "--mode", "train", cwd=tmp_path)
         assert (code, out) == (2, "")
         assert err.startswith("error: --mode train: parc_ray only records")
+        code, out, _ = script("run_tracker.py", "--help", cwd=tmp_path)
+        assert code == 0 and "--arg_file" in out and "--overwrite" in out
         code, _, err = script("run_tracker.py", "--mode", "record", "--arg_file", "gone.txt", cwd=tmp_path)
         assert code == 2
         assert err.startswith("error: --arg_file gone.txt: no such file")

@@ -22,7 +22,9 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.simulators.remote import DOUBLE_HERE
+
+pytestmark = [pytest.mark.slow, DOUBLE_HERE]
 
 REPOSITORY = Path(__file__).parents[1]
 DOUBLE = Path(__file__).parent / "isaacgym_double"

@@ -57,9 +57,7 @@ def print_figures(device: str, envs: int) -> None:
     skeleton = load_skeleton(HUMANOID)
     motions = [generate_motion(MotionSpec("tour", i, 1.0), skeleton, str(i)) for i in range(16)]
     text, tiles = HUMANOID.read_text(), [motion.terrain for motion in motions]
-    config = SimulatorConfig(
-        text, str(HUMANOID), tiles, envs, 30, 4, 1.0, torch.device(device), 4, substeps=2, physx=PHYSX
-    )
+    config = SimulatorConfig(text, str(HUMANOID), tiles, envs, 30, 4, torch.device(device), 4, substeps=2, physx=PHYSX)
     start = time.monotonic()
     simulator = ISAAC_GYM.build(config, skeleton)
     built = time.monotonic() - start

@@ -31,7 +31,7 @@ from parc_ray.runs.audit import contradictions
 from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
-from parc_ray.runs.output import REPORT, SUMMARY, OutputDirectory
+from parc_ray.runs.output import RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import RunProgress
 from parc_ray.terminal.screen import Screen
@@ -113,6 +113,12 @@ def _record(
         screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         screen.alert("interrupted; the same command goes on with this run")
+    elif recorded and run.output.config.layout == "flat":
+        screen.alert(
+            f"output.layout is flat: PARC's dataset step passes over files directly in a listed folder. Give its next "
+            f"tracker {run.output.path / RECORDED_DATASET} as the dataset, or move the recordings into a folder in "
+            f"{run.output.recordings}"
+        )
     return EndedRun(code, summary, run.plan is not None or not run.output.report.exists())
 
 

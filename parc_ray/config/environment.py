@@ -10,12 +10,6 @@ from typing_extensions import Literal
 from parc_ray.config.sections import Limit, Parc
 
 
-class PlaneConfig(Parc):
-    """Ground material of dm_env.yaml."""
-
-    static_friction: float = 1.0
-
-
 class HeightmapConfig(Parc):
     """Layout of all terrains in PARC's terrain.pkl."""
 
@@ -46,7 +40,6 @@ class EnvironmentConfig(Parc):
     track_root: bool
     root_pos_termination_dist: Limit
     root_rot_termination_angle: Limit
-    plane: PlaneConfig = PlaneConfig()
     dm: DeepMimicConfig = DeepMimicConfig()
 
     @model_validator(mode="after")

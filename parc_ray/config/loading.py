@@ -38,9 +38,9 @@ def find_data_dir(option: Optional[str]) -> Optional[str]:
 
 
 def find_default_config() -> Path:
-    """PARC's default phys_record.yaml: that of the working directory, else the bundled one."""
-    own = Path("configs", DEFAULT_CONFIG.name)
-    return own if own.is_file() else DEFAULT_CONFIG
+    """PARC's default phys_record.yaml: that of the working directory (ours, or PARC's root), else the bundled one."""
+    own = (Path(folder, DEFAULT_CONFIG.name) for folder in ("configs", "data/configs"))
+    return next((path for path in own if path.is_file()), DEFAULT_CONFIG)
 
 
 def load_yaml(path: Path) -> Dict[str, Any]:

@@ -101,9 +101,9 @@ class RecordOptions(Strict):
 class OutputConfig(Strict):
     """Names and folders of the recordings."""
 
-    layout: Literal["flat", "grouped"] = Field(
-        default="flat",
-        description="flat: recorded_motions/NAME.pkl; grouped: PARC's folders of 50, NAME_0_49/.",
+    layout: Literal["grouped", "flat"] = Field(
+        default="grouped",
+        description="grouped: PARC's folders of 50, recorded_motions/NAME_0_49/; flat: recorded_motions/NAME.pkl.",
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")

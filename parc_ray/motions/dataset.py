@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import yaml
 
@@ -66,6 +67,21 @@ class Dataset:
     entries: Tuple[MotionEntry, ...]
     invalid: Tuple[InvalidMotion, ...] = ()
     excluded: Tuple[ExcludedMotion, ...] = ()
+
+
+def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[float]:
+    """PARC's weight of each motion: its length (s), scaled so that all classes sum to the same.
+
+    >>> class_weights([2.0, 1.0, 3.0], ["boxes", "boxes", "stairs"])
+    [2.0, 1.0, 3.0]
+    >>> class_weights([1.0, 1.0, 6.0], ["boxes", "boxes", "stairs"])
+    [2.0, 2.0, 4.0]
+    """
+    class_lengths: Dict[str, float] = defaultdict(float)
+    for motion_class, length in zip(classes, lengths):
+        class_lengths[motion_class] += length
+    total, share = sum(lengths), 1 / max(len(class_lengths), 1)
+    return [length * share / (class_lengths[name] / total) for name, length in zip(classes, lengths)]
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:

@@ -1,7 +1,8 @@
 """Folders of motion files, or a dataset file -> a checked list of motions.
 
-Every file is read once, to learn its length and whether it is a valid motion; its contents are dropped, so
-memory does not grow with the frames. A bad file never stops a run: it is set aside with a reason.
+Every file is read once, to learn its length and whether it is a valid motion, or not at all if it is known from before;
+its contents are dropped, so memory does not grow with the frames. A bad file never stops a run: it is set aside with a
+reason.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
@@ -18,24 +19,34 @@ import numpy as np
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import UNPRINTABLE, InputError, shown
+from parc_ray.files.helpers import shared_out
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
-from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
+from parc_ray.motions.known import KnownMotions
 from parc_ray.motions.motion_file import Motion, parse_motion
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number of files in all."""
 
 Unfit = Callable[[Motion], str]
-"""Why a valid motion cannot be worked on; empty if it can."""
+"""Why a valid motion cannot be worked on; empty if it can. It must pickle."""
+
+MANY = 2000
+"""Files from which on other processes help to read them: they need seconds to start"""
+
+
+def fit(motion: Motion) -> str:
+    """Nothing is against any motion."""
+    return ""
 
 
 def create_dataset(
     config: DatasetConfig,
     skeleton: Skeleton,
     progress: Optional[Progress] = None,
-    unfit: Unfit = lambda motion: "",
-    known: Optional[Mapping[str, MotionEntry]] = None,
+    unfit: Unfit = fit,
+    known: Optional[KnownMotions] = None,
 ) -> Dataset:
     """The motions in `config.folder_paths`, weighted so that every class has the same share.
 
@@ -48,24 +59,25 @@ def create_dataset(
     Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
     counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
 
-    Motions that `unfit` has something against are `invalid`. `known` holds entries of the same character, by the
-    fingerprint of their content, that were fit before: such files are not parsed again.
+    Motions that `unfit` has something against are `invalid`. `known` holds motions of the same character that were
+    fit before: such files are not parsed, or not even read, again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
     require_folders(config)
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
-    scan = _Scan(skeleton, unfit, known)
+    scan = _Scan()
     classes: List[str] = []
-    for done, (path, motion_class) in enumerate(files, start=1):
-        if scan.add(path, 0.0, config):
+    outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unfit), known, progress)
+    for (path, motion_class), outcome in zip(files, outcomes):
+        if scan.add(path, outcome, 0.0, config):
             classes.append(motion_class)
-        if progress is not None:
-            progress(done, len(files))
     folders = ", ".join(map(str, config.folder_paths))
     dataset = scan.dataset(f"folder_paths ({folders})")
+    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
+    lengths = [entry.num_frames / entry.fps for entry in dataset.entries]
     weighted = [
         dataclasses.replace(entry, weight=weight)
-        for entry, weight in zip(dataset.entries, _class_weights(dataset.entries, classes))
+        for entry, weight in zip(dataset.entries, class_weights(lengths, classes))
     ]
     return dataclasses.replace(dataset, entries=tuple(weighted))
 
@@ -75,8 +87,8 @@ def load_dataset(
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
     progress: Optional[Progress] = None,
-    unfit: Unfit = lambda motion: "",
-    known: Optional[Mapping[str, MotionEntry]] = None,
+    unfit: Unfit = fit,
+    known: Optional[KnownMotions] = None,
 ) -> Dataset:
     """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
 
@@ -86,75 +98,48 @@ def load_dataset(
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
-    scan = _Scan(skeleton, unfit, known)
-    for done, (file, weight) in enumerate(motions, start=1):
-        scan.add(Path(expand(file)), weight)
-        if progress is not None:
-            progress(done, len(motions))
+    files = [Path(expand(file)) for file, _ in motions]
+    scan = _Scan()
+    outcomes = _read_all(list(map(str, files)), MotionReader(skeleton, unfit), known, progress)
+    for file, (_, weight), outcome in zip(files, motions, outcomes):
+        scan.add(file, outcome, weight)
     return scan.dataset(str(path))
 
 
-class _Scan:
-    """Collects the outcome of looking at one file after the other."""
+@dataclass(frozen=True)
+class MotionReader:
+    """Reads motion files, in whatever process."""
 
-    def __init__(self, skeleton: Skeleton, unfit: Unfit, known: Optional[Mapping[str, MotionEntry]]) -> None:
-        self._skeleton, self._unfit, self._known = skeleton, unfit, known or {}
-        self._paths: Dict[str, str] = {}
-        self._entries: List[MotionEntry] = []
-        self._invalid: List[InvalidMotion] = []
-        self._excluded: List[ExcludedMotion] = []
+    skeleton: Skeleton
+    unfit: Unfit
+    by_hash: Mapping[str, MotionEntry] = field(default_factory=dict)
+    """Entries that are known by the hash of their content."""
 
-    def add(self, path: Path, weight: float, limits: Optional[DatasetConfig] = None) -> bool:
-        """Look at one file; whether it has become an entry."""
-        outcome = self._examine(path, weight, limits)
-        if isinstance(outcome, InvalidMotion):
-            self._invalid.append(outcome)
-        elif isinstance(outcome, ExcludedMotion):
-            self._excluded.append(outcome)
-        else:
-            self._entries.append(outcome)
-            self._paths[outcome.name] = outcome.path
-        return isinstance(outcome, MotionEntry)
-
-    def dataset(self, source: str) -> Dataset:
-        """What was found. Raises InputError if there is no entry."""
-        if not self._entries:
-            raise InputError(f"{source}: no usable motion. {self._reasons()}")
-        return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
-
-    def _examine(
-        self, path: Path, weight: float, limits: Optional[DatasetConfig]
-    ) -> Union[MotionEntry, InvalidMotion, ExcludedMotion]:
-        name, file = path.stem, str(path)
-        if UNPRINTABLE.search(file) or "\n" in file:
-            # It could not be written to a dataset file, or would take a terminal or a log for its own.
-            return InvalidMotion(ascii(name), ascii(file), "its path has characters that are not text. Rename it")
-        if name in self._paths:
-            reason = f"has the same name as {self._paths[name]}. Rename one of them"
-            return InvalidMotion(name, file, reason)
+    def __call__(self, file: str) -> Union[MotionEntry, str]:
+        """A motion, with weight 0, or why the file is none that can be used."""
+        if not _writable(file):
+            return "its path has characters that are not text. Rename it"
         try:
-            entry = self._entry(path, weight)
+            return self._entry(Path(file))
         except InputError as error:
-            return InvalidMotion(name, file, str(error).replace(f"{file}: ", "", 1))
+            return str(error).replace(f"{file}: ", "", 1)
         except MemoryError:
-            return InvalidMotion(name, file, "does not fit into the memory of this machine")
-        rule = None if limits is None else _exclusion(entry.num_frames, *entry.terrain_shape, limits)
-        return entry if rule is None else ExcludedMotion(name, file, rule)
+            return "does not fit into the memory of this machine"
 
-    def _entry(self, path: Path, weight: float) -> MotionEntry:
+    def _entry(self, path: Path) -> MotionEntry:
         content = read_bytes(path)
         sha256 = hashlib.sha256(content).hexdigest()
-        if sha256 in self._known:
-            return dataclasses.replace(self._known[sha256], name=path.stem, path=str(path), weight=weight)
-        motion = parse_motion(content, path.stem, self._skeleton, str(path))
-        problem = self._unfit(motion)
+        if sha256 in self.by_hash:
+            return dataclasses.replace(self.by_hash[sha256], name=path.stem, path=str(path), weight=0.0)
+        motion = parse_motion(content, path.stem, self.skeleton, str(path))
+        problem = self.unfit(motion)
         if problem:
             raise InputError(problem)
         size_x, size_y = motion.terrain.hf.shape
         return MotionEntry(
             name=motion.name,
             path=str(path),
-            weight=weight,
+            weight=0.0,
             num_frames=motion.num_frames,
             fps=motion.fps,
             length=motion.length,
@@ -164,12 +149,76 @@ class _Scan:
             terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
         )
 
+
+def _read_all(
+    files: Sequence[str], reader: MotionReader, known: Optional[KnownMotions], progress: Optional[Progress]
+) -> List[Union[MotionEntry, str]]:
+    """What each file turns out to be. Many are read by several processes."""
+    known = known or KnownMotions()
+    outcomes: Dict[str, Union[MotionEntry, str]] = {}
+    different = list(dict.fromkeys(files))
+    for file in different:
+        entry = known.entry(file)
+        if entry is not None:
+            outcomes[file] = dataclasses.replace(entry, name=Path(file).stem, path=file)
+    unread = [file for file in different if file not in outcomes]
+    reader = dataclasses.replace(reader, by_hash=known.by_hash)
+    for file, outcome in zip(unread, shared_out(reader, unread, MANY)):
+        outcomes[file] = outcome
+        if isinstance(outcome, MotionEntry):
+            known.learn(file, outcome)
+        if progress is not None:
+            progress(len(outcomes), len(different))
+    known.save()
+    return [outcomes[file] for file in files]
+
+
+class _Scan:
+    """Collects what files turn out to be, one after the other."""
+
+    def __init__(self) -> None:
+        self._paths: Dict[str, str] = {}
+        self._entries: List[MotionEntry] = []
+        self._invalid: List[InvalidMotion] = []
+        self._excluded: List[ExcludedMotion] = []
+
+    def add(
+        self, path: Path, outcome: Union[MotionEntry, str], weight: float, limits: Optional[DatasetConfig] = None
+    ) -> bool:
+        """Take the next file and what it turned out to be; whether it has become an entry."""
+        name, file = path.stem, str(path)
+        if not _writable(file):
+            name, file = ascii(name), ascii(file)
+        elif name in self._paths:
+            outcome = f"has the same name as {self._paths[name]}. Rename one of them"
+        if isinstance(outcome, str):
+            self._invalid.append(InvalidMotion(name, file, outcome))
+            return False
+        rule = None if limits is None else _exclusion(outcome.num_frames, *outcome.terrain_shape, limits)
+        if rule is not None:
+            self._excluded.append(ExcludedMotion(name, file, rule))
+            return False
+        self._entries.append(dataclasses.replace(outcome, weight=weight))
+        self._paths[name] = file
+        return True
+
+    def dataset(self, source: str) -> Dataset:
+        """What was found. Raises InputError if there is no entry."""
+        if not self._entries:
+            raise InputError(f"{source}: no usable motion. {self._reasons()}")
+        return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
+
     def _reasons(self) -> str:
         aside: List[Union[InvalidMotion, ExcludedMotion]] = [*self._invalid, *self._excluded]
         if not aside:
             return "There are no motion files (*.pkl): check the paths."
         examples = "; ".join(f"{motion.path}: {motion.reason}" for motion in aside[:3])
         return f"{len(aside)} file(s) were set aside, for instance {examples}"
+
+
+def _writable(file: str) -> bool:
+    """Whether a path can be written to a dataset file, and would not take a terminal or a log for its own."""
+    return not UNPRINTABLE.search(file) and "\n" not in file
 
 
 def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig) -> Optional[str]:
@@ -180,19 +229,6 @@ def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig)
     if size_y > limits.max_terrain_dim_y:
         return f"{size_y} terrain cells along y are more than max_terrain_dim_y {limits.max_terrain_dim_y}"
     return None
-
-
-def _class_weights(entries: Sequence[MotionEntry], classes: Sequence[str]) -> List[float]:
-    """A weight per motion, in seconds, scaled so that all classes sum to the same."""
-    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
-    lengths = [entry.num_frames / entry.fps for entry in entries]
-    class_lengths: Dict[str, float] = defaultdict(float)
-    for motion_class, length in zip(classes, lengths):
-        class_lengths[motion_class] += length
-    total = sum(class_lengths.values())
-    share = 1.0 / len(class_lengths)
-    factors = {name: share / (length / total) for name, length in class_lengths.items()}
-    return [length * factors[motion_class] for motion_class, length in zip(classes, lengths)]
 
 
 def require_folders(config: DatasetConfig) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 import torch
 
+import parc_ray
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.character.surface import surface_points
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.config.environment import EnvironmentFile
+from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
 from parc_ray.config.loading import expand, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
+from parc_ray.motions.known import KnownMotions, cache_of
+from parc_ray.motions.motion_file import Motion
 from parc_ray.motions.scanning import Progress, Unfit, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
 from parc_ray.runs.output import OutputDirectory
@@ -101,11 +105,12 @@ def read_inputs(
     dataset_config: Optional[DatasetConfig],
     engine: Engine,
     progress: Optional[Progress] = None,
-    known: Optional[Mapping[str, MotionEntry]] = None,
+    known: Iterable[MotionEntry] = (),
 ) -> Inputs:
-    """Check that the tracker fits the engine, and read and check the dataset. Raises InputError; writes nothing.
+    """Check that the tracker fits the engine, and read and check the dataset. Raises InputError.
 
-    known: entries of the same character by the fingerprint of their content.
+    known: entries of the same character that were fit before. What is known of files is kept in a cache; beside that,
+    nothing is written.
     """
     environment = tracker.files.environment
     _require_control_mode(engine, environment, config.env_file)
@@ -117,14 +122,15 @@ def read_inputs(
         character_source=tracker.character_source,
     )
     require_simulable(files, tracker.skeleton)
-    unfit: Unfit = lambda motion: engine.unfit(tile_of(motion, environment.env))  # noqa: E731
+    unfit: Unfit = partial(_unfit, engine, environment.env)
+    motions = KnownMotions(known, _cache(config, tracker, dataset_config, engine))
     if dataset_config is not None:
-        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unfit, known)
+        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unfit, motions)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unfit, known)
+        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unfit, motions)
     return Inputs(
         files=files,
         skeleton=tracker.skeleton,
@@ -133,6 +139,19 @@ def read_inputs(
         dataset=_writable(dataset, config),
         dataset_config=dataset_config,
     )
+
+
+def _unfit(engine: Engine, environment: EnvironmentConfig, motion: Motion) -> str:
+    return engine.unfit(tile_of(motion, environment))
+
+
+def _cache(
+    config: RecordConfig, tracker: TrackerInputs, dataset_config: Optional[DatasetConfig], engine: Engine
+) -> Path:
+    """The cache of what is known of a dataset's motions, for all that decides which are fit."""
+    source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
+    checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character]
+    return cache_of(*checked_by, dict(tracker.environment_content), [str(Path.cwd() / str(path)) for path in source])
 
 
 def _require_control_mode(engine: Engine, environment: EnvironmentFile, env_file: Path) -> None:

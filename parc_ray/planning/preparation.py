@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import List, Optional, Tuple
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.dataset import MotionEntry
@@ -24,6 +25,8 @@ from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
 from parc_ray.simulators.engine import Engine, Trial
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
+
+BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @dataclass(frozen=True)
@@ -89,15 +92,17 @@ def prepare(
     site = None if earlier else _find_site(config, wanted, host, console)
     engine = site.choice.engine if site else named
     assert engine is not None, "an earlier run names its engine"
-    with console.status("reading motions") as status:
+    known = earlier.planned.values() if earlier else ()
+    with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading motions", total=None)
         inputs = read_inputs(
             config,
             data_dir,
             tracker,
             dataset_config,
             engine,
-            lambda done, total: status.update(f"reading motions: {done}/{total}"),
-            earlier.known if earlier else None,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            known,
         )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output, start)

@@ -151,7 +151,6 @@ def simulator_config(
         num_envs=num_envs,
         control_freq=config.control_freq,
         steps_per_control=run.environment.steps_per_control,
-        friction=config.plane.static_friction,
         device=device,
         threads=threads,
         substeps=sim.substeps,

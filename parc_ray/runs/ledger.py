@@ -151,11 +151,6 @@ class Ledger:
         return str(self.started.fingerprint["simulator"]) if self.started else ""
 
     @property
-    def known(self) -> Dict[str, MotionEntry]:
-        """Planned motions by the checksum of their files."""
-        return {entry.sha256: entry for entry in self.planned.values()}
-
-    @property
     def total(self) -> int:
         """Number of planned and invalid motions."""
         return len(self.planned) + len(self.invalid)

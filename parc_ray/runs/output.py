@@ -15,7 +15,7 @@ from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.files import plain_pickle
 from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic
-from parc_ray.motions.dataset import write_dataset_file
+from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
 from parc_ray.runs.events import MotionEnded
@@ -24,11 +24,12 @@ from parc_ray.runs.logs import RUN_LOG, Logs
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
-SUMMARY, REPORT = "summary.json", "report.html"
+SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
+ARGUMENTS = ("record_env.yaml", "record_args.txt")
+"""What PARC's run_tracker is told, and reads"""
 OWN_FILES = (
-    "recorded_motions.yaml",
-    "record_env.yaml",
-    "record_args.txt",
+    RECORDED_DATASET,
+    *ARGUMENTS,
     TERRAIN,
     JOURNAL,
     SUMMARY,
@@ -75,8 +76,8 @@ class OutputDirectory:
     def require_free(self) -> None:
         """Raises InputError if an earlier run is in the directory."""
         found = self.occupied()
-        # A run that was killed before its first attempt leaves a journal that tells of nothing.
-        if found not in ([], [JOURNAL]):
+        # Killed before its first attempt, a run leaves a journal that tells of nothing, PARC's script its arguments.
+        if set(found) - {JOURNAL, *ARGUMENTS}:
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"
@@ -118,6 +119,7 @@ class OutputDirectory:
         """Delete what a killed run has left half done, and what does not hold any more; returns the former.
 
         That is: files that were being written, and those of the given motion files that exist; and files by name.
+        Folders of recordings that are empty then go, too: PARC's next step fails at them.
         """
         folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
@@ -127,6 +129,8 @@ class OutputDirectory:
                 (self.path / name).unlink(missing_ok=True)
             for path in left:
                 path.unlink()
+            for folder in filter(_is_empty, list(_with_subfolders(self.recordings))[1:]):
+                folder.rmdir()
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}") from error
         return left
@@ -192,13 +196,13 @@ class OutputDirectory:
         """Write a JSON file for people to read."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
-    def write_recorded_dataset(self, recordings: Iterable[Tuple[Path, float]], control_freq: int) -> None:
-        """recorded_motions.yaml: all recordings (and their seconds), weighted by length as one class of PARC's."""
+    def write_recorded_dataset(self, recordings: Sequence[Tuple[Path, float]], control_freq: int) -> None:
+        """recorded_motions.yaml: all recordings (and their seconds) with the weights that PARC would give them."""
+        paths, seconds = zip(*sorted(recordings)) if recordings else ((), ())
         # PARC weighs by the number of frames, one more than control steps.
-        motions = [
-            (str(path), (round(seconds * control_freq) + 1) / control_freq) for path, seconds in sorted(recordings)
-        ]
-        write_dataset_file(motions, self.path / "recorded_motions.yaml")
+        lengths = [(round(length * control_freq) + 1) / control_freq for length in seconds]
+        weights = class_weights(lengths, [path.parent.name for path in paths])
+        write_dataset_file(zip(map(str, paths), weights), self.path / RECORDED_DATASET)
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
         """Why there is no terrain.pkl of terrains with so many cells, or ""."""
@@ -240,6 +244,10 @@ def _with_subfolders(folder: Path) -> Iterator[Path]:
         yield folder
         with os.scandir(folder) as entries:
             yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
 
 
 def _make_folder(path: Path) -> None:

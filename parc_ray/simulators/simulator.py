@@ -14,6 +14,10 @@ from parc_ray.config.environment import PhysxConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.engine import Engine
 
+FRICTION = 1.0
+"""Of the ground and of characters, so that it does not matter how an engine combines two: PhysX takes the average,
+MuJoCo the maximum. PARC gives its terrain no other, whatever env.plane says"""
+
 
 @dataclass(frozen=True)
 class SimulatorConfig:
@@ -30,8 +34,6 @@ class SimulatorConfig:
     """Control steps per second."""
     steps_per_control: int
     """Physics steps per control step (PARC: sim_freq / control_freq * substeps)."""
-    friction: float
-    """Of the ground."""
     device: torch.device
     """Where the engine runs, if it can choose."""
     threads: int

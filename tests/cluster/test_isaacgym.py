@@ -25,7 +25,9 @@ from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import Run, assert_accounted_for, assert_same_recordings, record_run, write_config
-from tests.simulators.remote import DOUBLE, double_environment
+from tests.simulators.remote import DOUBLE, DOUBLE_HERE, double_environment
+
+pytestmark = DOUBLE_HERE
 
 GPUS = 4
 """of the test cluster: two nodes with two each"""

@@ -199,7 +199,8 @@ def test_the_previews(truth, undisturbed, skeleton):
         assert ("recording" in clips) == (truth.final[name]["state"] == "recorded")
         if "recording" not in clips:
             continue
-        recording = read_motion(undisturbed.output / "recorded_motions" / f"{name}.pkl", skeleton)
+        (file,) = (undisturbed.output / "recorded_motions").rglob(f"{name}.pkl")
+        recording = read_motion(file, skeleton)
         channels, size = found["recording"][:3].T / 1000, clips["recording"]["frames"]
         times = np.linspace(0, recording.length, size)
         frames = np.arange(recording.num_frames) / 30

@@ -132,7 +132,7 @@ def test_a_run_that_came_and_went_while_inputs_were_read_is_kept(calm, resume, c
 
 
 def damage_recording_lost(output):
-    first, second = sorted((output / "recorded_motions").glob("*.pkl"))[:2]
+    first, second = sorted((output / "recorded_motions").rglob("*.pkl"))[:2]
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
 
@@ -142,7 +142,8 @@ def damage_all_recordings_lost(output):
 
 
 def damage_half_files(output):
-    for folder in (output, output / "recorded_motions"):
+    (output / "recorded_motions" / "empty").mkdir()
+    for folder in (output, output / "recorded_motions", output / "recorded_motions" / "empty"):
         (folder / ".0123456789abcdef.tmp").write_bytes(b"half a fi")
 
 
@@ -189,6 +190,7 @@ def test_damage_is_put_right(calm, resume, copy_of, damage):
     assert_same_recordings(run, calm)
     files, before = ({n for n in fingerprints(o) if not n.startswith("logs/")} for o in (output, calm.output))
     assert files == before
+    assert all(any(folder.iterdir()) for folder in (output / "recorded_motions").iterdir()), "PARC fails at them"
     lost = {"recording_lost": 2, "all_recordings_lost": len(run.files)}.get(damage, 0)
     assert len(run.events("lost")) == lost
     again = resume()

@@ -100,11 +100,6 @@ def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
     )
     assert (output.parent / "dataset.yaml").read_bytes() == (output / "motions.yaml").read_bytes()
 
-    recorded = yaml.safe_load((output / "recorded_motions.yaml").read_text())["motions"]
-    assert [line["file"] for line in recorded] == [str(path) for path in undisturbed.files]
-    frames = [read_motion(path, skeleton).num_frames for path in undisturbed.files]
-    np.testing.assert_allclose([line["weight"] for line in recorded], np.array(frames) / 30)
-
     environment = yaml.safe_load((output / "record_env.yaml").read_text())
     original = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
     assert environment["env"]["dm"]["motion_file"] == str(output / "motions.yaml")
@@ -129,16 +124,18 @@ def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
 
 
 def test_two_actors_and_five_shards_record_the_same(undisturbed, motions, address, tmp_path):
-    """More shards than processes, and folders of PARC's instead of flat ones."""
+    """More shards than processes, and a flat folder instead of PARC's."""
     before = fingerprints(DEMO)
     actors = {"num_actors": 2, "num_shards": 5}
-    run = record_run(tmp_path, motions, address, ray=actors, output={"layout": "grouped"})
+    run = record_run(tmp_path, motions, address, ray=actors, output={"layout": "flat"})
     assert run.code == 0
     assert run.summary["actors"] == 2
     assert run.summary["shards"] == len(run.events("shard")) == 5
     assert_accounted_for(run)
     assert_same_recordings(run, undisturbed)
-    assert {path.parent.name for path in run.files} >= {"idle_0_49", "late_idle_100_149"}
+    assert {path.parent.name for path in run.files} == {"recorded_motions"}
+    assert {path.parent.name for path in undisturbed.files} >= {"idle_0_49", "late_idle_100_149"}
+    assert "PARC's dataset step passes over" in run.console and "PARC's dataset" not in undisturbed.console
     assert fingerprints(DEMO) == before
 
 
@@ -165,6 +162,40 @@ def test_one_actor_per_gpu_of_all_nodes(undisturbed, motions, address, tmp_path,
 
 
 # ------------------------------------------------------------------------------------------- the next iteration
+
+
+def parc_dataset(folder_paths):
+    """File and weight of every motion that PARC's create_dataset_yaml finds: a class per folder in a listed one."""
+    classes = [folder.name for listed in folder_paths for folder in sorted(listed.iterdir()) if folder.is_dir()]
+    folders = [folder for listed in folder_paths for folder in listed.rglob("*") if folder.is_dir()]
+    found = {name: {} for name in classes}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.pkl"))):
+        motion = pickle.loads(pickle.loads(path.read_bytes())["motion_data"])
+        name = next(name for name in classes if f"/{name}/" in str(path))
+        found[name][str(path)] = len(motion["root_pos"]) / motion["fps"]
+    total = sum(sum(lengths.values()) for lengths in found.values())
+    assert all(found.values()), "PARC ends with an error at a class without motions"
+    return {
+        path: length * total / sum(lengths.values()) / len(found)
+        for lengths in found.values() for path, length in lengths.items()
+    }  # fmt: skip
+
+
+def test_parc_finds_every_recording(undisturbed, tmp_path):
+    """Of a default run, alone or beside other folders, as recorded_motions.yaml lists them; of flat ones it finds none,
+    and says nothing."""
+    recordings = undisturbed.output / "recorded_motions"
+    found = parc_dataset([recordings])
+    assert sorted(found) == [str(path) for path in undisturbed.files]
+    listed = yaml.safe_load((undisturbed.output / "recorded_motions.yaml").read_text())["motions"]
+    assert {line["file"]: line["weight"] for line in listed} == pytest.approx(found)
+    flat, other = tmp_path / "flat", tmp_path / "other"
+    flat.mkdir()
+    shutil.copytree(recordings, other)
+    for path in undisturbed.files:
+        shutil.copy(path, flat)
+    assert parc_dataset([other, flat]).keys() == {str(path) for path in other.rglob("*.pkl")}
+    assert parc_dataset([flat]) == {}
 
 
 def test_recordings_can_be_recorded_again(undisturbed, address, tmp_path):

@@ -92,6 +92,13 @@ class TestWhatIsAccepted:
         fractions = [0.1, 0.2, 0.3, 0.4, 0.5]
         assert load(tmp_path, retry={"start_fractions": fractions, "max_retries": 5}).retry.start_fractions == fractions
 
+    def test_no_recording_depends_on_the_plane(self, tmp_path):
+        """PARC's terrain has friction 1 whatever is said of the plane: the same numbers go to every engine."""
+        content = load_yaml(DEMO / "dm_env.yaml")
+        content["env"]["plane"] = {"static_friction": 0.2, "dynamic_friction": 0.1, "restitution": 0.5}
+        environment = load_config(write(tmp_path / "dm_env.yaml", content), ParcEnvironmentFile, None)
+        assert environment == load_config(DEMO / "dm_env.yaml", ParcEnvironmentFile, None)
+
     def test_parc_s_environment_has_keys_that_recording_ignores(self, tmp_path: Path) -> None:
         content = load_yaml(DEMO / "dm_env.yaml")
         content["env"]["of_the_next_parc_version"] = content["sim"]["and_here"] = 1
@@ -139,7 +146,7 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
         ({"acceptance": "nothing"}, "acceptance", "nothing", "none"),
         ({"acceptance": {"min_contact_agreement": 2}}, "acceptance.min_contact_agreement", 2, "less than or equal"),
         ({"record": {"observations": "maybe"}}, "record.observations", "maybe", "boolean"),
-        ({"output": {"layout": "deep"}}, "output.layout", "deep", "'flat' or 'grouped'"),
+        ({"output": {"layout": "deep"}}, "output.layout", "deep", "'grouped' or 'flat'"),
         ({"output": {"name_suffix": "a/b"}}, "output.name_suffix", "a/b", "path separator"),
     ]
 

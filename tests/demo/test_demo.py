@@ -55,7 +55,7 @@ def test_the_demo_records_in_an_empty_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
     summary = json.loads((tmp_path / "here" / "demo" / "summary.json").read_text())
     assert summary["motions"] == len(list((tmp_path / "here" / "demo_motions").glob("*.pkl"))) == 48
-    assert summary["recorded"] == len(list((tmp_path / "here" / "demo" / "recorded_motions").glob("*.pkl"))) > 30
+    assert summary["recorded"] == len(list((tmp_path / "here" / "demo" / "recorded_motions").rglob("*.pkl"))) > 30
     # The configuration that it leaves is that of its run, which therefore has nothing left to do.
     journal = (tmp_path / "here" / "demo" / "journal.jsonl").read_bytes()
     parc_ray("record", "--config", "demo/phys_record.yaml", cwd=tmp_path / "here")

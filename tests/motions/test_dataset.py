@@ -380,7 +380,7 @@ def test_load_sets_bad_motions_aside():
         ("data/empty.pkl", "is empty"),
         ("data/none.pkl", "no such file"),
     ]
-    assert calls[-1] == (6, 6)
+    assert calls[-1] == (5, 5)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class MadeRun:
             "char_file (sha256)": sha256,
             "env_file": {"env": {"control_freq": 30, "char_file": "humanoid.xml"}},
         }
-        config = {"output": OutputConfig().model_dump(), "acceptance": acceptance, "seed": 0}
+        config = {"output": OutputConfig(layout="flat").model_dump(), "acceptance": acceptance, "seed": 0}
         self.event(
             "run", host="here", pid=1, folder=str(self.path), character=str(HUMANOID), versions={"parc_ray": "0.1.0"},
             fingerprint=fingerprint, config=config, motions=motions,

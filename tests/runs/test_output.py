@@ -134,7 +134,8 @@ def test_a_journal_that_tells_of_nothing_is_no_earlier_run(tmp_path):
     """A run that was killed between its preparations and its first attempt leaves no more."""
     output = directory(tmp_path)
     output.prepare()
-    output.write_text("journal.jsonl", "")
+    for name in ("journal.jsonl", "record_args.txt", "record_env.yaml"):
+        output.write_text(name, "")
     output.require_free()
     output.write_failure("a", 0, b"failed")
     with pytest.raises(InputError, match="failed_attempts"):
@@ -178,6 +179,7 @@ def test_a_link_in_a_recordings_place_is_replaced_not_followed(tmp_path):
     output = directory(tmp_path / "out")
     output.prepare()
     (tmp_path / "precious").write_text("precious")
+    output.recording_path("a").parent.mkdir()
     output.recording_path("a").symlink_to(tmp_path / "precious")
     assert output.sizes() == {}
     output.write_recording("a", b"recorded")

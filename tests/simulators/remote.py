@@ -16,6 +16,8 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+import pytest
+
 from parc_ray.errors import ParcRayError
 from parc_ray.simulators.engines import engine
 from parc_ray.simulators.isaacgym.process import library_path
@@ -23,6 +25,8 @@ from parc_ray.simulators.isaacgym.process import library_path
 ROOT = Path(__file__).resolve().parents[2]
 DOUBLE = ROOT / "tests" / "isaacgym_double"
 PRETENDED_CUDA = ROOT / "tests" / "pretended_cuda"
+
+DOUBLE_HERE = pytest.mark.skipif(sys.version_info >= (3, 9), reason="where Isaac Gym lives: on Python 3.8")
 
 
 def double_environment(**settings: object) -> Dict[str, str]:

@@ -26,7 +26,7 @@ from parc_ray.simulators.mujoco_warp import package as mujoco_warp_package
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.simulator import Simulator, SimulatorConfig
 from tests.reference import HUMANOID
-from tests.simulators.remote import RemoteSimulator, Server, double_environment, real_environment
+from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
 
 WITHOUT_PHYSX = package.complaint()
 PHYSX_HERE = pytest.param(
@@ -40,7 +40,7 @@ ENGINES = (
     "mujoco",
     WARP_HERE,
     PHYSX_HERE,
-    pytest.param("isaacgym double", marks=pytest.mark.slow),
+    pytest.param("isaacgym double", marks=[pytest.mark.slow, DOUBLE_HERE]),
     pytest.param("isaacgym", marks=pytest.mark.isaacgym),
 )
 CHORD, GEODESIC = "chord", "geodesic"
@@ -128,7 +128,6 @@ def make(create, tmp_path, monkeypatch):
             num_envs,
             control_freq,
             steps,
-            1.0,
             torch.device("cpu"),
             threads,
             substeps=1 if steps % 2 else 2,

@@ -15,14 +15,14 @@ from parc_ray.config.environment import PhysxConfig
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.simulator import SimulatorConfig
-from tests.simulators.remote import RemoteSimulator, Server, double_environment
+from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment
 from tests.simulators.test_conformance import ARM, BALL_INERTIA, DRIVE, HUMAN, TEXT, pose, step_response, still
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, DOUBLE_HERE]
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 CONFIG = SimulatorConfig(
-    TEXT, "humanoid.xml", [HeightField.flat((12, 12), min_point=(-2.2, -2.2))], 4, 30, 4, 1.0, CPU, 2, substeps=2
+    TEXT, "humanoid.xml", [HeightField.flat((12, 12), min_point=(-2.2, -2.2))], 4, 30, 4, CPU, 2, substeps=2
 )
 
 

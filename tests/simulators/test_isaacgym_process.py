@@ -19,9 +19,9 @@ from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.isaacgym.process import import_isaacgym, library_path
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.reference import ROOT
-from tests.simulators.remote import DOUBLE, PRETENDED_CUDA, double_environment
+from tests.simulators.remote import DOUBLE, DOUBLE_HERE, PRETENDED_CUDA, double_environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, DOUBLE_HERE]
 
 NEW = sys.version_info >= (3, 9)
 

@@ -16,7 +16,7 @@ TEXT = HUMANOID.read_text()
 
 
 def make(text: str) -> None:
-    config = SimulatorConfig(text, "character.xml", [HeightField.flat()], 1, 30, 4, 1.0, torch.device("cpu"), 1)
+    config = SimulatorConfig(text, "character.xml", [HeightField.flat()], 1, 30, 4, torch.device("cpu"), 1)
     MUJOCO.build(config, parse_skeleton(text, "character.xml")).close()
 
 

@@ -34,7 +34,7 @@ from parc_ray.simulators.mujoco_warp import worlds
 from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
 pytestmark = pytest.mark.slow
-CONFIG = SimulatorConfig(TEXT, "humanoid.xml", [GROUND], 3, 30, 4, 1.0, torch.device("cpu"), 1)
+CONFIG = SimulatorConfig(TEXT, "humanoid.xml", [GROUND], 3, 30, 4, torch.device("cpu"), 1)
 
 
 @contextmanager

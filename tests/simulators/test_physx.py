@@ -53,7 +53,7 @@ from parc_ray.simulators.physx.simulator import PhysxSimulator
 from parc_ray.simulators.shared_world import share_world
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:1")
-CONFIG = SimulatorConfig(TEXT, "humanoid.xml", [GROUND], 3, 30, 4, 1.0, CPU, 1, substeps=2, physx=PHYSX)
+CONFIG = SimulatorConfig(TEXT, "humanoid.xml", [GROUND], 3, 30, 4, CPU, 1, substeps=2, physx=PHYSX)
 
 
 @contextmanager

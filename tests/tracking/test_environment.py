@@ -42,7 +42,7 @@ def motion(kind: str = "idle", seconds: float = 1.0, seed: int = 9, difficulty: 
 def make_environment(motions: Sequence[Motion], num_envs: int, threads: int = 1, **changes) -> TrackingEnvironment:
     """An environment of the demo's settings on the mujoco simulator."""
     tiles = [m.terrain for m in motions]
-    config = SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, 1.0, CPU, threads)
+    config = SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, CPU, threads)
     simulator = engine("mujoco").build(config, SKELETON)
     config = environment_config(**changes)
     library, observer = MotionLibrary(motions, SKELETON, CPU), ParcObserver(config, SKELETON, CPU)

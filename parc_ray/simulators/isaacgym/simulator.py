@@ -25,7 +25,7 @@ from parc_ray.errors import InputError
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.isaacgym.process import loaded_version
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY, SceneSimulator, first_error
-from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
 
 class IsaacGymSimulator(SceneSimulator):
@@ -79,8 +79,8 @@ class IsaacGymSimulator(SceneSimulator):
         params = gymapi.TriangleMeshParams()
         params.nb_vertices = len(vertices)
         params.nb_triangles = len(triangles)
-        params.static_friction = self._config.friction
-        params.dynamic_friction = self._config.friction
+        params.static_friction = FRICTION
+        params.dynamic_friction = FRICTION
         params.restitution = 0.0
         self._gym.add_triangle_mesh(self._sim, vertices.flatten(), triangles.flatten(), params)
 

@@ -19,7 +19,7 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.box_cover import Boxes, box_cover
 from parc_ray.motions.height_field import HeightField
-from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
 BORDER = 5.0
 """How far ground continues beyond the map, at the height of its border cells, m."""
@@ -142,7 +142,7 @@ def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorCon
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
     model.geom_condim[:] = 3
-    model.geom_friction[:] = (config.friction, 0.005, 0.0001)
+    model.geom_friction[:] = (FRICTION, 0.005, 0.0001)
     # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model

@@ -51,7 +51,7 @@ def try_out(device: str) -> str:
 
     text, source = HUMANOID.read_text(encoding="utf-8"), str(HUMANOID)
     skeleton, ground = parse_skeleton(text, source), HeightField.flat((4, 4))
-    config = SimulatorConfig(text, source, [ground], 1, 30.0, 4, 1.0, torch.device(device), 1)
+    config = SimulatorConfig(text, source, [ground], 1, 30.0, 4, torch.device(device), 1)
     try:
         from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 

@@ -60,7 +60,7 @@ def try_out(device: str) -> str:
     from parc_ray.simulators.simulator import SimulatorConfig
 
     ground = HeightField.flat((4, 4))
-    config = SimulatorConfig(TRIAL, "trial.xml", [ground], 1, 30.0, 4, 1.0, torch.device(device), 1)
+    config = SimulatorConfig(TRIAL, "trial.xml", [ground], 1, 30.0, 4, torch.device(device), 1)
     try:
         PhysxSimulator(config, parse_skeleton(TRIAL, "trial.xml")).close()
     except Exception as error:

@@ -25,12 +25,10 @@ from parc_ray.simulators.mujoco.character import compile_character
 from parc_ray.simulators.physx.instance import READ_ORDINAL
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY
 from parc_ray.simulators.shared_world import SharedWorld
-from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
 DoubleArray = npt.NDArray[np.float64]
 
-CHARACTER_FRICTION = 1.0
-"""Of the characters' material; PhysX averages it with the ground's, as in Isaac Gym."""
 MAX_LINEAR_VELOCITY = 1000.0
 """Isaac Gym's default, m/s."""
 CONTACT_OFFSET, REST_OFFSET = 0.02, 0.0
@@ -89,7 +87,7 @@ class SceneWriter:
         folders = ["/World", "/World/envs", "/World/groups", *(env_path(env) for env in range(self.config.num_envs))]
         self._save(self._batch(folders).define_xform())
         self._write_scene()
-        self._write_materials()
+        self._write_material()
         self._write_ground()
         for body in range(self.skeleton.num_bodies):
             self._write_link(body, model)
@@ -127,13 +125,10 @@ class SceneWriter:
         batch.apply_physx_scene_api(**{name: [value] for name, value in columns.items() if value is not None})
         self._save(batch)
 
-    def _write_materials(self) -> None:
-        batch = self._batch(["/World/ground_material", "/World/character_material"]).define_material()
-        friction = [self.config.friction, CHARACTER_FRICTION]
+    def _write_material(self) -> None:
+        batch = self._batch(["/World/material"]).define_material()
         self._save(
-            batch.apply_physics_material_api(
-                static_friction=friction, dynamic_friction=friction, restitution=[0.0, 0.0]
-            )
+            batch.apply_physics_material_api(static_friction=[FRICTION], dynamic_friction=[FRICTION], restitution=[0.0])
         )
 
     def _write_ground(self) -> None:
@@ -143,7 +138,7 @@ class SceneWriter:
             face_vertex_indices=[warp.array(triangles.ravel().astype(np.int32), dtype=warp.int32, device="cpu")],
             face_vertex_counts=[warp.full(len(triangles), 3, dtype=warp.int32, device="cpu")],
         )
-        self._collide(batch, 1, "/World/ground_material")
+        self._collide(batch, 1)
         # The mesh as it is: vertices of neighbouring cells that are close together are not one.
         batch.apply_physx_triangle_mesh_collision_api(weld_tolerance=[0.0])
         self._save(batch)
@@ -212,7 +207,7 @@ class SceneWriter:
         else:
             define = batch.define_capsule if geom.shape == "capsule" else batch.define_cylinder
             define(**self._same(local_matrix=matrix.ravel(), radius=radius, height=2 * half, axis="Z"))
-        self._collide(batch, self.config.num_envs, "/World/character_material")
+        self._collide(batch, self.config.num_envs)
         self._save(batch)
 
     def _write_joint(self, body: int, joint: Joint) -> None:
@@ -261,14 +256,14 @@ class SceneWriter:
         )
         batch.apply_physx_joint_axis_api(axis, **self._same(armature=joint.armature[number]))
 
-    def _collide(self, batch: PrimBatch, count: int, material: str) -> None:
+    def _collide(self, batch: PrimBatch, count: int) -> None:
         physx = self.config.physx
         batch.apply_physics_collision_api()
         batch.apply_physx_collision_api(
             contact_offset=[_or(physx.contact_offset, CONTACT_OFFSET)] * count,
             rest_offset=[_or(physx.rest_offset, REST_OFFSET)] * count,
         )
-        batch.apply_material_binding_api(material_binding_physics=[[material]] * count)
+        batch.apply_material_binding_api(material_binding_physics=[["/World/material"]] * count)
 
     def _write_groups(self) -> None:
         envs = [env_path(env) for env in range(self.config.num_envs)]
