@@ -45,7 +45,7 @@ from parc_ray.runs.events import (
     attempt_ended,
 )
 from parc_ray.runs.journal import Journal
-from parc_ray.runs.ledger import Ledger, Outcome
+from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.progress import Activity, RunProgress
@@ -120,12 +120,13 @@ class Driver:
         """
         try:
             while (self._queue or self._actors) and not self._stopping:
-                while self._queue and len(self._actors) < self._most_actors():
-                    if not self._launch(self._queue.popleft()):
-                        break
+                room = self._queue and len(self._actors) < self._most_actors()
+                more = bool(room) and self._launch(self._queue.popleft())
                 if not self._actors:
                     continue
-                ready, _ = ray.wait(list(self._actors), num_returns=1, timeout=POLL_SECONDS)
+                # To read a shard takes a while: actors that are there already do not wait for all others.
+                at_once, patience = (len(self._actors), 0.0) if more else (1, POLL_SECONDS)
+                ready, _ = ray.wait(list(self._actors), num_returns=at_once, timeout=patience)
                 for reference in ready:
                     self._receive(reference)
                 self._kill_the_silent()
@@ -284,18 +285,27 @@ class Driver:
         self.ledger.busy += report.busy
         self.ledger.slots += report.slots
         self.output.logs.write(report.log, shard)
+        files: Dict[Path, bytes] = {}
+        events: List[Event] = []
         for result in report.results:
             if not self.ledger.expects(result):
                 self.output.log(f"dropped a late result: {result}", shard)
                 continue
             if result.recording is not None:
-                self.output.write_recording(result.motion, result.recording)
-            kept = self.output.write_failure(result.motion, result.number, result.trajectory)
-            outcome = self._write(attempt_ended(result, shard, len(result.recording or b""), kept))
-            self.metrics.attempt(shard, result.outcome)
+                files[self.output.recording_path(result.motion)] = result.recording
+            kept = self.output.failure_path(result.motion, result.number) if result.trajectory is not None else None
+            if kept is not None and result.trajectory is not None:
+                files[kept] = result.trajectory
+            ended = attempt_ended(result, shard, len(result.recording or b""), len(files.get(kept, b"")) if kept else 0)
+            events.append(ended)
+            outcome = self.ledger.take(ended)
             if outcome is not None:
-                self._write(self.output.motion_ended(result.motion, outcome))
-        if report.results:
+                events.append(self.output.motion_ended(result.motion, outcome))
+                self.ledger.take(events[-1])
+            self.metrics.attempt(shard, result.outcome)
+        self.output.write_motion_files(files)
+        if events:
+            self.journal.write(*events)
             self.journal.sync()
 
     def _lose(self, actor: RunningActor, cause: Cause, reason: str, envs: int = 0) -> None:
@@ -355,10 +365,10 @@ class Driver:
         self.output.log(f"{motion}: crashed: {reason}")
         self._write(MotionEnded(motion, "crashed", reason))
 
-    def _write(self, event: Event) -> Optional[Outcome]:
-        """Write an event, and have the ledger take it; returns the final state that follows."""
+    def _write(self, event: Event) -> None:
+        """Write an event, and have the ledger take it."""
         self.journal.write(event)
-        return self.ledger.take(event)
+        self.ledger.take(event)
 
     def _kill_the_silent(self) -> None:
         """Ray never notices an actor that hangs."""

@@ -22,7 +22,7 @@ from parc_ray.cluster.host import RayHost
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
-from parc_ray.errors import InputError, LostRayError, OutputError
+from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.fingerprint import fingerprint
@@ -99,11 +99,7 @@ def _record(
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
     except (OutputError, LostRayError) as error:
-        screen.alert(
-            f"error: {error}", "The run has stopped; what it has recorded stays. The same command goes on with it."
-        )
-        screen.fail(str(error), error.exit_code)
-        return EndedRun(error.exit_code)
+        return _stopped(error, screen)
     finally:
         # The next run does it if this one cannot.
         with suppress(OutputError):
@@ -119,7 +115,20 @@ def _record(
             f"tracker {run.output.path / RECORDED_DATASET} as the dataset, or move the recordings into a folder in "
             f"{run.output.recordings}"
         )
+    if code != INTERRUPTED:
+        try:
+            _write_terrain(run, screen)
+        except OutputError as error:
+            return _stopped(error, screen)
     return EndedRun(code, summary, run.plan is not None or not run.output.report.exists())
+
+
+def _stopped(error: ParcRayError, screen: Screen) -> EndedRun:
+    """A run that could not be brought to its end."""
+    told = "The run has stopped; what it has recorded stays. The same command goes on with it."
+    screen.alert(f"error: {error}", told)
+    screen.fail(str(error), error.exit_code)
+    return EndedRun(error.exit_code)
 
 
 def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
@@ -150,9 +159,11 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     journal.write(*map(RecordingLost, run.lost))
     journal.sync()
     recorded = run.ledger.recorded
-    names = [entry.name for entry in run.inputs.dataset.entries if entry.name not in recorded]
+    names = [entry.name for entry in run.inputs.dataset.entries if run.goes_on and entry.name not in recorded]
     half_done = [output.recording_path(name) for name in names]
-    half_done += filter(None, (output.failure_path(n, run.ledger.next_attempt.get(n, 0)) for n in names))
+    most = len(files.config.retry.start_fractions) + 1
+    untold = ((name, number) for name in names for number in range(run.ledger.next_attempt.get(name, 0), most))
+    half_done += filter(None, (output.failure_path(*attempt) for attempt in untold))
     stale = (SUMMARY, REPORT) if run.plan else (SUMMARY,)
     for path in output.tidy(half_done, stale):
         output.log(f"deleted {path}: left half done by a run that was killed")
@@ -171,7 +182,6 @@ def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progre
         interruption.gently = None
         if not finished:
             return INTERRUPTED
-    _write_terrain(run, progress)
     return NOT_ALL_ATTEMPTED if run.ledger.count("crashed") else DONE
 
 
@@ -198,8 +208,8 @@ def _write_inputs(run: PreparedRun) -> None:
     output.write_text("record_args.txt", format_args(config, output.path / "record_env.yaml", len(entries)))
 
 
-def _write_terrain(run: PreparedRun, progress: RunProgress) -> None:
-    """terrain.pkl, unless an earlier run of the same dataset has written it."""
+def _write_terrain(run: PreparedRun, screen: Screen) -> None:
+    """terrain.pkl, unless an earlier run of the same dataset has written it. Nobody waits for it: the run has ended."""
     inputs, output = run.inputs, run.output
     if not inputs.files.config.output.terrain_file or (run.goes_on and output.terrain.exists()):
         return
@@ -214,7 +224,7 @@ def _write_terrain(run: PreparedRun, progress: RunProgress) -> None:
         except InputError as error:
             problem = str(error)
     if problem:
-        progress.screen.alert(f"terrain.pkl left out: {problem}")
+        screen.alert(f"terrain.pkl left out: {problem}")
 
 
 def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:

@@ -106,7 +106,10 @@ class OutputConfig(Strict):
         description="grouped: PARC's folders of 50, recorded_motions/NAME_0_49/; flat: recorded_motions/NAME.pkl.",
     )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
-    terrain_file: bool = Field(default=True, description="Write terrain.pkl, PARC's layout of all terrains in one map.")
+    terrain_file: Union[bool, Literal["auto"]] = Field(
+        default="auto",
+        description="Write terrain.pkl, PARC's layout of all terrains in one map; auto: up to 1,000 motions, 100 MB.",
+    )
     report: bool = Field(default=True, description="Write report.html when the run ends.")
 
     @field_validator("name_suffix")

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence, Tuple
 
 from parc_ray.errors import OutputError
 
 TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
 """Names of files that are being written, and of what a killed process leaves of them, as a glob pattern"""
+WRITERS = 16
+"""Files that are written at a time: a file system makes what waits for the disk together safe in one go"""
 
 
 def write_file_atomic(path: Path, content: bytes) -> None:
     """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
     with replaced(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_files_atomic(files: Sequence[Tuple[Path, bytes]]) -> None:
+    """The same for many files, which wait for the disk together. If one cannot be written, others may be there."""
+    if len(files) < 2:
+        for path, content in files:
+            write_file_atomic(path, content)
+        return
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write_file_atomic, *zip(*files)))
 
 
 @contextmanager

@@ -74,6 +74,8 @@ class Ledger:
     """Sum over control steps of the envs at work, as reported."""
     slots: int = 0
     """Sum over control steps of all envs, as reported."""
+    _counts: Counter[str] = field(default_factory=Counter)
+    """Outcomes by state: whoever looks on asks for them at every report."""
 
     def take(self, event: Event) -> Optional[Outcome]:
         """Take the next event; returns the final state that follows from it, if it was a motion's last attempt.
@@ -115,20 +117,25 @@ class Ledger:
             outcome = Outcome("rejected", f"{kind}: {event.reason}", event.start_fraction)
         else:
             return None
-        self.outcomes[event.motion] = self.unwritten[event.motion] = outcome
+        self._set(event.motion, outcome)
+        self.unwritten[event.motion] = outcome
         return outcome
+
+    def _set(self, motion: str, outcome: Outcome) -> None:
+        self.outcomes[motion] = outcome
+        self._counts[outcome.state] += 1
 
     def _end(self, event: MotionEnded) -> None:
         if event.state == "crashed":
             self._require_open(event.motion)
-            self.outcomes[event.motion] = Outcome("crashed", event.reason)
+            self._set(event.motion, Outcome("crashed", event.reason))
         else:
             self.unwritten.pop(event.motion, None)
 
     def _lose(self, motion: str) -> None:
         if motion not in self.outcomes:
             raise ValueError(f"{motion} has no recording that could be lost")
-        del self.outcomes[motion]
+        self._counts[self.outcomes.pop(motion).state] -= 1
         self.unwritten.pop(motion, None)
         self.next_attempt[motion] -= 1
 
@@ -139,6 +146,7 @@ class Ledger:
     def reopen_crashed(self) -> None:
         """Take back what is not final when a run goes on: its machine may have been to blame."""
         self.outcomes = {name: outcome for name, outcome in self.outcomes.items() if outcome.state != "crashed"}
+        self._counts["crashed"] = 0
 
     @property
     def begun(self) -> bool:
@@ -194,8 +202,7 @@ class Ledger:
 
     def states(self) -> Dict[str, int]:
         """Number of motions that are recorded, rejected, invalid, crashed, or waiting for their final state."""
-        counted = Counter(outcome.state for outcome in self.outcomes.values())
-        states = {state: counted[state] for state in ("recorded", "rejected", "invalid", "crashed")}
+        states = {state: self._counts[state] for state in ("recorded", "rejected", "invalid", "crashed")}
         return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
 
     def summary(self) -> Dict[str, Any]:

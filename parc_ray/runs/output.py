@@ -14,7 +14,7 @@ import numpy as np
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.files import plain_pickle
-from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic
+from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic, write_files_atomic
 from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
@@ -44,6 +44,9 @@ LONGEST_NAME = 255
 GROUP_SIZE = 50
 MAX_MAP_CELLS = 50_000_000
 """Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
+MAX_MAP_TERRAINS, MAX_MAP_BYTES = 1000, 100_000_000
+"""Bounds of a terrain.pkl that nobody has asked for"""
+ANYWAY = "with output.terrain_file: true the same command writes it"
 
 
 class OutputDirectory:
@@ -158,13 +161,6 @@ class OutputDirectory:
         folder = self.recordings / group_of(name) if self.config.layout == "grouped" else self.recordings
         return folder / f"{name}.pkl"
 
-    def write_recording(self, motion: str, content: bytes) -> Path:
-        """Write a recording, whole or not at all; returns its path. Raises OutputError."""
-        path = self.recording_path(motion)
-        _make_folder(path.parent)
-        write_file_atomic(path, content)
-        return path
-
     def motion_ended(self, motion: str, outcome: Outcome) -> MotionEnded:
         """The event of a motion's final state."""
         path = str(self.recording_path(motion).relative_to(self.path)) if outcome.state == "recorded" else None
@@ -174,15 +170,13 @@ class OutputDirectory:
         """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""
         return None if motion in (".", "..") else self.failures / motion / f"attempt_{number}.pkl"
 
-    def write_failure(self, motion: str, number: int, content: Optional[bytes]) -> int:
-        """Write the trajectory of a failed attempt, if there is one; returns its bytes. Raises OutputError."""
-        path = self.failure_path(motion, number)
-        if content is None or path is None:
-            return 0
-        _make_folder(self.failures)
-        _make_folder(path.parent)
-        write_file_atomic(path, content)
-        return len(content)
+    def write_motion_files(self, files: Mapping[Path, bytes]) -> None:
+        """Write recordings and trajectories of failed attempts, each whole or not at all. Raises OutputError."""
+        for folder in {path.parent for path in files}:
+            if self.failures in folder.parents:
+                _make_folder(self.failures)
+            _make_folder(folder)
+        write_files_atomic(list(files.items()))
 
     def log(self, line: str, shard: Optional[int] = None) -> None:
         """Append to logs/run.log, and to the log of a shard. Raises OutputError."""
@@ -206,12 +200,17 @@ class OutputDirectory:
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
         """Why there is no terrain.pkl of terrains with so many cells, or ""."""
+        if self.config.terrain_file == "auto" and len(shapes) > MAX_MAP_TERRAINS:
+            return f"the dataset has more than {MAX_MAP_TERRAINS} motions; {ANYWAY}"
         tile = np.max(np.array(shapes), axis=0) + 2 * int(padding / dx)
         cells = int(np.prod(np.ceil(np.sqrt(len(shapes))) * tile))
         return f"its map would have {cells} cells (limit {MAX_MAP_CELLS})" if cells > MAX_MAP_CELLS else ""
 
     def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> None:
-        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map. Raises InputError if they misfit."""
+        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map.
+
+        Raises InputError if they misfit, or it would become too large.
+        """
         layout = square_layout(terrains, padding, dx)
         terrain = layout.terrain
         content = plain_pickle.dumps(
@@ -235,6 +234,8 @@ class OutputDirectory:
                 ),
             }
         )
+        if self.config.terrain_file == "auto" and len(content) > MAX_MAP_BYTES:
+            raise InputError(f"it would have {len(content) / 1e6:.0f} MB (limit {MAX_MAP_BYTES / 1e6:.0f}); {ANYWAY}")
         write_file_atomic(self.terrain, content)
 
 

@@ -63,7 +63,7 @@ def configs() -> st.SearchStrategy[RecordConfig]:
             OutputConfig,
             layout=st.sampled_from(["flat", "grouped"]),
             name_suffix=text,
-            terrain_file=st.booleans(),
+            terrain_file=st.sampled_from([True, False, "auto"]),
         ),
     )
 
