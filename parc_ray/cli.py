@@ -15,6 +15,7 @@ from rich.table import Table
 
 import parc_ray
 from parc_ray.config.loading import find_data_dir, find_default_config, load_config
+from parc_ray.config.mimickit_args import config_of_mimickit
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError, ParcRayError
@@ -50,6 +51,11 @@ CONFIG = typer.Option(
 DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
 QUIET = typer.Option(False, "--quiet", help="Say only, on standard error, what went wrong or is left out.")
 JSON = typer.Option(False, "--json", help="Print events as JSON lines; all else goes to standard error.")
+ARG_FILE = typer.Option(
+    None, "--arg-file", help="MimicKit's argument file, in place of a configuration; --config may add other keys."
+)
+MODEL_FILE = typer.Option(None, "--model-file", help="With --arg-file: the checkpoint.")
+OUTPUT = typer.Option(None, "--output", help="With --arg-file: folder for everything the run writes.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run left in output_dir.")
 
 
@@ -71,14 +77,28 @@ def common(
 @app.command()
 def record(
     config: Optional[Path] = CONFIG,
+    arg_file: Optional[Path] = ARG_FILE,
+    model_file: Optional[Path] = MODEL_FILE,
+    output: Optional[Path] = OUTPUT,
     data_dir: Optional[str] = DATA_DIR,
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     json: bool = JSON,
 ) -> None:
     """Record every motion of a dataset that the tracker can physically track."""
-    screen, file = open_screen(quiet, json), config or find_default_config()
-    raise typer.Exit(_run(screen, data_dir, overwrite, lambda directory: load_config(file, RecordConfig, directory)))
+    screen = open_screen(quiet, json)
+    raise typer.Exit(_run(screen, data_dir, overwrite, _configuration(config, arg_file, model_file, output)))
+
+
+def _configuration(
+    config: Optional[Path], arg_file: Optional[Path], model_file: Optional[Path], output: Optional[Path]
+) -> Callable[[Optional[str]], RecordConfig]:
+    """What makes the configuration that a command names, of the value of $DATA_DIR."""
+    if arg_file is not None:
+        return partial(config_of_mimickit, arg_file, model_file, output, config)
+    if model_file or output:
+        raise InputError("--model-file and --output belong to --arg-file; a configuration has keys for them")
+    return partial(load_config, config or find_default_config(), RecordConfig)
 
 
 @app.command()
@@ -160,11 +180,17 @@ def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
 
 
 @app.command()
-def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, overwrite: bool = OVERWRITE) -> None:
+def check(
+    config: Optional[Path] = CONFIG,
+    arg_file: Optional[Path] = ARG_FILE,
+    model_file: Optional[Path] = MODEL_FILE,
+    output_dir: Optional[Path] = OUTPUT,
+    data_dir: Optional[str] = DATA_DIR,
+    overwrite: bool = OVERWRITE,
+) -> None:
     """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
-    config = config or find_default_config()
-    loaded = load_config(config, RecordConfig, directory)
+    loaded = _configuration(config, arg_file, model_file, output_dir)(directory)
     from parc_ray.planning.host import ThisMachine
     from parc_ray.planning.plan import bytes_per_env
     from parc_ray.planning.preparation import prepare
@@ -178,7 +204,9 @@ def check(config: Optional[Path] = CONFIG, data_dir: Optional[str] = DATA_DIR, o
         console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
         return
     dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
-    table = Table(title=escape(f"{config}: plan for this machine"), show_header=False)
+    table = Table(
+        title=escape(f"{arg_file or config or find_default_config()}: plan for this machine"), show_header=False
+    )
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.goes_on else {}),

@@ -38,6 +38,8 @@ class Geom:
     """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
     collides: bool
     """False for what is only to be seen."""
+    massless: bool
+    """Whether it adds no mass to its body."""
 
 
 def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
@@ -56,15 +58,16 @@ def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
 def require_shapes(
     geoms: Sequence[Geom], shapes: Sequence[str], bodies: Sequence[str], source: str, otherwise: str = ""
 ) -> None:
-    """Raises InputError for the first geom of another shape.
+    """Raises InputError for the first geom that collides and is of another shape.
 
     bodies: Names of the bodies. otherwise: Continues the message with another remedy.
     """
     for geom in geoms:
-        if geom.shape not in shapes:
+        if geom.collides and geom.shape not in shapes:
+            seen = '; what is only to be seen has contype="0" conaffinity="0"' if geom.shape == "mesh" else ""
             raise InputError(
                 f"{source}: geom {geom.name!r} of body {bodies[geom.body]!r} has the shape {geom.shape}; "
-                f"supported shapes: {', '.join(shapes)}{otherwise}"
+                f"supported shapes: {', '.join(shapes)}{seen}{otherwise}"
             )
 
 
@@ -92,6 +95,8 @@ def _geom(document: Mjcf, body: int, element: Element) -> Geom:
         rotation=rotation,
         ends=(start, end) if shape in ROUND else (),
         collides=any(document.numbers(element, name, "1", 1)[0] for name in ("contype", "conaffinity")),
+        massless=document.numbers(element, "mass", "1", 1)[0] == 0
+        or document.numbers(element, "density", "1", 1)[0] == 0,
     )
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.geoms import Geom, read_geoms
+from parc_ray.character.geoms import SHAPES, Geom, read_geoms, require_shapes
+from parc_ray.character.mjcf import Mjcf
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,14 @@ class SurfacePoints:
 
 
 def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:
-    """Surface points of the geoms that collide, from the text of a character's MJCF. Raises InputError."""
-    spans = [(geom.body, *_span(geom)) for geom in read_geoms(character, source) if geom.collides]
+    """Surface points of the geoms that collide, from the text of a character's MJCF.
+
+    Raises InputError if one of them is a mesh.
+    """
+    geoms = read_geoms(character, source)
+    names = [body.get("name", "") for _, body in Mjcf(character, source).bodies()]
+    require_shapes(geoms, SHAPES, names, source)
+    spans = [(geom.body, *_span(geom)) for geom in geoms if geom.collides]
     points = [point for _, own, _ in spans for point in own]
     return SurfacePoints(
         torch.tensor([body for body, own, _ in spans for _ in own], dtype=torch.int64, device=device),

@@ -105,6 +105,10 @@ class OutputConfig(Strict):
         default="grouped",
         description="grouped: PARC's folders of 50, recorded_motions/NAME_0_49/; flat: recorded_motions/NAME.pkl.",
     )
+    format: Literal["parc", "mimickit"] = Field(
+        default="parc",
+        description="parc: motion files with terrain and contacts; mimickit: MimicKit's motion files, without terrain.",
+    )
     name_suffix: str = Field(default="", description="Appended to every motion's name (PARC: '_dm').")
     terrain_file: Union[bool, Literal["auto"]] = Field(
         default="auto",
@@ -131,6 +135,9 @@ class RecordConfig(Strict):
     model_file: PlainPath = Field(description="The tracker's checkpoint, model.pt.")
     env_file: PlainPath = Field(description="The tracker's environment, dm_env.yaml.")
     agent_file: PlainPath = Field(description="The tracker's agent, agent_config.yaml.")
+    engine_file: Optional[PlainPath] = Field(
+        default=None, description="mimickit only: the engine that the tracker was trained with, engine_config.yaml."
+    )
     create_dataset_config: Optional[PlainPath] = Field(
         default=None, description="A create_dataset_config.yaml: the dataset is built from folders of motions first."
     )
@@ -139,7 +146,9 @@ class RecordConfig(Strict):
         description="A dataset (motions.yaml) or one motion (.pkl); required, and used, only without "
         "create_dataset_config.",
     )
-    tracker: str = Field(default="parc", description="The family of trackers that the tracker's files are of: parc.")
+    tracker: str = Field(
+        default="parc", description="The family of trackers that the tracker's files are of: parc or mimickit."
+    )
     simulator: str = Field(
         default="auto",
         description="isaacgym, physx, mujoco_warp, mujoco, or auto: the first of these that works (isaacgym and "

@@ -71,7 +71,9 @@ def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) 
         if not table.get(key):
             raise InputError(f"--{key} is missing; give it, or an --arg_file that has it")
     expanded = {key: expand(list(values), data_dir, "arguments", f"--{key}") for key, values in table.items()}
-    record_env, agent_file, model_file = (_path(expanded[key]) for key in ("env_config", "agent_config", "model_file"))
+    record_env, agent_file, model_file = (
+        path_of(expanded[key]) for key in ("env_config", "agent_config", "model_file")
+    )
     content = expand(load_yaml(record_env), data_dir, str(record_env))
     env, own = content.get("env"), content.get(OWN_SECTION) or {}
     try:
@@ -104,7 +106,7 @@ _FROM_ARGUMENTS = (
 )  # fmt: skip
 
 
-def _path(values: Sequence[str]) -> Path:
+def path_of(values: Sequence[str]) -> Path:
     """PARC's arguments are split at blanks, so a path with blanks comes in parts; otherwise the first value counts."""
     whole = Path(" ".join(values))
     return whole if whole.exists() else Path(values[0])

@@ -35,6 +35,8 @@ class MotionEntry:
     """Fingerprint of the file's content."""
     terrain_range: Optional[float] = None
     """Height of the highest cell above the lowest (m)."""
+    labelled: bool = True
+    """Whether its contacts are known."""
 
     @property
     def size(self) -> int:

@@ -64,6 +64,18 @@ class HeightField:
         hf = np.full(size, height, dtype=np.float32)
         return HeightField(hf, np.stack([hf, hf], axis=-1), np.asarray(min_point, dtype=np.float32), dx)
 
+    @staticmethod
+    def level(path: npt.NDArray[Any], border: float, dx: float = 0.4) -> HeightField:
+        """Level ground of height 0 under a path [n, 2], and `border` around it, m.
+
+        Raises InputError for a path that spans more than MAX_SLICE_CELLS.
+        """
+        low = np.floor((path.min(axis=0) - border) / dx) * dx
+        extent = np.ceil((path.max(axis=0) + border - low) / dx) + 1
+        if not extent.prod() <= MAX_SLICE_CELLS:
+            raise InputError(f"the path spans {extent[0]:g} x {extent[1]:g} cells of ground")
+        return HeightField.flat((int(extent[0]), int(extent[1])), dx, (float(low[0]), float(low[1])))
+
     @property
     def is_flat(self) -> bool:
         """Whether all cells have the same height."""

@@ -1,9 +1,9 @@
-"""Motions on disk: PARC's `.pkl` files, both generations.
+"""Motions on disk: PARC's `.pkl` files, both generations, and MimicKit's.
 
 The current one is a dict of three parts, each a pickle of its own: `motion_data`, `terrain_data` and
 `misc_data` (anything, so it stays unread unless asked for). The older one is a single dict with `frames`
 (root position, root rotation vector and dofs side by side) and a `terrain`, an instance of PARC's class
-`SubTerrain`.
+`SubTerrain`. MimicKit's files have no terrain: their motions are on level ground.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from parc_ray.files import plain_pickle
 from parc_ray.files.plain_pickle import Inert
 from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.mimickit_file import is_mimickit, mimickit_clip
 
 FloatArray = npt.NDArray[np.float32]
 LOOP_MODES = ("CLAMP", "WRAP")
@@ -39,6 +40,8 @@ CELL_SIZES = (1e-3, 1e3)
 """m"""
 FREQUENCIES = (1e-6, 1e6)
 """frames per second: beyond, what is computed from them overflows"""
+LEVEL_BORDER = 4.0
+"""Level ground around the path of a motion without terrain, m"""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
 
 
@@ -59,6 +62,8 @@ class Motion:
     loop_mode: str
     """`CLAMP` or `WRAP`: whether the clip holds its last frame or starts over."""
     terrain: HeightField
+    labelled: bool = True
+    """Whether the contacts are known; if not, they are zeros."""
 
     @property
     def num_frames(self) -> int:
@@ -77,13 +82,16 @@ def read_motion(path: Path, skeleton: Skeleton) -> Motion:
 
 
 def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> Motion:
-    """The motion in the bytes of a motion file of either generation, checked against `skeleton`.
+    """The motion in the bytes of a motion file of either generation, or of MimicKit, checked against `skeleton`.
 
     Quaternions are kept as they are stored; those of the older generation are computed from its rotation
     vectors and dofs, with w >= 0. Raises InputError, which starts with `source`, for anything that is not a
     complete, finite motion of this character with a terrain. Never runs code from the file.
     """
     container = _load_container(content, source)
+    if is_mimickit(container):
+        motion = _mimickit_part(container, skeleton, source)
+        return _checked_motion(motion, _level_ground(motion, source), name, skeleton, source)
     if "frames" in container:
         motion, terrain = _legacy_parts(container, skeleton, source)
     else:
@@ -195,6 +203,27 @@ def _legacy_parts(
     return motion, {**terrain.state, "dx": cell[0]}
 
 
+def _mimickit_part(container: Mapping[str, Any], skeleton: Skeleton, source: str) -> Dict[str, Any]:
+    """What a MimicKit file holds as the `motion_data` of the current generation."""
+    clip = mimickit_clip(container, skeleton, source)
+    return {
+        "root_pos": clip.root_pos.numpy(),
+        "root_rot": clip.root_rot.numpy(),
+        "joint_rot": clip.joint_rot.numpy(),
+        "body_contacts": container.get("contacts"),
+        "fps": clip.fps,
+        "loop_mode": clip.loop_mode,
+    }
+
+
+def _level_ground(part: Mapping[str, Any], source: str) -> HeightField:
+    _require_near(part["root_pos"], "frames", source)
+    try:
+        return HeightField.level(part["root_pos"][:, :2], LEVEL_BORDER)
+    except InputError as error:
+        _fail(source, str(error), "Check its units, or cut it into shorter ones.")
+
+
 def _first_of_one(value: Any, dimensions: int) -> Any:
     """Some older files have a leading batch dimension of one motion."""
     if isinstance(value, np.ndarray) and value.ndim == dimensions and value.shape[0] == 1:
@@ -222,6 +251,7 @@ def _checked_motion(
         )
     bodies = skeleton.num_bodies
     contacts = part.get("body_contacts")
+    labelled = contacts is not None
     if contacts is None:
         contacts = np.zeros((num_frames, bodies), dtype=np.float32)
     loop_mode = part.get("loop_mode")
@@ -236,6 +266,7 @@ def _checked_motion(
         fps=fps,
         loop_mode=str(loop_mode),
         terrain=terrain,
+        labelled=labelled,
     )
 
 

@@ -147,6 +147,7 @@ class MotionReader:
             file_bytes=len(content),
             sha256=sha256,
             terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
+            labelled=motion.labelled,
         )
 
 

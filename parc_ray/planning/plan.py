@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.inputs import Inputs
@@ -61,7 +61,19 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
     actors, notices = min(placement.actors, len(shards)), (*placement.notices, *notices)
+    notices = (*notices, *_unlabelled(inputs))
     return RunPlan(inputs, replace(placement, actors=actors, notices=notices), shards, bound)
+
+
+def _unlabelled(inputs: Inputs) -> Iterator[str]:
+    """A notice of motions whose contacts are not known, where contacts are a matter of acceptance."""
+    entries, acceptance = inputs.dataset.entries, inputs.files.config.acceptance
+    count = sum(not entry.labelled for entry in entries)
+    if count and acceptance is not None and acceptance.min_contact_agreement:
+        yield (
+            f"acceptance: {count} of {len(entries)} motions have no contact labels, so min_contact_agreement does not "
+            "apply to them; the other limits do"
+        )
 
 
 def _bound_by_memory(

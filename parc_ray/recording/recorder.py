@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import torch
@@ -14,10 +15,10 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
-from parc_ray.recording.recording import Trajectory, frame_layout, recording_file
+from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file
 from parc_ray.trackers.termination import BODY_POSITION, CAUSES, FALL
 from parc_ray.tracking.environment import Step, TrackingEnvironment
-from parc_ray.tracking.figures import Quality, shortcomings
+from parc_ray.tracking.figures import Quality, shortcomings, without_labels
 from parc_ray.tracking.quality import QualityMeter
 
 
@@ -150,7 +151,7 @@ class ShardRecorder:
         attempt = self._running.pop(env)
         motion = self.motions[attempt.motion]
         steps = int(self.environment.steps_done[env])
-        quality = self.meter.figures(env)
+        quality = self.meter.figures(env) if motion.labelled else without_labels(self.meter.figures(env))
         cause, body = int(step.cause[place]), int(step.body[place])
         broken = shortcomings(quality, self.config.acceptance)
         reason = self._failure(cause, body, steps) if cause else "; ".join(broken)
@@ -243,4 +244,5 @@ class ShardRecorder:
             origin,
             {name: {"shape": shape, "use_normalizer": name in observer.normalized}
              for name, shape in observer.layout.shapes.items()},
+            partial(WRITERS[self.config.output.format], skeleton=self.environment.skeleton.to(torch.device("cpu"))),
         )  # fmt: skip

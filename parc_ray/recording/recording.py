@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,18 @@ import numpy.typing as npt
 from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.height_field import HeightField, slice_around
+from parc_ray.motions.mimickit_file import mimickit_file_bytes
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
 
 FloatArray = npt.NDArray[np.float32]
+
+
+def _parc_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]]) -> bytes:
+    return motion_file_bytes(motion, misc)
+
+
+WRITERS: Dict[str, Callable[..., bytes]] = {"parc": _parc_file_bytes, "mimickit": mimickit_file_bytes}
+"""What makes the bytes of a file of a motion, its `skeleton` and its `misc` data, by the names of output.format."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,9 @@ def recording_file(
     control_freq: int,
     origin: Dict[str, Any],
     observation_layout: Optional[Dict[str, Any]],
+    write: Callable[..., bytes] = motion_file_bytes,
 ) -> bytes:
-    """A PARC motion file of a trajectory.
+    """A motion file of a trajectory: what `write` makes of the motion and `misc`.
 
     The motion is moved so that frame 0 is at xy = 0 and z is relative to the terrain under it; the terrain is cut
     around it and moved along. origin goes to misc_data["recording"].
@@ -71,7 +81,7 @@ def recording_file(
     if trajectory.observations is not None:
         misc["obs"] = trajectory.observations
         misc["obs_shapes"] = observation_layout
-    return motion_file_bytes(motion, misc)
+    return write(motion, misc=misc)
 
 
 def _positive(q: FloatArray) -> FloatArray:

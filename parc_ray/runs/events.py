@@ -53,6 +53,7 @@ class MotionPlanned:
     file_bytes: int
     sha256: str = ""
     terrain_range: Optional[float] = None
+    labelled: bool = True
 
     @property
     def entry(self) -> MotionEntry:

@@ -6,9 +6,10 @@ from typing import Tuple
 
 from parc_ray.errors import InputError, shown
 from parc_ray.trackers.family import Family
+from parc_ray.trackers.mimickit.family import MIMICKIT
 from parc_ray.trackers.parc.family import PARC
 
-FAMILIES: Tuple[Family, ...] = (PARC,)
+FAMILIES: Tuple[Family, ...] = (PARC, MIMICKIT)
 
 
 def family(name: str) -> Family:

@@ -66,12 +66,20 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 BY_LIMIT = {figure.limit: figure for figure in FIGURES if figure.limit}
 
 
+def without_labels(quality: Quality) -> Quality:
+    """The figures of an attempt at a motion whose contacts are not known."""
+    return {name: value for name, value in quality.items() if name != "contact_agreement"}
+
+
 def shortcomings(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[str]:
-    """Which limits an attempt breaks and by how much, in their order; empty if it may be recorded."""
+    """Which limits an attempt breaks and by how much, in their order; empty if it may be recorded.
+
+    A limit of a figure that was not measured is not applied.
+    """
     found = []
     for key, limit in limits or ():
         figure = BY_LIMIT[key]
-        value = quality[figure.name]
-        if limit is not None and figure.breaks(value, limit):
+        value = quality.get(figure.name)
+        if limit is not None and value is not None and figure.breaks(value, limit):
             found.append(f"{key}: {value:.3f} {'>' if figure.better == 'lower' else '<'} {limit:g}")
     return found

@@ -79,4 +79,11 @@ def test_shapes_that_are_not_supported_are_named() -> None:
     require_shapes(geoms, ("sphere", "mesh"), ["torso"], "a.xml")
     with pytest.raises(InputError) as error:
         require_shapes(geoms, ("sphere", "box"), ["torso"], "a.xml")
-    assert str(error.value) == "a.xml: geom 'shell' of body 'torso' has the shape mesh; supported shapes: sphere, box"
+    message = str(error.value)
+    assert message.startswith("a.xml: geom 'shell' of body 'torso' has the shape mesh; supported shapes: sphere, box")
+    assert 'contype="0" conaffinity="0"' in message
+
+
+def test_what_does_not_collide_may_have_any_shape() -> None:
+    seen = '<geom type="mesh" mesh="shell" contype="0" conaffinity="0"/>'
+    require_shapes(read_geoms(character("<geom/>", seen), "a.xml"), ("sphere",), ["torso"], "a.xml")

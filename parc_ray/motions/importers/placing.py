@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +13,6 @@ from parc_ray.motions.motion_file import Motion
 
 BORDER = 2.0
 """Level ground around a clip's path, m"""
-CELL = 0.4
-"""PARC's, m"""
 CONTACT_DISTANCE = 0.02
 """A body whose lowest surface point is less above the ground touches it, m"""
 STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
@@ -33,7 +30,7 @@ SMOOTHING = 2.0
 def placed(clip: Clip, name: str, skeleton: Skeleton, surface: SurfacePoints, terrain: HeightField | None) -> Motion:
     """The motion that a clip of FPS frames a second becomes on a terrain (None: level ground)."""
     root_pos, root_rot, joint_rot = clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float()
-    ground = terrain or level_ground(root_pos[:, :2].numpy())
+    ground = terrain or HeightField.level(root_pos[:, :2].numpy(), BORDER)
 
     def points() -> Tensor:
         return surface.positions(*skeleton.forward_kinematics(root_pos, root_rot, joint_rot))
@@ -60,13 +57,6 @@ def drift(gaps: Tensor) -> Tensor:
     kernel = torch.exp(-0.5 * (torch.arange(reach) - reach // 2).square() / SMOOTHING**2)
     edged = torch.nn.functional.pad(lowest.clamp(-DRIFT, DRIFT)[None], (reach // 2, reach // 2), mode="replicate")
     return torch.nn.functional.conv1d(edged[None], (kernel / kernel.sum())[None, None])[0, 0]
-
-
-def level_ground(path: np.ndarray) -> HeightField:
-    """Level ground of height 0 under a path [n, 2], m."""
-    low = np.floor((path.min(axis=0) - BORDER) / CELL) * CELL
-    cells = np.ceil((path.max(axis=0) + BORDER - low) / CELL).astype(int) + 1
-    return HeightField.flat((int(cells[0]), int(cells[1])), CELL, (float(low[0]), float(low[1])))
 
 
 def heights_above(ground: HeightField, points: Tensor) -> Tensor:

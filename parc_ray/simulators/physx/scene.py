@@ -81,7 +81,7 @@ class SceneWriter:
         geoms = read_geoms(self.config.character, self.config.character_source)
         solid = [geom for geom in geoms if geom.collides]
         source, otherwise = self.config.character_source, ", or use simulator: mujoco"
-        require_shapes(solid, SHAPES, self.skeleton.body_names, source, otherwise)
+        require_shapes(geoms, SHAPES, self.skeleton.body_names, source, otherwise)
         model = compile_character(self.config, self.skeleton)
         write_stage_units(self.stage, self.paths, READ_ORDINAL)
         folders = ["/World", "/World/envs", "/World/groups", *(env_path(env) for env in range(self.config.num_envs))]

@@ -6,7 +6,7 @@ tar_contacts, char_contacts, hf, flattened.
 
 from __future__ import annotations
 
-from typing import Collection, Dict, Optional, Tuple
+from typing import Collection, Dict, Optional
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
+from parc_ray.trackers.character_observation import CharacterObservation, Heading, turned
 from parc_ray.trackers.parc.config import ParcEnvironmentConfig
 from parc_ray.trackers.tracker import Situation
 
@@ -39,10 +40,6 @@ def ray_points(config: ParcEnvironmentConfig) -> Tensor:
     return rotations.rotate_2d(ray.unsqueeze(0), angles.unsqueeze(-1)).reshape(-1, 2)
 
 
-Heading = Tuple[Tensor, Tensor]
-"""Cosine and sine of headings, [N] each."""
-
-
 class ParcObserver:
     """Makes observations of one character by one environment configuration."""
 
@@ -56,11 +53,10 @@ class ParcObserver:
         )
         self.target_steps = torch.tensor(config.tar_obs_steps, dtype=torch.int64, device=device)
         self.ray_points = ray_points(config).to(device)
-        bodies, dofs = skeleton.num_bodies, skeleton.dof_count
+        bodies = skeleton.num_bodies
         joints, keys = (bodies - 1, 6), (len(config.key_bodies), 3)
-        height = {"height": (1,)} if config.global_root_height_obs else {}
         contacts = {"contacts": (bodies,)} if config.use_contact_info else {}
-        self._char = Layout({**height, "root": (4, 3), "joints": joints, "dof_vel": (dofs,), "keys": keys})
+        self._char = CharacterObservation(skeleton, self.key_bodies, config.global_root_height_obs)
         self._target = Layout({"root": (3, 3), "joints": joints, "keys": keys})
         self.features = Layout({"root": (3, 3), "joints": joints, "keys": keys, **contacts})
         self.layout = self._layout(bodies)
@@ -68,7 +64,7 @@ class ParcObserver:
     def _layout(self, bodies: int) -> Layout:
         """Names and shapes of PARC's obs_shapes."""
         config, steps = self.config, len(self.config.tar_obs_steps)
-        parts: Dict[str, Shape] = {"char_obs": (self._char.size,)}
+        parts: Dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
         if config.enable_tar_obs:
             parts["tar_obs"] = (steps, self._target.size)
         if config.use_contact_info:
@@ -99,7 +95,7 @@ class ParcObserver:
         heading = rotations.heading_direction(state.root_rot)
         turn = None if config.global_obs else heading
         targets = self.features.split(situation.targets)
-        parts = [self._character(state, situation.pose, turn)]
+        parts = [self._char.observe(state, situation.pose, turn)]
         if config.enable_tar_obs:
             parts.append(self._targets(state, targets, turn))
             if config.use_contact_info:
@@ -110,34 +106,11 @@ class ParcObserver:
         parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
         return self.layout.join(parts)
 
-    def _character(self, state: CharacterState, pose: Pose, heading: Optional[Heading]) -> Tensor:
-        turned = torch.cat(
-            (
-                rotations.quat_to_tan_norm(state.root_rot).unflatten(-1, (2, 3)),
-                state.root_vel.unsqueeze(1),
-                state.root_ang_vel.unsqueeze(1),
-                pose.body_pos[:, self.key_bodies] - state.root_pos.unsqueeze(1),
-            ),
-            dim=1,
-        )
-        if heading is not None:
-            turned = _turned(heading, turned)
-        height = [state.root_pos[:, 2:]] if self.config.global_root_height_obs else []
-        joints = rotations.quat_to_tan_norm(pose.joint_rot)
-        return self._char.join((*height, turned[:, :4], joints, state.dof_vel, turned[:, 4:]))
-
     def _targets(self, state: CharacterState, targets: Dict[str, Tensor], heading: Optional[Heading]) -> Tensor:
         """Targets relative to the character; with global_obs, key bodies relative to the target's root, as in PARC."""
         offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
         vectors = torch.cat((offset, targets["root"][..., 1:, :], targets["keys"]), dim=-2)
         if heading is not None:
-            vectors = _turned(heading, vectors)
+            vectors = turned(heading, vectors)
             vectors[..., 3:, :] += vectors[..., :1, :]
         return self._target.join((vectors[..., :3, :], targets["joints"], vectors[..., 3:, :]))
-
-
-def _turned(heading: Heading, vectors: Tensor) -> Tensor:
-    """World vectors [N, ..., 3] in the heading frame of their row."""
-    shape = (-1,) + (1,) * (vectors.dim() - 2)
-    cosine, sine = (part.reshape(shape) for part in heading)
-    return rotations.to_heading_frame((cosine, sine), vectors)

@@ -1,0 +1,102 @@
+"""MimicKit's motion files (pickles): https://github.com/xbpeng/MimicKit
+
+A dict with `fps`, `loop_mode` (0: it ends, 1: it starts over) and `frames` [n, 6 + D]: the root's position and rotation
+vector, then the degrees of freedom of the character. Such a motion has no terrain, and no contact labels; files that
+are written here have `contacts` [n, B] besides, which MimicKit passes over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Mapping, Optional
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from parc_ray.character.rotations import exp_map_to_quat, quat_positive, quat_to_exp_map
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.errors import InputError, shown
+from parc_ray.files import plain_pickle
+
+if TYPE_CHECKING:
+    from parc_ray.motions.motion_file import Motion
+
+LOOP_MODES = ("CLAMP", "WRAP")
+"""In the order of MimicKit's numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class MimickitClip:
+    """What such a file holds of n frames, float64."""
+
+    root_pos: Tensor
+    """[n, 3] m."""
+    root_rot: Tensor
+    """[n, 4] xyzw."""
+    joint_rot: Tensor
+    """[n, B - 1, 4] xyzw."""
+    fps: float
+    loop_mode: str
+    """One of LOOP_MODES."""
+
+
+def is_mimickit(content: Any) -> bool:
+    """Whether the content of a pickle is that of a MimicKit file; PARC's older files have loop modes by name."""
+    return isinstance(content, dict) and "frames" in content and not isinstance(content.get("loop_mode", ""), str)
+
+
+def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -> MimickitClip:
+    """The clip in the content of a MimicKit file. Raises InputError if it is malformed, or of another character."""
+    frames = torch.from_numpy(_frames(content.get("frames"), 6 + skeleton.dof_count, source))
+    fps, mode = content.get("fps"), content.get("loop_mode")
+    if not isinstance(fps, (int, float, np.number)) or isinstance(fps, bool) or not 0.0 < float(fps) < 1e4:
+        raise InputError(f"{source}: key 'fps' is {shown(fps, 40)} instead of a positive number")
+    if not isinstance(mode, (int, np.integer)) or int(mode) not in (0, 1):
+        raise InputError(f"{source}: key 'loop_mode' is {shown(mode, 40)} instead of 0 (it ends) or 1 (it starts over)")
+    return MimickitClip(
+        root_pos=frames[:, :3],
+        root_rot=exp_map_to_quat(frames[:, 3:6]),
+        joint_rot=quat_positive(skeleton.dof_to_rot(frames[:, 6:])),
+        fps=float(fps),
+        loop_mode=LOOP_MODES[int(mode)],
+    )
+
+
+def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]] = None) -> bytes:
+    """The bytes of a MimicKit file, without terrain; `misc` (plain values and numpy arrays) lies beside its frames.
+
+    Frames are lists, as MimicKit itself writes them.
+    """
+    root_rot = quat_to_exp_map(torch.from_numpy(motion.root_rot))
+    dof_pos = skeleton.rot_to_dof(torch.from_numpy(motion.joint_rot))
+    frames = torch.cat((torch.from_numpy(motion.root_pos), root_rot, dof_pos), dim=1)
+    return plain_pickle.dumps(
+        {
+            **(misc or {}),
+            "loop_mode": LOOP_MODES.index(motion.loop_mode),
+            "fps": int(motion.fps) if float(motion.fps).is_integer() else float(motion.fps),
+            "frames": frames.tolist(),
+            "contacts": motion.contacts,
+        }
+    )
+
+
+def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:
+    """[n, width]."""
+    try:
+        frames = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{source}: key 'frames' is no table of numbers") from None
+    if frames.ndim != 2 or frames.shape[1] != width:
+        raise InputError(
+            f"{source}: key 'frames' has shape {list(frames.shape)} instead of [any, {width}]: is it for this "
+            "character?"
+        )
+    if len(frames) < 2:
+        raise InputError(f"{source}: key 'frames' has {len(frames)} frame(s), but a motion needs at least 2")
+    if not np.isfinite(frames).all():
+        row = int(np.argwhere(~np.isfinite(frames))[0][0])
+        raise InputError(f"{source}: key 'frames' is not finite, first in row {row}")
+    return frames

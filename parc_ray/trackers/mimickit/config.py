@@ -1,0 +1,84 @@
+"""MimicKit's files of a tracker: env_config.yaml, engine_config.yaml and agent_config.yaml."""
+
+from __future__ import annotations
+
+from typing import Callable, List
+
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Annotated
+
+from parc_ray.config.sections import Limit, Parc
+
+
+def _one_of(*names: str, otherwise: str) -> Callable[[str], str]:
+    """Validates names; what is said of others comes before the list of the supported ones."""
+
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"{otherwise}; supported: {', '.join(names)}")
+        return value
+
+    return check
+
+
+def _mjcf(value: str) -> str:
+    if not value.endswith(".xml"):
+        raise ValueError("is no MJCF file; give the .xml of the same character")
+    return value
+
+
+class MimickitEngineConfig(Parc):
+    """engine_config.yaml; section engine of env_config.yaml has the last word."""
+
+    engine_name: str
+    control_mode: Annotated[str, AfterValidator(_one_of("pos", otherwise="only position drives are simulated"))]
+    control_freq: int = Field(default=10, gt=0, le=1000)
+    sim_freq: int = Field(default=60, gt=0, le=100_000)
+    ground_contact_height: float = 0.3
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> MimickitEngineConfig:
+        if self.sim_freq % self.control_freq:
+            raise ValueError(f"sim_freq {self.sim_freq} must be a multiple of control_freq {self.control_freq}")
+        return self
+
+
+class MimickitEnvironmentConfig(Parc):
+    """env_config.yaml of the environments deepmimic and add."""
+
+    env_name: Annotated[
+        str, AfterValidator(_one_of("deepmimic", "add", otherwise="does not track motions one by one on level ground"))
+    ]
+    char_file: Annotated[str, AfterValidator(_mjcf)]
+    global_obs: bool
+    root_height_obs: bool = True
+    key_bodies: List[str] = Field(default=[])
+    enable_phase_obs: bool = True
+    num_phase_encoding: int = Field(default=0, ge=0, le=24)
+    enable_tar_obs: bool = False
+    tar_obs_steps: List[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], min_length=1, max_length=100)
+    zero_center_action: bool = False
+    enable_early_termination: bool
+    pose_termination: bool = False
+    pose_termination_dist: Limit = 1.0
+    contact_bodies: List[str] = Field(default=[])
+
+    @property
+    def track_root(self) -> bool:
+        """Whether the character has to be where the reference is, and not only in its pose."""
+        return self.enable_tar_obs and self.global_obs
+
+
+class MimickitModelConfig(Parc):
+    """Section model of agent_config.yaml."""
+
+    actor_net: str
+
+
+class MimickitAgentConfig(Parc):
+    """The part of agent_config.yaml that acts."""
+
+    agent_name: Annotated[
+        str, AfterValidator(_one_of("PPO", "AWR", "ADD", "LCP", otherwise="has a network of another kind"))
+    ]
+    model: MimickitModelConfig

@@ -1,0 +1,81 @@
+"""MimickitTermination: the early termination of MimicKit's DeepMimic environment (compute_done)."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character import rotations
+from parc_ray.character.skeleton import Skeleton
+from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
+from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, Verdict
+
+TOUCH = 0.1
+"""Component of a contact force beyond which a body touches something, N."""
+
+
+class MimickitTermination:
+    """MimicKit's failure test of one character and one environment configuration.
+
+    No body may be farther from its reference than pose_termination_dist: where the root is tracked, in the world;
+    otherwise relative to the root, in the world's axes, or without global_obs in those of the root. A body that may not
+    touch the ground must not feel a force while it is low; on level ground that is the force of the ground.
+    """
+
+    def __init__(
+        self,
+        config: MimickitEnvironmentConfig,
+        ground_contact_height: float,
+        skeleton: Skeleton,
+        device: torch.device,
+    ):
+        """ground_contact_height: above ground, m; a higher body does not touch it. Raises InputError if a body that may
+        touch the ground is unknown."""
+        self.config, self.ground_contact_height = config, ground_contact_height
+        self.needs_ground = bool(config.contact_bodies)
+        allowed = skeleton.body_indices(config.contact_bodies, "contact_bodies")
+        self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
+        self.may_not_touch[allowed] = False
+
+    def judge(
+        self,
+        time: Tensor,
+        root_rot: Tensor,
+        body_pos: Tensor,
+        reference_root_rot: Tensor,
+        reference_body_pos: Tensor,
+        contact_force: Tensor,
+        ground: Optional[Tensor],
+    ) -> Verdict:
+        """See Termination.judge."""
+        config = self.config
+        cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
+        body = torch.zeros_like(cause)
+        if not config.enable_early_termination:
+            return Verdict(cause, body)
+        if ground is not None:
+            fallen, body = self._fallen(body_pos, contact_force, ground)
+            cause = torch.where(fallen, FALL, cause)
+        if config.pose_termination:
+            offset = self._placed(root_rot, body_pos) - self._placed(reference_root_rot, reference_body_pos)
+            farthest, worst = rotations.dot(offset, offset).max(dim=-1)
+            strayed = farthest > config.pose_termination_dist**2
+            cause = torch.where(strayed, torch.where(worst == 0, ROOT_POSITION, BODY_POSITION), cause)
+            body = torch.where(strayed, worst, body)
+        return Verdict(torch.where(time > 0.0, cause, 0), body)
+
+    def _placed(self, root_rot: Tensor, body_pos: Tensor) -> Tensor:
+        """Positions [N, B, 3] m as they are compared."""
+        if self.config.track_root:
+            return body_pos
+        relative = body_pos - body_pos[:, :1]
+        if self.config.global_obs:
+            return relative
+        return rotations.quat_rotate(rotations.quat_conjugate(root_rot).unsqueeze(1), relative)
+
+    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
+        low = body_pos[..., 2] - ground <= self.ground_contact_height
+        touching = (contact_force.abs() > TOUCH).any(dim=-1) & low & self.may_not_touch
+        return touching.any(dim=-1), touching.to(torch.int64).argmax(dim=-1)
