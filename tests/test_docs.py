@@ -16,6 +16,7 @@ from parc_ray.cli import app
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.plain_yaml import read_yaml
+from parc_ray.trackers.mimickit.config import MimickitAgentConfig, MimickitEngineConfig, MimickitEnvironmentConfig
 from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +28,9 @@ FILES: Dict[str, Type[BaseModel]] = {
     "phys_record.yaml": RecordConfig,
     "dm_env.yaml": ParcEnvironmentFile,
     "agent_config.yaml": AgentConfig,
+    "env_config.yaml (MimicKit)": MimickitEnvironmentConfig,
+    "engine_config.yaml (MimicKit)": MimickitEngineConfig,
+    "agent_config.yaml (MimicKit)": MimickitAgentConfig,
     "create_dataset_config.yaml": DatasetConfig,
 }
 FENCE = re.compile(r"^```.*?^```", flags=re.MULTILINE | re.DOTALL)

@@ -109,7 +109,7 @@ def _record(
         screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
         screen.alert("interrupted; the same command goes on with this run")
-    elif recorded and run.output.config.layout == "flat":
+    elif recorded and (run.output.config.layout, run.output.config.format) == ("flat", "parc"):
         screen.alert(
             f"output.layout is flat: PARC's dataset step passes over files directly in a listed folder. Give its next "
             f"tracker {run.output.path / RECORDED_DATASET} as the dataset, or move the recordings into a folder in "

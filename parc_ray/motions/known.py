@@ -21,7 +21,7 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.dataset import MotionEntry
 
-CHECKS = 1
+CHECKS = 2
 """To be raised whenever another motion is valid than before: all caches are void then"""
 MAX_CACHES = 32
 """The caches used last are kept"""

@@ -119,7 +119,7 @@ def test_a_toy_family_records_from_its_files_to_its_recordings(config):
 
 
 def test_an_unknown_family_is_refused(config):
-    with pytest.raises(InputError, match="unknown family 'tpy'; use one of: parc, toy"):
+    with pytest.raises(InputError, match="unknown family 'tpy'; use one of: parc, mimickit, toy"):
         prepared(config.model_copy(update={"tracker": "tpy"}))
 
 

@@ -101,7 +101,7 @@ class TestTranslation:
         environment = prepared(config_of(folder)).inputs.files.environment
         env, sim = environment.env, environment.sim
         assert (env.control_freq, env.sim_freq, environment.steps_per_control) == (60, 120, 2)
-        assert (env.termination_height, env.gravity_z, env.plane.static_friction) == (0.15, -9.81, 1.0)
+        assert (env.termination_height, env.gravity_z) == (0.15, -9.81)
         assert sim.physx == PhysxConfig(
             contact_offset=0.02, rest_offset=0.0, bounce_threshold_velocity=0.2, max_depenetration_velocity=10.0,
             default_buffer_size_multiplier=10.0,
@@ -188,7 +188,7 @@ class TestArguments:
 def test_turned_bodies_and_meshes_for_looks_are_simulated():
     text, cpu = (FILES / "robot.xml").read_text(), torch.device("cpu")
     robot = load_skeleton(FILES / "robot.xml")
-    simulator = MUJOCO.build(SimulatorConfig(text, "robot.xml", [HeightField.flat()], 1, 30, 4, 1.0, cpu, 1), robot)
+    simulator = MUJOCO.build(SimulatorConfig(text, "robot.xml", [HeightField.flat()], 1, 30, 4, cpu, 1), robot)
     dofs = torch.tensor([[0.1, 0.5, 0.9, -0.1, 0.5, 0.9]])
     state = CharacterState(
         torch.tensor([[0.4, 0.4, 3.0]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]]), torch.zeros(1, 3), torch.zeros(1, 3),
@@ -201,4 +201,4 @@ def test_turned_bodies_and_meshes_for_looks_are_simulated():
     assert float(after.root_vel[0, 2]) == pytest.approx(-9.81 / 30, rel=0.02), "it falls freely"
     heavy = text.replace('<geom class="visual" pos="0 0 0.01"/>', '<geom class="visual" density="9"/>')
     with pytest.raises(InputError, match="body 'left_foot' has its mass from a mesh"):
-        MUJOCO.build(SimulatorConfig(heavy, "robot.xml", [], 1, 30, 4, 1.0, cpu, 1), robot)
+        MUJOCO.build(SimulatorConfig(heavy, "robot.xml", [], 1, 30, 4, cpu, 1), robot)
