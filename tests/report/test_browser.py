@@ -240,6 +240,37 @@ def test_poses_are_those_of_the_skeleton(made, walk, skeleton, browser, tmp_path
     assert np.abs(np.array(places)[: len(frames)] - expected.numpy()).max() < 0.004
 
 
+FOLLOWING = """async (fps) => {
+    let next;
+    requestAnimationFrame = (tick) => { next = tick; };
+    const player = new Player({}), view = { target: [0, 0, 0] };
+    const reference = { pose: (time) => ({ root: [3 * time, 0, 1.1] }) };
+    Object.assign(player, { motion: { clips: { reference } }, end: 4, drawing: { view, draw() {} } });
+    player.seek(0);
+    player.toggle();
+    const seen = [];
+    for (let frame = 0, before = 0; player.time >= before; frame++) {
+        before = player.time;
+        next(frame * 1000 / fps);
+        seen.push([player.time, 3 * Math.min(player.time, 4) - view.target[0]]);
+    }
+    return seen;
+}"""
+
+
+@pytest.mark.parametrize("fps", [4, 60])
+def test_the_camera_follows_by_time_not_by_frames(browser, tmp_path, fps):
+    """Of a character at 3 m/s it is 0.1 s, or 0.3 m, behind at most; when the motion starts again, it is there."""
+    blank = tmp_path / "blank.html"
+    script = (PAGE / "dom.js").read_text() + (PAGE / "preview.js").read_text()
+    blank.write_text(f"<html data-ready><script>{script}</script>")
+    with browser.page(blank) as page:
+        *seen, (again, lag) = page.evaluate(FOLLOWING, fps)
+    assert len(seen) >= 4 * fps and max(time for time, _ in seen) > 4
+    assert all(-1e-9 <= behind <= 0.3 for _, behind in seen)
+    assert again == 0 and lag == pytest.approx(0, abs=1e-9)
+
+
 def test_the_scripts_stay_small():
     """A page is sent by mail: what is the same in every one must not be most of it."""
     assert sum(path.stat().st_size for path in Path(PAGE).iterdir()) < 100_000

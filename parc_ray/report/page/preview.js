@@ -362,6 +362,8 @@ function rgb(name) {
 
 // ---------------------------------------------------------------- the player
 
+const FOLLOW_SECONDS = 0.1;
+
 class Player {
   constructor(character) {
     this.character = character;
@@ -457,7 +459,7 @@ class Player {
     const [from, to] = [clip.pose(clip.start).root, clip.pose(clip.start + clip.seconds).root];
     const far = Math.hypot(to[0] - from[0], to[1] - from[1]) > 0.5;
     Object.assign(this.drawing.view, { yaw: (far ? Math.atan2(to[1] - from[1], to[0] - from[0]) : 0) - 1.05, pitch: 0.3, distance: 3.8 });
-    this.aim(clip.pose(0).root, 1);
+    this.aim(clip.pose(0).root, Infinity);
     this.seek(0);
     if (play && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.toggle();
   }
@@ -480,7 +482,7 @@ class Player {
   toggle() {
     if (!this.motion) return;
     if (this.playing) return this.pause();
-    if (this.time >= this.end - 1e-3) this.time = 0;
+    if (this.time >= this.end - 1e-3) this.seek(0);
     this.playing = true;
     this.button.textContent = "Pause";
     this.before = null;
@@ -498,31 +500,33 @@ class Player {
     this.before = now;
     this.time += step;
     // Half a second of rest at the end, then again.
-    if (this.time > this.end + 0.5) { this.time = 0; this.aimed = null; }
-    this.seek(this.time);
+    if (this.time > this.end + 0.5) this.seek(0);
+    else this.seek(this.time, step);
     requestAnimationFrame(this.tick);
   }
 
-  seek(time) {
+  // step: how much of the motion (s) the camera has had to follow; without, it jumps.
+  seek(time, step = Infinity) {
     this.time = time;
     const shown = Math.min(time, this.end);
     this.slider.value = Math.round((shown / this.end) * 1000);
-    this.draw();
+    this.draw(step);
   }
 
-  aim(root, share) {
-    const { view } = this.drawing, wanted = [root[0], root[1], root[2] - 0.1];
-    view.target = share >= 1 ? wanted : view.target.map((value, k) => value + (wanted[k] - value) * share);
+  // The camera is FOLLOW_SECONDS behind, however many pictures a second are drawn.
+  aim(root, step) {
+    const { view } = this.drawing, lag = Math.exp(-step / FOLLOW_SECONDS);
+    view.target = [root[0], root[1], root[2] - 0.1].map((value, k) => value + (view.target[k] - value) * lag);
   }
 
-  draw() {
+  draw(step = this.playing ? 0 : Infinity) {
     if (!this.motion || !this.drawing) return;
     const time = Math.min(this.time, this.end);
     const { recording, reference } = this.motion.clips;
     const pose = recording && time >= recording.start - 1e-6 ? recording.pose(time) : null;
     const ghost = reference && (this.ghostBox.checked || !recording) ? reference.pose(time) : null;
     const followed = pose || (reference && reference.pose(time)) || recording.pose(time);
-    if (this.followBox.checked) this.aim(followed.root, this.playing ? 0.15 : 1);
+    if (this.followBox.checked) this.aim(followed.root, step);
     this.drawing.draw(pose, ghost);
     const apart = pose && reference ? Math.hypot(...reference.pose(time).root.map((value, k) => value - pose.root[k])) : null;
     this.clock.textContent = `${time.toFixed(2)} / ${this.end.toFixed(2)} s` + (apart === null ? "" : ` · root ${Math.round(apart * 100)} cm off`);
