@@ -20,6 +20,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--reference-errors", action="store_true", help="print the largest error of every block (--numprocesses 0)"
     )
+    parser.addoption("--device", default="cpu", help="where test_conformance.py's engines work: cpu, cuda:0")
     parser.addoption("--kills", type=int, default=4, help="how many processes test_chaos.py kills")
 
 

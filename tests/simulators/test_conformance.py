@@ -47,10 +47,13 @@ CHORD, GEODESIC = "chord", "geodesic"
 DRIVE_LAWS = {"physx": (CHORD,), "isaacgym": (CHORD, GEODESIC)}
 """what spherical drives pull in proportion to: the way x that is left (others), or its chord, 2 sin(x / 2); nobody has
 measured Isaac Gym's"""
-EXACT = ("mujoco", "mujoco_warp")
-"""engines whose results do not depend on company, order and threads, in bits; in others, not beyond rounding"""
+EXACT = {"mujoco": ("cpu", "cuda"), "mujoco_warp": ("cpu",)}
+"""devices on which an engine's results do not depend on company, order and threads, in bits; elsewhere, not beyond
+rounding"""
+APART = ("mujoco", "mujoco_warp")
+"""engines whose envs have nothing in common, so that whatever befalls one reaches no other"""
 THREADED = ("mujoco",)
-"""of these, engines that use the threads they are given"""
+"""engines that use as many threads as they are given"""
 
 GRAVITY = 9.81
 PHYSX = PhysxConfig(
@@ -77,6 +80,31 @@ BALL_INERTIA = 0.4 * BALL_MASS * 0.1**2
 @pytest.fixture(params=ENGINES)
 def engine(request) -> str:
     return request.param
+
+
+@pytest.fixture
+def device(request) -> str:
+    """Where the engine works: `pytest --device cuda:0`."""
+    return request.config.getoption("--device")
+
+
+@pytest.fixture
+def exact(engine, device) -> bool:
+    return device.split(":")[0] in EXACT.get(engine, ())
+
+
+class OnHost:
+    """A simulator whose states come to the host, where they are compared."""
+
+    def __init__(self, simulator: Simulator):
+        self._simulator = simulator
+
+    def __getattr__(self, name: str):
+        return getattr(self._simulator, name)
+
+    def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
+        state = self._simulator.step(envs, targets)
+        return CharacterState(**{name: value.cpu() for name, value in vars(state).items()})
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +135,7 @@ def create(engine, tmp_path, request):
 
 
 @pytest.fixture
-def make(create, tmp_path, monkeypatch):
+def make(create, device, tmp_path, monkeypatch):
     """Builds simulators that are closed at the end of the test."""
     monkeypatch.chdir(tmp_path)
     built: List[Simulator] = []
@@ -128,13 +156,13 @@ def make(create, tmp_path, monkeypatch):
             num_envs,
             control_freq,
             steps,
-            torch.device("cpu"),
+            torch.device(device),
             threads,
             substeps=1 if steps % 2 else 2,
             physx=PHYSX,
         )
         built.append(create(config, skeleton))
-        return built[-1]
+        return built[-1] if device == "cpu" else OnHost(built[-1])
 
     yield build
     for simulator in built:
@@ -506,11 +534,11 @@ def run_in(
 
 
 @pytest.fixture
-def agree(engine):
+def agree(exact):
     """Whether two states of the same character are the same, as exactly as the engine repeats."""
 
     def agree(a: CharacterState, b: CharacterState) -> bool:
-        if engine in EXACT:
+        if exact:
             return same(a, b)
         close = (("root_pos", 0.01), ("root_rot", 0.05), ("dof_pos", 0.05))
         return all(torch.allclose(getattr(a, name), getattr(b, name), atol=atol) for name, atol in close)
@@ -535,28 +563,16 @@ def solo():
 
 
 @pytest.fixture
-def alone(engine, make, solo):
+def alone(engine, exact, make, solo):
     """Tiles, starts, and the history of each character simulated by itself."""
     tiles, state = company()
     if engine not in solo:
         histories = {}
-        shared = None if engine in EXACT else make(tiles=tiles, num_envs=2)
+        shared = None if exact else make(tiles=tiles, num_envs=2)
         for tile in range(7):
             histories.update(run_in(shared or make(tiles=tiles), [0], [tile], rows(state, [tile])))
         solo[engine] = histories
     return tiles, state, solo[engine]
-
-
-@pytest.fixture
-def exact(engine):
-    """Skips a test, before anything is built, for what only engines that repeat to the bit promise."""
-
-    def check(value):
-        if engine not in EXACT:
-            pytest.skip(f"not a promise of {engine}")
-        return value
-
-    return check
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -568,9 +584,11 @@ def threads(engine, request):
 
 
 @pytest.fixture(params=["speed", "target", "spin"])
-def blow(exact, request):
+def blow(engine, request):
     """PhysX limits velocities, and one env's target that is not finite may harm others there."""
-    return exact(request.param)
+    if engine not in APART:
+        pytest.skip(f"not a promise of {engine}")
+    return request.param
 
 
 def test_company_changes_nothing(threads, make, alone, agree, assert_same_histories):
