@@ -244,7 +244,7 @@ class Samples:
 
 def motion_case(rng: random.Random, samples: Samples) -> Case:
     parts = list(samples.parts(rng))
-    legacy = rng.random() < 0.3
+    form = rng.choice([current_pickle] * 6 + [legacy_pickle] * 3 + [mimickit_pickle] * 2)
     kind = rng.choice(["value", "value", "odd", "odd", "operations", "operations", "bytes", "attack"])
     if kind == "odd":
         odd_but_sound(rng, parts[0], parts[1])
@@ -258,8 +258,8 @@ def motion_case(rng: random.Random, samples: Samples) -> Case:
     if kind == "attack":
         parts[rng.randrange(3)]["more"] = rng.choice(ATTACKS)()
     protocol = rng.choice([2, 3, 4, 5])
-    content = legacy_pickle(parts, protocol) if legacy else current_pickle(rng, parts, protocol, kind == "operations")
-    if kind == "operations" and (legacy or rng.random() < 0.3):
+    content = form(rng, parts, protocol, kind == "operations")
+    if kind == "operations" and (form is not current_pickle or rng.random() < 0.3):
         content = damaged_operations(rng, content)
     if kind == "bytes":
         content = damaged_bytes(rng, content)
@@ -275,7 +275,7 @@ def current_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: in
     return pickle.dumps(dict(zip(names, pickled)), protocol)
 
 
-def legacy_pickle(parts: List[Dict[str, Any]], protocol: int) -> bytes:
+def legacy_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int, damage: bool) -> bytes:
     data, terrain, misc = (dict(part) for part in parts)
     state = SubTerrain()
     dx = terrain.get("dx")
@@ -289,6 +289,21 @@ def legacy_pickle(parts: List[Dict[str, Any]], protocol: int) -> bytes:
     contacts = data.pop("body_contacts", None)
     keys = {"fps": data.get("fps"), "loop_mode": data.get("loop_mode")}
     return pickle.dumps({**keys, "frames": frames, "contacts": contacts, "terrain": state, **misc}, protocol)
+
+
+def mimickit_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int, damage: bool) -> bytes:
+    data, _, misc = (dict(part) for part in parts)
+    frames = data.get("root_pos")
+    if isinstance(frames, np.ndarray) and frames.ndim == 2 and frames.dtype.kind == "f":
+        padded = np.zeros((len(frames), 34), dtype=np.float32)
+        padded[:, : min(3, frames.shape[1])] = frames[:, :3]
+        frames = padded.tolist() if rng.random() < 0.7 else padded
+    mode = data.get("loop_mode")
+    number = {"CLAMP": 0, "WRAP": 1}.get(mode, 2) if isinstance(mode, str) else mode
+    keys = {"fps": data.get("fps"), "loop_mode": number, "frames": frames}
+    if rng.random() < 0.3:
+        keys["contacts"] = data.get("body_contacts")
+    return pickle.dumps({**keys, **misc}, protocol)
 
 
 def misc_case(rng: random.Random, samples: Samples) -> Case:

@@ -17,7 +17,7 @@ from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cli import app, guarded, tracker_app
 from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.motions.motion_file import read_motion
-from tests.reference import DEMO, HUMANOID, ROOT
+from tests.reference import DATA, DEMO, HUMANOID, ROOT
 
 
 class Ended(NamedTuple):
@@ -88,6 +88,19 @@ class TestCheck:
                       r"simulator \W+ (physx|mujoco)", r"actors \W+ \d+ on cpu", r"shards \W+ \d+ of", r"envs \W+ \d",
                       r"memory \W+ about \d+ MiB per actor", r"output \W+ output"):  # fmt: skip
             assert re.search(words, out), (words, out)
+
+    def test_an_argument_file_of_mimickit_is_enough(self, parc_ray: Call, tmp_path: Path) -> None:
+        for file in (*(DATA / "mimickit").glob("*_config.yaml"), DATA / "mimickit" / "stand.pkl", HUMANOID):
+            shutil.copy(file, tmp_path)
+        names = ("env_config", "agent_config", "engine_config")
+        (tmp_path / "args.txt").write_text("".join(f"--{name} {name}.yaml\n" for name in names))
+        (tmp_path / "more.yaml").write_text("simulator: mujoco\ndevice: cpu\n")
+        model = DATA / "mimickit" / "stand.pt"
+        more = ("--model-file", model, "--output", "out", "--config", "more.yaml")
+        ended = parc_ray("check", "--arg-file", "args.txt", *more)
+        assert ended.code == 0 and "1 (0 invalid, 0 excluded)" in ended.out and "no contact labels" in ended.out
+        ended = parc_ray("check", *more)
+        assert (ended.code, "belong to --arg-file" in ended.err) == (2, True)
 
     def test_names_invalid_motions_and_goes_on(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
         (tmp_path / "motions" / "broken.pkl").write_bytes(b"no pickle")

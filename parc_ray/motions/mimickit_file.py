@@ -52,9 +52,9 @@ def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -
     frames = torch.from_numpy(_frames(content.get("frames"), 6 + skeleton.dof_count, source))
     fps, mode = content.get("fps"), content.get("loop_mode")
     if not isinstance(fps, (int, float, np.number)) or isinstance(fps, bool) or not 0.0 < float(fps) < 1e4:
-        raise InputError(f"{source}: key 'fps' is {shown(fps, 40)} instead of a positive number")
+        raise InputError(f"{source}: key 'fps' is {_shown(fps)} instead of a positive number")
     if not isinstance(mode, (int, np.integer)) or int(mode) not in (0, 1):
-        raise InputError(f"{source}: key 'loop_mode' is {shown(mode, 40)} instead of 0 (it ends) or 1 (it starts over)")
+        raise InputError(f"{source}: key 'loop_mode' is {_shown(mode)} instead of 0 (it ends) or 1 (it starts over)")
     return MimickitClip(
         root_pos=frames[:, :3],
         root_rot=exp_map_to_quat(frames[:, 3:6]),
@@ -81,6 +81,12 @@ def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mappi
             "contacts": motion.contacts,
         }
     )
+
+
+def _shown(value: Any) -> str:
+    """A short description: the repr of a container could be as long, or nested as deeply, as the file likes."""
+    plain = value is None or isinstance(value, (str, int, float, np.number))
+    return shown(value, 40) if plain else f"a {type(value).__name__}"
 
 
 def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:

@@ -58,6 +58,7 @@ def test_written_frames_are_plain_and_give_the_same_motion(kind):
         ({"loop_mode": 2}, "key 'loop_mode' is 2 instead of 0"),
         ({"loop_mode": None}, "key 'loop_mode' is None"),
         ({"fps": 0}, "key 'fps' is 0"),
+        ({"fps": [[30]]}, "key 'fps' is a list"),
         ({"frames": [[0.0] * 33] * 4}, r"shape \[4, 33\] instead of \[any, 34\]: is it for this character"),
         ({"frames": [[0.0] * 34]}, "has 1 frame"),
         ({"frames": [[0.0] * 34, [float("nan")] * 34]}, "not finite, first in row 1"),

@@ -30,14 +30,18 @@ SKELETON = load_skeleton(HUMANOID)
 FILES = DATA / "mimickit"
 
 
-@pytest.fixture()
-def folder(tmp_path: Path) -> Path:
+def filled(folder: Path) -> Path:
     """What MimicKit has written into its out_dir, with the motion and the character beside it."""
     for name in ("env_config.yaml", "engine_config.yaml", "agent_config.yaml", "stand.pkl"):
-        shutil.copy(FILES / name, tmp_path)
-    shutil.copy(FILES / "stand.pt", tmp_path / "model.pt")
-    shutil.copy(HUMANOID, tmp_path)
-    return tmp_path
+        shutil.copy(FILES / name, folder)
+    shutil.copy(FILES / "stand.pt", folder / "model.pt")
+    shutil.copy(HUMANOID, folder)
+    return folder
+
+
+@pytest.fixture()
+def folder(tmp_path: Path) -> Path:
+    return filled(tmp_path)
 
 
 def config_of(folder: Path, **changes) -> RecordConfig:
@@ -68,8 +72,13 @@ def recorded(config: RecordConfig):
     return result
 
 
-def test_a_checkpoint_of_its_own_agent_stands_and_is_recorded(folder):
-    result = recorded(config_of(folder, record={"observations": True}))
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory):
+    """The attempt of the checkpoint that has learned to stand."""
+    return recorded(config_of(filled(tmp_path_factory.mktemp("stand")), record={"observations": True}))
+
+
+def test_a_checkpoint_of_its_own_agent_stands_and_is_recorded(result):
     assert (result.outcome, result.reason, round(result.seconds, 2)) == ("recorded", "", 2.0)
     assert "contact_agreement" not in result.quality and result.quality["root_error"] < 0.3
     motion, misc = parse_motion(result.recording, "stand", SKELETON, "recording"), read_misc(result.recording)
@@ -78,10 +87,9 @@ def test_a_checkpoint_of_its_own_agent_stands_and_is_recorded(folder):
     assert list(misc["obs_shapes"]) == ["char_obs", "tar_obs"] and misc["obs"].shape == (61, 140 + 108)
 
 
-def test_a_recording_in_mimickits_format_is_the_same_motion(folder):
-    ours = recorded(config_of(folder))
+def test_a_recording_in_mimickits_format_is_the_same_motion(result, folder):
     theirs = recorded(config_of(folder, output={"format": "mimickit"}))
-    one, other = (parse_motion(result.recording, "stand", SKELETON, "file") for result in (ours, theirs))
+    one, other = (parse_motion(result.recording, "stand", SKELETON, "file") for result in (result, theirs))
     assert max_error(one.root_pos, other.root_pos) <= 1e-6
     for name in ("root_rot", "joint_rot"):
         assert max_error(getattr(one, name), getattr(other, name)) <= 1e-5
