@@ -20,6 +20,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         **family(config.tracker).fingerprint(files.tracker),
         "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
         "torque_limits": config.torque_limits,
+        **{name: getattr(config, name).model_dump(exclude_none=True) for name in files.engine.sections},
         "seed": config.seed,
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,

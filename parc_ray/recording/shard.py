@@ -158,6 +158,7 @@ def simulator_config(
         gravity=config.gravity_z,
         torque_limits=run.config.torque_limits,
         physx=sim.physx,
+        mujoco=run.config.mujoco,
     )
 
 

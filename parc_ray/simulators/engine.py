@@ -68,6 +68,8 @@ class Engine:
     """Whether it runs on CPUs only where the configuration asks for both, the engine and the CPU."""
     control_modes: Tuple[str, ...] = ("pd",)
     """PARC's control modes that it knows."""
+    sections: Tuple[str, ...] = ()
+    """Sections of phys_record.yaml that only it, and engines like it, read: what it records depends on them."""
     shares_world: bool = False
     """Whether the terrains of all motions of a shard lie in one world."""
     actor_bytes: int = 400 << 20

@@ -11,6 +11,7 @@ from typing_extensions import Protocol
 
 from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import PhysxConfig
+from parc_ray.config.record import MujocoConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.engine import Engine
 
@@ -33,7 +34,8 @@ class SimulatorConfig:
     control_freq: float
     """Control steps per second."""
     steps_per_control: int
-    """Physics steps per control step (PARC: sim_freq / control_freq * substeps)."""
+    """Physics steps per control step (PARC: sim_freq / control_freq * substeps), if the engine's own settings have no
+    other."""
     device: torch.device
     """Where the engine runs, if it can choose."""
     threads: int
@@ -48,6 +50,8 @@ class SimulatorConfig:
     """Whether PD drives are limited to the torque of the character's motors, where the engine can do that."""
     physx: PhysxConfig = field(default_factory=PhysxConfig)
     """Settings for engines that are PhysX."""
+    mujoco: MujocoConfig = field(default_factory=MujocoConfig)
+    """Settings for engines that are MuJoCo."""
 
 
 class Simulator(Protocol):

@@ -14,6 +14,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.placement import Resources
 from parc_ray.planning.preparation import prepare
 from parc_ray.runs.output import OutputDirectory
@@ -21,7 +22,7 @@ from parc_ray.simulators import engines
 from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.runs import write_config
-from tests.planning.prepared import MadeUpHost
+from tests.planning.prepared import MadeUpHost, prepared
 
 
 @pytest.fixture
@@ -95,3 +96,17 @@ def test_what_takes_minutes_on_a_first_start_is_told_before_it_is_tried_out(tmp_
     output = OutputDirectory(config.output_dir, config.output)
     prepare(config, None, False, output, host, Console(file=told))
     assert seen == ["compiling for cpu\n"]
+
+
+def test_recordings_depend_on_the_settings_of_their_engine_and_on_no_others(tmp_path, motions, monkeypatch):
+    monkeypatch.setattr(engines, "ENGINES", (MUJOCO, replace(MUJOCO, name="other", sections=())))
+
+    def depends_on(simulator: str, **settings: object):
+        path = write_config(tmp_path, [motions], None, simulator=simulator, mujoco=settings)
+        return fingerprint(prepared(path).inputs.files)
+
+    faithful, usual, harder = ({"profile": "faithful"}, {}, {"contact_time": 0.01})
+    different = [depends_on("mujoco", **settings) for settings in (faithful, usual, harder)]
+    assert different[0] != different[1] != different[2]
+    assert different[1] == depends_on("mujoco", profile="fast")
+    assert depends_on("other", **faithful) == depends_on("other")

@@ -19,6 +19,7 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.box_cover import Boxes, box_cover
 from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
 BORDER = 5.0
@@ -47,7 +48,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
     SubElement(
         root,
         "option",
-        timestep=repr(1.0 / (config.control_freq * config.steps_per_control)),
+        timestep=repr(mujoco_settings(config).timestep),
         integrator="implicitfast",
         gravity=f"0 0 {config.gravity!r}",
     )
@@ -159,6 +160,9 @@ def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorCon
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
     model.geom_condim[:] = 3
     model.geom_friction[:] = (FRICTION, 0.005, 0.0001)
+    contact_time = mujoco_settings(config).contact_time
+    if contact_time is not None:
+        model.geom_solref[:] = (contact_time, 1.0)
     # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model

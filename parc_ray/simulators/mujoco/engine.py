@@ -41,6 +41,7 @@ MUJOCO = Engine(
     build=_build,
     try_out=lambda device: metadata.version("mujoco"),
     try_first="never",
+    sections=("mujoco",),
     actor_bytes=400 << 20,  # measured: 290 MiB
     env_bytes=2 << 20,  # measured: 1 MiB, with the model that an env keeps for a retry
     max_envs={"cpu": 128, "cuda": 128},  # on a GPU only the network runs

@@ -23,6 +23,7 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
 
@@ -65,6 +66,7 @@ class MujocoSimulator:
         self._spare: OrderedDict[int, Env] = OrderedDict()
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
+        self._steps = mujoco_settings(config).steps_per_control
         self._qpos = np.zeros((config.num_envs, bare.nq))
         self._qvel = np.zeros((config.num_envs, bare.nv))
         self._force = np.zeros((config.num_envs, skeleton.num_bodies, 3))
@@ -123,7 +125,7 @@ class MujocoSimulator:
 
     def _step_piece(self, active: List[Env | None], springs: npt.NDArray[np.float64], piece: Tuple[int, int]) -> None:
         # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
-        steps = self._config.steps_per_control
+        steps = self._steps
         for row in range(*piece):
             env = active[row]
             assert env is not None, "an env was stepped before its first reset"

@@ -28,6 +28,7 @@ MUJOCO_WARP = Engine(
     try_out=try_out,
     try_first="unless named",
     first_start=first_start,
+    sections=("mujoco",),
     complaint=complaint,
     needs_cuda=True,  # its CPU device is for tests: five times slower than MuJoCo
     actor_bytes=700 << 20,

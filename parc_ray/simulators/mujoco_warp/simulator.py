@@ -20,6 +20,7 @@ from parc_ray.character.state import CharacterState
 from parc_ray.errors import BrokenSimulationError, TooLargeError
 from parc_ray.motions.box_cover import Boxes
 from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
+from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.mujoco_warp.package import kernels
@@ -51,7 +52,7 @@ class MujocoWarpSimulator:
         model = compile_model(physical_character(config, skeleton), ground, config)
         with self._explained("building the worlds"), kernels(str(config.device), config.character):
             self._states = MujocoStates(skeleton, bare, config.device)
-            self._worlds = Worlds(model, config.num_envs, config.steps_per_control, config.device)
+            self._worlds = Worlds(model, config.num_envs, mujoco_settings(config).steps_per_control, config.device)
         self._rest = torch.tensor(bare.qpos0, dtype=torch.float32, device=self.device)
         self._rest[2] = HIGH
         self._stepped: Sequence[int] = ()
