@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parc_ray.character.meshes import without_meshes
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
@@ -115,7 +116,9 @@ class IsaacGymSimulator(SceneSimulator):
         options.default_dof_drive_mode = mode
         source = self._config.character_source
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "character.xml").write_text(self._config.character, encoding="utf-8")
+            (Path(folder) / "character.xml").write_text(
+                without_meshes(self._config.character, source), encoding="utf-8"
+            )
             asset = self._gym.load_asset(self._sim, folder, "character.xml", options)
         if asset is None:
             raise InputError(f"{source}: Isaac Gym cannot load the character{first_error(self._output.new_text())}")

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 import mujoco
 import numpy as np
 
-from parc_ray.character.geoms import SHAPES, Geom, read_geoms, require_shapes
+from parc_ray.character.meshes import without_meshes
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
@@ -35,9 +35,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
 
     In two pieces of text, between which the geoms of a tile belong.
     """
-    document = Mjcf(config.character, config.character_source)
-    geoms = read_geoms(config.character, config.character_source)
-    require_shapes(geoms, SHAPES, skeleton.body_names, config.character_source)
+    document = Mjcf(without_meshes(config.character, config.character_source), config.character_source)
     root = ElementTree.Element("mujoco")
     for tag in ("compiler", "default"):
         for element in document.root.findall(tag):
@@ -54,7 +52,6 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
     )
     world = SubElement(root, "worldbody")
     body = copy.deepcopy(document.root_body())
-    _leave_out(body, geoms, skeleton, config.character_source)
     for element, joint in zip(_bodies(body), skeleton.joints):
         _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
     _strip(body)
@@ -62,7 +59,6 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
     for default in root.iter("default"):
         for geom in default.findall("geom"):
             geom.attrib.pop("material", None)
-            geom.attrib.pop("mesh", None)
     head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
     return f"{head}<worldbody>", tail
 
@@ -105,20 +101,6 @@ def _drive(
             armature=repr(armature[0]),
         )
         body.insert(0, ball)
-
-
-def _leave_out(root: Element, geoms: Sequence[Geom], skeleton: Skeleton, source: str) -> None:
-    """Remove the meshes, which are only to be seen. Raises InputError for a body that has its mass from one."""
-    elements = [(body, geom) for body in _bodies(root) for geom in body.findall("geom")]
-    for (body, element), geom in zip(elements, geoms):
-        if geom.shape in SHAPES:
-            continue
-        if not geom.massless and body.find("inertial") is None:
-            raise InputError(
-                f"{source}: body {skeleton.body_names[geom.body]!r} has its mass from a {geom.shape}, which is not "
-                'read; give the body an <inertial>, or the geom density="0" if it has no mass'
-            )
-        body.remove(element)
 
 
 def _strip(root: Element) -> None:
