@@ -95,7 +95,8 @@ class AcceptanceConfig(Strict):
         default=0.4,
         ge=0,
         le=1,
-        description="Minimum share of contacts (reference or simulated) on which both agree.",
+        description="Minimum share of contacts (reference or simulated) on which both agree; not for motions without "
+        "contact labels.",
     )
     max_penetration: float = Field(default=0.1, ge=0, description="Maximum depth of any body inside the terrain, m.")
     max_mean_root_error: Optional[float] = Field(

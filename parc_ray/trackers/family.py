@@ -23,7 +23,10 @@ class TrackerFiles:
     environment: EnvironmentFile
     """What simulates the character, and when an attempt has failed."""
     environment_content: Mapping[str, Any]
-    """The environment in the form of PARC's dm_env.yaml, with $DATA_DIR expanded: what record_env.yaml starts from."""
+    """The environment as its file has it, as section `env`, with $DATA_DIR expanded: what record_env.yaml starts from.
+
+    `read` takes that file, too, as env_file.
+    """
     settings: Any
     """What only the family knows the type of."""
     checkpoint: bytes

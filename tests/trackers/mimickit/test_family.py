@@ -103,6 +103,17 @@ def test_what_motions_without_labels_are_judged_by_is_said(folder):
     assert not prepared(config_of(folder, acceptance="none")).plan.placement.notices
 
 
+def test_a_dataset_file_of_mimickit_is_a_dataset(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    shutil.copy(folder / "stand.pkl", folder / "other.pkl")
+    entries = [{"file": name, "weight": weight} for name, weight in (("stand.pkl", 3.0), ("other.pkl", 1.0))]
+    (folder / "dataset.yaml").write_text(yaml.safe_dump({"motions": entries}))
+    dataset = prepared(config_of(folder, dataset_file="dataset.yaml")).inputs.dataset
+    assert [(entry.name, entry.weight, entry.labelled) for entry in dataset.entries] == [
+        ("stand", 3.0, False), ("other", 1.0, False),
+    ]  # fmt: skip
+
+
 class TestTranslation:
     def test_engine_and_physics(self, folder):
         edit(folder / "env_config.yaml", engine={"control_freq": 60, "ground_contact_height": 0.15})
