@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
@@ -14,7 +14,7 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.report.diagnosis import diagnose
-from parc_ray.report.previews import Previews, pack_previews
+from parc_ray.report.previews import Previews, pack_previews, urgency
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
 from parc_ray.runs.output import REPORT, OutputDirectory
@@ -26,6 +26,8 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
 """Maximum size of a page's previews: with the rest of 500 motions it stays below 5 MB."""
+MAX_MOTIONS = 20_000
+"""Of a page: their figures take 4 to 12 MB."""
 
 
 def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
@@ -41,7 +43,15 @@ def write_report(output_dir: Path, character: Optional[str] = None, previews: bo
 
 def render(run: PastRun, character: Optional[str] = None, previews: bool = True) -> str:
     """The page of a run; arguments as of write_report."""
+    statistics = statistics_of(run)
+    run, left_out = shortened(run)
     notes: List[str] = []
+    if left_out:
+        notes.append(
+            f"Counts and charts are of all motions, but {left_out} of them are neither in the table nor on the "
+            "timeline, so that the page opens quickly: those that were not recorded whole come first. journal.jsonl "
+            "tells of all."
+        )
     shapes: Optional[Dict[str, Any]] = None
     packed: Optional[Previews] = None
     reason = "The run was interrupted; `parc-ray report` makes a page with previews."
@@ -74,10 +84,19 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
             "script": script,
             "style hash": _fingerprint(style),
             "script hash": _fingerprint(script),
-            "data": _embedded(page_data(run, statistics_of(run), shapes, notes)),
+            "data": _embedded(page_data(run, statistics, shapes, notes)),
             "previews": _embedded(_previews(packed, reason)),
         },
     )
+
+
+def shortened(run: PastRun) -> Tuple[PastRun, int]:
+    """The run with as many of its motions as a page can show, in their order, and how many are left out."""
+    if len(run.motions) <= MAX_MOTIONS:
+        return run, 0
+    urgent = sorted(range(len(run.motions)), key=lambda index: urgency(run.motions[index]))
+    chosen = sorted(urgent[:MAX_MOTIONS])
+    return replace(run, motions=tuple(run.motions[index] for index in chosen)), len(run.motions) - MAX_MOTIONS
 
 
 def page_data(

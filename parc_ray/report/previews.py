@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import zlib
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from parc_ray.character.rotations import quat_positive
+from parc_ray.character.rotations import quat_positive, slerp
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.runs.past import PastMotion, PastRun
-from parc_ray.viewing.scenes.scene import Clip, scene_of_run
-from parc_ray.viewing.scenes.snapshot import Snapshots
+from parc_ray.viewing.scenes.scene import Clip, Scene, scene_of_run
 
 IntArray = npt.NDArray[np.int64]
 
@@ -25,6 +24,8 @@ PER_METRE, PER_TURN = 1000, 1000
 """Steps per m of a position (1 mm) and per unit of a quaternion's component (0.1 degrees)."""
 MAX_FRAMES, MAX_CELLS = 15 * 120, 40_000
 """Two minutes, and 60 x 100 m of ground."""
+BATCH = 32
+"""Motions that are packed at a time"""
 
 
 @dataclass(frozen=True)
@@ -62,41 +63,52 @@ def pack_previews(run: PastRun, skeleton: Skeleton, max_bytes: int) -> Previews:
     """Previews of as many motions as fit into max_bytes; those not recorded whole come first."""
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
-    left_out, room = 0, max_bytes
-    for index in sorted(range(len(run.motions)), key=lambda k: _rank(run.motions[k])):
-        motion = run.motions[index]
-        if motion.state == "invalid":
-            continue
-        preview, why_not = pack_preview(run, motion, skeleton) if room > 0 else (None, "")
-        if preview is None and why_not:
-            missing[index] = why_not
-        elif preview is None or preview.size > room:
-            # One that does not fit ends it: packing all others, to find some that do, would take minutes.
-            left_out, room = left_out + 1, 0
-        else:
-            found[index] = preview
-            room -= preview.size
-    return Previews(found, missing, left_out)
+    room = max_bytes
+    waiting = [index for index, motion in enumerate(run.motions) if motion.state != "invalid"]
+    waiting.sort(key=lambda index: urgency(run.motions[index]))
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        for index, (preview, why_not) in zip(batch, pack_batch(run, [run.motions[k] for k in batch], skeleton)):
+            if preview is None:
+                missing[index] = why_not
+            elif preview.size > room:
+                # One that does not fit ends it: packing all others, to find some that do, would take minutes.
+                return Previews(found, missing, len(waiting) - len(found) - len(missing))
+            else:
+                found[index] = preview
+                room -= preview.size
+    return Previews(found, missing)
 
 
-def _rank(motion: PastMotion) -> int:
+def urgency(motion: PastMotion) -> int:
     """What has to be looked at first."""
     if motion.state != "recorded":
         return 0
     return 1 if motion.start_fraction else 2
 
 
-def pack_preview(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Tuple[Optional[Preview], str]:
-    """The preview of a motion, or None and why there is nothing to show. Files may be gone, or be others now."""
+def pack_batch(run: PastRun, motions: Sequence[PastMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:
+    """The preview of each motion, or None and why there is nothing to show. Files may be gone, or be others now."""
+    scenes = [_scene(run, motion, skeleton) for motion in motions]
+    channels = iter(_channels([clip for scene in scenes if isinstance(scene, Scene) for clip in scene.clips]))
+    return [
+        (None, scene) if isinstance(scene, str) else (_packed(scene, [next(channels) for _ in scene.clips]), "")
+        for scene in scenes
+    ]
+
+
+def _scene(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Union[Scene, str]:
+    """What is to be shown, or why there is nothing."""
     try:
         scene = scene_of_run(run, motion, skeleton)
     except InputError as error:
-        return None, str(error)
+        return str(error)
+    return "its terrain is too large to be shown" if scene.terrain.hf.size > MAX_CELLS else scene
+
+
+def _packed(scene: Scene, channels: Sequence[IntArray]) -> Preview:
     heights = np.rint(scene.terrain.hf.reshape(1, -1).astype(np.float64) * PER_METRE).astype(np.int64)
-    if heights.size > MAX_CELLS:
-        return None, "its terrain is too large to be shown"
-    snapshots = Snapshots([clip.motion for clip in scene.clips], skeleton)
-    numbers = [pack_integers(_channels(snapshots, k, clip), order=2) for k, clip in enumerate(scene.clips)]
+    numbers = [*(pack_integers(own, order=2) for own in channels), pack_integers(heights, order=1)]
     size_x, size_y = scene.terrain.hf.shape
     x, y = (round(float(value), 4) for value in scene.terrain.min_point)
     return Preview(
@@ -106,26 +118,45 @@ def pack_preview(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Tuple[
             for clip in scene.clips
         ),
         terrain=(size_x, size_y, x, y, round(scene.terrain.dx, 6)),
-        data=base64.b64encode(zlib.compress(b"".join(numbers) + pack_integers(heights, order=1), 9)).decode("ascii"),
+        data=base64.b64encode(zlib.compress(b"".join(numbers))).decode("ascii"),
         note="; ".join(scene.notes),
-    ), ""  # fmt: skip
+    )  # fmt: skip
 
 
 def _frames(clip: Clip) -> int:
     return max(2, min(MAX_FRAMES, round(clip.motion.length * FRAMES_PER_SECOND) + 1))
 
 
-def _channels(snapshots: Snapshots, index: int, clip: Clip) -> IntArray:
-    """[channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts; evenly in time."""
-    count = _frames(clip)
-    frames = snapshots.frames(index, torch.linspace(0.0, clip.motion.length, count))
-    columns = (
-        (frames.root_pos.double() + torch.tensor(clip.offset)) * PER_METRE,
-        frames.root_rot.double() * PER_TURN,
-        quat_positive(frames.joint_rot)[..., :3].double().reshape(count, -1) * PER_TURN,
-        (frames.contacts > 0.5).double(),
+def _channels(clips: Sequence[Clip]) -> List[IntArray]:
+    """Of each clip [channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts.
+
+    Frames are evenly spaced in time. All clips go through few operations, each of which has a price of its own.
+    """
+    if not clips:
+        return []
+    motions, counts = [clip.motion for clip in clips], [_frames(clip) for clip in clips]
+    starts = np.cumsum([0, *(motion.num_frames for motion in motions)])
+    places = [np.linspace(0.0, motion.num_frames - 1, count) for motion, count in zip(motions, counts)]
+    lows = [place.astype(np.int64) for place in places]
+    highs = [np.minimum(low + 1, motion.num_frames - 1) for motion, low in zip(motions, lows)]
+    low, high = (
+        torch.from_numpy(np.concatenate([start + own for start, own in zip(starts, ends)])) for ends in (lows, highs)
     )
-    return torch.cat(columns, dim=1).T.round().clamp(-(2**30), 2**30).long().numpy()
+    mix = torch.from_numpy(np.concatenate(places) - np.concatenate(lows)).float()
+    root_pos, root_rot, joint_rot, contacts = (
+        torch.from_numpy(np.concatenate([getattr(motion, name) for motion in motions]))
+        for name in ("root_pos", "root_rot", "joint_rot", "contacts")
+    )
+    turns = slerp(joint_rot[low], joint_rot[high], mix[:, None].expand(-1, joint_rot.shape[1]))
+    offsets = np.repeat(np.array([clip.offset for clip in clips]), counts, axis=0)
+    columns = (
+        (torch.lerp(root_pos[low], root_pos[high], mix[:, None]).double() + torch.from_numpy(offsets)) * PER_METRE,
+        slerp(root_rot[low], root_rot[high], mix).double() * PER_TURN,
+        quat_positive(turns)[..., :3].double().flatten(1) * PER_TURN,
+        (torch.lerp(contacts[low], contacts[high], mix[:, None]) > 0.5).double(),
+    )
+    table = torch.cat(columns, dim=1).round().clamp(-(2**30), 2**30).long().numpy()
+    return [part.T for part in np.split(table, np.cumsum(counts)[:-1])]
 
 
 def pack_integers(rows: IntArray, order: int) -> bytes:
@@ -140,7 +171,8 @@ def pack_integers(rows: IntArray, order: int) -> bytes:
         rows = np.diff(rows, axis=1, prepend=0)
     flat = rows.reshape(-1)
     values = ((flat << 1) ^ (flat >> 63)).astype(np.uint64)
-    groups = np.arange(7, dtype=np.uint64) * np.uint64(7)
+    longest = max(1, -(-int(values.max(initial=0)).bit_length() // 7))
+    groups = np.arange(longest, dtype=np.uint64) * np.uint64(7)
     septets = (values[:, None] >> groups) & np.uint64(127)
     more = (values[:, None] >> groups) >= 128
     used = np.concatenate([np.ones((len(values), 1), dtype=bool), more[:, :-1]], axis=1)

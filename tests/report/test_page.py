@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from parc_ray.errors import InputError
+from parc_ray.report import page
 from parc_ray.report.page import write_report
 from tests.report.embedded import embedded, rows
 from tests.report.made_run import recording_of
@@ -93,6 +94,24 @@ def test_what_is_missing_is_said(made, walk):
     (note,) = embedded(made.page())["notes"]
     assert "`parc-ray report` makes a page with previews" in note
     assert embedded(made.page(), "previews")["motions"] == {}
+
+
+def test_a_large_run_shows_what_was_not_recorded_and_counts_everything(made, walk, monkeypatch):
+    monkeypatch.setattr(page, "MAX_MOTIONS", 3)
+    made.begin(6)
+    for name in ("a", "b", "c", "d", "e", "f"):
+        made.motion_file(walk, name)
+    for name in ("a", "b", "c", "e", "f"):
+        fraction = 0.25 if name == "f" else 0.0
+        made.attempt(name, outcome="recorded", fraction=fraction, recording=recording_of(walk))
+    made.attempt("d")
+    text = write_report(made.path).read_text("utf-8")
+    data = embedded(text)
+    assert data["motions"]["name"] == ["a", "d", "f"]
+    assert [data["motions"]["name"][k] for k in data["attempts"]["motion"]] == ["a", "d", "f"]
+    assert data["statistics"]["counts"]["motions"] == 6
+    assert any("3 of them are neither in the table" in note for note in data["notes"])
+    assert sorted(embedded(text, "previews")["motions"]) == ["0", "1", "2"]
 
 
 def test_a_character_that_is_gone_or_another(made, walk, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc_ray.motions.motion_file import parse_motion
-from parc_ray.report.previews import pack_integers, pack_preview, pack_previews
+from parc_ray.report.previews import pack_batch, pack_integers, pack_previews
 from parc_ray.runs.past import read_run
 from tests.report.embedded import _numbers, unpacked
 from tests.report.made_run import recording_of
@@ -24,7 +24,7 @@ def packed(made, walk, skeleton):
     recording = recording_of(walk, START, drift=0.1)
     made.attempt("walk", outcome="recorded", start=START, fraction=0.25, recording=recording)
     run = read_run(made.path)
-    preview, why_not = pack_preview(run, run.motions[0], skeleton)
+    ((preview, why_not),) = pack_batch(run, run.motions, skeleton)
     assert why_not == "" and preview.note == ""
     return preview, parse_motion(recording, "walk", skeleton, "recording")
 

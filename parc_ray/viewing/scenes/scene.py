@@ -9,7 +9,6 @@ from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
@@ -17,7 +16,6 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField, crop
 from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
 from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
-from parc_ray.viewing.scenes.snapshot import Snapshots
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -81,7 +79,6 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
     notes: List[str] = []
     reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
     clips = [] if reference is None else [Clip("reference", reference)]
-    snapshots = None if reference is None else Snapshots([reference], skeleton)
     for attempt in motion.attempts:
         path, kind = attempt.trajectory if attempts else None, "attempt"
         if attempt.outcome == "recorded":
@@ -89,8 +86,8 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
         if path is None:
             continue
         simulated = _tried(partial(read_motion, path, skeleton), notes, f"no {kind}")
-        if simulated is not None and (snapshots is not None or not clips):
-            clips.append(_placed(kind, simulated, attempt, snapshots))
+        if simulated is not None and (reference is not None or not clips):
+            clips.append(_placed(kind, simulated, attempt, reference))
         elif simulated is not None:
             notes.append(f"{kind} {attempt.number} is left out: without its reference nobody knows where it belongs")
     if not clips:
@@ -98,12 +95,13 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
     return _scene(motion.name, clips, notes)
 
 
-def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Snapshots]) -> Clip:
+def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Motion]) -> Clip:
     """A clip placed where the reference is at its start: recordings have an origin of their own."""
     offset = np.zeros(3)
     if reference is not None:
-        there = reference.frames(0, torch.tensor([attempt.start_time])).root_pos[0]
-        offset = there.double().numpy() - motion.root_pos[0]
+        times = np.linspace(0.0, reference.length, reference.num_frames)
+        there = [np.interp(attempt.start_time, times, axis) for axis in reference.root_pos.T]
+        offset = np.array(there) - motion.root_pos[0]
     x, y, z = (float(value) for value in offset)
     return Clip(kind, motion, attempt.start_time, (x, y, z), attempt.reason, attempt.number)
 
