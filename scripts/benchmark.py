@@ -11,7 +11,11 @@ but the end-to-end part, so that the ratios say how much of a core's time is phy
 (f) end to end, start-up included: parc-ray record on 500 motions of 5 s
 (g) what a control step would cost a GPU, without the engine: kernels it would start, how often the host would wait for
     the device; in steps in which no attempt begins or ends, and over all steps
+(h) a run of 10,000 motions end to end with recorders that take no time, its parts, and a second look at the dataset
+(i) the same of 100,000 motions, and the driver's memory
+(j) efficiency of 64 pretended GPUs against one, by a virtual clock: real driver, blame policy and queues
 
+(h), (i) and (j) are measured only if asked for; they have bars, for two cores that do nothing else.
 (a), (b) and (e) are measured with every simulator that is asked for, the others with the first.
 """
 
@@ -29,6 +33,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
+import scale
 from rich.console import Console
 
 from parc_ray.character.skeleton import load_skeleton
@@ -50,6 +55,15 @@ NAMES = [engine.name for engine in ENGINES if not engine.import_first]
 """Engines that can be measured here: this process has imported torch"""
 ENVS_WAITING = 64
 """Envs for (d): fewer than motions, so that there is a queue"""
+
+BARS = {
+    "h_run_seconds_10000": 40.0,
+    "h_run_report_10000": 10.0,
+    "i_run_seconds_100000": 360.0,
+    "i_run_driver_mib_100000": 1536.0,
+    "j_efficiency_of_64_gpus": 0.95,
+}
+"""At most, the efficiency at least"""
 
 
 def main() -> None:
@@ -79,8 +93,16 @@ def main() -> None:
             numbers[f"e_peak_mib_without_envs_{name}"] = few
         if "f" in options.parts:
             numbers.update(end_to_end(folder, 20 if options.quick else 500, options.simulators[0]))
+        for part, count in (("h", 10_000), ("i", 100_000)):
+            if part in options.parts:
+                measured = scale.whole_run(folder / part, 200 if options.quick else count)
+                numbers.update({f"{part}_{key}": value for key, value in measured.items()})
+        if "j" in options.parts:
+            numbers.update({f"j_{key}": value for key, value in scale.many_gpus(folder / "j").items()})
     for key, value in numbers.items():
-        print(f"{key:36s} {value:12,.3f}")
+        bar = BARS.get(key)
+        kept = "" if bar is None else f"  bar {bar:g}: {'kept' if (value >= bar) == (key[0] == 'j') else 'MISSED'}"
+        print(f"{key:36s} {value:12,.3f}{kept}")
     print(json.dumps({key: round(value, 4) for key, value in numbers.items()}))
 
 

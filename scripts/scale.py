@@ -1,0 +1,191 @@
+"""Runs of very many motions, without physics: what everything else costs. Part of benchmark.py.
+
+The recorders take no time: they return each motion as its own recording. Files, journal, report and Ray are real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from parc_ray.character.skeleton import load_skeleton  # noqa: E402
+from parc_ray.demo.generator import generate_motions  # noqa: E402
+from parc_ray.files import plain_pickle  # noqa: E402
+from parc_ray.files.bundled import DEMO, HUMANOID  # noqa: E402
+from parc_ray.motions.motion_file import motion_file_bytes  # noqa: E402
+from tests.cluster.virtual import Machine, virtual_run  # noqa: E402
+
+DIFFERENT = 50
+"""Motions of 5 s; the others differ from these in a number in misc_data only"""
+GPUS, VIRTUAL_MOTIONS = 64, 50_000
+
+
+def whole_run(folder: Path, count: int) -> Dict[str, float]:
+    """Seconds of a run of so many motions, by the wall and of CPUs, and its driver's memory; and of a second check."""
+    folder.mkdir()
+    write_motions(folder, count)
+    numbers: Dict[str, float] = {}
+    for part in ("run", "check"):
+        command = [sys.executable, __file__, part, str(folder)]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+        before, start = cpu_of_children(), time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=folder)
+        wall, cpu = time.perf_counter() - start, cpu_of_children() - before
+        told = json.loads(done.stdout.splitlines()[-1])
+        told.update(seconds=wall, cpu_seconds=cpu)
+        numbers.update({f"{part}_{key}_{count}": value for key, value in told.items()})
+    return numbers
+
+
+def many_gpus(folder: Path) -> Dict[str, float]:
+    """How efficient pretended GPUs are against one, by a virtual clock on which the driver's CPU time passes, too."""
+    folder.mkdir()
+    write_motions(folder, 1)
+    motion = next((folder / "motions").glob("*.pkl"))
+    one, many = (virtual_run(folder / str(gpus), motion, VIRTUAL_MOTIONS, Machine(gpus), True) for gpus in (1, GPUS))
+    return {
+        f"efficiency_of_{GPUS}_gpus": one.seconds / (GPUS * many.seconds),
+        f"virtual_seconds_of_{GPUS}_gpus": many.seconds,
+        f"driver_cpu_seconds_of_{GPUS}_gpus": many.driver_seconds,
+    }
+
+
+def write_motions(folder: Path, count: int) -> None:
+    """Motion files, each with a content of its own, and a dataset file."""
+    skeleton, motions = load_skeleton(HUMANOID), folder / "motions"
+    motions.mkdir()
+    generated = generate_motions(min(DIFFERENT, count), 1, skeleton, seconds=(5.0, 5.0))
+    parts = [plain_pickle.loads(motion_file_bytes(motion), "motion") for motion in generated]
+    lines = ["motions:"]
+    for index in range(count):
+        path = motions / f"walk_{index:06d}.pkl"
+        own = {**parts[index % len(parts)], "misc_data": plain_pickle.dumps({"copy": index})}
+        path.write_bytes(plain_pickle.dumps(own, check=False))
+        lines += [f"- file: {path}", "  weight: 1.0"]
+    (folder / "motions.yaml").write_text("\n".join(lines) + "\n")
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def instant_actor() -> Any:
+    """The class. It is local so that Ray ships it as it is."""
+    from parc_ray.cluster.actor import ShardActor, WorkReport
+
+    class InstantActor(ShardActor):
+        def setup(self, run: Any, shard: Any, *_: Any) -> WorkReport:
+            self.motions, self.slots = list(shard.motions)[::-1], shard.num_envs(run)
+            return WorkReport()
+
+        def work(self, seconds: float) -> WorkReport:
+            from parc_ray.cluster.actor import attempt_line
+            from parc_ray.recording.attempts import AttemptResult
+
+            figures = ("root_error", "root_angle_error", "body_error", "joint_angle_error", "max_root_error")
+            quality = {**dict.fromkeys(figures, 0.1), "max_penetration": 0.01, "contact_agreement": 0.9}
+            # About what a GPU brings in a second.
+            chosen = [self.motions.pop() for _ in range(min(500, len(self.motions)))]
+            results = tuple(
+                AttemptResult(
+                    motion=motion.name, number=0, start_fraction=0.0, start_time=0.0, seconds=5.0, outcome="recorded",
+                    reason="", quality=quality, next_fraction=None, recording=motion.content, recorded_seconds=5.0,
+                    env=index % self.slots, began=0.0, ended=1.0,
+                )
+                for index, motion in enumerate(chosen)
+            )  # fmt: skip
+            log = tuple((0.0, attempt_line(result)) for result in results)
+            steps = 150 * len(results)
+            return WorkReport(results=results, done=not self.motions, steps=150, env_steps=steps, log=log)
+
+    return InstantActor
+
+
+class Peak(threading.Thread):
+    """The most memory that this process has had to itself, without what it shares with Ray's object store, in MiB."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.mib = 0.0
+
+    def run(self) -> None:
+        while True:
+            lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+            own = sum(int(lines[key].split()[0]) for key in ("RssAnon", "RssFile"))
+            self.mib = max(self.mib, own / 1024)
+            time.sleep(0.2)
+
+
+def run(folder: Path) -> Dict[str, float]:
+    """One run, in this process; returns what its parts took (s)."""
+    from parc_ray import cli
+    from parc_ray.cluster import driver
+    from parc_ray.cluster import run as runs
+    from parc_ray.config.record import RecordConfig
+    from parc_ray.terminal.screen import open_screen
+
+    driver.ShardActor = instant_actor()  # type: ignore[misc]
+    peak = Peak()
+    peak.start()
+    times: Dict[str, float] = {}
+
+    def timed(module: Any, name: str, part: str) -> None:
+        real = getattr(module, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return real(*given, **named)
+            finally:
+                times[part] = time.perf_counter() - start
+
+        setattr(module, name, call)
+
+    from parc_ray.planning import preparation
+
+    timed(preparation, "read_inputs", "planning")
+    timed(runs.Driver, "run", "driver")
+    timed(runs, "_write_terrain", "terrain")
+    timed(cli, "_write_report", "report")
+    config = RecordConfig(
+        output_dir=folder / "out", device="cpu", dataset_file=folder / "motions.yaml", model_file=DEMO / "model.pt",
+        env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", simulator="mujoco",
+    )  # fmt: skip
+    code = cli.record_and_report(config, None, False, open_screen())
+    assert code == 0, code
+    return {**times, "driver_mib": peak.mib, "report_mb": (folder / "out" / "report.html").stat().st_size / 1e6}
+
+
+def check(folder: Path) -> Dict[str, float]:
+    """A second look at the same dataset."""
+    from rich.console import Console
+
+    from parc_ray.config.record import RecordConfig
+    from parc_ray.planning import preparation
+    from parc_ray.planning.host import ThisMachine
+    from parc_ray.runs.output import OutputDirectory
+
+    config = RecordConfig(
+        output_dir=folder / "other", device="cpu", dataset_file=folder / "motions.yaml", model_file=DEMO / "model.pt",
+        env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", simulator="mujoco",
+    )  # fmt: skip
+    start = time.perf_counter()
+    preparation.prepare(
+        config, None, False, OutputDirectory(config.output_dir, config.output), ThisMachine(), Console(quiet=True)
+    )
+    return {"planning": time.perf_counter() - start}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"run": run, "check": check}[sys.argv[1]](Path(sys.argv[2]))))
