@@ -26,6 +26,7 @@ from parc_ray.motions.scanning import Progress, Unfit, create_dataset, load_data
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engine import Engine
+from parc_ray.simulators.engines import engine as find_engine
 from parc_ray.trackers.families import family
 from parc_ray.trackers.family import TrackerFiles
 from parc_ray.trackers.tracker import Observer
@@ -122,7 +123,7 @@ def read_inputs(
         character_source=tracker.character_source,
     )
     require_simulable(files, tracker.skeleton)
-    unfit: Unfit = partial(_unfit, engine, environment.env)
+    unfit: Unfit = partial(_unfit, engine.name, environment.env)
     motions = KnownMotions(known, _cache(config, tracker, dataset_config, engine))
     if dataset_config is not None:
         dataset = create_dataset(dataset_config, tracker.skeleton, progress, unfit, motions)
@@ -141,8 +142,9 @@ def read_inputs(
     )
 
 
-def _unfit(engine: Engine, environment: EnvironmentConfig, motion: Motion) -> str:
-    return engine.unfit(tile_of(motion, environment))
+def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """See Unfit; by name, since engines do not pickle."""
+    return find_engine(simulator).unfit(tile_of(motion, environment))
 
 
 def _cache(

@@ -9,7 +9,6 @@ import pytest
 from parc_ray.motions.motion_file import motion_file_bytes
 from tests.cluster.virtual import Machine, virtual_run
 
-
 pytestmark = pytest.mark.slow
 
 

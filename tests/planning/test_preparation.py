@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
+from parc_ray.motions import scanning
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.placement import Resources
@@ -110,3 +112,17 @@ def test_recordings_depend_on_the_settings_of_their_engine_and_on_no_others(tmp_
     assert different[0] != different[1] != different[2]
     assert different[1] == depends_on("mujoco", profile="fast")
     assert depends_on("other", **faithful) == depends_on("other")
+
+
+def test_motions_can_be_read_in_other_processes(motions, tmp_path, monkeypatch):
+    """Whatever decides which of them are fit has to travel there."""
+    travelled = []
+
+    def shared_out(function, items, worth_it):
+        travelled.append(pickle.loads(pickle.dumps(function)))
+        return map(travelled[-1], items)
+
+    monkeypatch.setattr(scanning, "shared_out", shared_out)
+    path = write_config(tmp_path, [motions], None)
+    run = prepared_on(MadeUpHost(Resources(((2, 0),)), lambda *_: Trial()), path)
+    assert [entry.name for entry in run.inputs.dataset.entries] == ["idle"] and travelled
