@@ -1,4 +1,4 @@
-"""Command line: parc-ray record | check | report | compare | view | render | dataset | demo."""
+"""Command line: parc-ray record | check | report | compare | view | render | export | dataset | demo."""
 
 from __future__ import annotations
 
@@ -317,6 +317,41 @@ def render(
         file, output, size, fps, start, end, speed, camera, reference, contacts, attempts, poses, character, overwrite
     )
     render_motion(options, Console())
+
+
+@app.command()
+def export(
+    path: Path = typer.Argument(..., help="The output_dir of a run, a folder of motion files, or a motion file."),
+    to: str = typer.Option(..., "--to", help="bvh, glb (glTF), csv, npz (MuJoCo's qpos and qvel), or mimickit."),
+    output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Where the files go."),
+    failures: bool = typer.Option(
+        False, "--failures", help="The attempts of a run that failed and were kept (record.keep_failures), too."
+    ),
+    character: Optional[Path] = typer.Option(
+        None, help="The character's MJCF. Default: the run's, else PARC's humanoid."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
+) -> None:
+    """Write recordings, or other motions, in formats of other programs."""
+    from rich.progress import track
+
+    from parc_ray.exporting import plan_export
+
+    plan = plan_export(path, to, output, failures, character, overwrite)
+    console, written = Console(), 0
+    for file, target in track(
+        plan.targets, output.name, console=console, transient=True, disable=not console.is_terminal
+    ):
+        try:
+            plan.write(file, target)
+            written += 1
+        except InputError as error:
+            if len(plan.targets) == 1:
+                raise
+            say(console, f"left out: {error}")
+    if not written:
+        raise InputError(f"{path}: nothing of it could be exported")
+    say(console, f"{output}: {written} motions")
 
 
 @dataset_app.command("create")

@@ -35,14 +35,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
 
     In two pieces of text, between which the geoms of a tile belong.
     """
-    document = Mjcf(without_meshes(config.character, config.character_source), config.character_source)
-    root = ElementTree.Element("mujoco")
-    for tag in ("compiler", "default"):
-        for element in document.root.findall(tag):
-            root.append(copy.deepcopy(element))
-    compiler = root.find("compiler")
-    if compiler is not None:
-        compiler.attrib.pop("meshdir", None)
+    root = plain_character(config.character, config.character_source)
     SubElement(
         root,
         "option",
@@ -50,17 +43,34 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
         integrator="implicitfast",
         gravity=f"0 0 {config.gravity!r}",
     )
-    world = SubElement(root, "worldbody")
-    body = copy.deepcopy(document.root_body())
+    body = root.find("worldbody/body")
+    assert body is not None
     for element, joint in zip(_bodies(body), skeleton.joints):
         _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
+    head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
+    return f"{head}<worldbody>", tail
+
+
+def plain_character(character: str, source: str) -> Element:
+    """A model of a character alone: its bodies with their joints and solid shapes, without floor, looks and actuators.
+
+    Raises InputError for a body that has its mass from a mesh.
+    """
+    document = Mjcf(without_meshes(character, source), source)
+    root = ElementTree.Element("mujoco")
+    for tag in ("compiler", "default"):
+        for element in document.root.findall(tag):
+            root.append(copy.deepcopy(element))
+    compiler = root.find("compiler")
+    if compiler is not None:
+        compiler.attrib.pop("meshdir", None)
+    body = copy.deepcopy(document.root_body())
     _strip(body)
-    world.append(body)
+    SubElement(root, "worldbody").append(body)
     for default in root.iter("default"):
         for geom in default.findall("geom"):
             geom.attrib.pop("material", None)
-    head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
-    return f"{head}<worldbody>", tail
+    return root
 
 
 def _bodies(root: Element) -> List[Element]:
@@ -129,14 +139,17 @@ def ground_boxes(tile: HeightField) -> Boxes:
     return box_cover(tile, border=BORDER)
 
 
+def ground_geoms(boxes: Boxes) -> str:
+    """The boxes as geoms of MJCF text."""
+    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
+    return "".join(geom % (*place, *size) for place, size in zip(boxes.centre.tolist(), boxes.half_size.tolist()))
+
+
 def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:
     """The model of the character (from physical_character) on ground of boxes, whose geoms come before its own."""
     head, tail = character
-    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
-    places, sizes = boxes.centre.tolist(), boxes.half_size.tolist()
-    ground = "".join(geom % (*place, *size) for place, size in zip(places, sizes))
     try:
-        model = mujoco.MjModel.from_xml_string(f"{head}{ground}{tail}")
+        model = mujoco.MjModel.from_xml_string(f"{head}{ground_geoms(boxes)}{tail}")
     except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
     # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.

@@ -1,0 +1,93 @@
+"""Exporting: recordings go where people work. A format is one file here, and its record in FORMATS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from parc_ray.errors import InputError, OutputError
+from parc_ray.exporting import bvh, csv, glb, mimickit, npz
+from parc_ray.exporting.format import Format
+from parc_ray.exporting.recording import recording_of
+from parc_ray.files.writing import write_file_atomic
+from parc_ray.runs.motion_files import Writers, find_character, motion_files
+from parc_ray.runs.output import JOURNAL
+from parc_ray.runs.past import PastRun, read_run
+
+FORMATS: Dict[str, Format] = {
+    known.name: known for known in (bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT)
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """Motion files to be exported, all of one character."""
+
+    format: Format
+    targets: Tuple[Tuple[Path, Path], ...]
+    """Each motion file, and the file that is written of it."""
+    character: str
+    """Text of the MJCF."""
+    source: str
+    """Its file, for messages."""
+
+    def write(self, file: Path, target: Path) -> None:
+        """Export one of the motion files, whole or not at all. Raises InputError, OutputError."""
+        content = self.format.content(recording_of(file, self.character, self.source))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{target.parent}: cannot be made ({error.strerror})") from error
+        write_file_atomic(target, content)
+
+
+def plan_export(
+    path: Path,
+    name: str,
+    folder: Path,
+    failures: bool = False,
+    character: Optional[Path] = None,
+    overwrite: bool = False,
+) -> Export:
+    """What is to be exported from a run's output directory, a folder of motion files, or a motion file, to a folder.
+
+    name: of a format. failures: Whether the attempts of a run that failed, and were kept, are among it. Raises
+    InputError if there is nothing, or something of it has been exported there before and is not to be overwritten.
+    """
+    form = FORMATS.get(name)
+    if form is None:
+        raise InputError(f"--to {name}: no such format; there are: {', '.join(FORMATS)}")
+    if (path / JOURNAL).is_file():
+        run: Optional[PastRun] = read_run(path)
+        assert run is not None
+        files = _files_of(run, failures)
+    else:
+        if failures:
+            raise InputError(f"{path}: --failures needs the output_dir of a run; {path} holds none")
+        found = motion_files(path)
+        top, writers = path if path.is_dir() else path.parent, Writers()
+        files = [(file, file.relative_to(top)) for file in found]
+        known = next(filter(None, map(writers.of, found)), None)
+        run = known[0] if known else None
+    targets = tuple((file, folder / place.with_name(f"{place.stem}{form.suffix}")) for file, place in files)
+    there = [target for _, target in targets if target.exists()]
+    own = {file.resolve() for file, _ in targets}.intersection(target.resolve() for target in there)
+    if own:
+        raise InputError(f"{own.pop()}: would be replaced by its own export; choose another folder")
+    if there and not overwrite:
+        raise InputError(f"{there[0]}: exists; choose another folder, or pass --overwrite to replace what is there")
+    return Export(form, targets, *find_character(run, character))
+
+
+def _files_of(run: PastRun, failures: bool) -> List[Tuple[Path, Path]]:
+    """A run's motion files, and where each belongs in the folder that they are exported to."""
+    files = [(motion.recording, Path(motion.recording.name)) for motion in run.motions if motion.recording]
+    if failures:
+        kept = [attempt.trajectory for motion in run.motions for attempt in motion.attempts if attempt.trajectory]
+        if not kept:
+            raise InputError(f"{run.path}: has kept no failed attempts; record.keep_failures keeps them")
+        files += [(path, path.relative_to(run.path)) for path in kept]
+    if not files:
+        raise InputError(f"{run.path}: has recorded nothing; --failures exports the attempts that it has kept")
+    return files

@@ -1,0 +1,31 @@
+"""Format: what recordings can be exported to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.exporting.recording import Recording
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format."""
+
+    name: str
+    suffix: str
+    """Ending of its files' names."""
+    content: Callable[[Recording], bytes]
+    """The bytes of a recording's file. Raises InputError if a package is missing, or it cannot hold the recording."""
+
+
+Y_UP = (-0.5, -0.5, -0.5, 0.5)
+"""Rotation (xyzw) from the motion's axes to those of BVH and glTF: x ahead becomes z, y left x, and z up y."""
+
+
+def y_up(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Vectors [..., 3], turned by Y_UP."""
+    return vectors[..., [1, 2, 0]]

@@ -1,0 +1,84 @@
+"""NumPy archives of MuJoCo's coordinates, qpos and qvel.
+
+They belong to the character's MJCF as it is, whose joints are hinges: three in one body are angles about x, y and z,
+each as it lies after the one before. `model` is such an MJCF that MuJoCo loads without any other file: the character on
+the recording's ground. The character's own file has the same coordinates, if nothing else moves in it.
+"""
+
+from __future__ import annotations
+
+import io
+from xml.etree import ElementTree
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+
+from parc_ray.character.euler import euler_angles
+from parc_ray.errors import InputError
+from parc_ray.exporting.format import Format
+from parc_ray.exporting.recording import Recording
+from parc_ray.simulators.mujoco.character import ground_boxes, ground_geoms, plain_character
+
+DoubleArray = npt.NDArray[np.float64]
+
+
+def npz_bytes(recording: Recording) -> bytes:
+    """A recording as an archive: qpos [n, 7 + D], qvel [n, 6 + D], time [n] s, contacts [n, B], body_names, model.
+
+    qpos begins with the root's position and quaternion wxyz, qvel with the velocity of its origin (world axes) and its
+    angular velocity (its own axes). Velocities lead from a frame to the next, as mj_integratePos does; the last
+    frame repeats the one before it.
+    """
+    text = _model_text(recording)
+    try:
+        model = mujoco.MjModel.from_xml_string(text)
+    except (ValueError, mujoco.FatalError) as error:
+        raise InputError(f"{recording.source}: MuJoCo cannot load the character: {error}") from error
+    dofs = recording.skeleton.dof_count
+    if (model.nq, model.nv) != (7 + dofs, 6 + dofs):
+        raise InputError(
+            f"{recording.source}: MuJoCo makes {model.nv - 6} degrees of freedom of the character, which has {dofs}"
+        )
+    qpos = _positions(recording)
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        qpos=qpos,
+        qvel=_velocities(model, qpos, recording.motion.fps),
+        time=recording.times,
+        contacts=recording.motion.contacts,
+        body_names=np.array(recording.skeleton.body_names),
+        model=np.array(text),
+    )
+    return file.getvalue()
+
+
+def _model_text(recording: Recording) -> str:
+    """MJCF of the character, without shapes that are in files of their own, on its ground."""
+    text = ElementTree.tostring(plain_character(recording.character, recording.source), encoding="unicode")
+    ground = ground_geoms(ground_boxes(recording.motion.terrain))
+    return text.replace("<worldbody>", f"<worldbody>{ground}", 1)
+
+
+def _positions(recording: Recording) -> DoubleArray:
+    """qpos [n, 7 + D]."""
+    motion = recording.motion
+    dofs = recording.dof_pos().astype(np.float64)
+    for body, joint in enumerate(recording.skeleton.joints):
+        if joint.kind == "spherical":
+            own = slice(joint.dof_index, joint.dof_index + 3)
+            dofs[:, own] = euler_angles(motion.joint_rot[:, body - 1], "XYZ")
+    return np.concatenate([motion.root_pos, motion.root_rot[:, [3, 0, 1, 2]], dofs], axis=1, dtype=np.float64)
+
+
+def _velocities(model: mujoco.MjModel, qpos: DoubleArray, fps: float) -> DoubleArray:
+    """qvel [n, nv], so that each frame's leads to the next frame."""
+    qvel = np.zeros((len(qpos), model.nv))
+    for frame in range(len(qpos) - 1):
+        mujoco.mj_differentiatePos(model, qvel[frame], 1.0 / fps, qpos[frame], qpos[frame + 1])
+    qvel[-1] = qvel[-2]
+    return qvel
+
+
+FORMAT = Format("npz", ".npz", npz_bytes)

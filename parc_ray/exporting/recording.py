@@ -1,0 +1,128 @@
+"""Recording: a motion file, and the character that it is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple, Union
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from parc_ray.character.geoms import Geom, read_geoms
+from parc_ray.character.skeleton import Skeleton, parse_skeleton
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_bytes
+from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.runs.motion_files import Writers, find_character
+
+if TYPE_CHECKING:
+    import pandas
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A motion of n frames, of a character of B bodies and D degrees of freedom. Metres, radians, z up, xyzw."""
+
+    motion: Motion
+    """Root and joint rotations, contacts, frames per second, terrain."""
+    skeleton: Skeleton
+    """The character: names of its bodies, and its joints."""
+    geoms: Tuple[Geom, ...]
+    """The shapes of its bodies."""
+    character: str
+    """Text of its MJCF."""
+    source: str
+    """The character's file, for messages."""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """What lies beside the motion in its file (PARC's misc_data); empty where that is more than plain values."""
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """How a run came by it: source motion, start, attempt, figures, simulator. Empty if no run recorded it."""
+        origin = self.extras.get("recording", {})
+        return origin if isinstance(origin, dict) else {}
+
+    @property
+    def times(self) -> npt.NDArray[np.float64]:
+        """[n] s from the first frame."""
+        return np.arange(self.motion.num_frames) / self.motion.fps
+
+    def body_poses(self) -> Tuple[FloatArray, FloatArray]:
+        """Positions [n, B, 3] m of the bodies' origins, and their rotations [n, B, 4], in the motion's frame."""
+        motion = self.motion
+        position, rotation = self.skeleton.forward_kinematics(
+            *(torch.from_numpy(part) for part in (motion.root_pos, motion.root_rot, motion.joint_rot))
+        )
+        return position.numpy(), rotation.numpy()
+
+    def dof_pos(self) -> FloatArray:
+        """Degrees of freedom [n, D] rad: hinges one angle, spherical joints a rotation vector."""
+        dofs: FloatArray = self.skeleton.rot_to_dof(torch.from_numpy(self.motion.joint_rot)).numpy()
+        return dofs
+
+    def columns(self) -> Dict[str, npt.NDArray[np.floating]]:
+        """Everything as named columns [n]: `time` s, then what they are of and their axis, such as `root_pos.x`.
+
+        root_pos, root_rot (a quaternion), dof.JOINT, body_pos.BODY, contact.BODY (0 to 1).
+        """
+        columns: Dict[str, npt.NDArray[np.floating]] = {"time": self.times}
+        _spread(columns, "root_pos", self.motion.root_pos)
+        _spread(columns, "root_rot", self.motion.root_rot)
+        dofs = self.dof_pos()
+        for joint in self.skeleton.joints:
+            own = dofs[:, joint.dof_index : joint.dof_index + joint.dof_count]
+            if joint.kind == "spherical":
+                _spread(columns, f"dof.{joint.name}", own)
+            elif joint.kind == "hinge":
+                columns[f"dof.{joint.name}"] = own[:, 0]
+        positions, _ = self.body_poses()
+        for index, body in enumerate(self.skeleton.body_names):
+            _spread(columns, f"body_pos.{body}", positions[:, index])
+        for index, body in enumerate(self.skeleton.body_names):
+            columns[f"contact.{body}"] = self.motion.contacts[:, index]
+        return columns
+
+    def frame(self) -> pandas.DataFrame:
+        """The columns as a data frame, one row per frame of the motion. Needs pandas."""
+        import pandas
+
+        return pandas.DataFrame(self.columns())
+
+
+def read_recording(path: Union[str, Path], character: Union[str, Path, None] = None) -> Recording:
+    """A motion file: what a run has recorded, a failed attempt that it kept, or any other motion.
+
+    The character (MJCF) is by default that of the run whose output directory the file is in, else PARC's humanoid.
+    Raises InputError if the file is no motion of this character.
+
+    >>> recording = read_recording("output/recorded_motions/walk_0.pkl")
+    >>> recording.motion.fps, recording.origin["start_fraction"]
+    (30.0, 0.0)
+    >>> positions, rotations = recording.body_poses()
+    >>> positions.shape == (recording.motion.num_frames, recording.skeleton.num_bodies, 3)
+    True
+    """
+    path = Path(path)
+    known = None if character is not None else Writers().of(path)
+    text, source = find_character(known[0] if known else None, None if character is None else Path(character))
+    return recording_of(path, text, source)
+
+
+def recording_of(path: Path, character: str, source: str) -> Recording:
+    """The motion file at a path, of the character of MJCF text. Raises InputError."""
+    content, skeleton = read_bytes(path), parse_skeleton(character, source)
+    motion = parse_motion(content, path.stem, skeleton, str(path))
+    try:
+        extras = read_misc(content, str(path))
+    except InputError:
+        extras = {}
+    return Recording(motion, skeleton, read_geoms(character, source), character, source, extras)
+
+
+def _spread(columns: Dict[str, npt.NDArray[np.floating]], name: str, values: FloatArray) -> None:
+    for axis, own in zip("xyzw", values.T):
+        columns[f"{name}.{axis}"] = own
