@@ -6,7 +6,7 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
 
 import typer
 from rich.console import Console
@@ -20,8 +20,6 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import HUMANOID
-from parc_ray.runs.exit_codes import INTERRUPTED
-from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.screen import Screen, open_screen, say
 
 if TYPE_CHECKING:
@@ -131,52 +129,9 @@ def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callabl
     with screen.explaining():
         directory = find_data_dir(data_dir)
         config = load(directory)
-        return record_and_report(config, directory, overwrite, screen)
+        from parc_ray.session import record_and_report  # takes seconds: not before a mistyped key is found
 
-
-def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> int:
-    """Record a dataset, and have the report of it written; returns the exit code."""
-    from parc_ray.cluster.run import record as run  # takes seconds: not before a mistyped key is found
-
-    with Interruption() as interruption:
-        ended = run(config, data_dir, overwrite, screen, interruption)
-        if ended.summary is not None:
-            _explain(config.output_dir, ended.summary, screen)
-        if ended.wants_report and config.output.report:
-            _write_report(config.output_dir, ended.exit_code != INTERRUPTED, screen)
-    if ended.summary is not None and screen.events:
-        screen.events.event("summary", **ended.summary)
-    return ended.exit_code
-
-
-def _explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> None:
-    """Say why a run has recorded less than half of what it has attempted. Whatever goes wrong there, it has ended."""
-    if 2 * summary["recorded"] >= summary["attempted"]:
-        return
-    from parc_ray.report.diagnosis import diagnose
-    from parc_ray.runs.past import read_run
-
-    try:
-        diagnosis = diagnose(read_run(output_dir))
-    except InputError as error:
-        screen.alert(f"why so little was recorded cannot be said: {error}")
-        return
-    if diagnosis is not None:
-        screen.say("", "Why so little was recorded:", *(f"- {line}" for line in diagnosis.lines()))
-
-
-def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
-    """Write report.html. Whatever goes wrong there, the run was as it was."""
-    from parc_ray.report.page import write_report
-
-    try:
-        with screen.console.status("writing the report"):
-            path = write_report(output_dir, previews=previews)
-        screen.say(f"report: {path}")
-    except KeyboardInterrupt:
-        screen.alert("interrupted before the report was written; parc-ray report writes it")
-    except Exception as error:
-        screen.alert(f"the report could not be written: {error or type(error).__name__}")
+        return record_and_report(config, directory, overwrite, screen).exit_code
 
 
 @app.command()

@@ -31,6 +31,7 @@ from parc_ray.runs.audit import contradictions
 from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
+from parc_ray.runs.logger import RunLogger
 from parc_ray.runs.output import RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import RunProgress
@@ -46,6 +47,8 @@ class EndedRun:
     summary: Optional[Dict[str, Any]] = None
     """The content of summary.json; None if the run ended before it could be written."""
     wants_report: bool = False
+    error: Optional[ParcRayError] = None
+    """Why it had to stop."""
 
 
 def record(
@@ -81,9 +84,11 @@ def _record(
     run: PreparedRun, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen
 ) -> EndedRun:
     """The part of a run that writes."""
+    logger: Optional[RunLogger] = None
     try:
         _begin(run, journal, overwrite)
-        with RunProgress(screen, run.ledger, journal) as progress:
+        logger = _logger(run)
+        with RunProgress(screen, run.ledger, journal, logger) as progress:
             _open(run, journal, screen)
             code = _work(run, journal, interruption, progress)
         recorded = run.ledger.recorded
@@ -94,6 +99,8 @@ def _record(
             code = INCONSISTENT
         summary = _summary(run, time.monotonic() - run.start, code)
         run.output.write_json(SUMMARY, summary)
+        if logger:
+            logger.log(run.ledger.env_steps, summary, "summary")
         journal.write(RunEnded(code))
         journal.sync()
         if run.plan:
@@ -101,6 +108,8 @@ def _record(
     except (OutputError, LostRayError) as error:
         return _stopped(error, screen)
     finally:
+        if logger:
+            logger.close()
         # The next run does it if this one cannot.
         with suppress(OutputError):
             run.output.logs.merge()
@@ -128,7 +137,7 @@ def _stopped(error: ParcRayError, screen: Screen) -> EndedRun:
     told = "The run has stopped; what it has recorded stays. The same command goes on with it."
     screen.alert(f"error: {error}", told)
     screen.fail(str(error), error.exit_code)
-    return EndedRun(error.exit_code)
+    return EndedRun(error.exit_code, error=error)
 
 
 def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
@@ -170,6 +179,14 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     for name in run.lost:
         output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")
     _write_inputs(run)
+
+
+def _logger(run: PreparedRun) -> Optional[RunLogger]:
+    """Where the run is logged, too; None if it is not, or nothing is left to do."""
+    config = run.inputs.files.config
+    if config.output.logger == "none" or not run.plan:
+        return None
+    return RunLogger(config.output.logger, run.output.path, config.model_dump(mode="json"), run.output.log)
 
 
 def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:

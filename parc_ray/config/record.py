@@ -136,6 +136,10 @@ class OutputConfig(Strict):
         description="Write terrain.pkl, PARC's layout of all terrains in one map; auto: up to 1,000 motions, 100 MB.",
     )
     report: bool = Field(default=True, description="Write report.html when the run ends.")
+    logger: Literal["none", "tensorboard", "wandb"] = Field(
+        default="none",
+        description="tensorboard or wandb (Weights & Biases): log progress and summary there, too.",
+    )
 
     @field_validator("name_suffix")
     @classmethod

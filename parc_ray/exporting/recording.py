@@ -99,9 +99,10 @@ def read_recording(path: Union[str, Path], character: Union[str, Path, None] = N
     The character (MJCF) is by default that of the run whose output directory the file is in, else PARC's humanoid.
     Raises InputError if the file is no motion of this character.
 
-    >>> recording = read_recording("output/recorded_motions/walk_0.pkl")
-    >>> recording.motion.fps, recording.origin["start_fraction"]
-    (30.0, 0.0)
+    >>> import parc_ray
+    >>> recording = parc_ray.read_recording("output/recorded_motions/walk_0_49/walk_0.pkl")
+    >>> recording.motion.fps, recording.origin["source_motion"], recording.origin["start_fraction"]
+    (30.0, 'walk_0', 0.0)
     >>> positions, rotations = recording.body_poses()
     >>> positions.shape == (recording.motion.num_frames, recording.skeleton.num_bodies, 3)
     True

@@ -21,6 +21,7 @@ from parc_ray.planning.placement import Placement, Resources, place
 from parc_ray.planning.plan import RunPlan, make_plan
 from parc_ray.runs.events import RecordingLost
 from parc_ray.runs.ledger import Ledger, read_ledger
+from parc_ray.runs.logger import require_logger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
 from parc_ray.simulators.engine import Engine, Trial
@@ -82,6 +83,7 @@ def prepare(
     """
     start = time.monotonic()
     output.require_unlinked()
+    require_logger(config.output.logger)
     earlier = None if overwrite else read_ledger(output.journal)
     if earlier is None and not overwrite:
         output.require_free()

@@ -20,6 +20,7 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.ledger import Outcome
+from parc_ray.runs.logger import LIBRARIES
 from parc_ray.runs.logs import RUN_LOG, Logs
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
@@ -115,6 +116,8 @@ class OutputDirectory:
             self.recordings.mkdir(exist_ok=True)
             for path in self.logs.shards():
                 path.unlink()
+            for name in LIBRARIES:
+                shutil.rmtree(self.path / name, ignore_errors=True)
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple, Union
 
 from parc_ray.config.loading import check_config
 from parc_ray.config.record import OutputConfig
@@ -28,6 +28,9 @@ from parc_ray.runs.events import (
 from parc_ray.runs.journal import JournalLine, read_events, understanding
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import JOURNAL, OutputDirectory
+
+if TYPE_CHECKING:
+    import pandas
 
 STATES = ("recorded", "rejected", "invalid", "crashed", "not_attempted")
 """What may become of a motion; "not_attempted" is one without a final state."""
@@ -158,13 +161,58 @@ class PastRun:
         name = str(self.fingerprint["simulator"])
         return f"{name} {self.fingerprint.get(f'version of {name}') or ''}".strip()
 
+    def frame(self) -> pandas.DataFrame:
+        """A data frame of one row per attempt that counts, and one per motion without any. Needs pandas.
+
+        Columns are what is known of the motion and of the attempt, and the attempt's figures.
+        """
+        import pandas
+
+        rows = []
+        for motion in self.motions:
+            about = {
+                "motion": motion.name,
+                "path": motion.path,
+                "state": motion.state,
+                "motion_seconds": motion.seconds,
+                "terrain_range": motion.terrain_range,
+            }
+            own = [attempt for attempt in motion.attempts if attempt.outcome != "lost"]
+            for attempt in own:
+                rows.append(
+                    {
+                        **about,
+                        "attempt": attempt.number,
+                        "outcome": attempt.outcome,
+                        "start_fraction": attempt.start_fraction,
+                        "start_time": attempt.start_time,
+                        "seconds": attempt.seconds,
+                        "reason": attempt.reason,
+                        "body": attempt.body,
+                        **attempt.quality,
+                    }
+                )
+            if not own:
+                rows.append({**about, "reason": motion.reason})
+        return pandas.DataFrame(rows)
+
     def attempts(self) -> List[Tuple[PastMotion, PastAttempt]]:
         """All attempts that count, with their motions."""
         return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != "lost"]
 
 
-def read_run(path: Path) -> PastRun:
-    """The run in an output directory, at work or not. Raises InputError if there is none, or its journal is damaged."""
+def read_run(output_dir: Union[str, Path]) -> PastRun:
+    """The run in an output directory, at work or not. Raises InputError if there is none, or its journal is damaged.
+
+    >>> import parc_ray
+    >>> run = parc_ray.read_run("output")
+    >>> [round(attempt.quality["max_penetration"], 1) for motion, attempt in run.attempts()]
+    [0.0]
+    >>> run.frame()[["motion", "outcome", "start_fraction"]]  # a data frame of pandas
+       motion   outcome  start_fraction
+    0  walk_0  recorded             0.0
+    """
+    path = Path(output_dir)
     journal, story = path / JOURNAL, _Story()
     with understanding(journal):
         if journal.exists():

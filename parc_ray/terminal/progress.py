@@ -13,6 +13,7 @@ from rich.table import Column
 
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.logger import RunLogger
 from parc_ray.terminal.screen import Screen
 
 LINE_SECONDS = 10.0
@@ -47,8 +48,10 @@ class RunProgress:
         progress.update(activity)
     """
 
-    def __init__(self, screen: Screen, ledger: Ledger, journal: Optional[Journal] = None):
-        self.screen, self.ledger, self.journal = screen, ledger, journal
+    def __init__(
+        self, screen: Screen, ledger: Ledger, journal: Optional[Journal] = None, logger: Optional[RunLogger] = None
+    ):
+        self.screen, self.ledger, self.journal, self.logger = screen, ledger, journal, logger
         self._start = self._last_line = self._last_event = time.monotonic()
         self._done_before = ledger.dealt_with
         self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
@@ -97,16 +100,19 @@ class RunProgress:
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self.note(f"{self._counted} motions, {self._state(activity, rate, elapsed, left)}")
-        if self.journal and self.journal.listener and now - self._last_event >= EVENT_SECONDS:
+        if now - self._last_event >= EVENT_SECONDS:
             self._last_event = now
-            self.journal.tell(
-                "progress",
-                motions=ledger.total,
+            values = {
+                "motions": ledger.total,
                 **ledger.states(),
-                steps_per_second=round(rate, 1),
-                seconds_left=None if left is None else round(left, 1),
+                "steps_per_second": round(rate, 1),
+                "seconds_left": None if left is None else round(left, 1),
                 **vars(activity),
-            )
+            }
+            if self.journal and self.journal.listener:
+                self.journal.tell("progress", **values)
+            if self.logger:
+                self.logger.log(ledger.env_steps, values, "progress")
 
     def _state(self, activity: Activity, rate: float, elapsed: float, left: Optional[float]) -> str:
         """What is worth saying; on a terminal, as much of it as fits a line."""

@@ -13,10 +13,10 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import yaml
 from rich.console import Console
 
-from parc_ray.cli import record_and_report
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.runs.journal import read_journal
+from parc_ray.session import record_and_report
 from parc_ray.terminal.screen import Screen
 from tests.reference import DEMO, HUMANOID
 
@@ -111,7 +111,7 @@ def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: b
     """Record a folder of motions in this process."""
     config = load_config(write_config(folder, [motions], address, **settings), RecordConfig, None)
     console = Console(file=io.StringIO(), width=200)
-    code = record_and_report(config, None, overwrite, Screen(console, console))
+    code = record_and_report(config, None, overwrite, Screen(console, console)).exit_code
     return Run(code, config.output_dir, console.file.getvalue())
 
 

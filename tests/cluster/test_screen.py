@@ -11,10 +11,10 @@ import threading
 
 from rich.console import Console
 
-from parc_ray.cli import record_and_report
 from parc_ray.cluster import driver
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
+from parc_ray.session import record_and_report
 from parc_ray.terminal.screen import EventStream, Screen, Unbreakable
 from tests.cluster.runs import Run, assert_accounted_for, write_config
 from tests.cluster.simulated import simulated_actor
@@ -132,7 +132,7 @@ def test_quiet_says_only_what_must_be_known(motions, address, tmp_path, monkeypa
     read_bytes = driver.read_bytes
     monkeypatch.setattr(driver, "read_bytes", lambda path: read_bytes(path) + b"changed" * ("tumble" in path.name))
     alerts = Console(file=io.StringIO(), width=200)
-    assert record_and_report(config, None, False, Screen(Console(quiet=True), alerts)) == 3
+    assert record_and_report(config, None, False, Screen(Console(quiet=True), alerts)).exit_code == 3
     lines = alerts.file.getvalue().splitlines()
     assert sorted(line.split(":")[0] for line in lines) == ["crashed", "invalid", "invalid"]
 

@@ -7,11 +7,11 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import pytest
 
-from parc_ray.cli import _explain
 from parc_ray.report.diagnosis import Diagnosis, diagnose
 from parc_ray.report.page import page_data
 from parc_ray.report.statistics import statistics_of
 from parc_ray.runs.past import read_run
+from parc_ray.session import explain
 from tests.report.made_run import MadeRun
 
 Attempts = Sequence[Tuple[float, float]]
@@ -134,12 +134,12 @@ def test_a_run_says_it_at_its_end(made, capsys):
     from parc_ray.terminal.screen import open_screen
 
     failing(made, [[(0.0, 0.4)]])
-    _explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
+    explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
     printed = capsys.readouterr().out
     assert "Why so little was recorded:" in printed
     assert all(line in printed for line in diagnosis_of(made).lines())
-    _explain(made.path, {"attempted": 2, "recorded": 1}, open_screen())
+    explain(made.path, {"attempted": 2, "recorded": 1}, open_screen())
     assert capsys.readouterr().out == ""
     (made.path / "journal.jsonl").unlink()
-    _explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
+    explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
     assert re.search("cannot be said: .*holds no run", capsys.readouterr().out)

@@ -1,0 +1,84 @@
+"""A session: recording, the report of it, and why there is little to report; for the command line and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Optional, Union
+
+from parc_ray.cluster.run import EndedRun
+from parc_ray.cluster.run import record as run_recording
+from parc_ray.config.loading import check_config, expand, find_data_dir, load_config
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError
+from parc_ray.report.diagnosis import diagnose
+from parc_ray.report.page import write_report
+from parc_ray.runs.exit_codes import INTERRUPTED
+from parc_ray.runs.past import PastRun, read_run
+from parc_ray.terminal.interruption import Interruption
+from parc_ray.terminal.screen import Screen, open_screen
+
+
+def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = False, quiet: bool = False) -> PastRun:
+    """Record every motion of a dataset that the tracker can physically track; what `parc-ray record` does.
+
+    config: a phys_record.yaml, or its keys and values. A run that is in its output_dir already goes on; `overwrite`
+    deletes it first. `quiet`: print only what went wrong or is left out. Returns the run as read_run does: it has
+    ended, though motions may have crashed, which is exit code 3 of its last session. Ray is shut down.
+
+    Raises InputError, before anything is written, on bad input; OutputError and LostRayError where the run had to stop,
+    and KeyboardInterrupt where it was stopped: what was recorded stays, and the same call goes on.
+
+    >>> import parc_ray
+    >>> run = parc_ray.record("phys_record.yaml", quiet=True)
+    >>> [(motion.name, motion.state, len(motion.attempts)) for motion in run.motions]
+    [('walk_0', 'recorded', 1)]
+    """
+    directory = find_data_dir(None)
+    if isinstance(config, (str, Path)):
+        checked = load_config(Path(config), RecordConfig, directory)
+    else:
+        checked = check_config(expand(dict(config), directory, "config"), RecordConfig, "config")
+    ended = record_and_report(checked, directory, overwrite, open_screen(quiet))
+    if ended.error is not None:
+        raise ended.error
+    if ended.exit_code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return read_run(checked.output_dir)
+
+
+def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> EndedRun:
+    """Record a dataset, and have the report of it written."""
+    with Interruption() as interruption:
+        ended = run_recording(config, data_dir, overwrite, screen, interruption)
+        if ended.summary is not None:
+            explain(config.output_dir, ended.summary, screen)
+        if ended.wants_report and config.output.report:
+            _write_report(config.output_dir, ended.exit_code != INTERRUPTED, screen)
+    if ended.summary is not None and screen.events:
+        screen.events.event("summary", **ended.summary)
+    return ended
+
+
+def explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> None:
+    """Say why a run has recorded less than half of what it has attempted. Whatever goes wrong there, it has ended."""
+    if 2 * summary["recorded"] >= summary["attempted"]:
+        return
+    try:
+        diagnosis = diagnose(read_run(output_dir))
+    except InputError as error:
+        screen.alert(f"why so little was recorded cannot be said: {error}")
+        return
+    if diagnosis is not None:
+        screen.say("", "Why so little was recorded:", *(f"- {line}" for line in diagnosis.lines()))
+
+
+def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
+    """Write report.html. Whatever goes wrong there, the run was as it was."""
+    try:
+        with screen.console.status("writing the report"):
+            path = write_report(output_dir, previews=previews)
+        screen.say(f"report: {path}")
+    except KeyboardInterrupt:
+        screen.alert("interrupted before the report was written; parc-ray report writes it")
+    except Exception as error:
+        screen.alert(f"the report could not be written: {error or type(error).__name__}")

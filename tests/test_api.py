@@ -1,0 +1,76 @@
+"""What `import parc_ray` offers to programs; tests/cluster/test_api.py runs the examples."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import parc_ray
+from parc_ray.motions.motion_file import Motion
+from tests.reference import ROOT
+from tests.report.made_run import QUALITY, MadeRun, recording_of
+
+
+@pytest.mark.slow
+def test_importing_it_is_cheap() -> None:
+    script = """
+import sys
+import parc_ray
+heavy = {"torch", "ray", "numpy", "mujoco", "pydantic", "pandas"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+parc_ray.read_run, parc_ray.PastRun, parc_ray.InputError
+assert not {"torch", "ray", "mujoco", "pandas"} & set(sys.modules)
+parc_ray.read_recording
+assert not {"ray", "pandas", "pygltflib"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=str(ROOT), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_name_is_there_and_documented() -> None:
+    assert set(parc_ray.__all__) <= set(dir(parc_ray))
+    for name in parc_ray.__all__:
+        thing = getattr(parc_ray, name)
+        assert thing.__name__ == name and thing.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'recrd'"):
+        _ = parc_ray.recrd
+
+
+def test_the_names_of_type_checkers_are_those_at_run_time() -> None:
+    text = Path(parc_ray.__file__).read_text(encoding="utf-8")
+    checked = text[text.index("if TYPE_CHECKING") : text.index("__version__")]
+    listed = [name.strip() for line in checked.splitlines()[1:] for name in line.partition(" import ")[2].split(",")]
+    assert sorted(filter(None, listed)) == sorted(parc_ray.__all__)
+
+
+def test_a_run_as_a_data_frame(made: MadeRun, walk: Motion) -> None:
+    pytest.importorskip("pandas")
+    made.begin(2)
+    made.motion_file(walk, "walk")
+    made.planned("later")
+    made.final("broken", "invalid", "is empty", path="broken.pkl")
+    made.attempt("walk", again=0.25, quality={**QUALITY, "root_error": None})
+    made.attempt("walk", 1, "recorded", 2.0, 0.5, 0.25, recording=recording_of(walk, 0.5))
+    made.final("walk", "recorded", start_fraction=0.25, seconds=2.0)
+    frame = parc_ray.read_run(str(made.path)).frame()
+    assert list(frame["motion"]) == ["walk", "walk", "later", "broken"]
+    assert list(frame["state"]) == ["recorded", "recorded", "not_attempted", "invalid"]
+    assert list(frame["outcome"])[:2] == ["failed", "recorded"]
+    assert list(frame["start_fraction"])[:2] == [0.0, 0.25] and math.isnan(frame["start_fraction"][2])
+    assert math.isnan(frame["root_error"][0]) and frame["root_error"][1] == QUALITY["root_error"]
+    assert frame["reason"][3] == "is empty"
+    counted = frame.groupby("motion")["attempt"].count()
+    assert counted["walk"] == 2 and counted["later"] == 0
+
+
+def test_bad_input_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(parc_ray.InputError, match=r"config: key 'model_file' is missing"):
+        parc_ray.record({"output_dir": "out", "env_file": "a", "agent_file": "b", "dataset_file": "c"})
+    with pytest.raises(parc_ray.ParcRayError, match=r"gone\.yaml: no such file"):
+        parc_ray.record("gone.yaml")
+    assert not list(tmp_path.iterdir())
