@@ -374,9 +374,14 @@ def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
     return [last[motion.name] for motion in recorder.motions]
 
 
+def whole(result: AttemptResult) -> bool:
+    """Whether a motion was recorded from start to end."""
+    return result.outcome == "recorded" and not result.number
+
+
 def recorded_whole(results: Sequence[AttemptResult]) -> int:
     """How many motions were recorded from start to end."""
-    return sum(result.outcome == "recorded" and not result.number for result in results)
+    return sum(whole(result) for result in results)
 
 
 # --- Lessons: controls found by sampling, and the way back to them -------------------------------------------
@@ -387,10 +392,15 @@ SPREADS = (0.13, 0.08, 0.05, 0.08)
 """Of what is tried around the best so far, in each round of the search, rad"""
 SURVIVORS = 0.1
 """Share of the samples that the next window goes on from"""
+CONTACT_PRICES = (0.3, 0.1, 0.02)
+"""Of each body that touches the ground where the reference does not, or the reverse. Recordings are accepted only where
+contacts agree, so that is asked for first; where it leads to no end, less of it"""
 CANDIDATES = 16
 """Sequences of controls that are tried again from the start to the end, after a round"""
-CAUTION = 5.0
-"""Price of a PD target's correction (1 / rad^2); prices of deviations are DEVIATIONS"""
+CAUTION = 10.0
+"""Price of a PD target's correction (1 / rad^2); those of deviations are in Search._with_gains"""
+FITTED = 1024
+"""Random deviations from which the regulator learns what they lead to, at each step"""
 LARGEST_CORRECTION = 0.5
 """Gains hold near the way only: a PD target is corrected by no more, rad"""
 LESSON_NOISE = 0.4
@@ -407,6 +417,9 @@ class Lesson:
     """[T, D] rad"""
     gains: Tensor
     """[T, D, X] corrections of the targets per deviation from the states"""
+    roots: Tensor
+    """[T, D, D] lower triangles, of which the squared length of error @ root is what an error [D] of the targets costs
+    later on, in units of the mean dof's"""
 
     def targets_at(self, steps: Tensor, state: CharacterState, skeleton: Skeleton) -> Tensor:
         """PD targets [N, D] for states [N, ...] after so many steps [N]."""
@@ -465,7 +478,16 @@ class Search:
         self.frames = frames
         self.bodies = self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)[0]
         self.aims = self.skeleton.rot_to_dof(frames.joint_rot)[LEAD_STEPS:]
-        self.motion = motion
+        self.motion, farthest = motion, 0
+        for self.contact_price in CONTACT_PRICES:
+            lesson, survived = self._searched()
+            farthest = max(farthest, survived)
+            if lesson is not None:
+                break
+        return lesson, farthest / self.steps
+
+    def _searched(self) -> Tuple[Optional[Lesson], int]:
+        """The lesson at the present price of contacts, if there is one, and how many steps the best have come."""
         offsets = torch.zeros(-(-self.steps // WINDOW), self.skeleton.dof_count, device=self.device)
         survived, cost, states = 0, math.inf, None
         for number, spread in enumerate(SPREADS):
@@ -475,11 +497,11 @@ class Search:
             if (-int(ages[best]), float(costs[best])) < (-survived, cost):
                 survived, cost, offsets = int(ages[best]), float(costs[best]), tried[best]
                 states = [rows_of(state, torch.tensor([best])) for state in paths]
-            if survived == self.steps and number:
+            if survived == self.steps and number >= 2:
                 break
         if states is None or survived < self.steps:
-            return None, survived / self.steps
-        return self._with_gains(states, self._targets(offsets)), 1.0
+            return None, survived
+        return self._with_gains(states, self._targets(offsets)), survived
 
     def _targets(self, offsets: Tensor) -> Tensor:
         """PD targets [..., T, D] of offsets [..., K, D] from where the reference will be."""
@@ -537,7 +559,10 @@ class Search:
         offsets = bodies - state.root_pos.unsqueeze(1) - (self.bodies[step] - frames.root_pos[step])
         faster = squared(state.root_vel - frames.root_vel[step])
         spin = squared(state.root_ang_vel - frames.root_ang_vel[step])
+        touches = norm(state.contact_force) > self.environment.config.contact_detection_eps
+        contacts = (touches != (frames.contacts[step] > 0.5)).sum(-1)
         costs = 8.0 * root + 2.0 * angle + 0.15 * joints + squared(offsets).sum(-1) + 0.05 * faster + 0.01 * spin
+        costs = costs + self.contact_price * contacts
         return torch.nan_to_num(costs, nan=1e6)
 
     def _with_gains(self, path: Sequence[CharacterState], targets: Tensor) -> Lesson:
@@ -546,31 +571,37 @@ class Search:
         sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])
         nudge = torch.tensor([0.01, 0.02, 0.03, 0.1, 0.2, 0.4]).repeat_interleave(sizes).to(self.device)
         prices = torch.tensor([20.0, 10.0, 1.0, 1.0, 0.5, 0.01]).repeat_interleave(sizes).double()
-        price, gains = torch.diag(prices), []
+        price, gains, roots = torch.diag(prices), [], []
         for step in reversed(range(self.steps)):
             a, b = (part.double().cpu() for part in self._linearized(path[step], path[step + 1], targets[step], nudge))
-            gain = torch.linalg.solve(CAUTION * torch.eye(dofs).double() + b.T @ price @ b, b.T @ price @ a)
+            curvature = CAUTION * torch.eye(dofs).double() + b.T @ price @ b
+            gain = torch.linalg.solve(curvature, b.T @ price @ a)
             price = torch.diag(prices) + a.T @ price @ (a - b @ gain)
             price = 0.5 * (price + price.T)
             gains.append(gain.float().to(self.device))
+            roots.append(torch.linalg.cholesky(curvature / curvature.diagonal().mean()).float().to(self.device))
         states = {name: torch.cat([getattr(state, name) for state in path]) for name in vars(path[0])}
-        return Lesson(CharacterState(**states), targets, torch.stack(gains[::-1]))
+        return Lesson(CharacterState(**states), targets, torch.stack(gains[::-1]), torch.stack(roots[::-1]))
 
     def _linearized(
         self, state: CharacterState, following: CharacterState, target: Tensor, nudge: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """How deviations [X] from a state, and of PD targets [D], change the following one: [X, X] and [X, D]."""
-        pushes = torch.cat((nudge, torch.full_like(target, 0.03)))
-        both = torch.cat((torch.diag(pushes), -torch.diag(pushes)))
-        results = []
-        for part in both.split(len(self.envs)):
+        """How deviations [X] from a state, and of PD targets [D], change the following one: [X, X] and [X, D].
+
+        Fitted to random deviations rather than differentiated: a foot's contact is there or not, and what matters is
+        what it does on average.
+        """
+        sizes = torch.cat((nudge, torch.full_like(target, 0.03)))
+        half = torch.randn(FITTED // 2, len(sizes), generator=self.random).to(self.device)
+        drawn, results = torch.cat((half, -half)), []
+        for part in (drawn * sizes).split(len(self.envs)):
             envs, first = self.envs[: len(part)], torch.zeros(len(part), dtype=torch.int64, device=self.device)
             begun = displaced(self.skeleton, rows_of(state, first), part[:, : len(nudge)])
             self.environment.simulator.reset(envs, [self.motion] * len(envs), begun)
             ended = self.environment.simulator.step(envs, target + part[:, len(nudge) :])
             results.append(difference(self.skeleton, ended, rows_of(following, first)))
-        plus, minus = torch.cat(results).chunk(2)
-        slopes = ((plus - minus) / (2.0 * pushes.unsqueeze(1))).T
+        known = torch.cat((drawn, torch.ones_like(drawn[:, :1])), dim=1).double()
+        slopes = torch.linalg.lstsq(known, torch.cat(results).double()).solution[:-1].T / sizes
         return slopes[:, : len(nudge)], slopes[:, len(nudge) :]
 
 
@@ -589,11 +620,11 @@ def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: byt
             recorder.environment.simulator.close()
             how = "found" if lesson else f"not found: the best come to {share * motion.length:.1f} s"
             print(f"lesson of {motion.name}: {how}, {time.monotonic() - began:.0f} s", flush=True)
-            known[key] = None if lesson is None else (vars(lesson.states), lesson.targets, lesson.gains)
+            known[key] = None if lesson is None else (vars(lesson.states), lesson.targets, lesson.gains, lesson.roots)
             options.output.mkdir(parents=True, exist_ok=True)
             write_file_atomic(file, saved(known))
         kept = known[key]
-        found.append(None if kept is None else Lesson(CharacterState(**kept[0]), kept[1], kept[2]))
+        found.append(None if kept is None else Lesson(CharacterState(**kept[0]), *kept[1:]))
     return found
 
 
@@ -611,9 +642,11 @@ class Experience:
     means: Tensor
     """of the actions' distribution"""
     taught: Tensor
-    """normalised actions that lead the reference; only while training is supervised"""
+    """normalised actions of the lessons; only while training is supervised"""
     values: Tensor
     rewards: Tensor
+    moments: Tensor
+    """int64: rows of Training.roots, which say what errors of what is taught cost; likewise"""
     over: Tensor
     """bool: this step was the last of an attempt"""
 
@@ -646,7 +679,10 @@ class Progress:
     """Sums over the iterations since the last progress line."""
 
     attempts: int = 0
+    judged: int = 0
+    """attempts of the actor alone"""
     failures: int = 0
+    """of these"""
     samples: int = 0
     reward: float = 0.0
     kl: float = 0.0
@@ -688,7 +724,9 @@ class Training:
         self.failure_rates = torch.ones(len(motions), PHASES)
         """of attempts at each motion from each phase on"""
         self.phases = torch.zeros(len(self.envs), dtype=torch.int64)
-        self.lessons: List[Optional[Lesson]] = [None] * len(motions)
+        self.learn_lessons([None] * len(motions))
+        self.takeovers = torch.zeros(len(self.envs), dtype=torch.int64, device=self.device)
+        """step of every attempt from which on the actor acts, while training is supervised"""
         self.start_times = torch.zeros(len(self.envs), device=self.device)
         self.motions = torch.full((len(self.envs),), -1)
         self.actor_rate = FIRST_ACTOR_RATE * self.agent.optimizer.learning_rate
@@ -696,6 +734,16 @@ class Training:
         self.progress = Progress()
         torch.set_num_threads(options.threads)
         self.network.in_bfloat16 = half_is_faster(self.network, self.minibatch, observer.layout.size, self.device)
+
+    def learn_lessons(self, lessons: Sequence[Optional[Lesson]]) -> None:
+        """Teach these, one for each motion."""
+        self.lessons, dofs = list(lessons), len(self.centre)
+        plain = torch.eye(dofs, device=self.device).unsqueeze(0)
+        roots = [plain if lesson is None else lesson.roots for lesson in lessons]
+        self.roots = torch.cat(roots)
+        lengths = torch.tensor([len(part) for part in roots], device=self.device)
+        self.last_moments = lengths.cumsum(0) - 1
+        self.first_moments = self.last_moments + 1 - lengths
 
     @property
     def settings(self) -> Dict[str, Any]:
@@ -711,8 +759,13 @@ class Training:
 
     @property
     def supervised(self) -> bool:
-        """Whether the actor still learns to lead the reference."""
+        """Whether the actor still learns what is taught."""
         return self.samples < self.agent.normalizer_samples
+
+    @property
+    def criticized(self) -> bool:
+        """Whether PPO is to follow, which alone needs a critic."""
+        return self.options.samples > self.agent.normalizer_samples
 
     def iterate(self) -> None:
         """Collect experience and learn from it."""
@@ -737,7 +790,7 @@ class Training:
             raw = environment.observe(self.envs)
             if self.supervised:
                 self.normalizer.add(raw)
-                experience.taught[t] = self._taught_actions()
+                experience.taught[t], experience.moments[t] = self._taught_actions(), self._moments()
             observations = self.normalizer(raw)
             mean = network.act(observations)
             noise = torch.randn(mean.shape, generator=self.random).to(self.device)
@@ -748,15 +801,19 @@ class Training:
             rewards = torch.nan_to_num(self.reward(step, environment.library.sample(environment.motion, self._now())))
             failed = step.cause > 0
             out_of_time = (step.ended & ~failed).nonzero().flatten()
-            if len(out_of_time):
+            if len(out_of_time) and self.criticized:
                 # The motion ends, not what could be had after it: only a failure is worth nothing.
                 ahead = network.value(self.normalizer(environment.observe(out_of_time.tolist())))
                 rewards[out_of_time] += self.agent.discount * ahead
             experience.observations[t], experience.actions[t], experience.means[t] = observations, actions, mean
-            experience.values[t], experience.rewards[t] = network.value(observations), rewards
+            experience.rewards[t] = rewards
+            if self.criticized:
+                experience.values[t] = network.value(observations)
             experience.over[t] = failed | step.ended
             self._end_attempts(failed, experience.over[t])
             self.progress.reward += float(rewards.mean()) / self.agent.steps_per_iter
+        if not self.criticized:
+            return experience, torch.zeros(len(self.envs), device=self.device)
         return experience, network.value(self.normalizer(environment.observe(self.envs)))
 
     def _empty_experience(self) -> Experience:
@@ -766,6 +823,7 @@ class Training:
         with torch.inference_mode(False):
             sizes = [(*shape, len(self.normalizer.mean)), actions, actions, actions, shape, shape]
             parts = [torch.zeros(size, device=self.device) for size in sizes]
+            parts.append(torch.zeros(shape, dtype=torch.int64, device=self.device))
             parts.append(torch.zeros(shape, dtype=torch.bool, device=self.device))
             return Experience(*parts)
 
@@ -788,15 +846,21 @@ class Training:
                 )
         return ((targets - self.centre) / self.reach).clamp(-1.0, 1.0)
 
-    def _shown_actions(self, mean: Tensor, taught: Tensor, noise: Tensor) -> Tensor:
-        """What is done while training is supervised: in every other env what the actor wants, else what is taught.
+    def _moments(self) -> Tensor:
+        """Rows of the roots for where attempts are, [N]."""
+        motion = self.environment.motion
+        moments = self.first_moments[motion] + self.environment.steps_done
+        return torch.minimum(moments, self.last_moments[motion])
 
-        All of them in the first iteration: before it nothing is known of the observations' scales. Noise brings them
-        off the way, where they see how to get back.
+    def _shown_actions(self, mean: Tensor, taught: Tensor, noise: Tensor) -> Tensor:
+        """What is done while training is supervised: what is taught, and from some step on what the actor wants.
+
+        What is taught in the whole first iteration: before it nothing is known of the observations' scales. Noise, of
+        another loudness in each env, brings them off the way, where they see how to get back.
         """
-        teaching = torch.arange(len(mean), device=self.device) % 2 == 0
+        teaching = self.environment.steps_done < self.takeovers
         shown = torch.where(teaching.unsqueeze(1) | (self.iteration == 0), taught, mean)
-        loudness = LESSON_NOISE * (torch.arange(len(mean), device=self.device) // 2 % 4).unsqueeze(1) / 3.0
+        loudness = LESSON_NOISE * (torch.arange(len(mean), device=self.device) % 4).unsqueeze(1) / 3.0
         return shown + self.agent.model.action_std * loudness * noise
 
     def _start_attempts(self) -> None:
@@ -817,6 +881,9 @@ class Training:
             self.phases[torch.tensor(envs)[taught]] = 0
             fractions[taught] = 0.0
         environment.start(envs, motions.tolist(), fractions.tolist())
+        # Half of the attempts are the actor's alone; in the others it also sees what comes after what it fails at.
+        shares = (2.0 * torch.rand(len(envs), generator=self.random) - 1.0).clamp(min=0.0).to(self.device)
+        self.takeovers[envs] = (shares * environment.steps_total[envs]).long() if self.supervised else 0
         for env, motion, fraction in zip(envs, motions.tolist(), fractions.tolist()):
             self.start_times[env] = environment.start_time(motion, fraction)
         self.to_start = []
@@ -824,11 +891,15 @@ class Training:
     def _end_attempts(self, failed: Tensor, over: Tensor) -> None:
         """Note which attempts have failed, and where new ones can start."""
         self.to_start = over.nonzero().flatten().tolist()
-        for env, failure in zip(self.to_start, failed[over].tolist()):
-            motion, phase = int(self.motions[env]), int(self.phases[env])
-            self.failure_rates[motion, phase] += FAILURE_MEMORY * (float(failure) - self.failure_rates[motion, phase])
-            self.progress.failures += failure
         self.progress.attempts += len(self.to_start)
+        for env, failure in zip(self.to_start, failed[over].tolist()):
+            if int(self.takeovers[env]) == 0:
+                motion, phase = int(self.motions[env]), int(self.phases[env])
+                phases = slice(phase, phase + 1) if self.lessons[motion] is None else slice(None)
+                rates = self.failure_rates[motion, phases]
+                rates += FAILURE_MEMORY * (float(failure) - rates)
+                self.progress.failures += failure
+                self.progress.judged += 1
 
     def _learn(self, experience: Experience, advantages: Tensor) -> None:
         """Some epochs of minibatches."""
@@ -845,7 +916,8 @@ class Training:
             order = torch.randperm(self.batch, generator=self.random).to(self.device)
             for rows in order.split(self.minibatch):
                 part = experience.minibatch(rows)
-                mean, values = self.network.act(part.observations), self.network.value(part.observations)
+                mean = self.network.act(part.observations)
+                values = self.network.value(part.observations) if self.criticized else returns[rows]
                 if supervised:
                     actor_loss = self._imitation_loss(mean, part)
                 else:
@@ -879,8 +951,9 @@ class Training:
             self.actor_rate = min(1.2 * self.actor_rate, self.agent.optimizer.learning_rate)
 
     def _imitation_loss(self, mean: Tensor, part: Experience) -> Tensor:
-        """Negative log likelihood of the actions that lead the reference."""
-        return self._divergence(mean, part.taught)
+        """What the errors of the actions cost, by the regulator; without a lesson, how large they are."""
+        errors = (mean - part.taught) * self.reach / (self.agent.model.action_std * self.reach.mean())
+        return 0.5 * squared((errors.unsqueeze(1) @ self.roots[part.moments]).squeeze(1)).mean()
 
     def _ppo_loss(self, mean: Tensor, part: Experience, advantages: Tensor) -> Tensor:
         """The clipped surrogate (Schulman et al. 2017)."""
@@ -972,7 +1045,7 @@ def train(options: argparse.Namespace) -> None:
     held_out = read_dataset(options.held_out, options.character) if options.held_out else motions
     training = Training(options, motions)
     if options.search:
-        training.lessons = lessons(options, motions, training.checkpoint())
+        training.learn_lessons(lessons(options, motions, training.checkpoint()))
     if options.start_from:
         training.start_from(read_bytes(options.start_from))
     if options.resume:
@@ -994,7 +1067,9 @@ def train(options: argparse.Namespace) -> None:
             save(training, content, options)
             recorder = build(held_out, content, options, options.config, retry=RetryConfig(max_retries=0))
             results = evaluate(recorder)
-            print(f"  {recorded_whole(results)} of {len(held_out)} motions recorded whole", flush=True)
+            missed = [f"{result.motion} {result.seconds:.1f} s" for result in results if not whole(result)]
+            few = f", not {', '.join(missed)}" if 0 < len(missed) <= 20 else ""
+            print(f"  {recorded_whole(results)} of {len(held_out)} motions recorded whole{few}", flush=True)
             if options.minutes and last - began > 60 * options.minutes:
                 break
 
@@ -1002,11 +1077,11 @@ def train(options: argparse.Namespace) -> None:
 def progress_line(training: Training, seconds: float, elapsed: float) -> str:
     """What happened since the last one."""
     progress = training.progress
-    count, attempts = progress.iterations, max(progress.attempts, 1)
+    count, attempts, judged = progress.iterations, max(progress.attempts, 1), max(progress.judged, 1)
     aim = f"aim off by {progress.imitation_error / count:.3f} rad, " if progress.imitation_error else ""
     return (
         f"{training.samples / 1e6:.2f} M samples, {progress.samples / seconds:.0f}/s: {aim}"
-        f"reward {progress.reward / count:.3f}, success {100 * (1 - progress.failures / attempts):.0f} %, "
+        f"reward {progress.reward / count:.3f}, success {100 * (1 - progress.failures / judged):.0f} %, "
         f"attempt {progress.samples / attempts * float(training.environment.timestep):.2f} s, "
         f"KL {progress.kl / count:.3f} at rate {training.actor_rate:.1e}, "
         f"value error {progress.value_error / count:.2f}, {elapsed / 60:.1f} min"

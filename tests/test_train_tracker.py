@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -34,15 +35,15 @@ pytestmark = pytest.mark.slow
 SKELETON = load_skeleton(HUMANOID)
 
 
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("train_tracker", ROOT / "scripts" / "train_tracker.py")
+def load_script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["train_tracker"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-script = load_script()
+script = load_script("train_tracker")
 
 REWARD = vectors("reward")
 
@@ -322,7 +323,9 @@ def walk() -> Motion:
     return generate_motion(MotionSpec("walk", 3, 1.2, 0.2), SKELETON, "walk")
 
 
-def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(options, walk, tmp_path):
+def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(options, walk, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "SPREADS", (0.13, 0.08))
+    monkeypatch.setattr(script, "FITTED", 256)
     arguments = options(tmp_path, "--search", "256")
     training = script.Training(arguments, [walk])
     recorder = script.build(
@@ -353,9 +356,63 @@ def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(option
     assert root_error(True, 0.02) < 0.8 * root_error(False, 0.02)
 
 
+def test_gains_are_optimal_and_errors_cost_what_the_roots_say(options, walk, tmp_path, monkeypatch):
+    arguments = options(tmp_path)
+    training = script.Training(arguments, [walk])
+    search = script.Search(training.environment, 0)
+    search.motion, search.steps = 0, 4
+    random = torch.Generator().manual_seed(2)
+    size, dofs = 68, 28
+    systems = [(0.12 * torch.randn(size, size, generator=random), 0.2 * torch.randn(size, dofs, generator=random))
+               for _ in range(4)]  # fmt: skip
+    backwards = iter(reversed(systems))
+    monkeypatch.setattr(search, "_linearized", lambda *_: next(backwards))
+    lesson = search._with_gains([random_state(1, seed) for seed in range(5)], torch.zeros(4, dofs))
+    gains = [gain.double() for gain in lesson.gains]
+    sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])
+    prices = torch.tensor([20.0, 10.0, 1.0, 1.0, 0.5, 0.01]).repeat_interleave(sizes).double()
+
+    def cost(state: torch.Tensor, first: torch.Tensor) -> float:
+        """Of the linear system, when targets are off by `first` before they follow the gains."""
+        total = 0.0
+        for step, (a, b) in enumerate(systems):
+            change = first if step == 0 else -gains[step] @ state
+            state = a.double() @ state + b.double() @ change
+            total += float(script.CAUTION * change.square().sum() + (prices * state.square()).sum())
+        return total
+
+    start = torch.randn(size, generator=random).double()
+    best = -gains[0] @ start
+    errors = torch.randn(5, dofs, generator=random).double()
+    more = torch.tensor([cost(start, best + error) - cost(start, best) for error in errors])
+    assert (more > 0).all()
+    said = (errors @ lesson.roots[0].double()).square().sum(-1)
+    np.testing.assert_allclose(more / more[0], said / said[0], rtol=1e-3)
+    np.testing.assert_allclose((lesson.roots @ lesson.roots.mT).diagonal(dim1=1, dim2=2).mean(1), 1.0, rtol=1e-4)
+
+
+def test_the_actor_takes_over_from_the_lesson_at_different_steps(options, tmp_path, dataset):
+    arguments = options(tmp_path, "--num-envs", "64")
+    training = script.Training(arguments, script.read_dataset(dataset, HUMANOID))
+    training._start_attempts()
+    takeovers, total = training.takeovers, training.environment.steps_total
+    assert 16 < int((takeovers == 0).sum()) < 48
+    assert len(takeovers.unique()) > 10 and (takeovers < total).all()
+    training.iteration = 1
+    acted, taught, silence = torch.zeros(64, 28), torch.ones(64, 28), torch.zeros(64, 28)
+    training.environment.steps_done[:] = 20
+    shown = training._shown_actions(acted, taught, silence)
+    np.testing.assert_array_equal(shown[:, 0] == 1.0, takeovers > 20)
+    training.iteration = 1000  # past the supervised start
+    training.to_start = training.envs
+    training._start_attempts()
+    assert not training.takeovers.any()
+
+
 def test_lessons_are_found_once(options, tmp_path, dataset, capsys, monkeypatch):
     arguments = options(tmp_path / "output", "--search", "32", "--samples", "64")
-    monkeypatch.setattr(script, "SPREADS", (0.05, 0.05))
+    monkeypatch.setattr(script, "SPREADS", (0.05,))
+    monkeypatch.setattr(script, "FITTED", 128)
     motions = script.read_dataset(dataset, HUMANOID)[:1]
     training = script.Training(arguments, motions)
     found = script.lessons(arguments, motions, training.checkpoint())
@@ -364,10 +421,12 @@ def test_lessons_are_found_once(options, tmp_path, dataset, capsys, monkeypatch)
     assert capsys.readouterr().out == ""
     assert torch.equal(again[0].gains, found[0].gains) and torch.equal(again[0].states.dof_pos, found[0].states.dof_pos)
     # What is taught at the lesson's own states is what it does there.
-    training.lessons = found
+    training.learn_lessons(found * 4)
     training._start_attempts()
     taught = training._taught_actions() * training.reach + training.centre
-    np.testing.assert_allclose(taught, found[0].targets[:1].expand(8, -1), atol=1e-4)
+    first = training.environment.motion == 0
+    assert first.any()
+    np.testing.assert_allclose(taught[first], found[0].targets[:1].expand(int(first.sum()), -1), atol=1e-4)
 
 
 def test_a_trainable_agent_is_asked_for(config):
@@ -392,7 +451,26 @@ def test_ppo_moves_the_actor_towards_what_paid_off(options, tmp_path):
         now = means()
         actions = now + 0.02 * torch.randn(now.shape, generator=random)
         paid, over = actions[..., 0] - actions[..., 1], torch.ones(8, 8, dtype=torch.bool)
-        training._learn(script.Experience(observations, actions, now, now, torch.zeros(8, 8), paid, over), paid)
+        moments = torch.zeros(8, 8, dtype=torch.int64)
+        training._learn(
+            script.Experience(observations, actions, now, now, torch.zeros(8, 8), paid, moments, over), paid
+        )
     moved = ((means() - before) / 0.02).mean(dim=(0, 1))
     assert moved[0] > 1.0 > -1.0 > moved[1]
     assert moved[2:].abs().max() < 1.0
+
+
+def test_the_curve_shows_what_a_training_has_printed(options, tmp_path, capsys):
+    script.train(options(tmp_path / "output", "--samples", "192", "--print-every", "1"))
+    drawing = load_script("training_curve")
+    recorded, errors, motions = drawing.read_log(capsys.readouterr().out)
+    assert motions == 4 and len(recorded) == 1 and 0 <= recorded[0][1] <= 4
+    assert len(errors) == 2 and all(error > 0.0 for _, error in errors)  # 128 of the 192 samples are supervised
+    svg = ElementTree.fromstring(drawing.curve([(1.0, 1.0), (4.0, 3.0)], [(0.0, 0.2), (4.0, 0.05)], 4))
+    lines = [line.get("points").split() for line in svg.findall("{http://www.w3.org/2000/svg}polyline")]
+    heights = [[float(point.split(",")[1]) for point in line] for line in lines]
+    low, top = drawing.HEIGHT - drawing.BOTTOM, drawing.TOP
+    shares = [[(low - height) / (low - top) for height in line] for line in heights]
+    np.testing.assert_allclose(shares, [[1.0, 0.25], [0.25, 0.75]], atol=0.001)  # of 0.2 rad, and of 4 motions
+    with pytest.raises(ValueError, match="recorded whole"):
+        drawing.curve([], [], 0)

@@ -133,6 +133,19 @@ def test_a_jump_stays_in_the_air(tmp_path):
     assert not motion.contacts[26:36].any()
 
 
+def test_a_foot_that_rests_a_little_above_the_ground_stands_on_it(tmp_path):
+    lifted = 2 * math.acos(1.0 - 0.04 / (THIGH + SHIN))
+    frame = deepmimic_frame(1 / 30, [0.0, THIGH + SHIN + SOLE, 0.0])
+    left = deepmimic_frame(1 / 30, [0.0, 0.0, 0.0], knee=lifted, hip=0.5 * lifted)
+    frame[-14:-5] = left[-14:-5]
+    motion = import_clip(write_deepmimic(tmp_path / "stand.txt", [frame] * 20), HOW)
+    feet = [SKELETON.body_index(f"{side}_foot") for side in ("right", "left")]
+    lower, higher = bodies(motion)[0, feet, 2]
+    assert higher - lower == pytest.approx(0.04, abs=0.005)
+    assert (motion.contacts[:, feet] == 1).all()
+    assert motion.contacts.sum() == 2 * motion.num_frames  # shins are as near, but feet are below them
+
+
 def test_speed_stretches_time(tmp_path):
     path = squats(tmp_path / "squat.txt")
     slow = import_clip(path, Import(SKELETON, SURFACE, speed=0.5))

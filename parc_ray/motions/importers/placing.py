@@ -16,7 +16,8 @@ BORDER = 2.0
 CONTACT_DISTANCE = 0.02
 """A body whose lowest surface point is less above the ground touches it, m"""
 STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
-"""So does the lowest that is less above it and hardly moves, m and m/s: captured feet do not land to the millimetre"""
+"""So does the end of a limb that is less above it and hardly moves, m and m/s: captured feet and hands do not land to
+the millimetre"""
 LOWEST_SHARE = 0.05
 """The whole clip is set down until this share of its frames reaches the ground"""
 FLIGHT = 0.15
@@ -42,7 +43,7 @@ def placed(clip: Clip, name: str, skeleton: Skeleton, surface: SurfacePoints, te
         root_pos=root_pos.numpy(),
         root_rot=root_rot.numpy(),
         joint_rot=joint_rot.numpy(),
-        contacts=contact_labels(ground, points(), surface.bodies, skeleton.num_bodies).numpy(),
+        contacts=contact_labels(ground, points(), surface.bodies, skeleton).numpy(),
         fps=float(FPS),
         loop_mode="CLAMP",
         terrain=ground,
@@ -64,12 +65,25 @@ def heights_above(ground: HeightField, points: Tensor) -> Tensor:
     return points[..., 2] - torch.from_numpy(ground.height_at(points[..., :2].numpy()))
 
 
-def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, count: int) -> Tensor:
-    """Which of `count` bodies touch the ground, [n, count] 0 or 1, by their surface points [n, P, 3] and owners [P]."""
+def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
+    """Which bodies touch the ground, [n, B] 0 or 1, by their surface points [n, P, 3] and owners [P]."""
     heights = heights_above(ground, points)
     speeds = (points[1:] - points[:-1]).norm(dim=-1) * FPS
     speeds = torch.cat((speeds, speeds[-1:]))
-    lowest = heights < heights.amin(dim=1, keepdim=True) + CONTACT_DISTANCE
+    # A shin does not stand on the ground where its foot does: no neighbour may be lower.
+    lowest = heights < lowest_around(heights, bodies, skeleton)[:, bodies] + CONTACT_DISTANCE
     stands = (heights < STANDING_DISTANCE) & lowest & (speeds < STANDING_SPEED)
     touches = ((heights < CONTACT_DISTANCE) | stands).float()
-    return torch.zeros(len(points), count).index_add(1, bodies, touches).clamp(max=1.0)
+    return torch.zeros(len(points), skeleton.num_bodies).index_add(1, bodies, touches).clamp(max=1.0)
+
+
+def lowest_around(heights: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
+    """Least height of each body, its parent and its children, [n, B], of heights of points [n, P] and their owners."""
+    own = torch.full((len(heights), skeleton.num_bodies), float("inf"))
+    own = own.scatter_reduce(1, bodies.expand_as(heights), heights, "amin")
+    around = own.clone()
+    for body, parent in enumerate(skeleton.parent_indices):
+        if parent >= 0:
+            around[:, body] = torch.minimum(around[:, body], own[:, parent])
+            around[:, parent] = torch.minimum(around[:, parent], own[:, body])
+    return around
