@@ -606,13 +606,17 @@ class Search:
 
 
 def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: bytes) -> List[Optional[Lesson]]:
-    """The lessons of motions, those that were found before from lessons.pt in the output folder."""
+    """The lessons of motions, those that were found before from lessons.pt in the output folder.
+
+    What was not found is looked for again once there are more samples.
+    """
     file = options.output / "lessons.pt"
     known: Dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), weights_only=True) if file.exists() else {}
     found: List[Optional[Lesson]] = []
     for motion in motions:
-        key = hashlib.sha256(motion_file_bytes(motion)).hexdigest() + f" {options.simulator} {options.search}"
-        if key not in known:
+        key = f"{hashlib.sha256(motion_file_bytes(motion)).hexdigest()} {options.simulator}"
+        kept = known.get(key, 0)  # a number: of samples that did not find any
+        if isinstance(kept, int) and kept < options.search:
             began = time.monotonic()
             recorder = build([motion], content, options, options.config, num_envs=options.search,
                              max_envs_per_actor=options.search)  # fmt: skip
@@ -620,11 +624,13 @@ def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: byt
             recorder.environment.simulator.close()
             how = "found" if lesson else f"not found: the best come to {share * motion.length:.1f} s"
             print(f"lesson of {motion.name}: {how}, {time.monotonic() - began:.0f} s", flush=True)
-            known[key] = None if lesson is None else (vars(lesson.states), lesson.targets, lesson.gains, lesson.roots)
+            kept = options.search
+            if lesson is not None:
+                kept = (vars(lesson.states), lesson.targets, lesson.gains, lesson.roots)
+            known[key] = kept
             options.output.mkdir(parents=True, exist_ok=True)
             write_file_atomic(file, saved(known))
-        kept = known[key]
-        found.append(None if kept is None else Lesson(CharacterState(**kept[0]), *kept[1:]))
+        found.append(None if isinstance(kept, int) else Lesson(CharacterState(**kept[0]), *kept[1:]))
     return found
 
 

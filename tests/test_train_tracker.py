@@ -417,6 +417,7 @@ def test_lessons_are_found_once(options, tmp_path, dataset, capsys, monkeypatch)
     training = script.Training(arguments, motions)
     found = script.lessons(arguments, motions, training.checkpoint())
     assert found[0] is not None and "lesson of idle_0: found" in capsys.readouterr().out
+    arguments.search = 33
     again = script.lessons(arguments, motions, training.checkpoint())
     assert capsys.readouterr().out == ""
     assert torch.equal(again[0].gains, found[0].gains) and torch.equal(again[0].states.dof_pos, found[0].states.dof_pos)
@@ -474,3 +475,12 @@ def test_the_curve_shows_what_a_training_has_printed(options, tmp_path, capsys):
     np.testing.assert_allclose(shares, [[1.0, 0.25], [0.25, 0.75]], atol=0.001)  # of 0.2 rad, and of 4 motions
     with pytest.raises(ValueError, match="recorded whole"):
         drawing.curve([], [], 0)
+
+
+def test_what_was_not_found_is_looked_for_again_with_more_samples(options, tmp_path, dataset, capsys, monkeypatch):
+    monkeypatch.setattr(script.Search, "lesson", lambda *_: (None, 0.5))
+    motions = script.read_dataset(dataset, HUMANOID)[:1]
+    for samples, looked in ((4, True), (4, False), (3, False), (5, True)):
+        arguments = options(tmp_path / "output", "--search", str(samples))
+        assert script.lessons(arguments, motions, script.Training(arguments, motions).checkpoint()) == [None]
+        assert ("lesson of idle_0: not found: the best come to 0.8 s" in capsys.readouterr().out) == looked
