@@ -261,12 +261,14 @@ def test_a_run_that_goes_on_keeps_its_engine(files):
 
 
 def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch):
-    """An engine that works everywhere needs no trial; one whose setup says what is wrong only if not named."""
+    """An engine that works everywhere needs no trial; one whose setup says what is wrong only if not named, or if it
+    has to compile something first."""
     here = Placement(1, 1, 0, "cpu")
     monkeypatch.setattr(host, "actor_class", lambda engine, placement: 1 / 0)
     for engine, name in ((MUJOCO, "auto"), (MUJOCO, "mujoco"), (PHYSX, "physx")):
         assert host.RayHost(config(simulator=name), print).try_out(engine, here) == Trial()
-    for engine, name in ((PHYSX, "auto"), (ISAAC_GYM, "auto"), (ISAAC_GYM, "isaacgym")):
+    compiles = replace(PHYSX, first_start=lambda device: f"compiling for {device}")
+    for engine, name in ((PHYSX, "auto"), (ISAAC_GYM, "auto"), (ISAAC_GYM, "isaacgym"), (compiles, "physx")):
         with pytest.raises(ZeroDivisionError):
             host.RayHost(config(simulator=name), print).try_out(engine, here)
 

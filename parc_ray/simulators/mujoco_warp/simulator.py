@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.character.state import CharacterState
+from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.errors import BrokenSimulationError, TooLargeError
 from parc_ray.motions.box_cover import Boxes
 from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
@@ -25,6 +26,7 @@ from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.mujoco_warp.package import kernels
 from parc_ray.simulators.mujoco_warp.worlds import LOST, LOST_IN_COMMON, Worlds
+from parc_ray.simulators.replay import Replayed
 from parc_ray.simulators.simulator import SimulatorConfig
 
 DEEP, HIGH = -1000.0, 1000.0
@@ -55,6 +57,12 @@ class MujocoWarpSimulator:
             self._worlds = Worlds(model, config.num_envs, mujoco_settings(config).steps_per_control, config.device)
         self._rest = torch.tensor(bare.qpos0, dtype=torch.float32, device=self.device)
         self._rest[2] = HIGH
+        self._layout = Layout(state_shapes(skeleton))
+        self._targets = torch.zeros(config.num_envs, skeleton.dof_count, device=self.device)
+        self._now = torch.zeros(config.num_envs, self._layout.size, device=self.device)
+        """States of all envs, side by side."""
+        self._write_targets = Replayed(self._convert_targets, self.device)
+        self._read_states = Replayed(self._convert_states, self.device)
         self._stepped: Sequence[int] = ()
         """Envs of the last step, and their indices on the device: most steps are of the same envs."""
         self._rows = self._index(())
@@ -72,24 +80,21 @@ class MujocoWarpSimulator:
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """See Simulator.step. On a CUDA device it waits for nothing."""
-        worlds = self._worlds
         if list(envs) != self._stepped:
             self._stepped, self._rows = list(envs), self._index(envs)
-            worlds.active.zero_()
-            worlds.active[self._rows] = True
-        rows = self._rows
-        worlds.target[rows, 7:] = self._states.joint_positions(targets.to(self.device))
+            self._worlds.active.zero_().index_fill_(0, self._rows, True)
+        self._targets.index_copy_(0, self._rows, targets.to(self.device))
         with self._explained("a step"):
-            worlds.step()
-        lost = (worlds.overflow[rows] & LOST) != 0
-        qpos = torch.where(lost[:, None], torch.nan, worlds.qpos[rows])
-        return self._states.to_state(qpos, worlds.qvel[rows], worlds.external_force[rows, 1:, 3:])
+            self._write_targets()
+            self._worlds.step()
+            self._read_states()
+        return CharacterState(**self._layout.split(self._now.index_select(0, self._rows)))
 
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park."""
         self._raise_if_contacts_were_lost()
         worlds, rows = self._worlds, self._index(envs)
-        worlds.qpos[rows], worlds.target[rows] = self._rest, self._rest
+        worlds.qpos[rows], self._targets[rows] = self._rest, 0.0
         worlds.qvel[rows], worlds.warm_start[rows] = 0.0, 0.0
 
     @property
@@ -100,6 +105,16 @@ class MujocoWarpSimulator:
     def close(self) -> None:
         """See Simulator.close."""
         del self._worlds
+
+    def _convert_targets(self) -> None:
+        self._worlds.target[:, 7:] = self._states.joint_positions(self._targets)
+
+    def _convert_states(self) -> None:
+        worlds = self._worlds
+        lost = (worlds.overflow & LOST) != 0
+        qpos = torch.where(lost[:, None], torch.nan, worlds.qpos)
+        state = self._states.to_state(qpos, worlds.qvel, worlds.external_force[:, 1:, 3:])
+        self._now.copy_(self._layout.join(vars(state).values()))
 
     def _index(self, numbers: Sequence[int]) -> Tensor:
         """Indices on the device; the host does not wait until they are there."""
