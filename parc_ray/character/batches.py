@@ -1,8 +1,4 @@
-"""Rows in whole batches.
-
-Vector kernels may round their odd tail differently, and the outcome of a motion must not depend, not even in its last
-bit, on how many others are tracked beside it.
-"""
+"""Batches: how many rows tensor math works on, and how they lie in memory."""
 
 from __future__ import annotations
 
@@ -10,9 +6,30 @@ import torch
 from torch import Tensor
 
 BATCH = 64
-"""Rows per batch: tensor math runs on whole batches."""
+"""Rows per batch. Vector kernels may round their odd tail differently, and the outcome of a motion must not depend, not
+even in its last bit, on how many others are tracked beside it."""
 
 
 def whole_batches(rows: Tensor) -> Tensor:
     """Rows [n, ...], the first one repeated up to a multiple of BATCH."""
-    return torch.cat((rows, rows[:1].expand(-len(rows) % BATCH, *rows.shape[1:])))
+    missing = -len(rows) % BATCH
+    return torch.cat((rows, rows[:1].expand(missing, *rows.shape[1:]))) if missing else rows
+
+
+def flipped(x: Tensor) -> Tensor:
+    """A view with all dimensions in reverse order."""
+    return x.permute(tuple(range(x.dim() - 1, -1, -1)))
+
+
+def batch_last(x: Tensor) -> Tensor:
+    """The same tensor [n, ...], with its dimensions in reverse order in memory: components first, rows last.
+
+    So an operation on one component of all rows reads and writes whole vectors, which is many times faster.
+    Elementwise operations keep the order, and those in rotations.py make it.
+    """
+    return flipped(flipped(x).contiguous())
+
+
+def picked(x: Tensor, places: Tensor, dim: int) -> Tensor:
+    """The entries of a tensor at places [k] along a dimension (-1, -2, ...); rows lie last in memory if they did."""
+    return flipped(flipped(x).index_select(-1 - dim, places))

@@ -8,6 +8,8 @@ from typing import Dict, Iterable, Mapping, Tuple
 import torch
 from torch import Tensor
 
+from parc_ray.character.batches import flipped
+
 Shape = Tuple[int, ...]
 
 
@@ -34,3 +36,12 @@ class Layout:
         """Rows [..., size] of parts [..., *shape], all of them and in order."""
         shaped = zip(self.shapes.values(), parts)
         return torch.cat([part.flatten(-len(shape)) for shape, part in shaped], dim=-1)
+
+    def stack(self, parts: Iterable[Tensor]) -> Tensor:
+        """Columns [size, n] of parts [n, *shape], all of them and in order: rows with every part's numbers reversed."""
+        return torch.cat([flipped(part).flatten(0, -2) for part in parts])
+
+    def unstack(self, columns: Tensor) -> Dict[str, Tensor]:
+        """Views of the parts [n, *shape] of columns [size, n]."""
+        parts = zip(self.shapes.items(), columns.split(self._sizes))
+        return {name: flipped(part.unflatten(0, shape[::-1])) for (name, shape), part in parts}

@@ -1,8 +1,9 @@
 """Quaternion math, batched over leading dimensions.
 
 Quaternions are (x, y, z, w); q and -q are the same rotation. A rotation acts on column vectors and
-quat_mul(a, b) applies b first. Norms are written as explicit sums: a reduction kernel may choose its
-summation order by the size of the batch, and a motion's outcome must not depend on its company.
+quat_mul(a, b) applies b first. Results lie in memory with their components first (batches.py). Sums are over the
+outermost dimension: a reduction over the innermost may choose its order by the size of the batch, and a motion's
+outcome must not depend on its company.
 """
 
 from __future__ import annotations
@@ -13,20 +14,14 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
+from parc_ray.character.batches import flipped
+
 SMALL_ANGLE = 1e-5
-
-
-def _sum(terms: Tensor) -> Tensor:
-    """Sum over the last dimension, in order."""
-    first, *others = terms.unbind(-1)
-    for term in others:
-        first = first + term
-    return first
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product over the last dimension, [..., n] x [..., n] -> [...]."""
-    return _sum(a * b)
+    return flipped(flipped(a * b).sum(0))
 
 
 def norm(v: Tensor) -> Tensor:
@@ -34,44 +29,73 @@ def norm(v: Tensor) -> Tensor:
     return torch.sqrt(dot(v, v))
 
 
-_HAMILTON = "+wx +xw +yz -zy  +wy -xz +yw +zx  +wz +xy -yx +zw  +ww -xx -yy -zz"
-_MATRIX = "-yy -zz +xy -zw +xz +yw  +xy +zw -xx -zz +yz -xw  +xz -yw +yz +xw -xx -yy"
+_PRODUCT = "+wx +wy +wz +ww  +xw -xz +xy -xx  +yz +yw -yx -yy  -zy +zx +zw -zz"
+_DIFFERENCE = "-wx -wy -wz +ww  +xw +xz -xy +xx  -yz +yw +yx +yy  +zy -zx +zw +zz"
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+_MATRIX = "-yy +xy +xz  +xy -xx +yz  +xz +yz -xx    -zz +zw -yw  -zw -zz +xw  +yw -xw -yy"
 
 
 @lru_cache(maxsize=None)
-def _table(terms: str, device: torch.device) -> Tuple[Tensor, Tensor]:
-    """Which of the 16 products of two quaternions' components are added up, and with which sign."""
-    places = ["xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms.split()]
-    signs = [1.0 if term[0] == "+" else -1.0 for term in terms.split()]
+def _constant(values: Tuple[float, ...], device: torch.device) -> Tensor:
     # Made once, perhaps in inference mode, and used for ever, perhaps in a training.
     with torch.inference_mode(False):
-        return torch.tensor(places, device=device), torch.tensor(signs, device=device)
+        return torch.tensor(values, device=device)
 
 
-def _products(a: Tensor, b: Tensor, terms: str) -> Tensor:
-    """The signed products that terms name, [..., terms]: few large operations, since each has a price of its own."""
-    places, signs = _table(terms, a.device)
-    return (a.unsqueeze(-1) * b.unsqueeze(-2)).flatten(-2).index_select(-1, places) * signs
+@lru_cache(maxsize=None)
+def _table(terms: str, factor: float, device: torch.device) -> Tuple[Tensor, Tensor]:
+    """Which of the 16 products of two quaternions' components are added up, and with which sign, times a factor."""
+    places = tuple("xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms.split())
+    signs = tuple(factor if term[0] == "+" else -factor for term in terms.split())
+    return _constant(places, device), _constant(signs, device)
+
+
+def _products(a: Tensor, b: Tensor, terms: str, factor: float = 1.0) -> Tensor:
+    """The signed products that terms name, [terms, ...], of flipped quaternions [4, ...].
+
+    Few large operations, since each has a price of its own.
+    """
+    places, signs = _table(terms, factor, a.device)
+    products = (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1).index_select(0, places)
+    return products.mul_(_column(signs, a))
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """Numbers along the first dimension of a tensor with as many dimensions as another."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def _sum_of_products(a: Tensor, b: Tensor, terms: str) -> Tensor:
+    if a.shape != b.shape:
+        a, b = torch.broadcast_tensors(a, b)
+    return flipped(_products(flipped(a), flipped(b), terms).unflatten(0, (4, 4)).sum(0))
 
 
 def quat_mul(a: Tensor, b: Tensor) -> Tensor:
     """Hamilton product a * b, [..., 4] x [..., 4] -> [..., 4]."""
-    return _sum(_products(a, b, _HAMILTON).unflatten(-1, (4, 4)))
+    return _sum_of_products(a, b, _PRODUCT)
+
+
+def quat_diff(q0: Tensor, q1: Tensor) -> Tensor:
+    """Rotation from q0 to q1 in world axes: q1 * q0^-1."""
+    return _sum_of_products(q1, q0, _DIFFERENCE)
 
 
 def quat_to_matrix(q: Tensor) -> Tensor:
     """Rotation matrix of a unit quaternion, [..., 4] -> [..., 3, 3]; its columns are the rotated axes."""
-    return 2.0 * _sum(_products(q, q, _MATRIX).unflatten(-1, (3, 3, 2))) + torch.eye(3, device=q.device)
+    q = flipped(q)
+    products = _products(q, q, _MATRIX, 2.0).unflatten(0, (2, 9)).sum(0)
+    return flipped(products.add_(_column(_constant(_IDENTITY, q.device), q)).unflatten(0, (3, 3)))
 
 
 def matrix_apply(matrix: Tensor, v: Tensor) -> Tensor:
     """Matrix times vector, [..., 3, 3] x [..., 3] -> [..., 3]."""
-    return _sum(matrix * v.unsqueeze(-2))
+    return flipped(flipped(matrix * v.unsqueeze(-2)).sum(0))
 
 
 def quat_conjugate(q: Tensor) -> Tensor:
     """Inverse rotation of a unit quaternion, [..., 4] -> [..., 4]."""
-    return torch.cat((-q[..., :3], q[..., 3:]), dim=-1)
+    return q * _constant((-1.0, -1.0, -1.0, 1.0), q.device)
 
 
 def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
@@ -93,17 +117,12 @@ def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
 
 def quat_positive(q: Tensor) -> Tensor:
     """The same rotation with w >= 0."""
-    return torch.where(q[..., 3:] < 0, -q, q)
+    return q * torch.copysign(_constant((1.0,), q.device), q[..., 3:])
 
 
 def quat_normalize(q: Tensor) -> Tensor:
     """Unit quaternion with w >= 0."""
     return quat_positive(q / norm(q).clamp(min=1e-9).unsqueeze(-1))
-
-
-def quat_diff(q0: Tensor, q1: Tensor) -> Tensor:
-    """Rotation from q0 to q1 in world axes: q1 * q0^-1."""
-    return quat_mul(q1, quat_conjugate(q0))
 
 
 def quat_diff_angle(q0: Tensor, q1: Tensor) -> Tensor:
@@ -147,9 +166,13 @@ def exp_map_to_quat(exp_map: Tensor) -> Tensor:
     """Rotation vector to unit quaternion with w >= 0 (the angle is wrapped to (-pi, pi]); [..., 3] -> [..., 4]."""
     angle = norm(exp_map).unsqueeze(-1)
     half = 0.5 * angle
-    turned = angle > SMALL_ANGLE
-    scale = torch.where(turned, torch.sin(half) / angle.clamp(min=SMALL_ANGLE), torch.full_like(angle, 0.5))
-    return quat_positive(torch.cat((exp_map * scale, torch.cos(half)), dim=-1))
+    scale = (torch.sin(half) / angle.clamp(min=SMALL_ANGLE)).masked_fill(angle <= SMALL_ANGLE, 0.5)
+    return quat_positive(joined(exp_map * scale, torch.cos(half)))
+
+
+def joined(*parts: Tensor) -> Tensor:
+    """Tensors [..., n] side by side along the last dimension."""
+    return flipped(torch.cat([flipped(part) for part in parts]))
 
 
 def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
@@ -170,25 +193,25 @@ def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
     return torch.where(cosine >= 1.0, q0, result)
 
 
-def heading_direction(q: Tensor) -> Tuple[Tensor, Tensor]:
-    """Cosine and sine [...] of the heading: where the rotated x axis points on the ground, (1, 0) if vertical.
+def heading_direction(q: Tensor) -> Tensor:
+    """Cosine and sine of the heading of a rotation, [..., 4] -> [..., 2]; see heading_of."""
+    return heading_of(quat_to_matrix(q)[..., 0])
+
+
+def heading_of(x_axis: Tensor) -> Tensor:
+    """Cosine and sine [..., 2] of the heading: where a rotated x axis [..., 3] points on the ground, (1, 0) if nowhere.
 
     Without angles: square roots and divisions are exact to the bit in any batch, atan2 need not be.
     """
-    x, y, z, w = q.unbind(-1)
-    forward = 1.0 - 2.0 * (y * y + z * z)
-    left = 2.0 * (x * y + w * z)
-    length = torch.sqrt(forward * forward + left * left)
-    upright = length > 1e-12
-    safe = length.clamp(min=1e-12)
-    cosine = torch.where(upright, forward / safe, torch.ones_like(length))
-    sine = torch.where(upright, left / safe, torch.zeros_like(length))
-    return cosine, sine
+    forward_left = x_axis[..., :2]
+    length = norm(forward_left).unsqueeze(-1)
+    ahead = _constant((1.0, 0.0), x_axis.device)
+    return torch.where(length > 1e-12, forward_left / length.clamp(min=1e-12), ahead)
 
 
 def calc_heading(q: Tensor) -> Tensor:
     """Heading angle [...] about z, rad in (-pi, pi]."""
-    cosine, sine = heading_direction(q)
+    cosine, sine = heading_direction(q).unbind(-1)
     return torch.atan2(sine, cosine)
 
 
@@ -199,16 +222,29 @@ def heading_to_quat(heading: Tensor) -> Tensor:
     return torch.stack((zero, zero, torch.sin(half), torch.cos(half)), dim=-1)
 
 
-def to_heading_frame(heading: Tuple[Tensor, Tensor], v: Tensor) -> Tensor:
-    """World vectors [..., 3] in the frame turned about z by heading = (cosine [...], sine [...])."""
-    cosine, sine = heading
-    x, y, z = v.unbind(-1)
-    return torch.stack((cosine * x + sine * y, cosine * y - sine * x, z), dim=-1)
+# Matrices of 9 numbers are written column by column here.
+_STRAIGHT_AHEAD = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+_TO_THE_LEFT = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_UPWARDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def heading_matrix(heading: Tensor) -> Tensor:
+    """Matrix [..., 3, 3] of world vectors to the frame turned about z by a heading [..., 2] = (cosine, sine)."""
+    cosine, sine = flipped(heading).unbind(0)
+    ahead, left, up = (
+        _column(_constant(part, heading.device), heading) for part in (_STRAIGHT_AHEAD, _TO_THE_LEFT, _UPWARDS)
+    )
+    return flipped((up + ahead * cosine + left * sine).unflatten(0, (3, 3)))
+
+
+def to_heading_frame(heading: Tensor, v: Tensor) -> Tensor:
+    """World vectors [..., 3] in the frame turned about z by heading [..., 2] = (cosine, sine)."""
+    return matrix_apply(heading_matrix(heading), v)
 
 
 def quat_to_tan_norm(q: Tensor) -> Tensor:
     """The rotated x axis and the rotated z axis side by side, [..., 4] -> [..., 6]."""
-    return quat_to_matrix(q)[..., [0, 2]].transpose(-1, -2).flatten(-2)
+    return quat_to_matrix(q)[..., ::2].transpose(-1, -2).flatten(-2)
 
 
 def rotate_2d(v: Tensor, angle: Tensor) -> Tensor:

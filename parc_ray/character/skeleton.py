@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import flipped, picked
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.orientation import read_rotation
 from parc_ray.errors import InputError
@@ -52,14 +53,6 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Level:
-    """The bodies of one depth of the tree: the indices of their joints (body - 1), and their parents' places above."""
-
-    joints: Tensor
-    parents: Tensor
-
-
-@dataclass(frozen=True)
 class Skeleton:
     """A kinematic tree. Bodies and degrees of freedom come depth first through the MJCF; body 0 is the root.
 
@@ -77,7 +70,8 @@ class Skeleton:
     _aligned: bool = False
     """Whether every body's frame is parallel to its parent's when all joints are at zero."""
     _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
-    _levels: Tuple[Level, ...] = field(default=(), compare=False, repr=False)
+    _levels: Tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
+    """For each depth of the tree below the root: the places that its bodies' parents have in the depth above."""
 
     @property
     def num_bodies(self) -> int:
@@ -88,6 +82,10 @@ class Skeleton:
     def dof_count(self) -> int:
         """Number of degrees of freedom, D."""
         return sum(joint.dof_count for joint in self.joints)
+
+    @property
+    def _has_fixed(self) -> bool:
+        return any(joint.kind == "fixed" for joint in self.joints)
 
     def body_index(self, name: str) -> int:
         """Index of a body. Raises InputError for a name that the character lacks."""
@@ -109,18 +107,25 @@ class Skeleton:
             local_translation=self.local_translation.to(device),
             local_rotation=self.local_rotation.to(device),
             _tables={name: table.to(device) for name, table in self._tables.items()},
-            _levels=tuple(Level(v.joints.to(device), v.parents.to(device)) for v in self._levels),
+            _levels=tuple(parents.to(device) for parents in self._levels),
         )
 
     def dof_to_rot(self, dof: Tensor) -> Tensor:
         """Joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
         tables = self._tables
-        balls = dof.index_select(-1, tables["ball_dofs"]).unflatten(-1, (-1, 3))
-        half = 0.5 * dof.index_select(-1, tables["hinge_dofs"]).unsqueeze(-1)
-        hinges = torch.cat((tables["hinge_axes"] * torch.sin(half), torch.cos(half)), dim=-1)
-        fixed = tables["identity"].expand(*dof.shape[:-1], 1, 4)
-        parts = torch.cat((rotations.exp_map_to_quat(balls), rotations.quat_positive(hinges), fixed), dim=-2)
-        return parts.index_select(-2, tables["rotation_order"])
+        sources = flipped(dof).index_select(0, tables["rotation_sources"])
+        balls = sources[: tables["ball_dofs"].numel()].unflatten(0, (3, -1))
+        ball_angles = torch.sqrt((balls * balls).sum(0))
+        half = 0.5 * torch.cat((ball_angles, sources[tables["ball_dofs"].numel() :]))
+        sine, count = torch.sin(half), len(ball_angles)
+        scale = sine[:count] / ball_angles.clamp(min=rotations.SMALL_ANGLE)
+        scale = scale.masked_fill(ball_angles <= rotations.SMALL_ANGLE, 0.5)
+        axes = tables["hinge_axes"].t().view(3, -1, *[1] * (dof.dim() - 1))
+        parts = [torch.cat((torch.cat((balls * scale, axes * sine[count:]), dim=1), torch.cos(half).unsqueeze(0)))]
+        if self._has_fixed:
+            parts.append(tables["identity"].view(4, 1, *[1] * (dof.dim() - 1)).expand(4, 1, *parts[0].shape[2:]))
+        by_kind = flipped(torch.cat(parts, dim=1) if self._has_fixed else parts[0])
+        return picked(rotations.quat_positive(by_kind), tables["rotation_order"], -2)
 
     def rot_to_dof(self, rot: Tensor) -> Tensor:
         """Degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
@@ -128,10 +133,10 @@ class Skeleton:
         A hinge reads the whole rotation angle, signed by its axis; what turns about other axes is not removed.
         """
         tables = self._tables
-        balls = rotations.quat_to_exp_map(rot.index_select(-2, tables["ball_joints"]))
-        axis, angle = rotations.quat_to_axis_angle(rot.index_select(-2, tables["hinge_joints"]))
+        balls = rotations.quat_to_exp_map(picked(rot, tables["ball_joints"], -2))
+        axis, angle = rotations.quat_to_axis_angle(picked(rot, tables["hinge_joints"], -2))
         hinges = torch.where(rotations.dot(axis, tables["hinge_axes"].expand_as(axis)) < 0, -angle, angle)
-        return torch.cat((balls.flatten(-2), hinges), dim=-1).index_select(-1, tables["dof_order"])
+        return self._dofs(balls, hinges)
 
     def dof_velocity(self, rot0: Tensor, rot1: Tensor, dt: float) -> Tensor:
         """Velocities between two poses dt seconds apart, [..., B - 1, 4] x 2 -> [..., D] rad/s.
@@ -141,32 +146,37 @@ class Skeleton:
         tables = self._tables
         turn = rotations.quat_normalize(rotations.quat_mul(rotations.quat_conjugate(rot0), rot1))
         velocity = rotations.quat_to_exp_map(turn) / dt
-        balls = velocity.index_select(-2, tables["ball_joints"])
-        along = velocity.index_select(-2, tables["hinge_joints"])
+        along = picked(velocity, tables["hinge_joints"], -2)
         hinges = rotations.dot(along, tables["hinge_axes"].expand_as(along))
-        return torch.cat((balls.flatten(-2), hinges), dim=-1).index_select(-1, tables["dof_order"])
+        return self._dofs(picked(velocity, tables["ball_joints"], -2), hinges)
+
+    def _dofs(self, balls: Tensor, hinges: Tensor) -> Tensor:
+        """Degrees of freedom [..., D] of the ball joints [..., balls, 3] and the hinges [..., hinges]."""
+        sources = torch.cat((flipped(balls).flatten(0, 1), flipped(hinges)))
+        return flipped(sources.index_select(0, self._tables["dof_order"]))
 
     def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
         """Poses of all bodies: [..., 3], [..., 4], [..., B - 1, 4] -> positions [..., B, 3], rotations [..., B, 4].
 
-        In the frame of the root's pose; one batched step per depth of the tree.
+        In the frame of the root's pose; one batched product per depth of the tree.
         """
         turn = joint_rot
         if not self._aligned:
             turn = rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
-        order = self._tables["body_order"]
-        rots = [root_rot.unsqueeze(-2)]
-        for level in self._levels:
-            rots.append(
-                rotations.quat_mul(rots[-1].index_select(-2, level.parents), turn.index_select(-2, level.joints))
-            )
-        body_rot = torch.cat(rots, dim=-2).index_select(-2, order)
-        parent_matrix = rotations.quat_to_matrix(body_rot).index_select(-3, self._tables["parents"])
+        tables = self._tables
+        turns = picked(turn, tables["joints_by_depth"], -2).split([len(parents) for parents in self._levels], dim=-2)
+        levels = [root_rot.unsqueeze(-2)]
+        for parents, level in zip(self._levels, turns):
+            levels.append(rotations.quat_mul(picked(levels[-1], parents, -2), level))
+        by_depth = torch.cat([flipped(level) for level in levels], dim=1)
+        body_rot = flipped(by_depth.index_select(1, tables["body_order"]))
+        parent_matrix = rotations.quat_to_matrix(picked(body_rot, tables["parents"], -2))
         bones = rotations.matrix_apply(parent_matrix, self.local_translation[1:])
-        positions = [root_pos.unsqueeze(-2)]
-        for level in self._levels:
-            positions.append(positions[-1].index_select(-2, level.parents) + bones.index_select(-2, level.joints))
-        return torch.cat(positions, dim=-2).index_select(-2, order), body_rot
+        # A body's position is that of the root, and every bone from there to the body.
+        root = flipped(root_pos.unsqueeze(-2))
+        terms = torch.cat((root, flipped(bones), torch.zeros_like(root)), dim=1)
+        paths = terms.index_select(1, tables["paths"]).unflatten(1, (-1, self.num_bodies))
+        return flipped(paths.sum(1)), body_rot
 
 
 def load_skeleton(path: Path) -> Skeleton:
@@ -263,7 +273,7 @@ def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
     hinges = [i for i, joint in enumerate(moving) if joint.kind == "hinge"]
-    ball_dofs = [moving[i].dof_index + k for i in balls for k in range(3)]
+    ball_dofs = [moving[i].dof_index + k for k in range(3) for i in balls]
     hinge_dofs = [moving[i].dof_index for i in hinges]
     position = {joint: place for place, joint in enumerate(balls + hinges)}
     fixed_place = len(balls) + len(hinges)
@@ -277,13 +287,15 @@ def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
         "ball_joints": index(balls),
         "hinge_joints": index(hinges),
         "ball_dofs": index(ball_dofs),
-        "hinge_dofs": index(hinge_dofs),
+        "rotation_sources": index(dofs),
         "hinge_axes": torch.tensor([moving[i].axis for i in hinges], dtype=torch.float32).reshape(-1, 3),
         "identity": torch.tensor([[0.0, 0.0, 0.0, 1.0]]),
         "rotation_order": index([position.get(i, fixed_place) for i in range(len(moving))]),
         "dof_order": index([dofs.index(i) for i in range(len(dofs))]),
         "parents": index(parents[1:]),
+        "joints_by_depth": index(by_depth[1:]) - 1,
         "body_order": index([by_depth.index(body) for body in range(len(parents))]),
+        "paths": index([place for step in zip(*_paths(parents)) for place in step]),
     }
 
 
@@ -294,9 +306,17 @@ def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
     return [[body for body, own in enumerate(depth) if own == level] for level in range(max(depth) + 1)]
 
 
-def _levels_of(parents: List[int]) -> Tuple[Level, ...]:
+def _paths(parents: List[int]) -> List[List[int]]:
+    """The bodies from the root to each body, filled up with an index beyond the last body to the same length."""
+    paths: List[List[int]] = []
+    for body, parent in enumerate(parents):
+        paths.append([body] if parent < 0 else [*paths[parent], body])
+    longest = max(len(path) for path in paths)
+    return [path + [len(parents)] * (longest - len(path)) for path in paths]
+
+
+def _levels_of(parents: List[int]) -> Tuple[Tensor, ...]:
     levels = _bodies_by_depth(parents)
     return tuple(
-        Level(torch.tensor(bodies) - 1, torch.tensor([above.index(parents[body]) for body in bodies]))
-        for above, bodies in zip(levels, levels[1:])
+        torch.tensor([above.index(parents[body]) for body in bodies]) for above, bodies in zip(levels, levels[1:])
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, List, Sequence, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import batch_last, flipped
+from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.motion_file import Motion
 
@@ -46,17 +49,19 @@ class MotionLibrary:
         self.names = [motion.name for motion in motions]
         self.device = device
         parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
-        self.frames = ReferenceFrames(
-            **{name: torch.cat([getattr(part, name) for part in parts]).to(device) for name in _FIELDS}
-        )
+        self._layout = Layout(reference_shapes(skeleton))
+        self._rows = torch.cat([self._layout.stack(vars(part).values()).t() for part in parts]).contiguous().to(device)
+        """What is known of each frame side by side: one operation reads it all."""
         counts = torch.tensor([motion.num_frames for motion in motions])
         self.num_frames = counts.to(device)
         self.start = (torch.cumsum(counts, 0) - counts).to(device)
-        self.lengths = torch.tensor([motion.length for motion in motions], dtype=torch.float32, device=device)
-        """[M] s from the first frame to the last."""
+        self.seconds = np.array([motion.length for motion in motions], dtype=np.float32)
+        """[M] s from the first frame to the last; on the host."""
+        self.lengths = torch.from_numpy(self.seconds).to(device)
+        """The same."""
         self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
-        first = self.frames.root_pos[self.start]
-        self.stride = self.frames.root_pos[self.start + self.num_frames - 1] - first
+        root_pos = self.frames.root_pos
+        self.stride = root_pos[self.start + self.num_frames - 1] - root_pos[self.start]
         """[M, 3] m that a WRAP motion travels in one cycle; never vertically."""
         self.stride[:, 2] = 0.0
 
@@ -67,20 +72,30 @@ class MotionLibrary:
         CLAMP motions hold their ends; WRAP motions start over, moved on by their stride.
         """
         low, high, blend, phase, cycles = self._blend(ids, times)
-        frames = self.frames
+        at, following = self._frames_at(low), self._frames_at(high)
         mix = blend.unsqueeze(-1)
-        root_pos = (1.0 - mix) * frames.root_pos[low] + mix * frames.root_pos[high]
-        joint_blend = mix.expand(-1, frames.joint_rot.shape[-2])
-        return ReferenceFrames(
+        joint_blend = mix.expand(-1, at.joint_rot.shape[-2])
+        root_pos = (1.0 - mix) * at.root_pos + mix * following.root_pos
+        return replace(
+            at,
             root_pos=root_pos + cycles.unsqueeze(-1) * self.stride[ids],
-            root_rot=rotations.slerp(frames.root_rot[low], frames.root_rot[high], blend),
-            root_vel=frames.root_vel[low],
-            root_ang_vel=frames.root_ang_vel[low],
-            joint_rot=rotations.slerp(frames.joint_rot[low], frames.joint_rot[high], joint_blend),
-            dof_vel=frames.dof_vel[low],
-            contacts=(1.0 - mix) * frames.contacts[low] + mix * frames.contacts[high],
+            root_rot=rotations.slerp(at.root_rot, following.root_rot, blend),
+            joint_rot=rotations.slerp(at.joint_rot, following.joint_rot, joint_blend),
+            contacts=(1.0 - mix) * at.contacts + mix * following.contacts,
             phase=phase,
         )
+
+    @property
+    def frames(self) -> ReferenceFrames:
+        """All frames of all motions, one after the other."""
+        return self._parts(self._rows.t())
+
+    def _frames_at(self, places: Tensor) -> ReferenceFrames:
+        return self._parts(flipped(batch_last(self._rows.index_select(0, places))))
+
+    def _parts(self, columns: Tensor) -> ReferenceFrames:
+        parts = self._layout.unstack(columns)
+        return ReferenceFrames(**{name: part.squeeze(-1) if name == "phase" else part for name, part in parts.items()})
 
     def _blend(self, ids: Tensor, times: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         phase = times / self.lengths[ids]
@@ -93,7 +108,19 @@ class MotionLibrary:
         return low + self.start[ids], high + self.start[ids], place - low, phase, cycles
 
 
-_FIELDS = tuple(ReferenceFrames.__dataclass_fields__)
+def reference_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+    """Shapes of the parts of one reference frame, by the names of ReferenceFrames."""
+    bodies, dofs = skeleton.num_bodies, skeleton.dof_count
+    return {
+        "root_pos": (3,),
+        "root_rot": (4,),
+        "root_vel": (3,),
+        "root_ang_vel": (3,),
+        "joint_rot": (bodies - 1, 4),
+        "dof_vel": (dofs,),
+        "contacts": (bodies,),
+        "phase": (1,),
+    }
 
 
 def _frames_of(motion: Motion, skeleton: Skeleton) -> ReferenceFrames:
@@ -109,7 +136,7 @@ def _frames_of(motion: Motion, skeleton: Skeleton) -> ReferenceFrames:
         joint_rot=joint_rot,
         dof_vel=_repeat_last(skeleton.dof_velocity(joint_rot[:-1], joint_rot[1:], 1.0 / fps)),
         contacts=torch.from_numpy(motion.contacts),
-        phase=torch.linspace(0.0, 1.0, motion.num_frames),
+        phase=torch.linspace(0.0, 1.0, motion.num_frames).unsqueeze(1),
     )
 
 

@@ -26,10 +26,11 @@ class TerrainStack:
         self._heights = torch.from_numpy(np.concatenate([t.hf.ravel() for t in terrains])).to(device)
         last = np.array([t.hf.shape for t in terrains]) - 1
         grids = [(*t.min_point, t.dx, *end) for t, end in zip(terrains, last)]
-        self._grids = torch.tensor(np.array(grids, dtype=np.float32), device=device)
-        """[M, 5]: min_point, dx and last cell of each terrain."""
-        self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1], axis=1)).to(device)
-        """[M, 2]: where each terrain begins among the heights, and the length of its rows."""
+        self._grids = torch.tensor(np.array(grids, dtype=np.float32).T, device=device).contiguous()
+        """[5, M]: min_point, dx and last cell of each terrain."""
+        self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1])).to(device)
+        """[2, M]: where each terrain begins among the heights, and the length of its rows."""
+        self._zero = torch.zeros((), device=device)
         steps = torch.arange(-1, 2, device=device)
         self._directions = torch.cartesian_prod(steps, steps)
 
@@ -50,7 +51,8 @@ class TerrainStack:
         result up to dx is the exact Euclidean distance; a larger one means at least dx. NaN gives NaN.
         """
         cells, dx, last = self._cells(ids, points[..., :2])
-        offset = points[..., :2] - (self._grids[ids, None, :2] + cells * dx)
+        min_point = self._grids[:2].index_select(1, ids).t().unsqueeze(1)
+        offset = points[..., :2] - (min_point + cells * dx)
         around = torch.minimum((cells[:, :, None] + self._directions).clamp(min=0), last[:, None])
         top = self._read(ids, around)
         gap = (dx[..., None] / 2 - self._directions * offset[:, :, None]).clamp(min=0)
@@ -60,13 +62,14 @@ class TerrainStack:
 
     def _cells(self, ids: Tensor, points: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
         """Cell (a whole number) [N, P, 2] that each point [N, P, 2] reads, and of its grid dx and last cell."""
-        min_point, dx, last = self._grids.index_select(0, ids).unsqueeze(1).split([2, 1, 2], dim=-1)
+        min_point, dx, last = self._grids.index_select(1, ids).t().unsqueeze(1).split([2, 1, 2], dim=-1)
         cell = torch.round((points - min_point) / dx)
-        # A character whose simulation blew up must not take the process with it: an index out of range does.
-        return torch.minimum(torch.nan_to_num(cell).clamp(min=0), last), dx, last
+        # A character whose simulation blew up must not take the process with it: an index out of range does. NaN is
+        # cell 0 then.
+        return torch.minimum(torch.fmax(cell, self._zero), last), dx, last
 
     def _read(self, ids: Tensor, cells: Tensor) -> Tensor:
         """Heights of cells [N, ..., 2] inside the grid: [N, ...]."""
-        first, columns = self._places.index_select(0, ids).view(len(ids), *[1] * (cells.dim() - 2), 2).unbind(dim=-1)
+        first, columns = self._places.index_select(1, ids).view(2, len(ids), *[1] * (cells.dim() - 2)).unbind(0)
         x, y = cells.long().unbind(dim=-1)
         return self._heights[first + x * columns + y]

@@ -69,6 +69,10 @@ class RetryQueue:
         """Queue an attempt of `seconds` of simulated time."""
         heapq.heappush(self._heap, (-seconds, attempt.motion, attempt.number, attempt))
 
+    def near_the_front(self, count: int) -> List[Attempt]:
+        """Up to `count` of the attempts that are about to be taken, or nearly; they stay."""
+        return [entry[-1] for entry in self._heap[:count]]
+
     def pop(self) -> Attempt:
         """Take the longest attempt. Raises IndexError when there is none."""
         return heapq.heappop(self._heap)[-1]

@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from parc_ray.character.batches import batch_last, flipped, whole_batches
 from parc_ray.character.pose import Pose
+from parc_ray.character.state import CharacterState
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
 from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file
+from parc_ray.recording.slots import Slots
 from parc_ray.trackers.termination import BODY_POSITION, CAUSES, FALL
-from parc_ray.tracking.environment import Step, TrackingEnvironment
+from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
 from parc_ray.tracking.figures import Quality, shortcomings, without_labels
-from parc_ray.tracking.quality import QualityMeter
+from parc_ray.tracking.quality import QualityMeter, figures
+
+LOOK_EVERY = 4
+"""Control steps after which a GPU is asked which attempts have ended: the host waits for it then."""
 
 
 @dataclass
@@ -34,6 +41,19 @@ class Usage:
     """Env steps made while attempts were waiting."""
     slots: int = 0
     """Env steps that all slots could have made in that time."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that has ended."""
+
+    env: int
+    cause: int
+    """Index into CAUSES; 0 where it has not failed."""
+    body: int
+    """The body at fault, where the cause is about one."""
+    steps: int
+    """Control steps that it took."""
 
 
 class ShardRecorder:
@@ -53,11 +73,13 @@ class ShardRecorder:
         config: RecordConfig,
         origin: Mapping[str, Any],
         first_attempts: Optional[Sequence[int]] = None,
+        all_slots: Optional[bool] = None,
     ):
         """act: of the tracker whose observer the environment has; motions: those of the environment's library; origin:
         goes into every recording (simulator, checkpoint, ...).
 
-        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere.
+        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere. all_slots: whether
+        tensor work is on all slots at once, captured and looked at now and then only; None: on a CUDA device.
         """
         self.environment, self.act, self.meter = environment, act, meter
         self.motions, self.config, self.origin = motions, config, dict(origin)
@@ -70,10 +92,19 @@ class ShardRecorder:
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
         self._layout = frame_layout(environment.skeleton)
-        frames = environment.max_steps + 1
-        self._frames = torch.zeros(environment.num_envs, frames, self._layout.size, device=environment.device)
-        kept = environment.observer.layout.size if config.record.observations else 0
-        self._observations = torch.zeros(environment.num_envs, frames, kept, device=environment.device)
+        self._spare = environment.max_steps + 1
+        """Frame to which an env writes whose time stands still."""
+        envs, device, kept = environment.num_envs, environment.device, config.record.observations
+        self._frames = torch.zeros(envs, self._spare + 1, self._layout.size, device=device)
+        size = environment.observer.layout.size if kept else 0
+        self._observations = torch.zeros(envs, self._spare + 1, size, device=device)
+        on_gpu = device.type == "cuda"
+        self._slots = (
+            Slots(environment, self._decide, self._judge) if all_slots or (all_slots is None and on_gpu) else None
+        )
+        # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
+        self._look_every = LOOK_EVERY if self._slots and not kept else 1
+        self._unseen = 0
         for index, number in enumerate(first_attempts or [0] * len(motions)):
             self._enqueue(Attempt(index, number, self.policy.fraction_of(number)))
 
@@ -112,15 +143,40 @@ class ShardRecorder:
         if self.queue:
             self.usage.busy += len(envs)
             self.usage.slots += self.environment.num_envs
-        observations = self.environment.observe(envs)
-        step = self.environment.step(envs, self.act(observations))
-        rows = torch.tensor(envs, device=self.environment.device)
-        self.meter.add(envs, self.environment.motion[rows], step)
-        self._store(rows, step.state.root_pos, step.pose, step.contacts)
+        verdicts = self._slots.step(envs) if self._slots else self._step(envs)
+        self._unseen += 1
+        if self._unseen < self._look_every:
+            return []
+        self._unseen = 0
+        found = verdicts.cpu().numpy()  # the one time that the host waits for the device
+        over = np.flatnonzero(found[:, 0])
+        return self._finish([Ended(envs[place], *found[place, 1:].tolist()) for place in over]) if len(over) else []
+
+    def _step(self, envs: List[int]) -> Tensor:
+        """One control step in the given envs, and its verdicts."""
+        environment, count = self.environment, len(envs)
+        rows = environment.rows(envs)
+        state = environment.simulator.step(envs, self._decide(rows, count))
+        return self._judge(rows, whole_batches(environment.join(state)), None)[:count]
+
+    def _decide(self, rows: Tensor, count: int) -> Tensor:
+        """PD targets [count, D] of envs, given as rows, of which the first `count` are different."""
+        observations = self.environment.observe_rows(rows)
         if self.config.record.observations:
-            self._observations[rows, self.environment.steps_done[rows]] = self.environment.observe(envs)
-        finished = ((step.cause > 0) | step.ended).nonzero().flatten().tolist()
-        return [self._finish(envs[place], step, place) for place in finished]
+            steps = self.environment.steps_done.index_select(0, rows)
+            self._observations.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + steps, observations)
+        return self.act(observations[:count])
+
+    def _judge(self, rows: Tensor, states: Tensor, going: Optional[Tensor]) -> Tensor:
+        """Keep the frames of a control step (see TrackingEnvironment.judge) and say what it has led to.
+
+        Returns [n, 4]: whether the attempt is over, cause, body, and its steps.
+        """
+        step = self.environment.judge(rows, states, going)
+        frame = step.steps if going is None else torch.where(going > 0, step.steps, self._spare)
+        self._store(rows, frame, step.state, step.pose, step.contacts)
+        over = (step.cause > 0) | step.ended
+        return torch.stack((over, step.cause, step.body, step.steps), dim=1)
 
     def _enqueue(self, attempt: Attempt) -> None:
         self.queue.add(attempt, (1.0 - attempt.start_fraction) * self.motions[attempt.motion].length)
@@ -135,24 +191,49 @@ class ShardRecorder:
         envs, attempts = list(started), list(started.values())
         self._running.update(started)
         self._began.update(dict.fromkeys(started, time.monotonic() - self._made))
-        self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts])
-        self.meter.start(envs)
+        upcoming = [(a.motion, a.start_fraction) for a in self.queue.near_the_front(AHEAD)]
+        self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts], upcoming)
         state, pose, contacts = self.environment.first_frame(envs)
         rows = torch.tensor(envs, device=self.environment.device)
-        self._store(rows, state.root_pos, pose, contacts)
+        self._store(rows, torch.zeros_like(rows), state, pose, contacts)
+        if self._slots:
+            self._slots.start(rows)
+
+    def _store(self, rows: Tensor, frame: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
+        values = self._layout.stack((state.root_pos, state.root_rot, pose.joint_rot, contacts)).t()
+        self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
+
+    def _finish(self, ended: List[Ended]) -> List[AttemptResult]:
         if self.config.record.observations:
-            self._observations[rows, 0] = self.environment.observe(envs)
+            envs, last = [end.env for end in ended], [end.steps for end in ended]
+            self._observations[envs, last] = self.environment.observe(envs)
+        return [self._result(end, quality) for end, quality in zip(ended, self._qualities(ended))]
 
-    def _store(self, rows: Tensor, root_pos: Tensor, pose: Pose, contacts: Tensor) -> None:
-        frame = self._layout.join((root_pos, pose.body_rot[:, 0], pose.joint_rot, contacts))
-        self._frames[rows, self.environment.steps_done[rows]] = frame
+    def _qualities(self, ended: Sequence[Ended]) -> List[Quality]:
+        """Figures of attempts that have ended, measured together."""
+        environment = self.environment
+        frames = torch.cat([self._frames[end.env, 1 : end.steps + 1] for end in ended])
+        references = torch.cat([environment.references(end.env, end.steps) for end in ended])
+        motions = torch.cat([environment.motion[end.env].expand(end.steps) for end in ended])
+        measured = []
+        for rows in zip(*(part.split(SAMPLES) for part in (frames, references, motions))):
+            count = len(rows[0])
+            own, other, motion = (whole_batches(part) for part in rows)
+            parts = self._layout.unstack(flipped(batch_last(own)))
+            joint_rot = parts["joint_rot"]
+            kinematics = environment.skeleton.forward_kinematics(parts["root_pos"], parts["root_rot"], joint_rot)
+            reference, labels = environment.reference_parts(other)
+            pose = Pose(joint_rot, *kinematics)
+            measured.append(self.meter.measure(motion, pose, reference, parts["contacts"], labels)[:count])
+        numbers = torch.cat(measured).cpu().numpy()
+        return [figures(part) for part in np.split(numbers, np.cumsum([end.steps for end in ended])[:-1])]
 
-    def _finish(self, env: int, step: Step, place: int) -> AttemptResult:
+    def _result(self, end: Ended, quality: Quality) -> AttemptResult:
+        env, cause, body, steps = end.env, end.cause, end.body, end.steps
         attempt = self._running.pop(env)
         motion = self.motions[attempt.motion]
-        steps = int(self.environment.steps_done[env])
-        quality = self.meter.figures(env) if motion.labelled else without_labels(self.meter.figures(env))
-        cause, body = int(step.cause[place]), int(step.body[place])
+        if not motion.labelled:
+            quality = without_labels(quality)
         broken = shortcomings(quality, self.config.acceptance)
         reason = self._failure(cause, body, steps) if cause else "; ".join(broken)
         recording = None
@@ -169,8 +250,13 @@ class ShardRecorder:
         if outcome != "recorded":
             next_fraction = self.policy.next_fraction(attempt.number, motion.length)
             if self.config.record.keep_failures:
-                end = {"outcome": outcome, "reason": reason, "criteria": criteria, "body": self._body_name(cause, body)}
-                trajectory = self._failed_trajectory(env, attempt, steps, quality, end)
+                found = {
+                    "outcome": outcome,
+                    "reason": reason,
+                    "criteria": criteria,
+                    "body": self._body_name(cause, body),
+                }
+                trajectory = self._failed_trajectory(env, attempt, steps, quality, found)
         self.environment.simulator.park([env])
         self._free.append(env)
         if next_fraction is not None:
@@ -180,7 +266,7 @@ class ShardRecorder:
             motion=motion.name,
             number=attempt.number,
             start_fraction=attempt.start_fraction,
-            start_time=float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
+            start_time=self.environment.start_time(attempt.motion, attempt.start_fraction),
             seconds=steps / frequency,
             outcome=outcome,
             reason=reason,
@@ -223,13 +309,13 @@ class ShardRecorder:
     ) -> bytes:
         """Motion file of the first `count` frames. Raises InputError if the terrain around them is too large."""
         motion, observer = self.motions[attempt.motion], self.environment.observer
-        frames = self._layout.split(self._frames[env, :count].cpu())
+        frames = self._layout.unstack(self._frames[env, :count].cpu().t())
         observations = self._observations[env, :count].cpu().numpy() if self.config.record.observations else None
         origin = {
             **self.origin,
             "source_motion": motion.name,
             "start_fraction": attempt.start_fraction,
-            "start_time": float(self.environment.start_time(attempt.motion, attempt.start_fraction)),
+            "start_time": self.environment.start_time(attempt.motion, attempt.start_fraction),
             "attempt": attempt.number,
             "quality": quality,
             **(end or {}),

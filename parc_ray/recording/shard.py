@@ -124,7 +124,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             simulator, library, terrains, skeleton, config, tracker.observer, tracker.termination
         ),
         act=tracker.act,
-        meter=QualityMeter(num_envs, surface_points(run.character, run.character_source, device), terrains, device),
+        meter=QualityMeter(surface_points(run.character, run.character_source, device), terrains),
         motions=motions,
         config=run.config,
         origin={

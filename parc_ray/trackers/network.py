@@ -18,8 +18,9 @@ HIDDEN: Dict[str, Tuple[int, ...]] = {
 }
 """Widths of the hidden layers, by the names that PARC and MimicKit give their networks."""
 
-CHUNK = 32
-"""Rows per matrix product, padded: the order in which a product sums depends on its shape."""
+CHUNK = {"cpu": 32, "cuda": 1024}
+"""Rows per matrix product, padded: the order in which a product sums depends on its shape. To a GPU, a product of many
+rows is as dear as one of few."""
 
 
 class Network:
@@ -28,15 +29,17 @@ class Network:
     def __init__(self, layers: Sequence[Tuple[Tensor, Tensor]], threads: int = 1):
         """layers: weight [out, in] and bias [out] of each; threads: chunks computed side by side on a CPU."""
         self._layers = [(weight.t().contiguous(), bias) for weight, bias in layers]
-        on_cpu = layers[0][0].device.type == "cpu"
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and on_cpu else None
+        device = layers[0][0].device.type
+        self._rows = CHUNK[device]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 and device == "cpu" else None
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Output [N, out] of rows [N, in]."""
         count = len(rows)
-        padded = torch.nn.functional.pad(rows, (0, 0, 0, -count % CHUNK))
+        missing = -count % self._rows
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
         run = map if self._pool is None else self._pool.map
-        return torch.cat(list(run(self._chunk, padded.split(CHUNK))))[:count]
+        return torch.cat(list(run(self._chunk, padded.split(self._rows))))[:count]
 
     def _chunk(self, hidden: Tensor) -> Tensor:
         for weight, bias in self._layers[:-1]:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Dict, Sequence, Tuple, TypeVar
+from typing import Dict, List, Optional, Sequence, Tuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import whole_batches
+from parc_ray.character.batches import batch_last, flipped, whole_batches
 from parc_ray.character.layout import Layout
 from parc_ray.character.pose import Pose, pose_shapes
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.config.environment import EnvironmentConfig
-from parc_ray.motions.library import MotionLibrary
+from parc_ray.motions.library import MotionLibrary, ReferenceFrames
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
 from parc_ray.trackers.termination import NOT_FINITE, Termination
@@ -28,6 +29,11 @@ from parc_ray.trackers.tracker import Observer, Situation
 
 SAMPLES = 2048
 """Maximum reference frames sampled at once."""
+AHEAD = 8
+"""Attempts that are made ready together, at most one for every AHEAD envs: one by one they take twice the time."""
+
+Beginning = Tuple[int, float]
+"""A motion and a start fraction."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Step:
     """Pose of the reference at the same time."""
     reference_contacts: Tensor
     """[N, B] labels in [0, 1]."""
+    steps: Tensor
+    """[N] int64: control steps since the start."""
     cause: Tensor
     """[N]: index into termination.CAUSES; 0 where the attempt has not failed."""
     body: Tensor
@@ -73,139 +81,230 @@ class TrackingEnvironment:
         self.lookahead = lookahead(observer)
         self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
         envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
+        places = envs + min(AHEAD, envs // AHEAD)
         self.motion = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_done = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
-        self._features = torch.zeros(envs, frames, observer.features.size, device=device)
-        self._reference_layout, self._now_layout = reference_layout(skeleton), now_layout(skeleton)
-        self._references = torch.zeros(envs, frames, self._reference_layout.size, device=device)
-        self._now = torch.zeros(envs, self._now_layout.size, device=device)
-        """State, pose and contacts of every env side by side: one operation reads or writes them all."""
+        self._place = torch.zeros(envs, dtype=torch.int64, device=device)
+        """Where each env's reference is held."""
+        self._places: Dict[int, int] = {}
+        """The same, of envs that have been started; on the host."""
+        self._free = list(range(places))[::-1]
+        self._ready: Dict[Beginning, int] = {}
+        """Where what has been made ready ahead of time is held."""
+        self._features = torch.zeros(places, frames, observer.features.size, device=device)
+        self._state_layout, self._reference_layout = Layout(state_shapes(skeleton)), reference_layout(skeleton)
+        self._now_layout = now_layout(skeleton)
+        self._references = torch.zeros(places, frames, self._reference_layout.size, device=device)
+        self._first = torch.zeros(places, self._now_layout.size, device=device)
+        """State, pose and contacts with which an attempt begins."""
+        self._now = torch.zeros(self._now_layout.size, envs, device=device)
+        """State, pose and contacts of every env, one below the other: one operation reads or writes them all."""
+        self._rows: Tuple[List[int], Tensor] = ([], self.motion)
 
-    def start_time(self, motion: int, fraction: float) -> Tensor:
-        """Time in a motion at a start fraction, float32 s."""
-        return self.library.lengths[motion] * fraction
+    def start_time(self, motion: int, fraction: float) -> float:
+        """Time in a motion at a start fraction, s; a float32."""
+        return float(self.library.seconds[motion] * np.float32(fraction))
 
     def steps_of(self, motion: int, fraction: float) -> int:
         """Control steps from a start fraction until the time reaches the motion's length (float32, as in PARC)."""
-        length = self.library.lengths[motion]
+        length, timestep = self.library.seconds[motion], np.float32(1.0 / self.config.control_freq)
         upper = int(float(length) * self.config.control_freq) + 3
-        times = torch.arange(upper, device=self.device) * self.timestep + self.start_time(motion, fraction)
-        return int((times >= length).to(torch.int64).argmax())
+        times = np.arange(upper, dtype=np.float32) * timestep + np.float32(self.start_time(motion, fraction))
+        return int((times >= length).argmax())
 
-    def start(self, envs: Sequence[int], motions: Sequence[int], fractions: Sequence[float]) -> None:
+    def rows(self, envs: Sequence[int]) -> Tensor:
+        """Indices of envs, the first one repeated up to whole batches. The last ones are kept on the device."""
+        if list(envs) != self._rows[0]:
+            self._rows = (list(envs), whole_batches(torch.tensor(list(envs), device=self.device)))
+        return self._rows[1]
+
+    def start(
+        self,
+        envs: Sequence[int],
+        motions: Sequence[int],
+        fractions: Sequence[float],
+        upcoming: Sequence[Beginning] = (),
+    ) -> None:
         """Put characters into the reference state of motions at start fractions, without noise.
 
-        No contact has been simulated yet, so the contacts of the first frame are the reference's.
+        No contact has been simulated yet, so the contacts of the first frame are the reference's. upcoming: What may be
+        made ready as well, because it is to be started soon.
         """
-        rows = torch.tensor(list(envs), device=self.device)
-        for env, motion, fraction in zip(envs, motions, fractions):
-            self.motion[env], self.steps_done[env] = motion, 0
-            self.steps_total[env] = self.steps_of(motion, fraction)
-        times = torch.stack([self.start_time(motion, fraction) for motion, fraction in zip(motions, fractions)])
-        self._load_references(rows, times)
-        whole = whole_batches(torch.arange(len(rows), device=self.device))
-        joined = self.library.sample(self.motion[rows[whole]], times[whole])
-        state = CharacterState(
-            root_pos=joined.root_pos,
-            root_rot=joined.root_rot,
-            root_vel=joined.root_vel,
-            root_ang_vel=joined.root_ang_vel,
-            dof_pos=self.skeleton.rot_to_dof(joined.joint_rot),
-            dof_vel=joined.dof_vel,
-            contact_force=torch.zeros(len(joined.root_pos), self.skeleton.num_bodies, 3, device=self.device),
-        )
-        state = _rows_of(state, len(rows))
-        pose, _ = self._reference(self._references[rows, 0])
-        self._write(rows, state, pose, (joined.contacts[: len(rows)] > 0.5).float())
-        self.simulator.reset(list(envs), list(motions), state)
+        self._free += [self._places.pop(env) for env in envs if env in self._places]
+        beginnings = list(zip(motions, fractions))
+        self._places.update(zip(envs, self._held(beginnings, upcoming)))
+        places = [self._places[env] for env in envs]
+        steps = [self.steps_of(*beginning) for beginning in beginnings]
+        rows, held, ids, total = torch.tensor([list(envs), places, list(motions), steps], device=self.device)
+        self._place.index_copy_(0, rows, held)
+        self.motion.index_copy_(0, rows, ids)
+        self.steps_total.index_copy_(0, rows, total)
+        self.steps_done.index_fill_(0, rows, 0)
+        self._now.index_copy_(1, rows, self._first.index_select(0, held).t())
+        self.simulator.reset(list(envs), list(motions), self._read(rows)[0])
 
     def observe(self, envs: Sequence[int]) -> Tensor:
         """Observations of the given envs, [n, observer.layout.size]."""
-        rows = self._rows(envs)
+        return self.observe_rows(self.rows(envs))[: len(envs)]
+
+    def observe_rows(self, rows: Tensor) -> Tensor:
+        """Observations of envs, given as rows, [n, observer.layout.size]."""
         state, pose, contacts = self._read(rows)
-        frames = self.steps_done[rows].unsqueeze(1) + self.observer.target_steps
-        targets = self._features[rows.unsqueeze(1), frames]
-        heights = partial(self.terrains.height_at, self.motion[rows])
-        return self.observer.observe(Situation(state, pose, contacts, targets, heights))[: len(envs)]
+        places = self._place.index_select(0, rows) * self._features.shape[1]
+        frames = (places + self.steps_done.index_select(0, rows)).unsqueeze(1)
+        features = self._features.flatten(0, 1).index_select(0, (frames + self.observer.target_steps).flatten())
+        targets = batch_last(features.view(len(rows), -1, features.shape[-1]))
+        heights = partial(self.terrains.height_at, self.motion.index_select(0, rows))
+        return self.observer.observe(Situation(state, pose, contacts, targets, heights))
 
     def step(self, envs: Sequence[int], actions: Tensor) -> Step:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
-        simulated = self.simulator.step(list(envs), actions)
-        rows, count = self._rows(envs), len(envs)
-        self.steps_done[rows[:count]] += 1
-        state = _rows_of(simulated, whole_batches(torch.arange(count, device=self.device)))
+        rows, count = self.rows(envs), len(envs)
+        state = self.simulator.step(list(envs), actions)
+        step = self.judge(rows, whole_batches(self.join(state)))
+        return Step(
+            state=_first_rows(step.state, count),
+            pose=_first_rows(step.pose, count),
+            contacts=step.contacts[:count],
+            reference=_first_rows(step.reference, count),
+            reference_contacts=step.reference_contacts[:count],
+            steps=step.steps[:count],
+            cause=step.cause[:count],
+            body=step.body[:count],
+            ended=step.ended[:count],
+        )
+
+    @property
+    def state_size(self) -> int:
+        """Numbers in a joined state."""
+        return self._state_layout.size
+
+    def join(self, state: CharacterState) -> Tensor:
+        """States side by side as judge takes them, [n, state_size]."""
+        return torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)
+
+    def judge(self, rows: Tensor, states: Tensor, going: Optional[Tensor] = None) -> Step:
+        """What one control step has led to: joined states [n, ...] of envs, given as rows.
+
+        going [n]: 1 where time goes on, 0 where it stands still; None: everywhere.
+        """
+        columns = flipped(batch_last(states))
+        state = CharacterState(**self._state_layout.split(flipped(columns)))
         joint_rot = self.skeleton.dof_to_rot(state.dof_pos)
         body_pos, body_rot = self.skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
         pose = Pose(joint_rot, body_pos, body_rot)
-        force = state.contact_force
-        contacts = (rotations.norm(force) > self.config.contact_detection_eps).float()
-        steps = self.steps_done[rows]
-        frames = rows * self._references.shape[1] + steps
-        reference, reference_contacts = self._reference(self._references.flatten(0, 1).index_select(0, frames))
-        needed = self.termination.needs_ground
-        ground = self.terrains.height_at(self.motion[rows], body_pos[..., :2]) if needed else None
+        contacts = (rotations.norm(state.contact_force) > self.config.contact_detection_eps).float()
+        steps = self.steps_done.index_select(0, rows) + (1 if going is None else going)
+        self.steps_done.index_copy_(0, rows, steps)
+        frames = self._place.index_select(0, rows) * self._references.shape[1] + steps
+        reference, reference_contacts = self.reference_parts(self._references.flatten(0, 1).index_select(0, frames))
+        ground = None
+        if self.termination.needs_ground:
+            ground = self.terrains.height_at(self.motion.index_select(0, rows), body_pos[..., :2])
         verdict = self.termination.judge(
             steps * self.timestep,
             state.root_rot,
             body_pos,
             reference.body_rot[:, 0],
             reference.body_pos,
-            force,
+            state.contact_force,
             ground,
         )
-        cause = torch.where(_finite(state), verdict.cause, NOT_FINITE)
-        result = Step(
-            state=_rows_of(state, count),
-            pose=_rows_of(pose, count),
-            contacts=contacts[:count],
-            reference=_rows_of(reference, count),
-            reference_contacts=reference_contacts[:count],
-            cause=cause[:count],
-            body=verdict.body[:count],
-            ended=(steps >= self.steps_total[rows])[:count],
+        lost = (columns - columns != 0).any(dim=0)  # infinite, or not a number
+        self._now.index_copy_(1, rows, self._columns(state, pose, contacts))
+        return Step(
+            state=state,
+            pose=pose,
+            contacts=contacts,
+            reference=reference,
+            reference_contacts=reference_contacts,
+            steps=steps,
+            cause=verdict.cause.masked_fill(lost, NOT_FINITE),
+            body=verdict.body,
+            ended=steps >= self.steps_total.index_select(0, rows),
         )
-        self._write(rows[:count], simulated, result.pose, result.contacts)
-        return result
 
     def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
         """Current state, pose and contacts of the given envs."""
         return self._read(torch.tensor(list(envs), device=self.device))
 
-    def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
-        parts = self._now_layout.split(self._now.index_select(0, rows))
-        state = CharacterState(**{name: parts[name] for name in state_shapes(self.skeleton)})
-        return state, _pose(parts), parts["contacts"]
+    def references(self, env: int, steps: int) -> Tensor:
+        """What is held of the reference of an env after 1, 2, ... steps, [steps, ...]."""
+        return self._references[self._places[env], 1 : steps + 1]
 
-    def _write(self, rows: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
-        self._now[rows] = self._now_layout.join((*vars(state).values(), *vars(pose).values(), contacts))
-
-    def _reference(self, rows: Tensor) -> Tuple[Pose, Tensor]:
-        """Pose and contacts of frames of the reference."""
-        parts = self._reference_layout.split(rows)
+    def reference_parts(self, references: Tensor) -> Tuple[Pose, Tensor]:
+        """Pose and contacts of rows of references."""
+        parts = self._reference_layout.unstack(flipped(batch_last(references)))
         return _pose(parts), parts["contacts"]
 
-    def _rows(self, envs: Sequence[int]) -> Tensor:
-        """Row indices of envs, in whole batches."""
-        return whole_batches(torch.tensor(list(envs), device=self.device))
+    def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
+        parts = self._now_layout.unstack(self._now.index_select(1, rows))
+        state = CharacterState(**{name: parts[name] for name in self._state_layout.shapes})
+        return state, _pose(parts), parts["contacts"]
 
-    def _load_references(self, envs: Tensor, start_times: Tensor) -> None:
-        """Sample the motions of envs at every control step of their attempts, and beyond as far as targets reach."""
-        counts = self.steps_total[envs] + 1 + self.lookahead
-        place = torch.repeat_interleave(torch.arange(len(envs), device=self.device), counts)
-        first = torch.repeat_interleave(torch.cumsum(counts, 0) - counts, counts)
-        frame = torch.arange(len(place), device=self.device) - first
-        for start in range(0, len(place), SAMPLES):
-            kept = slice(start, min(start + SAMPLES, len(place)))
-            rows = whole_batches(torch.arange(kept.start, kept.stop, device=self.device))
-            which, step = place[rows], frame[rows]
-            frames = self.library.sample(self.motion[envs[which]], step * self.timestep + start_times[which])
-            body_pos, body_rot = self.skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)
-            pose = Pose(frames.joint_rot, body_pos, body_rot)
-            count = kept.stop - kept.start
-            at = (envs[which[:count]], step[:count])
-            self._features[at] = self.observer.reference_features(frames, pose)[:count]
-            self._references[at] = self._reference_layout.join((*vars(pose).values(), frames.contacts))[:count]
+    def _columns(self, state: CharacterState, pose: Pose, contacts: Tensor) -> Tensor:
+        return self._now_layout.stack((*vars(state).values(), *vars(pose).values(), contacts))
+
+    def _held(self, beginnings: Sequence[Beginning], upcoming: Sequence[Beginning]) -> List[int]:
+        """Where attempts that begin so are held; made ready where they are not, and upcoming ones with them."""
+        known = [self._ready.pop(beginning, -1) for beginning in beginnings]
+        missing = [beginning for beginning, place in zip(beginnings, known) if place < 0]
+        if not missing:
+            return known
+        spare = len(self._free) - len(missing)
+        ahead = [beginning for beginning in dict.fromkeys(upcoming) if beginning not in self._ready][:spare]
+        places = [self._free.pop() for _ in (*missing, *ahead)]
+        self._make_ready(places, [*missing, *ahead])
+        self._ready.update(zip(ahead, places[len(missing) :]))
+        made = iter(places)
+        return [next(made) if place < 0 else place for place in known]
+
+    def _make_ready(self, places: Sequence[int], beginnings: Sequence[Beginning]) -> None:
+        """Hold the references of attempts that begin so, and their first frames, at places."""
+        at, motions = torch.tensor([list(places), [motion for motion, _ in beginnings]], device=self.device)
+        times = torch.tensor([self.start_time(*beginning) for beginning in beginnings], device=self.device)
+        steps = [self.steps_of(*beginning) for beginning in beginnings]
+        first, pose = self._load_references(at, motions, steps, times)
+        state = CharacterState(
+            root_pos=first.root_pos,
+            root_rot=first.root_rot,
+            root_vel=first.root_vel,
+            root_ang_vel=first.root_ang_vel,
+            dof_pos=self.skeleton.rot_to_dof(first.joint_rot),
+            dof_vel=first.dof_vel,
+            contact_force=torch.zeros(len(first.root_pos), self.skeleton.num_bodies, 3, device=self.device),
+        )
+        columns = self._columns(state, pose, (first.contacts > 0.5).float())
+        self._first.index_copy_(0, at, columns[:, : len(at)].t())
+
+    def _load_references(
+        self, places: Tensor, motions: Tensor, steps: Sequence[int], times: Tensor
+    ) -> Tuple[ReferenceFrames, Pose]:
+        """Sample motions at every control step of attempts, and beyond as far as targets reach.
+
+        Returns the first frames and their poses, in whole batches.
+        """
+        counts = [total + 1 + self.lookahead for total in steps]
+        frame = np.concatenate([np.arange(count) for count in counts])
+        attempt = np.repeat(np.arange(len(counts)), counts)
+        order = np.argsort(frame > 0, kind="stable")  # first frames first
+        attempts, frames = torch.from_numpy(np.stack((attempt[order], frame[order]))).to(self.device)
+        whole = len(whole_batches(places))
+        begun: List[Tuple[ReferenceFrames, Pose]] = []
+        for which, step in zip(*(part.split(max(SAMPLES, whole)) for part in (attempts, frames))):
+            count, which, step = len(which), whole_batches(which), whole_batches(step)
+            seconds = step * self.timestep + times.index_select(0, which)
+            sampled = self.library.sample(motions.index_select(0, which), seconds)
+            kinematics = self.skeleton.forward_kinematics(sampled.root_pos, sampled.root_rot, sampled.joint_rot)
+            pose = Pose(sampled.joint_rot, *kinematics)
+            rows = (places.index_select(0, which) * self._references.shape[1] + step)[:count]
+            features = self.observer.reference_features(sampled, pose)[:count]
+            references = self._reference_layout.stack((*vars(pose).values(), sampled.contacts)).t()[:count]
+            self._features.flatten(0, 1).index_copy_(0, rows, features)
+            self._references.flatten(0, 1).index_copy_(0, rows, references)
+            begun = begun or [(_first_rows(sampled, whole), _first_rows(pose, whole))]
+        return begun[0]
 
 
 def now_layout(skeleton: Skeleton) -> Layout:
@@ -227,18 +326,9 @@ def _pose(parts: Dict[str, Tensor]) -> Pose:
     return Pose(parts["joint_rot"], parts["body_pos"], parts["body_rot"])
 
 
-def _finite(state: CharacterState) -> Tensor:
-    """[N] bool: whether every number of a state is finite."""
-    return torch.isfinite(torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)).all(dim=1)
+Batch = TypeVar("Batch", CharacterState, Pose, ReferenceFrames)
 
 
-Batch = TypeVar("Batch", CharacterState, Pose)
-
-
-def _rows_of(batch: Batch, rows: int | Tensor) -> Batch:
-    """The first rows of a batch, by their number, or the rows of given indices."""
-
-    def chosen(value: Tensor) -> Tensor:
-        return value[:rows] if isinstance(rows, int) else value.index_select(0, rows)
-
-    return type(batch)(**{name: chosen(value) for name, value in vars(batch).items()})
+def _first_rows(batch: Batch, count: int) -> Batch:
+    """The first rows of a batch."""
+    return type(batch)(**{name: value[:count] for name, value in vars(batch).items()})

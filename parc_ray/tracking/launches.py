@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from parc_ray.simulators.simulator import Simulator
 from parc_ray.tracking.environment import TrackingEnvironment
 
-NO_KERNEL = ("empty", "new_empty", "_unsafe_view", "detach", "lift_fresh", "scalar_tensor", "_local_scalar_dense")
+NO_KERNEL = ("empty", "new_empty", "_unsafe_view", "detach", "lift_fresh", "_local_scalar_dense")
 """Beginnings of the names of operations that start no kernel, besides views."""
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "repeat_interleave")
 """Operations whose result, or its size, the host waits for."""

@@ -40,6 +40,7 @@ def make_recorder(
     num_envs: int = 4,
     first_attempts: Optional[List[int]] = None,
     threads: int = 1,
+    all_slots: bool = False,
     **config: Any,
 ) -> ShardRecorder:
     settings: Dict[str, Any] = {"retry": RETRY, **config}
@@ -49,11 +50,12 @@ def make_recorder(
     return ShardRecorder(
         environment,
         Follower(environment).act,
-        QualityMeter(num_envs, surface, environment.terrains, CPU),
+        QualityMeter(surface, environment.terrains),
         motions,
         RecordConfig.model_validate({**files, **settings}),
         ORIGIN,
         first_attempts,
+        all_slots,
     )
 
 

@@ -165,7 +165,7 @@ def test_what_is_observed_is_the_state_that_a_step_returned():
 def test_every_motion_of_30_fps_takes_one_step_per_frame():
     environment = make_environment(MOTIONS[:1], num_envs=1)
     counts = range(2, 1001)
-    environment.library.lengths = torch.tensor([(count - 1) / 30 for count in counts], dtype=torch.float32)
+    environment.library.seconds = np.array([(count - 1) / 30 for count in counts], dtype=np.float32)
     assert [environment.steps_of(i, 0.0) for i in range(len(counts))] == [count - 1 for count in counts]
 
 
@@ -173,7 +173,7 @@ def test_every_motion_of_30_fps_takes_one_step_per_frame():
 @given(seconds=st.floats(0.05, 60.0), fraction=st.floats(0.0, 0.95))
 def test_an_attempt_lasts_as_long_as_the_rest_of_its_motion(seconds, fraction):
     environment = ANY_LENGTH
-    environment.library.lengths = torch.tensor([seconds], dtype=torch.float32)
+    environment.library.seconds = np.array([seconds], dtype=np.float32)
     steps, rest = environment.steps_of(0, fraction), (1.0 - fraction) * seconds
     assert float(environment.start_time(0, fraction)) == pytest.approx(fraction * seconds, rel=1e-6)
     assert math.ceil(rest * 30 - 1e-3) <= steps <= math.ceil(rest * 30 + 1e-3)

@@ -20,7 +20,7 @@ MASK = X[:, 0] > 4
         (lambda: X.t().reshape(6, 4), 1, 0),
         (lambda: X + 1, 1, 0),
         (lambda: X.clone().add_(1).clamp_(min=0), 3, 0),
-        (lambda: torch.where(MASK, X[:, 0], 0.0), 1, 0),
+        (lambda: torch.where(MASK, X[:, 0], 0.0), 2, 0),
         (lambda: X @ X.t(), 1, 0),
         (lambda: X.index_select(0, X[:2, 0].long()), 2, 0),
         (lambda: torch.empty(3).zero_(), 1, 0),

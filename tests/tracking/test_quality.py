@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Sequence
 
 import mujoco
 import numpy as np
@@ -12,14 +13,15 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import whole_batches
 from parc_ray.character.pose import Pose
 from parc_ray.character.surface import surface_points
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tracking.environment import Step
-from parc_ray.tracking.figures import BY_NAME, Quality, shortcomings
-from parc_ray.tracking.quality import QualityMeter
+from parc_ray.tracking.figures import Quality, shortcomings
+from parc_ray.tracking.quality import QualityMeter, figures
 from tests.reference import vectors
 from tests.tracking.test_environment import (
     CPU,
@@ -35,8 +37,8 @@ SURFACE = surface_points(TEXT, "humanoid.xml", CPU)
 FLAT = HeightField.flat((9, 9), min_point=(-1.6, -1.6))
 
 
-def meter_on(*terrains: HeightField, num_envs: int = 1) -> QualityMeter:
-    return QualityMeter(num_envs, SURFACE, TerrainStack(terrains, CPU), CPU)
+def meter_on(*terrains: HeightField) -> QualityMeter:
+    return QualityMeter(SURFACE, TerrainStack(terrains, CPU))
 
 
 def pose_of(root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Pose:
@@ -48,24 +50,18 @@ def upright(x: float = 0.0, y: float = 0.0, z: float = 3.0) -> Pose:
     return pose_of(torch.tensor([[x, y, z]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]]), joint_rot)
 
 
-def step_of(pose: Pose, reference: Pose, contacts=(), reference_contacts=()) -> Step:
-    """A step of one env; contacts are body indices."""
-
-    def flags(bodies) -> Tensor:
-        value = torch.zeros(1, 15)
-        value[0, list(bodies)] = 1.0
-        return value
-
-    nothing = torch.zeros(1, dtype=torch.int64)
-    return Step(
-        None, pose, flags(contacts), reference, flags(reference_contacts), nothing, nothing, nothing.bool()
-    )  # fmt: skip
+def flags(bodies) -> Tensor:
+    """Contacts of one frame, of bodies given by their indices."""
+    value = torch.zeros(1, 15)
+    value[0, list(bodies)] = 1.0
+    return value
 
 
-def measure(pose: Pose, reference: Pose, *terrains: HeightField, **contacts) -> Quality:
-    meter = meter_on(*(terrains or (FLAT,)))
-    meter.add([0], torch.tensor([0]), step_of(pose, reference, **contacts))
-    return meter.figures(0)
+def measure(pose: Pose, reference: Pose, *terrains: HeightField, contacts=(), reference_contacts=()) -> Quality:
+    measured = meter_on(*(terrains or (FLAT,))).measure(
+        torch.zeros(len(pose.body_pos), dtype=torch.int64), pose, reference, flags(contacts), flags(reference_contacts)
+    )
+    return figures(measured.numpy())
 
 
 # -------------------------------------------------------------------------------------------------- surface points
@@ -136,19 +132,14 @@ def test_the_way_out_of_a_wall_is_sideways():
     assert measure(upright(0.6 - 0.1335 - 0.01), upright(), wall)["max_penetration"] == 0.0
 
 
-def test_each_env_is_measured_on_its_own_terrain():
-    meter = meter_on(FLAT, HeightField.flat((9, 9), min_point=(-1.6, -1.6), height=-5.0), num_envs=2)
+def test_each_frame_is_measured_on_the_terrain_of_its_motion():
+    meter = meter_on(FLAT, HeightField.flat((9, 9), min_point=(-1.6, -1.6), height=-5.0))
     pose = upright(z=0.8)
     both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
-    step = step_of(pose, pose)
-    contacts = step.contacts.expand(2, -1)
-    meter.add(
-        [1, 0],
-        torch.tensor([0, 1]),
-        replace(step, pose=both, reference=both, contacts=contacts, reference_contacts=contacts),
-    )
-    assert meter.figures(1)["max_penetration"] == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
-    assert meter.figures(0)["max_penetration"] == 0.0
+    contacts = flags([]).expand(2, -1)
+    measured = meter.measure(torch.tensor([0, 1]), both, both, contacts, contacts).numpy()
+    assert figures(measured[:1])["max_penetration"] == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
+    assert figures(measured[1:])["max_penetration"] == 0.0
 
 
 # ------------------------------------------------------------------------------------------------- contacts
@@ -172,10 +163,11 @@ def test_contact_agreement(contacts, labels, agreement):
 
 def test_contacts_are_counted_over_all_frames():
     """1 of 1, then 1 of 3: two shared contacts of four."""
-    meter, pose = meter_on(FLAT), upright()
-    meter.add([0], torch.tensor([0]), step_of(pose, pose, [11], [11]))
-    meter.add([0], torch.tensor([0]), step_of(pose, pose, [11, 14], [11, 5]))
-    assert meter.figures(0)["contact_agreement"] == pytest.approx(2 / 4)
+    pose = upright()
+    both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
+    contacts, labels = torch.cat((flags([11]), flags([11, 14]))), torch.cat((flags([11]), flags([11, 5])))
+    measured = meter_on(FLAT).measure(torch.tensor([0, 0]), both, both, contacts, labels)
+    assert figures(measured.numpy())["contact_agreement"] == pytest.approx(2 / 4)
 
 
 # -------------------------------------------------------------------------------------------------- figures
@@ -215,15 +207,26 @@ def tracked():
     return environment.terrains, rollout(environment, range(5), 20)
 
 
+def measured_of(terrains: TerrainStack, steps: Sequence[Step], envs: Sequence[int], motions: Sequence[int]) -> Tensor:
+    """Numbers of every step of envs, one env after the other, measured in one batch."""
+
+    def rows(part: str, name: str = "") -> Tensor:
+        values = [getattr(step, part) if not name else getattr(getattr(step, part), name) for step in steps]
+        return whole_batches(torch.stack([value[env] for env in envs for value in values]))
+
+    poses = [Pose(*(rows(part, name) for name in ("joint_rot", "body_pos", "body_rot"))) for part in
+             ("pose", "reference")]  # fmt: skip
+    ids = whole_batches(torch.tensor(list(motions)).repeat_interleave(len(steps)))
+    found = QualityMeter(SURFACE, terrains).measure(ids, *poses, rows("contacts"), rows("reference_contacts"))
+    return found[: len(envs) * len(steps)]
+
+
 def test_figures_of_a_rollout(tracked):
     terrains, frames = tracked
-    meter = QualityMeter(9, SURFACE, terrains, CPU)
-    envs = [4, 0, 8, 2, 6]
-    for frame in frames:
-        meter.add(envs, torch.arange(5), frame.step)
-    for place, env in enumerate(envs):
-        quality = meter.figures(env)
-        for name, expected in expected_figures(frames, place).items():
+    measured = measured_of(terrains, [frame.step for frame in frames], range(5), range(5))
+    for env, own in enumerate(measured.split(len(frames))):
+        quality = figures(own.numpy())
+        for name, expected in expected_figures(frames, env).items():
             assert quality[name] == pytest.approx(expected, rel=1e-3, abs=1e-5), name
         assert 0.0 <= quality["max_penetration"] < 0.05
         assert shortcomings(quality, AcceptanceConfig()) == []
@@ -232,37 +235,23 @@ def test_figures_of_a_rollout(tracked):
 def test_figures_do_not_depend_on_company(tracked):
     """To the bit: they are part of a recording."""
     terrains, frames = tracked
-
-    def places(step: Step, index) -> Step:
-        parts = {
-            key: Pose(**{n: v[index] for n, v in vars(getattr(step, key)).items()}) for key in ("pose", "reference")
-        }
-        return replace(step, contacts=step.contacts[index], reference_contacts=step.reference_contacts[index], **parts)
-
-    crowd = torch.arange(70) % 5
-    together, alone = QualityMeter(70, SURFACE, terrains, CPU), QualityMeter(5, SURFACE, terrains, CPU)
-    for frame in frames:
-        together.add(range(70), crowd, places(frame.step, crowd))
-        for env in range(5):
-            alone.add([env], torch.tensor([env]), places(frame.step, [env]))
-    for env in range(70):
-        assert together.figures(env) == alone.figures(env % 5)
+    steps = [frame.step for frame in frames]
+    crowd = [3, 1, 4, 1, 0, 2, 2]
+    together = measured_of(terrains, steps, crowd, crowd).split(len(steps))
+    for place, env in enumerate(crowd):
+        alone = measured_of(terrains, steps, [env], [env])
+        assert figures(together[place].numpy()) == figures(alone.numpy())
 
 
-def test_start_forgets_even_what_was_not_a_number(tracked):
+def test_what_is_not_a_number_stays_alone(tracked):
     terrains, frames = tracked
-    meter = QualityMeter(5, SURFACE, terrains, CPU)
-    broken = frames[0].step
-    body_pos = broken.pose.body_pos.clone()
+    body_pos = frames[0].step.pose.body_pos.clone()
     body_pos[1] = math.nan
-    meter.add(range(5), torch.arange(5), replace(broken, pose=replace(broken.pose, body_pos=body_pos)))
-    assert math.isnan(meter.figures(1)["root_error"])
-    assert shortcomings(meter.figures(1), AcceptanceConfig(max_mean_root_error=1.0))
-    assert all(math.isfinite(meter.figures(env)["root_error"]) for env in (0, 2, 3, 4))
-    meter.start([1])
-    assert meter.figures(1) == {**dict.fromkeys(BY_NAME, 0.0), "contact_agreement": 1.0}
-    meter.add(range(5), torch.arange(5), frames[1].step)
-    assert all(math.isfinite(value) for value in meter.figures(1).values())
+    broken = replace(frames[0].step, pose=replace(frames[0].step.pose, body_pos=body_pos))
+    found = [figures(row[None].numpy()) for row in measured_of(terrains, [broken], range(5), range(5))]
+    assert math.isnan(found[1]["root_error"]) and math.isnan(found[1]["max_root_error"])
+    assert shortcomings(found[1], AcceptanceConfig(max_mean_root_error=1.0))
+    assert all(math.isfinite(value) for env in (0, 2, 3, 4) for value in found[env].values())
 
 
 # --------------------------------------------------------------------------------------------------------- reality
@@ -283,16 +272,10 @@ def test_the_real_isaac_gym_recording_is_accepted():
     meter = meter_on(terrain)
     poses = pose_of(root_pos, root_rot, joint_rot)
     references = pose_of(tracked, root_rot[1:], joint_rot[1:])  # only its root's place is measured here
-    nothing = torch.zeros(1, dtype=torch.int64)
-    for frame in range(1, len(root_pos)):
-        pose, reference = (
-            Pose(*(value[row : row + 1] for value in (both.joint_rot, both.body_pos, both.body_rot)))
-            for both, row in ((poses, frame), (references, frame - 1))
-        )
-        made, wanted = contacts[frame : frame + 1], targets[frame - 1 : frame]
-        step = Step(None, pose, made, reference, wanted, nothing, nothing, nothing.bool())
-        meter.add([0], torch.tensor([0]), step)
-    measured = meter.figures(0)
+    count = len(root_pos) - 1
+    pose = Pose(poses.joint_rot[1:], poses.body_pos[1:], poses.body_rot[1:])
+    numbers = meter.measure(torch.zeros(count, dtype=torch.int64), pose, references, contacts[1:], targets)
+    measured = figures(numbers.numpy())
     # Written out: Jaccard index of the contacts, mean distance of the roots.
     both = np.logical_and(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()
     either = np.logical_or(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()

@@ -14,12 +14,19 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import picked
 from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.trackers.character_observation import CharacterObservation, turned
+from parc_ray.trackers.character_observation import (
+    CharacterObservation,
+    axes_of,
+    heading_of,
+    side_by_side,
+    turned,
+)
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
 from parc_ray.trackers.tracker import Situation
 
@@ -51,18 +58,19 @@ class MimickitObserver:
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
         """Phase, heading, root position and rotation, joint rotations, and key bodies from the root on, [..., F]."""
-        heading = torch.stack(rotations.heading_direction(frames.root_rot), dim=-1)
+        heading = rotations.heading_direction(frames.root_rot)
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
-        keys = pose.body_pos[..., self.key_bodies, :] - frames.root_pos.unsqueeze(-2)
+        keys = picked(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
         joints = rotations.quat_to_tan_norm(frames.joint_rot)
         return self.features.join((frames.phase.unsqueeze(-1), heading, root, joints, keys))
 
     def observe(self, situation: Situation) -> Tensor:
         """Observations [N, size] of characters."""
-        config, state = self.config, situation.state
-        heading = None if config.global_obs else rotations.heading_direction(state.root_rot)
-        parts = [self._char.observe(state, situation.pose, heading)]
+        config, state, pose = self.config, situation.state, situation.pose
+        axes = axes_of(state, pose)
+        turn = None if config.global_obs else rotations.heading_matrix(heading_of(axes))
+        parts = [self._char.observe(state, pose, axes, turn)]
         if config.enable_phase_obs:
             phase = self.features.split(situation.targets[:, 0])["phase"]
             parts.append(torch.cat((phase, torch.sin(phase * self._scales), torch.cos(phase * self._scales)), dim=-1))
@@ -73,10 +81,8 @@ class MimickitObserver:
     def _targets(self, state: CharacterState, targets: Dict[str, Tensor]) -> Tensor:
         root = targets["root"]
         origin = state.root_pos[:, None, None] if self.config.global_obs else root[:, :1, :1]
-        vectors = torch.cat((root[..., :1, :] - origin, root[..., 1:, :], targets["keys"]), dim=-2)
-        if not self.config.global_obs:
-            cosine, sine = targets["heading"][:, 0].unbind(-1)
-            vectors = turned((cosine, sine), vectors)
+        turn = None if self.config.global_obs else rotations.heading_matrix(targets["heading"][:, 0])
+        vectors = turned(turn, side_by_side(root[..., :1, :] - origin, root[..., 1:, :], targets["keys"]))
         height = root[..., 0, 2:] if self.config.root_height_obs else root[..., 0, :0]
         position = torch.cat((vectors[..., 0, :2], height), dim=-1)
         return self._target.join((position, vectors[..., 1:3, :], targets["joints"], vectors[..., 3:, :]))

@@ -12,12 +12,19 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import flipped, picked
 from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.trackers.character_observation import CharacterObservation, Heading, turned
+from parc_ray.trackers.character_observation import (
+    CharacterObservation,
+    axes_of,
+    heading_of,
+    side_by_side,
+    turned,
+)
 from parc_ray.trackers.parc.config import ParcEnvironmentConfig
 from parc_ray.trackers.tracker import Situation
 
@@ -53,6 +60,8 @@ class ParcObserver:
         )
         self.target_steps = torch.tensor(config.tar_obs_steps, dtype=torch.int64, device=device)
         self.ray_points = ray_points(config).to(device)
+        self._ray_points_left = torch.stack((-self.ray_points[:, 1], self.ray_points[:, 0]), dim=-1)
+        """The same, turned by a quarter."""
         bodies = skeleton.num_bodies
         joints, keys = (bodies - 1, 6), (len(config.key_bodies), 3)
         contacts = {"contacts": (bodies,)} if config.use_contact_info else {}
@@ -78,24 +87,24 @@ class ParcObserver:
         """Root position and rotation, joint rotations, key bodies from the root on, and contacts if used, [..., F]."""
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
-        keys = pose.body_pos[..., self.key_bodies, :] - frames.root_pos.unsqueeze(-2)
+        keys = picked(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
         contacts = [frames.contacts] if self.config.use_contact_info else []
         return self.features.join((root, rotations.quat_to_tan_norm(frames.joint_rot), keys, *contacts))
 
-    def sample_points(self, root_pos: Tensor, heading: Heading) -> Tensor:
-        """Ground points under the rays of characters at [N, 3] m, [N, R, 2] m."""
-        cosine, sine = (part.unsqueeze(-1) for part in heading)
-        x, y = self.ray_points.unbind(-1)
-        turned = torch.stack((x * cosine - y * sine, x * sine + y * cosine), dim=-1)
-        return turned + root_pos[:, None, :2]
+    def sample_points(self, root_pos: Tensor, heading: Tensor) -> Tensor:
+        """Ground points under the rays of characters at [N, 3] m with headings [N, 2], [N, R, 2] m."""
+        cosine, sine = flipped(heading)
+        along, left = (flipped(points).unsqueeze(-1) for points in (self.ray_points, self._ray_points_left))
+        return flipped(along * cosine + left * sine + flipped(root_pos)[:2].unsqueeze(1))
 
     def observe(self, situation: Situation) -> Tensor:
         """Observations [N, size] of characters."""
-        config, state = self.config, situation.state
-        heading = rotations.heading_direction(state.root_rot)
-        turn = None if config.global_obs else heading
+        config, state, pose = self.config, situation.state, situation.pose
+        axes = axes_of(state, pose)
+        heading = heading_of(axes)
+        turn = None if config.global_obs else rotations.heading_matrix(heading)
         targets = self.features.split(situation.targets)
-        parts = [self._char.observe(state, situation.pose, turn)]
+        parts = [self._char.observe(state, pose, axes, turn)]
         if config.enable_tar_obs:
             parts.append(self._targets(state, targets, turn))
             if config.use_contact_info:
@@ -106,11 +115,10 @@ class ParcObserver:
         parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
         return self.layout.join(parts)
 
-    def _targets(self, state: CharacterState, targets: Dict[str, Tensor], heading: Optional[Heading]) -> Tensor:
+    def _targets(self, state: CharacterState, targets: Dict[str, Tensor], turn: Optional[Tensor]) -> Tensor:
         """Targets relative to the character; with global_obs, key bodies relative to the target's root, as in PARC."""
         offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
-        vectors = torch.cat((offset, targets["root"][..., 1:, :], targets["keys"]), dim=-2)
-        if heading is not None:
-            vectors = turned(heading, vectors)
+        vectors = turned(turn, side_by_side(offset, targets["root"][..., 1:, :], targets["keys"]))
+        if turn is not None:
             vectors[..., 3:, :] += vectors[..., :1, :]
         return self._target.join((vectors[..., :3, :], targets["joints"], vectors[..., 3:, :]))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.batches import flipped
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
@@ -31,7 +32,8 @@ class ParcTermination:
                 f"env.pose_termination_dist has {len(distances)} distances, but the character has {moving} "
                 "bodies below its root: give one each, or a single number"
             )
-        self.body_limits = torch.as_tensor(distances, dtype=torch.float32, device=device).expand(moving)
+        limits = torch.as_tensor(distances, dtype=torch.float32, device=device).expand(moving)
+        self._squared_limits = (limits * limits).unsqueeze(1)
         allowed = skeleton.body_indices(config.contact_bodies, "env.contact_bodies")
         self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
         self.may_not_touch[allowed] = False
@@ -49,28 +51,28 @@ class ParcTermination:
         """See Termination.judge."""
         config = self.config
         cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
-        body = torch.zeros_like(cause)
+        body = cause
         if not config.enable_early_termination:
             return Verdict(cause, body)
         if ground is not None and config.contact_bodies:
             fallen, body = self._fallen(body_pos, contact_force, ground)
-            cause = torch.where(fallen, FALL, cause)
+            cause = cause.masked_fill(fallen, FALL)
         if config.pose_termination:
             if config.track_root:
                 angle = rotations.quat_diff_angle(root_rot, reference_root_rot)
-                cause = torch.where(angle > config.root_rot_termination_angle, ROOT_ROTATION, cause)
+                cause = cause.masked_fill(angle > config.root_rot_termination_angle, ROOT_ROTATION)
                 offset = body_pos[:, 0] - reference_body_pos[:, 0]
                 too_far = rotations.dot(offset, offset) > config.root_pos_termination_dist**2
-                cause = torch.where(too_far, ROOT_POSITION, cause)
+                cause = cause.masked_fill(too_far, ROOT_POSITION)
             strayed, worst = self._strayed(body_pos, reference_body_pos)
-            cause = torch.where(strayed, BODY_POSITION, cause)
+            cause = cause.masked_fill(strayed, BODY_POSITION)
             body = torch.where(strayed, worst, body)
-        return Verdict(torch.where(time > 1e-5, cause, 0), body)
+        return Verdict(cause.masked_fill(time <= 1e-5, 0), body)
 
     def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
-        excess = rotations.dot(offset, offset) - self.body_limits * self.body_limits
-        most, worst = excess.max(dim=-1)
+        excess = flipped(rotations.dot(offset, offset)) - self._squared_limits
+        most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
