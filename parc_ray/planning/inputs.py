@@ -153,7 +153,7 @@ def _cache(
     """The cache of what is known of a dataset's motions, for all that decides which are fit."""
     source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
     checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character]
-    return cache_of(*checked_by, dict(tracker.environment_content), [str(Path.cwd() / str(path)) for path in source])
+    return cache_of(*checked_by, dict(tracker.environment_content), [os.path.abspath(str(path)) for path in source])  # noqa: PTH100
 
 
 def _require_control_mode(engine: Engine, environment: EnvironmentFile, env_file: Path) -> None:
