@@ -727,6 +727,8 @@ class Training:
         # Random numbers come from a generator of our own: a recorder seeds the global one.
         self.random = torch.Generator().manual_seed(options.seed)
         self.iteration = 0
+        self.most_recorded = 0
+        """most motions that were recorded whole at a save: by best.pt"""
         self.failure_rates = torch.ones(len(motions), PHASES)
         """of attempts at each motion from each phase on"""
         self.phases = torch.zeros(len(self.envs), dtype=torch.int64)
@@ -998,6 +1000,7 @@ class Training:
                 "failure_rates": self.failure_rates,
                 "actor_rate": self.actor_rate,
                 "iteration": self.iteration,
+                "most_recorded": self.most_recorded,
                 "settings": self.settings,
             }
         )
@@ -1014,7 +1017,7 @@ class Training:
         self.normalizer.refresh()
         self.random.set_state(state["random"].cpu())
         self.failure_rates, self.actor_rate = state["failure_rates"].cpu(), state["actor_rate"]
-        self.iteration = state["iteration"]
+        self.iteration, self.most_recorded = state["iteration"], state["most_recorded"]
 
 
 # --- The command ---------------------------------------------------------------------------------------------
@@ -1034,13 +1037,15 @@ def read_dataset(path: Path, character: Path) -> List[Motion]:
     return [read_motion(Path(entry.path), skeleton) for entry in dataset.entries]
 
 
-def save(training: Training, content: bytes, options: argparse.Namespace) -> None:
-    """Write the tracker (content), its configuration files and what resuming needs."""
+def save(training: Training, content: bytes, options: argparse.Namespace, best: bool) -> None:
+    """Write the tracker (content), its configuration files and what resuming needs; best: as the best so far, too."""
     options.output.mkdir(parents=True, exist_ok=True)
     for name in CONFIG_FILES:
         if not (options.output / name).exists() or not (options.output / name).samefile(options.config / name):
             write_file_atomic(options.output / name, read_bytes(options.config / name))
     write_file_atomic(options.output / "model.pt", content)
+    if best:
+        write_file_atomic(options.output / "best.pt", content)
     write_file_atomic(options.output / "training.pt", training.state())
 
 
@@ -1070,9 +1075,11 @@ def train(options: argparse.Namespace) -> None:
             training.progress, last = Progress(), now
         if training.iteration % options.save_every == 0 or done:
             content = training.checkpoint()
-            save(training, content, options)
             recorder = build(held_out, content, options, options.config, retry=RetryConfig(max_retries=0))
             results = evaluate(recorder)
+            best = recorded_whole(results) >= training.most_recorded
+            training.most_recorded = max(training.most_recorded, recorded_whole(results))
+            save(training, content, options, best)
             missed = [f"{result.motion} {result.seconds:.1f} s" for result in results if not whole(result)]
             few = f", not {', '.join(missed)}" if 0 < len(missed) <= 20 else ""
             print(f"  {recorded_whole(results)} of {len(held_out)} motions recorded whole{few}", flush=True)

@@ -16,20 +16,25 @@ Points = List[Tuple[float, float]]
 
 
 def read_log(text: str) -> Tuple[Points, Points, int]:
-    """Points (M samples, motions recorded whole), points (M samples, rad), and how many motions there are."""
+    """Points (M samples, motions recorded whole), points (M samples, rad), and how many motions there are.
+
+    Logs of trainings that went on from each other may follow each other.
+    """
     recorded: Points = []
     errors: Points = []
-    samples, motions = 0.0, 0
+    samples, before, motions = 0.0, 0.0, 0
     for line in text.splitlines():
         progress = re.match(r"([\d.]+) M samples", line)
         saved = re.match(r" +(\d+) of (\d+) motions recorded whole", line)
         if progress:
-            samples = float(progress[1])
+            if before + float(progress[1]) < samples:
+                before = samples
+            samples = before + float(progress[1])
             aim = re.search(r"aim off by ([\d.]+) rad", line)
             errors += [(samples, float(aim[1]))] if aim else []
         elif saved:
             recorded.append((samples, float(saved[1])))
-            motions = int(saved[2])
+            motions = max(motions, int(saved[2]))
     return recorded, errors, motions
 
 

@@ -199,7 +199,8 @@ def test_a_run_writes_parcs_files(options, config, tmp_path, capsys):
     np.testing.assert_allclose(std, 0.02, rtol=0.01)
     for name in script.CONFIG_FILES:
         assert (output / name).read_bytes() == (config / name).read_bytes()
-    assert sorted(path.name for path in output.iterdir()) == [*script.CONFIG_FILES, "model.pt", "training.pt"]
+    written = sorted(path.name for path in output.iterdir())
+    assert written == sorted([*script.CONFIG_FILES, "best.pt", "model.pt", "training.pt"])
     printed = capsys.readouterr().out
     assert "4 motions, 8 characters" in printed and "success" in printed
     assert "of 4 motions recorded whole" in printed
@@ -464,9 +465,12 @@ def test_ppo_moves_the_actor_towards_what_paid_off(options, tmp_path):
 def test_the_curve_shows_what_a_training_has_printed(options, tmp_path, capsys):
     script.train(options(tmp_path / "output", "--samples", "192", "--print-every", "1"))
     drawing = load_script("training_curve")
-    recorded, errors, motions = drawing.read_log(capsys.readouterr().out)
+    log = capsys.readouterr().out
+    recorded, errors, motions = drawing.read_log(log)
     assert motions == 4 and len(recorded) == 1 and 0 <= recorded[0][1] <= 4
     assert len(errors) == 2 and all(error > 0.0 for _, error in errors)  # 128 of the 192 samples are supervised
+    both = drawing.read_log("1.50 M samples\n  3 of 4 motions recorded whole\n" + log)[0]
+    assert both == [(1.5, 3.0), (1.5 + recorded[0][0], recorded[0][1])]
     svg = ElementTree.fromstring(drawing.curve([(1.0, 1.0), (4.0, 3.0)], [(0.0, 0.2), (4.0, 0.05)], 4))
     lines = [line.get("points").split() for line in svg.findall("{http://www.w3.org/2000/svg}polyline")]
     heights = [[float(point.split(",")[1]) for point in line] for line in lines]
