@@ -30,9 +30,9 @@ if [[ -n $parc ]]; then
 fi
 
 "$bin/parc-ray" record --config configs/real_motions/phys_record.yaml
-for name in humanoid3d_{run,spinkick,backflip} TEASER_TERRAIN; do
-    recording=$output/run/recorded_motions/$name.pkl
+for recording in "$output"/run/recorded_motions/*/{humanoid3d_{run,spinkick,backflip},TEASER_TERRAIN}.pkl; do
     if [[ -e $recording ]]; then
-        "$bin/parc-ray" render "$recording" --output "$output/$name.png" --poses 6 --size 170 230 --overwrite
+        picture=$output/$(basename "$recording" .pkl).png
+        "$bin/parc-ray" render "$recording" --output "$picture" --poses 6 --size 170 230 --overwrite
     fi
 done
