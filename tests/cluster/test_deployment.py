@@ -69,7 +69,7 @@ def slurm(tmp_path):
 
     def start(**more):
         command = ["bash", str(CLUSTER / "slurm.sh"), "phys_record.yaml"]
-        return subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env={**variables, **more}, stderr=subprocess.PIPE, text=True)
 
     return start, tmp_path, port
 
