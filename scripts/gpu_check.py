@@ -7,7 +7,8 @@ start        whether the engine works; seconds of its first start, with whatever
 demo         what becomes of the demo's motions, compared with MuJoCo on the CPU
 speed        with each number of envs: control steps per second of the engine alone and of the whole recorder; per
              control step, kernels that the recorder starts, and waits of the host for the device; memory per env
-conformance  the tests that every simulator has to pass, on the device (needs a clone, and pytest)
+conformance  the tests that every simulator has to pass, on the device, and how close it comes to a recording of Isaac
+             Gym (needs a clone, and pytest)
 ray          two actors on the device record the demo's motions (needs Ray)
 
 Each part has processes of its own: whatever becomes of one, the others go on. Exits with 1 if one has failed.
@@ -198,11 +199,13 @@ def _conformance(check: Check, row: Row, seconds: float) -> None:
     mark = "isaacgym" if engine(row.engine).import_first else "not isaacgym"
     cases = " or ".join(place.format(row.engine) for place in ("[{}]", "-{}]", "[{}-"))
     command = [sys.executable, "-m", "pytest", str(suite), "--device", check.device, "-o", "addopts=", "-m", mark]
-    command += ["-k", cases, "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider"]
+    command += ["-k", cases, "-q", "-rfEP", "--tb=line", "-p", "no:cacheprovider"]
     ended = _run(command, seconds, {}, CLONE)
-    counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (passed|failed|error|skipped)", ended.stdout)}
+    last = (ended.stdout.strip().splitlines() or [""])[-1]
+    counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
+    replays = re.findall(r"^replay: (\{.*\})$", ended.stdout, re.MULTILINE)
     failures = re.findall(r"^(?:FAILED|ERROR) \S+::(\S+)", ended.stdout, re.MULTILINE)
-    row.numbers = {**counts, "failures": failures}
+    row.numbers = {**counts, "failures": failures, "replay of Isaac Gym": [json.loads(replay) for replay in replays]}
     row.text = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or ended.stdout[-200:]
     if failures:
         row.text += f": {', '.join(failures)}"

@@ -56,7 +56,7 @@ class MujocoConfig(Strict):
     profile: Literal["fast", "faithful"] = Field(
         default="fast",
         description="fast: the steps of dm_env.yaml; faithful: four times as many and harder contacts, nearer to "
-        "Isaac Gym at a fifth of the speed.",
+        "Isaac Gym, and slower.",
     )
     steps_per_control: Optional[int] = Field(
         default=None, ge=1, le=10_000, description="Physics steps per control step. Default: the profile's."

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Dict, List, NamedTuple, Sequence
@@ -25,7 +26,9 @@ from parc_ray.simulators.engines import engine as engine_of
 from parc_ray.simulators.mujoco_warp import package as mujoco_warp_package
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.simulator import Simulator, SimulatorConfig
-from tests.reference import HUMANOID
+from tests.reference import HUMANOID, vectors
+from tests.simulators.golden import CHARACTER, golden, script
+from tests.simulators.golden import SKELETON as ARMS_DOWN
 from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
 
 WITHOUT_PHYSX = package.complaint()
@@ -646,6 +649,62 @@ def test_what_has_diverged_shows_and_harms_nobody(blow, make, alone, assert_same
     assert not finite or float((victim.root_pos - state.root_pos[3]).norm()) > 100
     assert_same_histories(histories, run_in(simulator, [3], [3], rows(state, [3])))
     assert not list(tmp_path.iterdir()), "an engine's log litters the working directory"
+
+
+# ------------------------------------------------------------------------------ a recording of Isaac Gym
+
+
+class Bounds(NamedTuple):
+    """Medians that a replay must stay under: what was measured (MuJoCo 3.2: 4.34, 4.0: 4.11), and a little."""
+
+    residual: float
+    """Of all control steps, 1e-3."""
+    flight: float
+    """Of those in flight."""
+    speed: float
+    """Error of the root's velocity in contact, m/s."""
+    feet: float
+    """Least share of the feet's contacts on which both agree."""
+
+
+REPLAYS = {
+    "mujoco": ("mujoco", Bounds(4.5, 2.5, 0.17, 0.65)),
+    "mujoco_warp": ("mujoco", Bounds(4.3, 2.5, 0.17, 0.65)),
+    "physx": ("physx", Bounds(3.3, 2.4, 0.04, 0.85)),
+    "isaacgym": ("physx", Bounds(4.3, 2.5, 0.17, 0.65)),
+}
+"""Whose fitted targets, and how close they must bring an engine. Nobody has replayed them in Isaac Gym itself: there,
+let it be no further off than MuJoCo."""
+
+
+def test_replaying_a_recording_of_isaac_gym(make, engine, device, exact, tmp_path):
+    """From each frame, one control step with the fitted targets leads close to the next one."""
+    if engine not in REPLAYS:
+        pytest.skip("the double has MuJoCo's physics")
+    if (engine, device) == ("mujoco_warp", "cpu"):
+        pytest.skip("compiles for two minutes there")
+    fitted, bounds = REPLAYS[engine]
+    data, targets = golden(tmp_path), vectors("golden_isaacgym_targets")[fitted].astype(np.float64)
+    rows = np.arange(len(targets))
+
+    def replay(envs: int, some: np.ndarray) -> CharacterState:
+        simulator = make(tiles=data.terrains * envs, num_envs=envs, text=CHARACTER.read_text())
+        return script.stepping(simulator, data, own_tiles=True)(some, targets[some])
+
+    after = replay(47, rows)
+    residual = script.residual(ARMS_DOWN, data, rows, after, 1 / 30)
+    sizes, touching = script.size(residual), ~data.kinds["flight"]
+    measured = Bounds(
+        float(np.median(sizes)),
+        float(np.median(sizes[~touching])),
+        float(np.median(np.linalg.norm(residual[touching, 34:37], axis=1)) * 30),
+        script.agreement(ARMS_DOWN, data, after, 1e-5)["foot"],
+    )
+    print(f"replay: {json.dumps(measured._asdict())}")  # gpu_check.py reads it
+    assert measured.residual < bounds.residual and measured.flight < bounds.flight
+    assert measured.speed < bounds.speed and measured.feet > bounds.feet
+    if exact:
+        assert same(replay(5, rows[30:40]), script.rows_of(after, slice(30, 40)))
 
 
 # --------------------------------------------------------------------------------------- character files
