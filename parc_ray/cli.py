@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 import parc_ray
 from parc_ray.config.loading import find_data_dir, find_default_config, load_config
@@ -96,7 +95,16 @@ def _configuration(
         return partial(config_of_mimickit, arg_file, model_file, output, config)
     if model_file or output:
         raise InputError("--model-file and --output belong to --arg-file; a configuration has keys for them")
-    return partial(load_config, config or find_default_config(), RecordConfig)
+    return partial(_load, config or find_default_config())
+
+
+def _load(file: Path, data_dir: Optional[str]) -> RecordConfig:
+    """The configuration of a run; that what it names is there is checked. Raises InputError."""
+    from parc_ray.planning.names import require_names
+
+    config = load_config(file, RecordConfig, data_dir)
+    require_names(config, str(file))
+    return config
 
 
 @app.command()
@@ -114,11 +122,11 @@ def demo(
     def prepare(data_dir: Optional[str]) -> RecordConfig:
         from parc_ray.character.skeleton import load_skeleton
         from parc_ray.demo.configuration import write_configuration
-        from parc_ray.demo.generator import demo_motions
+        from parc_ray.demo.generator import DEMO_MOTIONS, demo_motions
 
         motions = output / "demo_motions"
         generated = demo_motions(load_skeleton(HUMANOID))
-        _write_motions(motions, generated, len(generated), screen.console)
+        _write_motions(motions, generated, DEMO_MOTIONS, screen.console)
         return load_config(write_configuration(motions, output / "demo"), RecordConfig, data_dir)
 
     raise typer.Exit(_run(screen, None, overwrite, prepare))
@@ -141,7 +149,9 @@ def check(
     model_file: Optional[Path] = MODEL_FILE,
     output_dir: Optional[Path] = OUTPUT,
     data_dir: Optional[str] = DATA_DIR,
-    overwrite: bool = OVERWRITE,
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Check what record --overwrite would do: a new run, whatever is in output_dir."
+    ),
 ) -> None:
     """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
     directory = find_data_dir(data_dir)
@@ -159,9 +169,7 @@ def check(
         console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
         return
     dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
-    table = Table(
-        title=escape(f"{arg_file or config or find_default_config()}: plan for this machine"), show_header=False
-    )
+    source = arg_file or config or find_default_config()
     rows = {
         "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
         **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.goes_on else {}),
@@ -170,17 +178,24 @@ def check(
         "engine": f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}",
         **trial.devices,
         "actors": f"{placement.actors} on {placement.device}, {placement.cpus} CPUs and {placement.gpus:g} GPUs each",
-        "shards": f"{len(plan.shards)} of {', '.join(str(len(shard)) for shard in plan.shards[:8])} motions",
-        "envs": ", ".join(str(envs) for envs in plan.envs[:8]),
+        "shards": f"{len(plan.shards)}, of {_range([len(shard) for shard in plan.shards])} motions",
+        "envs": f"{_range(plan.envs)} per actor",
         "memory": f"about {plan.actor_bytes / MIB:.0f} MiB per actor, {bytes_per_env(inputs) / MIB:.1f} MiB per env",
         "output": str(inputs.files.config.output_dir),
     }
-    for name, value in rows.items():
-        table.add_row(name, escape(value))
-    console.print(table)
-    for notice in placement.notices:
-        console.print(notice, highlight=False, markup=False)
+    width = max(map(len, rows))
+    say(console, *placement.notices)
+    say(console, f"{source}: plan for this machine", *(f"  {name:{width}}  {value}" for name, value in rows.items()))
     _print_set_aside(dataset, console)
+
+
+def _range(counts: Sequence[int]) -> str:
+    """The counts in a few words.
+
+    >>> _range([24, 24]), _range([24, 25, 24])
+    ('24', '24 to 25')
+    """
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
 
 
 @app.command()
@@ -311,22 +326,39 @@ def export(
 
 @dataset_app.command("create")
 def dataset_create(
-    config: Path = typer.Option(..., "--config", help="PARC's create_dataset_config YAML."),
+    config: Path = typer.Option(
+        ...,
+        "--config",
+        help="PARC's create_dataset_config YAML: folder_paths, where motions are searched; save_path, the motions.yaml "
+        "to write; char_filepath, the character's MJCF.",
+    ),
     data_dir: Optional[str] = DATA_DIR,
 ) -> None:
-    """Write the motions.yaml that PARC's create_dataset_config describes."""
+    """Write a motions.yaml: all motions in some folders, weighted so that every class of motions has the same share.
+
+    A folder inside a listed one is a class. Motions are read and checked, and stay as they are.
+    """
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.config.dataset import DatasetConfig
     from parc_ray.motions.dataset import write_dataset
-    from parc_ray.motions.scanning import create_dataset
+    from parc_ray.motions.scanning import create_dataset, require_folders
 
-    loaded = load_config(config, DatasetConfig, find_data_dir(data_dir))
-    dataset = create_dataset(loaded, load_skeleton(loaded.char_filepath))
+    directory = find_data_dir(data_dir)
+    loaded = load_config(config, DatasetConfig, directory)
+    require_folders(loaded, config)
+    try:
+        skeleton = load_skeleton(loaded.char_filepath)
+    except InputError as error:
+        raise InputError(
+            f"{config}: key 'char_filepath': {error}. Run from the folder that it is relative to (the default: PARC's "
+            "root), or give another path"
+        ) from None
+    dataset = create_dataset(loaded, skeleton)
     loaded.save_path.parent.mkdir(parents=True, exist_ok=True)
     write_dataset(dataset, loaded.save_path)
     console = Console()
     _print_set_aside(dataset, console)
-    console.print(f"{loaded.save_path}: {len(dataset.entries)} motions", highlight=False, markup=False)
+    say(console, f"{loaded.save_path}: {len(dataset.entries)} motions")
 
 
 @dataset_app.command("generate")
@@ -348,7 +380,7 @@ def dataset_generate(
     if not count and (difficulty or seconds):
         raise InputError("--difficulty and --seconds need --count: the demo's motions have their own")
     from parc_ray.character.skeleton import load_skeleton
-    from parc_ray.demo.generator import MotionSpec, demo_motions, generate_motions
+    from parc_ray.demo.generator import DEMO_MOTIONS, MotionSpec, demo_motions, generate_motions
 
     skeleton = load_skeleton(character)
     motions: Iterable[Motion]
@@ -358,8 +390,7 @@ def dataset_generate(
         _check_bounds("seconds", seconds, [MotionSpec("idle", 0, seconds=s) for s in seconds], skeleton)
         motions = generate_motions(count, seed, skeleton, seconds, difficulty)
     else:
-        motions = demo_motions(skeleton, seed)
-        count = len(motions)
+        motions, count = demo_motions(skeleton, seed), DEMO_MOTIONS
     _write_motions(folder, motions, count, Console())
 
 
@@ -443,14 +474,20 @@ def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console:
 
     from parc_ray.files.writing import write_file_atomic
     from parc_ray.motions.motion_file import motion_file_bytes
+    from parc_ray.terminal.progress import LINE_SECONDS
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made a folder for motions: {error.strerror}") from error
-    for motion in track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal):
+    told = time.monotonic()
+    shown = track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal)
+    for done, motion in enumerate(shown):
+        if not console.is_terminal and time.monotonic() - told >= LINE_SECONDS:
+            told = time.monotonic()
+            say(console, f"{folder}: {done}/{count} motions")
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
-    console.print(f"{folder}: {count} motions", highlight=False, markup=False)
+    say(console, f"{folder}: {count} motions")
 
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:
@@ -469,8 +506,7 @@ def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec]
 
 def _print_set_aside(dataset: Dataset, console: Console) -> None:
     for kind, motions in (("invalid", dataset.invalid), ("excluded", dataset.excluded)):
-        for motion in motions:
-            console.print(f"{kind}: {motion.path}: {motion.reason}", highlight=False, markup=False)
+        say(console, *(f"{kind}: {motion.path}: {motion.reason}" for motion in motions))
 
 
 def _fail(error: ParcRayError) -> NoReturn:

@@ -58,7 +58,7 @@ def test_a_run_as_a_data_frame(made: MadeRun, walk: Motion) -> None:
     made.final("walk", "recorded", start_fraction=0.25, seconds=2.0)
     frame = parc_ray.read_run(str(made.path)).frame()
     assert list(frame["motion"]) == ["walk", "walk", "later", "broken"]
-    assert list(frame["state"]) == ["recorded", "recorded", "not_attempted", "invalid"]
+    assert list(frame["state"]) == ["recorded", "recorded", "unfinished", "invalid"]
     assert list(frame["outcome"])[:2] == ["failed", "recorded"]
     assert list(frame["start_fraction"])[:2] == [0.0, 0.25] and math.isnan(frame["start_fraction"][2])
     assert math.isnan(frame["root_error"][0]) and frame["root_error"][1] == QUALITY["root_error"]

@@ -6,7 +6,6 @@ import os
 import platform
 import socket
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,12 +96,13 @@ def _record(
         problems = contradictions(run.ledger, run.output)
         if problems:
             code = INCONSISTENT
-        summary = _summary(run, time.monotonic() - run.start, code)
-        run.output.write_json(SUMMARY, summary)
-        if logger:
-            logger.log(run.ledger.env_steps, summary, "summary")
         journal.write(RunEnded(code))
         journal.sync()
+        summary = _summary(run, run.ledger.seconds + journal.seconds, code)
+        if run.plan or not run.output.summary.exists():
+            run.output.write_json(SUMMARY, summary)
+        if logger:
+            logger.log(run.ledger.env_steps, summary, "summary")
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
     except (OutputError, LostRayError) as error:
@@ -173,7 +173,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     most = len(files.config.retry.start_fractions) + 1
     untold = ((name, number) for name in names for number in range(run.ledger.next_attempt.get(name, 0), most))
     half_done += filter(None, (output.failure_path(*attempt) for attempt in untold))
-    stale = (SUMMARY, REPORT) if run.plan else (SUMMARY,)
+    stale = (SUMMARY, REPORT) if run.plan else ()
     for path in output.tidy(half_done, stale):
         output.log(f"deleted {path}: left half done by a run that was killed")
     for name in run.lost:
@@ -247,6 +247,7 @@ def _write_terrain(run: PreparedRun, screen: Screen) -> None:
 def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     """Say what is going to happen."""
     dataset, plan = run.inputs.dataset, run.plan
+    notices = plan.placement.notices if plan else ()
     lines: List[str] = []
     alerts: List[str] = []
     if run.goes_on:
@@ -259,7 +260,6 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
             f"{placement.actors} actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), "
             f"simulator {run.inputs.files.simulator}"
         )
-        alerts += placement.notices
         if run.dashboard:
             lines.append(f"Ray's dashboard: http://{run.dashboard}")
     else:
@@ -268,7 +268,8 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
         alerts.append(f"{journal.path}: its file system knows no locks: do not start a second run on this output_dir")
     alerts += [f"invalid: {motion.path}: {motion.reason}" for motion in dataset.invalid]
     if plan:
-        run.output.logs.write([(0.0, line) for line in lines + alerts])
+        run.output.logs.write([(0.0, line) for line in [*notices, *lines, *alerts]])
+    screen.alert(*notices)
     screen.say(*lines)
     screen.alert(*alerts)
 
@@ -283,12 +284,11 @@ def _versions() -> Dict[str, str]:
 
 
 def _summary(run: PreparedRun, seconds: float, code: int) -> Dict[str, Any]:
-    counts = run.ledger.summary()
-    steps = run.ledger.env_steps - run.earlier_steps
+    """seconds: how long all sessions have worked, the time in which all attempts were made."""
     return {
-        **counts,
-        "control_steps_per_second": round(steps / seconds, 1),
-        "wall_seconds": round(seconds, 2),
+        **run.ledger.summary(),
+        "control_steps_per_second": round(run.ledger.control_steps / seconds, 1) if seconds else 0.0,
+        "wall_seconds": round(seconds, 3),
         "exit_code": code,
         "simulator": run.inputs.files.simulator,
         "actors": run.plan.placement.actors if run.plan else 0,

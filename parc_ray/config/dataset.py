@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from parc_ray.config.sections import PlainPath
 
@@ -35,6 +35,16 @@ class DatasetConfig(BaseModel):
     """Motions on terrain with more cells along y are left out."""
     min_num_frames: int = Field(default=15, ge=0)
     """Motions with fewer frames are left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_recording(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "model_file" in value:
+            raise ValueError(
+                "is a phys_record.yaml, which configures a recording; give the file that its key "
+                "'create_dataset_config' names"
+            )
+        return value
 
     @field_validator("save_path")
     @classmethod

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +17,19 @@ from parc_ray.files.plain_yaml import read_yaml
 DATA_DIR = re.compile(r"\$(?:DATA_DIR\b|\{DATA_DIR\})")
 MAX_LINES = 20
 """So many problems of a file are told"""
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "path": "a path",
+    "too": "a list that is not empty",
+}
+"""What a value must be, by the first word of pydantic's name for the problem"""
+TYPE_NAME = re.compile(r"\w*Config$|constrained-|list\[")
+"""What pydantic puts among the keys where a value may have several types"""
 USER_CONFIG_FILES = ("data/configs/user_config.yaml", "configs/user_config.yaml")
 
 
@@ -47,18 +60,24 @@ def load_yaml(path: Path) -> Dict[str, Any]:
     """A YAML file that holds a mapping. Raises InputError naming the file, and the line where it has one."""
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: must hold 'key: value' lines, but holds {type(content).__name__}")
+        held = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
+        raise InputError(f"{path}: must hold 'key: value' lines, but holds {held}")
     return content
 
 
-def expand(value: Any, data_dir: Optional[str], source: str, key: str = "") -> Any:
-    """Replace $DATA_DIR in every string of nested lists and mappings; source and key name the place in messages."""
+def expand(value: Any, data_dir: Optional[str], source: str, key: str = "", unread: Container[str] = ()) -> Any:
+    """Replace $DATA_DIR in every string of nested lists and mappings; source and key name the place in messages.
+
+    Keys that nobody reads may stay as they are if its value is not known.
+    """
     if isinstance(value, dict):
         prefix = f"{key}." if key else ""
-        return {name: expand(item, data_dir, source, f"{prefix}{name}") for name, item in value.items()}
+        return {name: expand(item, data_dir, source, f"{prefix}{name}", unread) for name, item in value.items()}
     if isinstance(value, list):
-        return [expand(item, data_dir, source, f"{key}[{i}]") for i, item in enumerate(value)]
+        return [expand(item, data_dir, source, f"{key}[{i}]", unread) for i, item in enumerate(value)]
     if isinstance(value, str) and DATA_DIR.search(value):
+        if data_dir is None and key in unread:
+            return value
         if data_dir is None:
             raise InputError(
                 f"{source}: key {shown(key)} = {shown(value)}: $DATA_DIR is not known. Set the environment variable "
@@ -78,15 +97,33 @@ def check_config(content: Mapping[str, Any], model: Type[Model], source: str) ->
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = error.errors()
-        lines = [_explain(problem, model, source) for problem in problems[:MAX_LINES]]
-        if len(problems) > MAX_LINES:
-            lines.append(f"{source}: and {len(problems) - MAX_LINES} more problems")
+        lines = _lines(error.errors(), model, source)
+        if len(lines) > MAX_LINES:
+            lines[MAX_LINES:] = [f"{source}: and {len(lines) - MAX_LINES} more problems"]
         raise InputError("\n".join(lines)) from None
 
 
-def _explain(problem: Any, model: Type[BaseModel], source: str) -> str:
-    place = [str(part) for part in problem["loc"] if not str(part).endswith("Config")]
+def _lines(problems: Sequence[Any], model: Type[BaseModel], source: str) -> List[str]:
+    """One line for each place with a problem. A value of several types has one for each: the innermost tells."""
+    places = [_place(problem) for problem in problems]
+    lines: Dict[Tuple[str, ...], str] = {}
+    for place, problem in zip(places, problems):
+        if any(len(other) > len(place) > 0 and other[: len(place)] == place for other in places):
+            continue
+        line = _explain(place, problem, model, source)
+        lines[place] = f"{lines[place]} or {line.rpartition(': must be ')[2]}" if place in lines else line
+    return list(lines.values())
+
+
+def _place(problem: Any) -> Tuple[str, ...]:
+    """The key, without the names that pydantic gives to types."""
+    names = [str(part) for part in problem["loc"]]
+    # A key that nobody knows, the last, may have any name.
+    known = len(names) - (problem["type"] == "extra_forbidden")
+    return (*(name for name in names[:known] if not TYPE_NAME.match(name)), *names[known:])
+
+
+def _explain(place: Tuple[str, ...], problem: Any, model: Type[BaseModel], source: str) -> str:
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, place[:-1])
@@ -97,13 +134,14 @@ def _explain(problem: Any, model: Type[BaseModel], source: str) -> str:
         return f"{source}: key {shown(key)} is missing; add it"
     if problem["type"] == "model_type":
         return f"{source}: key {shown(key)} = {shown(problem['input'])}: must be a section of 'key: value' lines"
-    message = problem["msg"].replace("Value error, ", "")
+    kind = KINDS.get(problem["type"].partition("_")[0])
+    message = f"must be {kind}" if kind else problem["msg"].replace("Value error, ", "").replace("Input should", "must")
     if not place:
         return f"{source}: {message}"
     return f"{source}: key {shown(key)} = {shown(problem['input'])}: {message}"
 
 
-def _known_keys(model: Type[BaseModel], place: List[str]) -> List[str]:
+def _known_keys(model: Type[BaseModel], place: Sequence[str]) -> List[str]:
     for name in place:
         annotation = model.model_fields[name].annotation if name in model.model_fields else None
         options: Tuple[Any, ...] = getattr(annotation, "__args__", (annotation,))

@@ -155,7 +155,8 @@ class RecordConfig(Strict):
 
     output_dir: PlainPath = Field(description="Folder for everything the run writes.")
     device: Union[str, List[str]] = Field(
-        default="cuda", description="'cuda' (every CUDA device), 'cuda:0', a list of devices, or 'cpu'."
+        default="cuda",
+        description="'cuda' (every CUDA device; CPUs without one), 'cuda:0', a list of devices, or 'cpu'.",
     )
     model_file: PlainPath = Field(description="The tracker's checkpoint, model.pt.")
     env_file: PlainPath = Field(description="The tracker's environment, dm_env.yaml.")
@@ -213,6 +214,14 @@ class RecordConfig(Strict):
         if not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
             raise ValueError("must be a section of limits, or none")
         return None if value == "none" else value
+
+    @field_validator("output_dir", mode="before")
+    @classmethod
+    def _folder(cls, value: Any) -> Any:
+        # A path would make one slash of two, and a local folder of s3://bucket.
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+            raise ValueError("must be a folder here, not an address: record into a folder, and copy it from there")
+        return value
 
     @field_validator("device", mode="before")
     @classmethod

@@ -13,6 +13,9 @@ from parc_ray.files.reading import read_text
 OWN_SECTION = "parc_ray"
 """Key of record_env.yaml under which our own settings travel; PARC ignores it"""
 
+REPLACED = ("env.dm.motion_file", "env.dm.terrain_save_path", "env.output_motion_dir")
+"""Keys of dm_env.yaml that record_environment replaces, and nothing else reads"""
+
 
 def record_environment(
     environment: Mapping[str, Any], config: RecordConfig, dataset_file: Path, output_dir: Path

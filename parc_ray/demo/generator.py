@@ -8,7 +8,7 @@ xyzw, z is up.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -173,7 +173,10 @@ def check_spec(spec: MotionSpec, skeleton: Skeleton) -> None:
         )
 
 
-def demo_motions(skeleton: Skeleton, seed: int = 0) -> List[Motion]:
+DEMO_MOTIONS = 48
+
+
+def demo_motions(skeleton: Skeleton, seed: int = 0) -> Iterator[Motion]:
     """The 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
     rng = np.random.default_rng([seed, 48])
     specs = [
@@ -184,7 +187,7 @@ def demo_motions(skeleton: Skeleton, seed: int = 0) -> List[Motion]:
     for index, (flaw, feasible_from) in enumerate([*flaws, ("hover", 0.0)]):
         seconds = 8.6 if feasible_from == 0.75 else 5.0
         specs.append(MotionSpec(KINDS[index % 5], int(rng.integers(2**31)), seconds, 0.1, flaw, feasible_from))
-    return [generate_motion(spec, skeleton, f"demo_{spec.label}_{index:03d}") for index, spec in enumerate(specs)]
+    return (generate_motion(spec, skeleton, f"demo_{spec.label}_{index:03d}") for index, spec in enumerate(specs))
 
 
 def generate_motions(

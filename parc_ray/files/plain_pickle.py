@@ -246,7 +246,7 @@ class _Reader:
             if len(items) % 2:
                 raise ValueError("a key without a value")
             target.update(zip(map(self._key, items[::2]), items[1::2]))
-        else:
+        elif not isinstance(target, Inert):
             raise ValueError("items for a value that takes none")
 
     def _key(self, key: Any) -> Any:

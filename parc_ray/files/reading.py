@@ -67,7 +67,8 @@ def _require_regular(status: os.stat_result, limit: int, place: str) -> int:
     """The size of a regular file. Raises InputError if it is none, or larger than `limit`."""
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in KINDS if test(status.st_mode)), "something else")
-        raise InputError(f"{place}: cannot be read: it is {kind}, not a file")
+        remedy = ". Give a file in it" if stat.S_ISDIR(status.st_mode) else ""
+        raise InputError(f"{place}: cannot be read: it is {kind}, not a file{remedy}")
     if status.st_size > limit:
         raise InputError(f"{place}: is too large: {status.st_size} bytes, and at most {limit} are read")
     return status.st_size

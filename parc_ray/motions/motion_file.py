@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -101,17 +101,32 @@ def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> 
 
 
 def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
-    """The extras of a motion file: plain values and read-only numpy arrays; {} if it has none.
+    """The extras of a motion file that are plain values and read-only numpy arrays; {} if it has none.
 
-    Raises InputError if they hold anything else, for instance torch tensors.
+    What is, or holds, anything else is left out: the torch tensors of PARC's preprocessing, objects of its classes.
+    Raises InputError if the file is damaged.
     """
     container = _load_container(content, source)
     if "frames" in container:
-        container = plain_pickle.loads(content, source, inert=_is_legacy_terrain)
-        return {key: value for key, value in container.items() if key not in LEGACY_KEYS}
-    if container.get("misc_data") is None:
+        extras = {key: value for key, value in container.items() if key not in LEGACY_KEYS}
+    elif container.get("misc_data") is None:
         return {}
-    return _load_part(container, "misc_data", source)
+    else:
+        extras = _load_part(container, "misc_data", source, inert=lambda name: True)
+    return {key: value for key, value in extras.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there is nothing in it that was not built. A file may nest it as deeply as it likes, or into itself."""
+    waiting, seen = [value], set()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Inert):
+            return False
+        if isinstance(item, (dict, list, tuple, set, frozenset)) and id(item) not in seen:
+            seen.add(id(item))
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+    return True
 
 
 def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) -> bytes:
@@ -157,15 +172,17 @@ def _load_container(content: bytes, source: str) -> Dict[str, Any]:
     return container
 
 
-def _load_part(container: Mapping[str, Any], key: str, source: str) -> Dict[str, Any]:
+def _load_part(
+    container: Mapping[str, Any], key: str, source: str, inert: Callable[[str], bool] = lambda name: False
+) -> Dict[str, Any]:
     content = container.get(key)
     if content is None:
         _fail(source, f"has no {key}")
     if not isinstance(content, (bytes, bytearray)):
-        _fail(source, f"{key} is a {type(content).__name__} instead of a pickle of its own")
-    part = plain_pickle.loads(bytes(content), f"{source}: {key}")
+        _fail(source, f"{key} is {_shown(content)} instead of a pickle of its own")
+    part = plain_pickle.loads(bytes(content), f"{source}: {key}", inert)
     if not isinstance(part, dict):
-        _fail(source, f"{key} is a {type(part).__name__} instead of a dict")
+        _fail(source, f"{key} is {_shown(part)} instead of a dict")
     return part
 
 

@@ -63,7 +63,6 @@ def create_dataset(
     fit before: such files are not parsed, or not even read, again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
-    require_folders(config)
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
     scan = _Scan()
     classes: List[str] = []
@@ -232,11 +231,11 @@ def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig)
     return None
 
 
-def require_folders(config: DatasetConfig) -> None:
-    """Raises InputError if a listed folder is none."""
+def require_folders(config: DatasetConfig, source: Path) -> None:
+    """Raises InputError if a listed folder is none. source: the file of the configuration."""
     for folder in config.folder_paths:
         if not os.path.isdir(folder):  # noqa: PTH112
-            raise InputError(f"folder_paths: {folder} is not a folder. Check the path.")
+            raise InputError(f"{source}: key 'folder_paths': {folder} is not a folder. Check its path")
 
 
 def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:

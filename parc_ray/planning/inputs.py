@@ -95,7 +95,7 @@ def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Option
                 f"{config.create_dataset_config}: key 'save_path' = {str(dataset_config.save_path)!r} would "
                 "overwrite an input of this run; give another name"
             )
-    require_folders(dataset_config)
+    require_folders(dataset_config, config.create_dataset_config)
     return dataset_config
 
 

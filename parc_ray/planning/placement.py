@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Tuple
+from typing import Sequence, Tuple
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
@@ -50,20 +50,30 @@ class Placement:
     """What is done differently from what the configuration asks for, and why."""
 
 
+def _require_devices(devices: Sequence[str], resources: Resources) -> None:
+    """Raises InputError if one of these CUDA devices is not there; "cuda" alone would be any number of them."""
+    for device in devices:
+        if int(device.partition(":")[2]) >= resources.gpus:
+            raise InputError(
+                f"key 'device' names {device}, but Ray has {resources.gpus or 'no'} CUDA devices; name one that is "
+                "there, or cuda (all that there are, else CPUs) or cpu"
+            )
+
+
 def place(config: RecordConfig, resources: Resources) -> Placement:
     """Actors for a configuration: one per CUDA device that it asks for, or CPU actors where there is none.
 
-    Raises InputError if not even one actor fits the resources.
+    Raises InputError if a CUDA device is named that is not there, or not even one actor fits the resources.
     """
     ray, devices, notices = config.ray, config.devices, []
     gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else float(devices != ["cpu"])
     if devices == ["cpu"]:
         gpus = 0.0
-    elif resources.gpus == 0:
+    elif resources.gpus == 0 and devices == ["cuda"]:
         notices.append(f"device: {config.device}, but Ray has no CUDA device: recording on CPUs")
         gpus = 0.0
-    elif len(devices) > resources.gpus:
-        raise InputError(f"device: {devices} are {len(devices)} devices, but Ray has {resources.gpus}; list fewer")
+    elif devices != ["cuda"]:
+        _require_devices(devices, resources)
     if gpus:
         actors = len(devices) if devices != ["cuda"] else sum(int(own / gpus) for _, own in resources.nodes)
         actors = ray.num_actors or max(1, actors)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import List, Optional, Tuple
 
@@ -51,16 +50,12 @@ class PreparedRun:
     """Whether the command was given before."""
     lost: List[str]
     """Motions whose recordings are missing, although they were written."""
-    start: float
-    """Monotonic s."""
     plan: Optional[RunPlan] = None
     """None if nothing is left to do."""
     trial: Trial = field(default_factory=Trial)
     """What came of trying out the engine."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
-    earlier_steps: int = 0
-    """Control steps of earlier sessions."""
 
     @property
     def remaining(self) -> Tuple[MotionEntry, ...]:
@@ -81,13 +76,16 @@ def prepare(
     Raises InputError. What is quick to check comes first; the engine is known before the motions are read, because it
     decides which of them are fit. A run that goes on keeps its engine, and asks the host only if work is left.
     """
-    start = time.monotonic()
+    output.require_usable()
     output.require_unlinked()
     require_logger(config.output.logger)
     earlier = None if overwrite else read_ledger(output.journal)
     if earlier is None and not overwrite:
         output.require_free()
-    tracker, dataset_config = read_tracker(config, data_dir), read_dataset_config(config, data_dir)
+    dataset_config = read_dataset_config(config, data_dir)
+    if dataset_config is not None:
+        output.require_outside(dataset_config.folder_paths, str(config.create_dataset_config))
+    tracker = read_tracker(config, data_dir)
     wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
     device = "cpu" if config.device == "cpu" else "cuda:0"
     named = None if wanted == AUTO else choose_engine(wanted, config.device, device).engine
@@ -107,8 +105,9 @@ def prepare(
             known,
         )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
-    run = _after(earlier, inputs, output, start)
+    run = _after(earlier, inputs, output)
     if run.remaining:
+        output.require_room(sum(entry.file_bytes for entry in run.remaining))
         site = site or _find_site(config, wanted, host, console)
         run.plan = make_plan(inputs, run.remaining, site.placement, site.resources)
         run.trial, run.dashboard = site.choice.trial, site.resources.dashboard
@@ -132,10 +131,10 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
     return Site(resources, replace(placement, notices=notices), choice)
 
 
-def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory, start: float) -> PreparedRun:
+def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -> PreparedRun:
     """The run where earlier sessions have ended. Raises InputError if they had other inputs."""
     if earlier is None:
-        return PreparedRun(inputs, output, Ledger(), False, [], start)
+        return PreparedRun(inputs, output, Ledger(), False, [])
     require_same(earlier, fingerprint(inputs.files), inputs.dataset.entries, output.path)
     earlier.reopen_crashed()
     sizes = output.sizes()
@@ -143,4 +142,4 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory, s
     lost = [name for name, path in paths.items() if sizes.get(path) != earlier.outcomes[name].bytes]
     for name in lost:
         earlier.take(RecordingLost(name))
-    return PreparedRun(inputs, output, earlier, True, lost, start, earlier_steps=earlier.control_steps)
+    return PreparedRun(inputs, output, earlier, True, lost)

@@ -43,7 +43,7 @@ class Side:
     rejected: Mapping[str, int]
     """By reason."""
     crashed: int
-    not_attempted: int
+    unfinished: int
     recorded_seconds: float
     control_steps: int
     """Of the whole run."""
@@ -157,7 +157,7 @@ class Comparison:
     neither: int
     """Rejected in both."""
     undecided: Tuple[Change, ...]
-    """Crashed or not attempted in one of them, which tells nothing about either."""
+    """Crashed or unfinished in one of them, which tells nothing about either."""
     quality: Tuple[Paired, ...]
     """Of the recordings that both have from the same start."""
     first_attempts: FirstAttempts
@@ -257,7 +257,7 @@ KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided"
 
 def _kind(baseline: PastMotion, candidate: PastMotion) -> str:
     before, now = baseline.state == "recorded", candidate.state == "recorded"
-    if {baseline.state, candidate.state} & {"crashed", "not_attempted"}:
+    if {baseline.state, candidate.state} & {"crashed", "unfinished"}:
         return "undecided"
     if not (before and now):
         return "won" if now else "lost" if before else "neither"
@@ -288,7 +288,7 @@ def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
         recorded_from={f"{fraction:g}": starts[fraction] for fraction in sorted(starts)},
         rejected=dict(rejected.most_common()),
         crashed=states["crashed"],
-        not_attempted=states["not_attempted"],
+        unfinished=states["unfinished"],
         recorded_seconds=round(sum(motion.recorded_seconds for motion in motions), 3),
         control_steps=counts.control_steps,
         steps_per_second=round(counts.control_steps / counts.wall_seconds, 1) if counts.wall_seconds else 0.0,

@@ -52,7 +52,7 @@ def _print_runs(comparison: Comparison, console: Console, limit: Optional[int]) 
     for title, side in (("A, the baseline ", comparison.baseline), ("B, the candidate", comparison.candidate)):
         _say(console, f"{title}  {side.path}: {side.motions} motions, {side.simulator}", whole=True)
     for letter, side in (("A", comparison.baseline), ("B", comparison.candidate)):
-        if side.exit_code != 0 or side.not_attempted:
+        if side.exit_code != 0 or side.unfinished:
             _say(console, f"{letter} {_how_it_ended(side)}: what is said of it is not final")
     _say(console, f"{_count(comparison.compared, 'motion is', 'motions are')} compared: same name, same content")
     for what, names in (
@@ -68,7 +68,7 @@ def _print_runs(comparison: Comparison, console: Console, limit: Optional[int]) 
 
 def _how_it_ended(side: Side) -> str:
     how = f"has ended with exit code {side.exit_code}" if side.exit_code is not None else "has not ended, or was killed"
-    return f"{how} ({side.not_attempted} of these motions not attempted, {side.crashed} crashed)"
+    return f"{how} ({side.unfinished} of these motions unfinished, {side.crashed} crashed)"
 
 
 def _print_settings(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
@@ -104,13 +104,13 @@ def _counts(side: Side) -> Dict[str, int]:
     starts = {float(fraction): count for fraction, count in side.recorded_from.items()}
     counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
     counts.update((f"rejected, {reason}", count) for reason, count in side.rejected.items())
-    counts.update({"crashed": side.crashed, "not attempted": side.not_attempted})
+    counts.update({"crashed": side.crashed, "unfinished": side.unfinished})
     return {name: count for name, count in counts.items() if count}
 
 
 def _rank(name: str) -> Tuple[int, float]:
     """Whole recordings first, then from the earliest start on, then what was not recorded."""
-    kinds = ("recorded whole", "recorded from ", "rejected, ", "crashed", "not attempted")
+    kinds = ("recorded whole", "recorded from ", "rejected, ", "crashed", "unfinished")
     kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
     return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 1 else 0.0
 
@@ -127,7 +127,7 @@ def _print_changes(comparison: Comparison, console: Console, limit: Optional[int
         (len(comparison.later), f"recorded in both, in B from a later start: {-missed:.1f} s less"),
         (comparison.same_start, "recorded in both from the same start"),
         (comparison.neither, "rejected in both"),
-        (len(comparison.undecided), "crashed or not attempted in one of them, which tells nothing"),
+        (len(comparison.undecided), "crashed or unfinished in one of them, which tells nothing"),
     ):
         if count or what.startswith(("won", "lost")):
             _say(console, f"{count:6}  {what}")

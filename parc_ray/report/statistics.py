@@ -199,7 +199,7 @@ def why(motion: PastMotion) -> str:
     if motion.state == "rejected" and attempt:
         kind = "not tracked" if attempt.outcome == "failed" else "not accepted"
         return f"{kind}: {', '.join(attempt.criteria) or 'unknown'}"
-    if motion.state == "not_attempted":
+    if motion.state == "unfinished":
         return "between attempts" if attempt else "never begun"
     return motion.reason.replace(motion.path, "its file").split(" (")[0]
 

@@ -11,10 +11,10 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, Mapping, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
 
 from parc_ray.errors import InputError, OutputError
-from parc_ray.runs.events import Event, RunStarted, event_of, line_of
+from parc_ray.runs.events import Event, RunStarted, ShardStarted, event_of, line_of
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems answer that have no locks."""
@@ -33,6 +33,7 @@ class Journal:
         """
         self.path = path
         self._opened = time.monotonic()
+        self._clock = SessionClock()
         self.listener: Optional[Callable[[bytes], None]] = None
         """Is given every line as it is written."""
         self.locked = True
@@ -58,7 +59,10 @@ class Journal:
 
     def write(self, *events: Event) -> None:
         """Append events at once; they survive the death of this process at any later moment. Raises OutputError."""
-        rest = content = self._lines(map(line_of, events))
+        stamps = self._stamps()
+        for event in events:
+            self._clock.take(JournalLine(event, **stamps))
+        rest = content = _lines(map(line_of, events), stamps)
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
@@ -70,15 +74,15 @@ class Journal:
     def tell(self, event: str, **values: Any) -> None:
         """Let the listener know of something that is not worth keeping."""
         if self.listener:
-            self.listener(self._lines([{"event": event, **values}]))
+            self.listener(_lines([{"event": event, **values}], self._stamps()))
 
-    def _lines(self, events: Iterable[Mapping[str, Any]]) -> bytes:
-        stamps = {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
-        lines = [
-            json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n"
-            for event in events
-        ]
-        return "".join(lines).encode("utf-8")
+    @property
+    def seconds(self) -> float:
+        """How long this session has worked, see SessionClock."""
+        return sum(self._clock.seconds)
+
+    def _stamps(self) -> Dict[str, float]:
+        return {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
 
     def sync(self) -> None:
         """Have it survive the death of the machine, too. Raises OutputError."""
@@ -108,6 +112,13 @@ class Journal:
             os.ftruncate(self._file.fileno(), size)
         except OSError as error:
             raise _unwritable(self.path, error) from error
+
+
+def _lines(events: Iterable[Mapping[str, Any]], stamps: Mapping[str, float]) -> bytes:
+    lines = [
+        json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n" for event in events
+    ]
+    return "".join(lines).encode("utf-8")
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
@@ -146,6 +157,25 @@ class JournalLine:
     def clock(self) -> float:
         """Seconds, by the best clock of its session."""
         return self.time if self.elapsed is None else self.elapsed
+
+
+class SessionClock:
+    """How long each session has worked: from its first line to its last; 0 if there was nothing to do."""
+
+    def __init__(self) -> None:
+        self.seconds: List[float] = []
+        self._began, self._works = 0.0, False
+
+    def take(self, line: JournalLine) -> float:
+        """Take the next line; returns the seconds since its session began."""
+        if isinstance(line.event, RunStarted):
+            self.seconds.append(0.0)
+            self._began, self._works = line.clock, False
+        now = max(0.0, line.clock - self._began)
+        self._works = self._works or isinstance(line.event, ShardStarted)
+        if self._works and self.seconds:
+            self.seconds[-1] = max(self.seconds[-1], now)
+        return now
 
 
 def read_events(path: Path) -> Iterator[JournalLine]:

@@ -25,7 +25,7 @@ from parc_ray.runs.events import (
     RunStarted,
     dataset_events,
 )
-from parc_ray.runs.journal import read_events, understanding
+from parc_ray.runs.journal import SessionClock, read_events, understanding
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class Ledger:
     """Of these attempts."""
     env_steps: int = 0
     """Control steps that actors have reported; of earlier sessions only those of their attempts are known."""
+    seconds: float = 0.0
+    """How long the sessions of the journal that it was read from have worked."""
     busy: int = 0
     """Sum over control steps of the envs at work, as reported."""
     slots: int = 0
@@ -218,7 +220,7 @@ class Ledger:
             "rejected": len(rejected),
             "invalid": len(self.invalid),
             "crashed": len(crashed),
-            "not_attempted": unfinished,
+            "unfinished": unfinished,
         }
         if counts["motions"] != sum(counts.values()) - counts["motions"] or unfinished < 0:
             raise RuntimeError(f"the final states do not add up to the dataset: {counts}")
@@ -243,11 +245,13 @@ def read_ledger(path: Path) -> Optional[Ledger]:
 
     Raises InputError if the journal is damaged, or of another version.
     """
-    ledger = Ledger()
+    ledger, clock = Ledger(), SessionClock()
     if path.exists():
         with understanding(path):
             for line in read_events(path):
                 ledger.take(line.event)
+                clock.take(line)
+    ledger.seconds = sum(clock.seconds)
     return ledger if ledger.begun else None
 
 

@@ -60,6 +60,7 @@ class OutputDirectory:
         self.journal = path / JOURNAL
         self.terrain = path / TERRAIN
         self.report = path / REPORT
+        self.summary = path / SUMMARY
         self.logs = Logs(path / "logs")
 
     def occupied(self) -> List[str]:
@@ -67,6 +68,38 @@ class OutputDirectory:
         found = [name for name in OWN_FILES if (self.path / name).exists()]
         folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
         return found + [folder.name for folder in folders]
+
+    def require_usable(self) -> None:
+        """Raises InputError if it is no folder that can be written to, or could be made."""
+        place = next(path for path in (self.path, *self.path.parents) if os.path.lexists(path))
+        if not place.is_dir():
+            raise InputError(f"output_dir {self.path}: {place} is not a folder; choose another output_dir")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(
+                f"output_dir {self.path}: {place} cannot be written to; change its permissions, or choose another "
+                "output_dir"
+            )
+
+    def require_room(self, size: int) -> None:
+        """Raises InputError if less than so many bytes are free."""
+        place = next(path for path in (self.path, *self.path.parents) if path.exists())
+        free = shutil.disk_usage(place).free
+        if free < size:
+            raise InputError(
+                f"output_dir {self.path}: {free >> 20} MiB are free, and the recordings may take {size >> 20} MiB; "
+                "make room, or choose another output_dir"
+            )
+
+    def require_outside(self, folders: Iterable[Path], source: str) -> None:
+        """Raises InputError if it lies in one of these folders of motions. source: where they are from."""
+        for folder in folders:
+            own, inputs = self.path.resolve(), folder.resolve()
+            # What has "ignore" in its name is passed over when motions are searched.
+            if own == inputs or (inputs in own.parents and "ignore" not in str(own.relative_to(inputs))):
+                raise InputError(
+                    f"output_dir {self.path} is in {folder}, one of the folder_paths of {source}: what is recorded "
+                    "there would be motions of the next run; choose another output_dir"
+                )
 
     def require_unlinked(self) -> None:
         """Raises InputError if what a run appends to or writes into is a link, or no file at all."""

@@ -25,15 +25,15 @@ from parc_ray.runs.events import (
     RunStarted,
     ShardStarted,
 )
-from parc_ray.runs.journal import JournalLine, read_events, understanding
+from parc_ray.runs.journal import JournalLine, SessionClock, read_events, understanding
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import JOURNAL, OutputDirectory
 
 if TYPE_CHECKING:
     import pandas
 
-STATES = ("recorded", "rejected", "invalid", "crashed", "not_attempted")
-"""What may become of a motion; "not_attempted" is one without a final state."""
+STATES = ("recorded", "rejected", "invalid", "crashed", "unfinished")
+"""What may become of a motion; "unfinished" is one without a final state."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Session:
     began: float
     """Seconds since 1970."""
     seconds: float
-    """To its last line in the journal."""
+    """From its first line in the journal to its last, without the start of Ray; 0 if there was nothing to do."""
     exit_code: Optional[int]
     """None if it was killed, or is still at work."""
     host: str
@@ -213,6 +213,8 @@ def read_run(output_dir: Union[str, Path]) -> PastRun:
     0  walk_0  recorded             0.0
     """
     path = Path(output_dir)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; give the output_dir of a run")
     journal, story = path / JOURNAL, _Story()
     with understanding(journal):
         if journal.exists():
@@ -261,7 +263,7 @@ def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> PastM
     return PastMotion(
         name=entry.name,
         path=entry.path,
-        state=outcome.state if outcome else "not_attempted",
+        state=outcome.state if outcome else "unfinished",
         reason=outcome.reason if outcome else "",
         seconds=entry.length,
         terrain_range=entry.terrain_range,
@@ -316,9 +318,9 @@ class _Story:
         self.runs: List[RunStarted] = []
         """One per session, as are the next ones."""
         self.attempts: Dict[str, List[_Told]] = {}
-        self._began: List[Tuple[float, float]] = []
-        """Seconds since 1970, and by the clock of the session."""
-        self._seconds: List[float] = []
+        self._began: List[float] = []
+        """Seconds since 1970."""
+        self._clock = SessionClock()
         self._exit_codes: List[Optional[int]] = []
         self._final: List[Set[str]] = []
         """Motions that got their final state."""
@@ -330,14 +332,12 @@ class _Story:
 
     def take(self, line: JournalLine) -> None:
         """Take the next line. Raises KeyError, TypeError or ValueError if it cannot be the next."""
-        event = line.event
+        event, now = line.event, self._clock.take(line)
         self.ledger.take(event)
         if isinstance(event, RunStarted):
             self._start(event, line)
         if not self.runs:
             return
-        now = max(0.0, line.clock - self._began[-1][1])
-        self._seconds[-1] = max(self._seconds[-1], now)
         if isinstance(event, ShardStarted):
             self._launch(event, now)
         elif isinstance(event, ActorReady):
@@ -361,7 +361,7 @@ class _Story:
         """All sessions."""
         return [
             Session(began, seconds, code, run.host, run.versions, run.config)
-            for run, (began, _), seconds, code in zip(self.runs, self._began, self._seconds, self._exit_codes)
+            for run, began, seconds, code in zip(self.runs, self._began, self._clock.seconds, self._exit_codes)
         ]
 
     def launches(self) -> List[Launch]:
@@ -373,7 +373,7 @@ class _Story:
                 ends[told.launch] = max(end, ends.get(told.launch, 0.0))
         launches = []
         for index, launch in enumerate(self._launches):
-            end = self._seconds[launch.session]
+            end = self._clock.seconds[launch.session]
             if launch.ended is not None:
                 launch = replace(launch, cut=True)
             elif self._given[index] <= self._final[launch.session]:
@@ -385,8 +385,7 @@ class _Story:
 
     def _start(self, event: RunStarted, line: JournalLine) -> None:
         self.runs.append(event)
-        self._began.append((line.time, line.clock))
-        self._seconds.append(0.0)
+        self._began.append(line.time)
         self._exit_codes.append(None)
         self._final.append(set())
         self._latest = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import stat
@@ -40,6 +41,8 @@ class EngineOutput:
         self._readers = {stream: open(f"/proc/self/fd/{stream}", "rb", buffering=0) for stream in STREAMS}  # noqa: PTH123, SIM115
         for reader in self._readers.values():
             reader.seek(0, os.SEEK_END)
+        # An engine has its last words when its process ends, and nobody looks any more.
+        atexit.register(self.close)
 
     def new_text(self) -> str:
         """What has been printed since the last call."""
@@ -55,7 +58,8 @@ class EngineOutput:
         return text.decode("utf-8", errors="replace")
 
     def close(self) -> None:
-        """Leave the streams as they were."""
+        """Pass on what is left, and leave the streams as they were; the second time, do nothing."""
+        atexit.unregister(self.close)
         self.new_text()
         for reader in self._readers.values():
             reader.close()

@@ -20,8 +20,8 @@ def print_summary(summary: Mapping[str, Any], title: str, screen: Screen) -> Non
         table.add_row(f"recorded {where}", str(count))
     for reason, count in summary["rejected_by_reason"].items():
         table.add_row(escape(f"rejected, {reason}"), str(count))
-    for state in ("invalid", "crashed", "not_attempted"):
-        if summary[state] or state != "not_attempted":
+    for state in ("invalid", "crashed", "unfinished"):
+        if summary[state] or state != "unfinished":
             table.add_row(state.replace("_", " "), str(summary[state]))
     table.add_row("recorded", f"{summary['recorded_seconds']:.1f} s of {summary['dataset_seconds']:.1f} s of motion")
     table.add_row("speed", f"{summary['control_steps_per_second']:,.0f} control steps/s")

@@ -134,13 +134,13 @@ def assert_nothing_beside(run: Run) -> None:
 def assert_accounted_for(run: Run) -> None:
     """Every motion of the dataset has exactly one final state, at most one recording, and the counts add up."""
     summary = run.summary
-    counts = {key: summary[key] for key in ("recorded", "rejected", "invalid", "crashed", "not_attempted")}
+    counts = {key: summary[key] for key in ("recorded", "rejected", "invalid", "crashed", "unfinished")}
     assert sum(counts.values()) == summary["motions"]
     states = run.final_states()
     assert {name for name, state in states.items() if state[0] == "recorded"} == {path.stem for path in run.files}
     assert sum(state[0] == "rejected" for state in states.values()) == counts["rejected"]
     assert sum(state[0] == "crashed" for state in states.values()) == counts["crashed"]
-    assert len(states) + counts["not_attempted"] + counts["invalid"] == summary["motions"]
+    assert len(states) + counts["unfinished"] + counts["invalid"] == summary["motions"]
     attempts = run.attempts()
     assert summary["attempts"] == len(run.events("attempt"))
     for motion, state in states.items():

@@ -143,7 +143,7 @@ def test_a_run_over_a_bestiary(
     assert recorded == set(GOOD)
     assert {path.name for path in run.files} == {f"{name}...pkl" for name in GOOD}
     assert all(path.resolve().parent.parent == (tmp_path / "out" / "recorded_motions").resolve() for path in run.files)
-    assert run.summary["crashed"] == run.summary["not_attempted"] == 0
+    assert run.summary["crashed"] == run.summary["unfinished"] == 0
 
     after = listing(tmp_path)
     after.pop("dataset.yaml")  # the save_path of the dataset's configuration

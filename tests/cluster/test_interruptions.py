@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on(many_motions, calm, address, tmp_path, go_on
     assert run.code == INTERRUPTED, run.console
     assert "Traceback" not in run.console
     assert_accounted_for(run)
-    assert run.summary["not_attempted"] > 0
+    assert run.summary["unfinished"] > 0
     before = run.events("motion")
     run = go_on()
     assert run.code == 0, run.console
@@ -118,7 +118,7 @@ def test_ray_job_stop(undisturbed, motions, tmp_path):
         assert run.summary["exit_code"] == INTERRUPTED
         assert "interrupted" in run.console and "Traceback" not in run.console
         assert_accounted_for(run)
-        assert run.summary["not_attempted"] > 0
+        assert run.summary["unfinished"] > 0
 
         second = client.submit_job(**job)
         wait_until(lambda: client.get_job_status(second).is_terminal())

@@ -47,7 +47,7 @@ def test_the_headline(truth, undisturbed):
     assert counts["motions"] == sum(counts["states"].values()) == len(truth.lines["motion"])
     assert counts["states"] == {
         "recorded": len(truth.parts), "rejected": states["rejected"], "invalid": states["invalid"], "crashed": 0,
-        "not_attempted": 0,
+        "unfinished": 0,
     }  # fmt: skip
     frames = [len(pickle.loads(part["motion_data"])["root_pos"]) for part in truth.parts.values()]
     assert counts["recorded_seconds"] == pytest.approx(sum(n - 1 for n in frames) / 30, abs=1e-3)
@@ -58,6 +58,8 @@ def test_the_headline(truth, undisturbed):
         truth.lines["end"][0]["elapsed"] - truth.lines["run"][0]["elapsed"], abs=2e-3
     )
     summary = undisturbed.summary
+    assert summary["wall_seconds"] == counts["wall_seconds"], "the same in the table and in the report"
+    assert summary["control_steps_per_second"] == round(counts["control_steps"] / counts["wall_seconds"], 1)
     for name in ("motions", "attempts", "recorded_seconds", "dataset_seconds"):
         assert counts[name] == summary[name]
     for name, value in counts["states"].items():
@@ -220,7 +222,7 @@ def test_a_browser_shows_the_same(truth, undisturbed):
         table = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
         heads = [text.split("\n")[0] for text in page.locator("#table thead th").all_inner_texts()]
     counts = truth.statistics["counts"]
-    states = {name: str(value) for name, value in counts["states"].items() if name != "not_attempted"}
+    states = {name: str(value) for name, value in counts["states"].items() if name != "unfinished"}
     assert tiles == {"motions": str(counts["motions"]), **states}
     shown = [dict(zip(heads, row)) for row in table]
     assert len(shown) == counts["motions"]

@@ -90,13 +90,13 @@ def test_a_finished_run_stays_as_it_is(calm, resume, copy_of):
     assert run.events("shard") == calm.events("shard")
     after = fingerprints(run.output)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert changed == {"journal.jsonl", "summary.json"}
+    assert changed == {"journal.jsonl"}
     counts = [{key: value for key, value in one.summary.items() if key in COUNTS} for one in (run, calm)]
     assert counts[0] == counts[1]
 
 
 COUNTS = (
-    "motions", "recorded", "rejected", "invalid", "crashed", "not_attempted", "attempted", "attempts",
+    "motions", "recorded", "rejected", "invalid", "crashed", "unfinished", "attempted", "attempts",
     "recorded_from", "rejected_by_reason", "recorded_seconds", "dataset_seconds", "env_steps",
 )  # fmt: skip
 

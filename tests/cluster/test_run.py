@@ -64,6 +64,13 @@ def test_invalid_files_are_named_with_reasons(undisturbed, motions):
     assert f"invalid: {twice}" in undisturbed.console
 
 
+def test_the_log_of_a_shard_ends_when_it_is_done(undisturbed):
+    lines = (undisturbed.output / "logs" / "shard_0000.log").read_text().splitlines()
+    assert "done: " in lines[-1] and sum(": attempt " in line for line in lines) == len(undisturbed.events("attempt"))
+    whole = [line.split(" ", 2)[2] for line in undisturbed.log.splitlines() if " shard 0: " in line]
+    assert whole[-1].startswith("shard 0: done: ")
+
+
 def test_summary_says_how_it_went(undisturbed):
     summary = undisturbed.summary
     recordings = [read for read in undisturbed.final_states().values() if read[0] == "recorded"]
@@ -221,7 +228,7 @@ def test_recordings_can_be_recorded_again(undisturbed, address, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_is_interrupted_as_it_starts_ends_cleanly(motions, tmp_path):
-    """Ctrl-C in a terminal: exit code 130 with nothing attempted, a summary that counts what was not attempted."""
+    """Ctrl-C in a terminal: exit code 130 with nothing attempted, a summary that counts what was unfinished."""
     many = 40
     (tmp_path / "many").mkdir()
     for index in range(many):
@@ -243,7 +250,7 @@ def test_a_run_that_is_interrupted_as_it_starts_ends_cleanly(motions, tmp_path):
     run = Run(process.returncode, tmp_path / "out", console)
     assert_accounted_for(run)
     assert run.summary["exit_code"] == 130
-    assert run.summary["motions"] == run.summary["not_attempted"] == many
+    assert run.summary["motions"] == run.summary["unfinished"] == many
     assert run.events("end")[-1]["exit_code"] == 130
     assert "interrupted" in console and "Traceback" not in console
 

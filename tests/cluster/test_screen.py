@@ -118,7 +118,7 @@ def test_a_run_outlives_its_reader(many_motions, address, tmp_path):
         assert process.wait(120) == 0, stderr
         run = Run(0, tmp_path / name / "out", stderr)
         assert_accounted_for(run)
-        assert run.summary["not_attempted"] == 0 and run.events("end")
+        assert run.summary["unfinished"] == 0 and run.events("end")
         assert "BrokenPipe" not in stderr and "Traceback" not in stderr
 
 

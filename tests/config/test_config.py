@@ -119,9 +119,9 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
         ({"acceptance": {"max_penetratoin": 1}}, "acceptance.max_penetratoin", 1, "did you mean 'max_penetration'?"),
         ({"output": {"layuot": "flat"}}, "output.layuot", "flat", "did you mean 'layout'?"),
         ({"record": {"observation": True}}, "record.observation", True, "did you mean 'observations'?"),
-        ({"num_envs": "many"}, "num_envs", "many", "integer"),
+        ({"num_envs": "many"}, "num_envs", "many", "must be a whole number"),
         ({"num_envs": 0}, "num_envs", 0, "greater than or equal to 1"),
-        ({"num_envs": 1.5}, "num_envs", 1.5, "integer"),
+        ({"num_envs": 1.5}, "num_envs", 1.5, "must be a whole number"),
         ({"max_envs_per_actor": 0}, "max_envs_per_actor", 0, "greater than or equal to 1"),
         ({"seed": -1}, "seed", -1, "greater than or equal to 0"),
         ({"model_file": 3}, "model_file", 3, "path"),
@@ -145,7 +145,7 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
         ({"ray": None}, "ray", None, "section"),
         ({"acceptance": "nothing"}, "acceptance", "nothing", "none"),
         ({"acceptance": {"min_contact_agreement": 2}}, "acceptance.min_contact_agreement", 2, "less than or equal"),
-        ({"record": {"observations": "maybe"}}, "record.observations", "maybe", "boolean"),
+        ({"record": {"observations": "maybe"}}, "record.observations", "maybe", "must be true or false"),
         ({"output": {"layout": "deep"}}, "output.layout", "deep", "'grouped' or 'flat'"),
         ({"output": {"name_suffix": "a/b"}}, "output.name_suffix", "a/b", "path separator"),
     ]
@@ -200,6 +200,26 @@ class TestWhatIsRefused:
             load_config(path, ParcEnvironmentFile, None)
         assert str(error.value) == f"{path}: key 'env.ray_dx' is missing; add it"
 
+    @pytest.mark.parametrize(
+        ("value", "key", "remedy"),
+        [
+            ("far", "", "must be a number or a list"),
+            ([1, "far"], ".1", "must be a number"),
+            ([-1], ".0", "must be g"),
+        ],
+    )
+    def test_a_value_of_several_types_has_one_line(self, tmp_path: Path, value: Any, key: str, remedy: str) -> None:
+        content = load_yaml(DEMO / "dm_env.yaml")
+        content["env"]["pose_termination_dist"] = value
+        with pytest.raises(InputError) as error:
+            load_config(write(tmp_path / "dm_env.yaml", content), ParcEnvironmentFile, None)
+        assert f"key 'env.pose_termination_dist{key}' = " in str(error.value) and remedy in str(error.value)
+        assert "\n" not in str(error.value) and "pydantic" not in str(error.value)
+
+    @pytest.mark.parametrize("name", ["my-key", "list[int]", "RayConfig", "constrained-float", ""])
+    def test_an_unknown_key_may_have_any_name(self, tmp_path: Path, name: str) -> None:
+        assert f"key {name!r} = 1 is unknown" in message_of(tmp_path, **{name: 1})
+
     def test_unknown_key_of_a_dataset_config(self, tmp_path: Path) -> None:
         content = {"folder_path": ["motions"], "folder_paths": ["motions"], "save_path": "motions.yaml"}
         with pytest.raises(InputError, match="did you mean 'folder_paths'"):
@@ -225,7 +245,9 @@ class TestFiles:
         assert str(error.value).startswith(str(path))
         assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("# nothing\n", "NoneType"), ("- a\n", "list")])
+    @pytest.mark.parametrize(
+        ("text", "kind"), [("", "nothing"), ("# nothing\n", "nothing"), ("- a\n", "a list"), ("3", "a single value")]
+    )
     def test_no_mapping(self, tmp_path: Path, text: str, kind: str) -> None:
         path = write(tmp_path / "run.yaml", text)
         with pytest.raises(InputError, match=rf"must hold 'key: value' lines, but holds {kind}") as error:

@@ -320,7 +320,7 @@ def test_motion_follows_from_its_spec_alone():
 
 @pytest.mark.slow
 def test_the_demo_has_all_kinds_all_difficulties_and_all_flaws():
-    motions = demo_motions(SKELETON)
+    motions = list(demo_motions(SKELETON))
     names = [motion.name for motion in motions]
     assert len(set(names)) == len(motions) == 48
     words = [name.split("_", 1)[1].rsplit("_", 2) for name in names]

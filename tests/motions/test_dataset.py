@@ -188,7 +188,7 @@ def test_ignore_in_the_path_to_a_listed_folder_does_not_matter():
 
 
 def test_folders_without_motions():
-    with pytest.raises(InputError, match="folder_paths: nowhere is not a folder"):
+    with pytest.raises(InputError, match="folder_paths: nowhere cannot be listed"):
         create("nowhere")
     Path("set/a").mkdir(parents=True)
     with pytest.raises(InputError, match=r"set.*no usable motion. There are no motion files"):

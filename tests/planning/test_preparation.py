@@ -6,8 +6,10 @@ import io
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from rich.console import Console
 
 from parc_ray.config.loading import load_config
@@ -25,6 +27,7 @@ from parc_ray.simulators.engine import Trial
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.runs import write_config
 from tests.planning.prepared import MadeUpHost, prepared
+from tests.reference import DEMO, HUMANOID
 
 
 @pytest.fixture
@@ -66,6 +69,36 @@ def test_a_folder_that_is_gone_is_told_before_the_host_is_asked(tmp_path):
     with pytest.raises(InputError, match="/nowhere is not a folder"):
         prepared_on(host, write_config(tmp_path, [Path("/nowhere")], None))
     assert host.asked == 0
+
+
+def test_keys_that_a_run_replaces_may_lie_in_an_unknown_data_dir(tmp_path, motions):
+    """As in PARC's own dm_env.yaml; not so keys that are read."""
+    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    content["env"]["dm"].update(motion_file="$DATA_DIR/motions.yaml", terrain_save_path="$DATA_DIR/terrain.pkl")
+    content["env"].update(output_motion_dir="$DATA_DIR/out", char_file=str(HUMANOID))
+    path = write_config(tmp_path, [motions], None, env_file=str(tmp_path / "dm_env.yaml"))
+    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
+    assert prepared(path).plan is not None
+    content["env"]["char_file"] = "$DATA_DIR/humanoid.xml"
+    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"'env.char_file' = '\$DATA_DIR/humanoid.xml': \$DATA_DIR is not known"):
+        prepared(path)
+
+
+def test_an_output_among_the_motions_is_told_before_they_are_read(tmp_path, motions):
+    (motions / "idle.pkl").write_bytes(b"no motion")
+    for output in (motions, motions / "deep" / "out"):
+        with pytest.raises(InputError, match="what is recorded there would be motions of the next run"):
+            prepared(write_config(tmp_path, [motions], None, output_dir=str(output)))
+    with pytest.raises(InputError, match="no usable motion"):
+        prepared(write_config(tmp_path, [motions], None, output_dir=str(motions / "ignored")))
+
+
+def test_a_run_that_would_not_fit_the_disk_is_told_so(tmp_path, motions, monkeypatch):
+    path = write_config(tmp_path, [motions], None)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"output_dir .*: 0 MiB are free"):
+        prepared(path)
 
 
 def test_no_motion_is_read_for_an_engine_that_does_not_work(tmp_path, motions):

@@ -12,7 +12,7 @@ import torch
 
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.report.page import PAGE, write_report
-from parc_ray.report.previews import pack_preview
+from parc_ray.report.previews import pack_batch
 from parc_ray.report.shapes import character_shapes
 from parc_ray.runs.past import read_run
 from tests.reference import HUMANOID
@@ -218,7 +218,7 @@ def test_poses_are_those_of_the_skeleton(made, walk, skeleton, browser, tmp_path
     made.begin(1)
     made.motion_file(walk, "walk")
     run = read_run(made.path)
-    preview, _ = pack_preview(run, run.motions[0], skeleton)
+    ((preview, _),) = pack_batch(run, run.motions[:1], skeleton)
     shapes = character_shapes(HUMANOID.read_text(), "humanoid", skeleton)
     script = (PAGE / "dom.js").read_text() + (PAGE / "preview.js").read_text()
     content = json.dumps({"preview": vars(preview), "character": shapes})

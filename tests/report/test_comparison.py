@@ -97,7 +97,7 @@ def test_counts_are_of_the_motions_that_are_compared(comparison):
     assert a.recorded_from == {"0": 4, "0.5": 1} and b.recorded_from == {"0": 3, "0.25": 2}
     assert a.rejected == {"not tracked: root position": 2}
     assert b.rejected == {"not accepted: max_penetration": 1, "not tracked: fall": 1}
-    assert (a.crashed, a.not_attempted, b.crashed, b.not_attempted) == (1, 0, 0, 1)
+    assert (a.crashed, a.unfinished, b.crashed, b.unfinished) == (1, 0, 0, 1)
     assert (a.exit_code, b.exit_code) == (3, None)
     assert (a.recorded_seconds, b.recorded_seconds) == (18.0, 18.0)
     assert (a.control_steps, b.control_steps) == (21 * 30, 29.5 * 30) and a.steps_per_second == 10.5 * 30
@@ -212,12 +212,12 @@ def test_every_figure_is_compared(comparison):
 
 # ------------------------------------------------------------------------------------------- any two runs
 
-FATES = ("recorded", "rejected", "crashed", "not_attempted")
+FATES = ("recorded", "rejected", "crashed", "unfinished")
 
 
 def past_motion(name, state, fraction, errors):
     attempts = []
-    if state != "not_attempted":
+    if state != "unfinished":
         first = state == "recorded" and not fraction
         attempts.append(PastAttempt(0, 0.0, 0.0, errors[0], "recorded" if first else "failed", "", ("fall",)))
         if not first:
@@ -294,7 +294,7 @@ def test_what_is_printed(runs):
     for part in (
         "A, the baseline", "8 motions are compared", "1 only in A, not compared: mine",
         "1 of the same name, but with other content, not compared: edited", "A has ended with exit code 3",
-        "B has not ended, or was killed (1 of these motions not attempted", "1 won: recorded in B, rejected in A",
+        "B has not ended, or was killed (1 of these motions unfinished", "1 won: recorded in B, rejected in A",
         "1 won against 1 lost: as even as it can be", "won not tracked: root position after 0.50 s recorded from 25%",
         "2 longer against 2 shorter", "few pairs",
     ):  # fmt: skip

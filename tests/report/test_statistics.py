@@ -38,7 +38,7 @@ def statistics(made):
 def test_counts_add_up(statistics):
     counts = statistics.counts
     assert counts.motions == sum(counts.states.values()) == 5
-    assert counts.states == {"recorded": 2, "rejected": 1, "invalid": 1, "crashed": 0, "not_attempted": 1}
+    assert counts.states == {"recorded": 2, "rejected": 1, "invalid": 1, "crashed": 0, "unfinished": 1}
     assert (counts.attempts, counts.lost, counts.deaths) == (7, 0, 1)
     assert (counts.recorded_seconds, counts.dataset_seconds, counts.control_steps) == (4.0, 20.0, 18 * 30)
 
@@ -52,7 +52,7 @@ def test_the_funnel(statistics):
     assert statistics.endings == (
         Ending("rejected", "not accepted: min_contact_agreement, max_penetration", 1),
         Ending("invalid", "its file: is empty", 1),
-        Ending("not_attempted", "between attempts", 1),
+        Ending("unfinished", "between attempts", 1),
     )
 
 
@@ -124,9 +124,9 @@ def test_a_run_that_has_not_begun_to_work(made):
     made.begin(1)
     made.planned("motion")
     statistics = statistics_of(read_run(made.path))
-    assert statistics.counts.states["not_attempted"] == 1
+    assert statistics.counts.states["unfinished"] == 1
     assert (statistics.starts, statistics.failures, statistics.use) == ((), (), ())
-    assert statistics.endings == (Ending("not_attempted", "never begun", 1),)
+    assert statistics.endings == (Ending("unfinished", "never begun", 1),)
 
 
 numbers = st.floats(0, 1e4).map(lambda value: round(value, 4))

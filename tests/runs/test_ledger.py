@@ -97,7 +97,7 @@ def test_summary_counts_by_start_fraction_and_reason():
     ledger.take(attempt("m4", 0, "rejected", "min_contact_agreement: 0.210 < 0.4; max_penetration: 0.200 > 0.1"))
     ledger.take(crash("m5"))
     summary = ledger.summary()
-    expected = {"motions": 9, "recorded": 2, "rejected": 3, "invalid": 2, "crashed": 1, "not_attempted": 1}
+    expected = {"motions": 9, "recorded": 2, "rejected": 3, "invalid": 2, "crashed": 1, "unfinished": 1}
     assert {key: summary[key] for key in expected} == expected
     assert summary["recorded_from"] == {"0": 1, "0.25": 1}
     assert summary["rejected_by_reason"] == {
@@ -123,7 +123,7 @@ def test_counts_always_add_up_to_the_dataset(states):
     summary = ledger.summary()
     for state in ("recorded", "rejected", "crashed"):
         assert summary[state] == ledger.count(state) == states.count(state)
-    assert summary["not_attempted"] == states.count("open")
+    assert summary["unfinished"] == states.count("open")
     assert summary["motions"] == len(states) + 2
     assert sum(summary["recorded_from"].values()) == summary["recorded"]
     assert sum(summary["rejected_by_reason"].values()) == summary["rejected"]

@@ -37,7 +37,7 @@ def test_every_final_state(made):
         "later": ("recorded", ["failed", "recorded"]),
         "never": ("rejected", ["failed", "rejected"]),
         "killer": ("crashed", []),
-        "left": ("not_attempted", ["failed"]),
+        "left": ("unfinished", ["failed"]),
         "bad": ("invalid", []),
     }
     by_name = {motion.name: motion for motion in run.motions}
@@ -103,7 +103,7 @@ def test_an_actor_works_until_its_run_is_killed(made):
     with (made.path / "journal.jsonl").open("a") as file:
         file.write('{"event": "attempt", "motion": "mot')
     run = read_run(made.path)
-    assert states(run) == {"motion": ("not_attempted", ["failed"])}
+    assert states(run) == {"motion": ("unfinished", ["failed"])}
     assert run.launches[0].ended == 7.0
     assert run.sessions[0].exit_code is None
 

@@ -47,6 +47,16 @@ def test_native_output_is_read_and_let_through(where, tmp_path):
     assert sorted(lines[1:-1]) == ["from C", "from Python", "x" * 300000]
 
 
+def test_last_words_are_let_through():
+    """What is printed after the last look, and even as the process ends."""
+    script = SCRIPT.partition("text = ")[0] + "output.new_text()\nlibc.printf(b'last words\\n')\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 0 and ended.stdout.splitlines()[-1] == "last words"
+
+
 def test_a_log_that_somebody_empties(tmp_path):
     saved = os.dup(2)
     with (tmp_path / "log").open("ab") as log:

@@ -142,7 +142,7 @@ function funnel(figure, statistics) {
       label: start.fraction === 0 ? "from the start" : `from ${fromFraction(start.fraction)}`, total: start.attempted, at,
       parts: [
         [start.fraction ? "later" : "recorded", start.recorded, "recorded"], ["retried", start.retried, "tried again later on"],
-        ["rejected", start.ended, "rejected"], ["not_attempted", start.open, "crashed or unfinished"],
+        ["rejected", start.ended, "rejected"], ["unfinished", start.open, "crashed or unfinished"],
       ],
     });
     at += start.recorded;
@@ -168,7 +168,7 @@ function funnel(figure, statistics) {
           onpointermove: (event) => tip.show(event, `${line.label}: ${text} of ${number(line.total)} ${what}`), onpointerleave: tip.hide,
         }));
         if (x1 - x0 > 9 * text.length + 6) {
-          const over = { retried: "off", not_attempted: "off", later: "dark" }[tone] || "on";
+          const over = { retried: "off", unfinished: "off", later: "dark" }[tone] || "on";
           svg.append(drawn("text", { class: over, x: x0 + 7, y: y + 20, "pointer-events": "none" }, text));
         }
         from += value;
@@ -182,7 +182,7 @@ function funnel(figure, statistics) {
     element("figcaption", {}, element("h3", {}, "From the first attempt to the last"),
       element("p", {}, "Motions attempted from each start; what is not recorded there goes on to the row below.")),
     legend([["recorded", "recorded from the start"], ["later", "recorded from later on"], ["retried", "tried again"], ["rejected", "rejected"],
-      ...(open ? [["not_attempted", "crashed or unfinished"]] : []), ...(aside ? [["invalid", "never attempted"]] : [])]),
+      ...(open ? [["unfinished", "crashed or unfinished"]] : []), ...(aside ? [["invalid", "never attempted"]] : [])]),
     holder,
     numbersTable(["start", "attempted", "recorded", "tried again", "rejected", "crashed or unfinished"],
       starts.map((start) => [fromFraction(start.fraction), start.attempted, start.recorded, start.retried, start.ended, start.open])));

@@ -16,7 +16,7 @@ for (const row of MOTIONS) {
 const described = (figure) => [figure.meaning, figure.unit].filter(Boolean).join(", ");
 
 const WORDS = {
-  recorded: "recorded", rejected: "rejected", invalid: "invalid", crashed: "crashed", not_attempted: "unfinished",
+  recorded: "recorded", rejected: "rejected", invalid: "invalid", crashed: "crashed", unfinished: "unfinished",
   failed: "failed", lost: "lost", unknown: "not told",
 };
 const word = (key) => WORDS[key] || (LIMITS.has(key) ? LIMITS.get(key).title : key);

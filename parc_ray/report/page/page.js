@@ -3,7 +3,7 @@
 let previews = null;
 function headline() {
   const { counts } = DATA.statistics;
-  const states = DATA.states.filter((state) => counts.states[state] || state !== "not_attempted");
+  const states = DATA.states.filter((state) => counts.states[state] || state !== "unfinished");
   const tile = (value, label, tone, sum) => element("div", { class: sum ? "tile sum" : "tile", "data-count": label },
     element("b", {}, number(value)), element("span", {}, tone ? dot(tone) : null, label));
   const tiles = [tile(counts.motions, "motions", null, true), element("span", { class: "sign", "aria-hidden": "true" }, "=")];

@@ -66,7 +66,7 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
     }
     boxes = done.map((attempt) => {
       const [y0, y1] = row(launchOf.get(attempt.launch), attempt.env || 0);
-      const tone = attempt.outcome === "recorded" ? "recorded" : attempt.outcome === "lost" ? "not_attempted" : "failed";
+      const tone = attempt.outcome === "recorded" ? "recorded" : attempt.outcome === "lost" ? "unfinished" : "failed";
       paint(tone, x(attempt.began) + 0.25, y0, x(attempt.ended) - 0.25, y1 - (y1 - y0 > 3 ? 1 : 0));
       return [x(attempt.began), y0, x(attempt.ended), y1, attempt];
     });
@@ -102,7 +102,7 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
   figure.append(
     legend([["recorded", "recorded"], ["failed", "failed or not accepted"], ["idle", "idle"], ["starting", "starting"],
       ...(own.some((launch) => launch.cut) ? [["cut", "cut off: nobody knows its end"]] : []),
-      ...(deaths ? [["rejected", "actor lost"]] : []), ...(done.some((a) => a.outcome === "lost") ? [["not_attempted", "recording lost later"]] : [])]),
+      ...(deaths ? [["rejected", "actor lost"]] : []), ...(done.some((a) => a.outcome === "lost") ? [["unfinished", "recording lost later"]] : [])]),
     holder,
     numbersTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "cut off, slot s", "idle, slot s", "lost because"],
       own.map((launch) => [String(launch.shard), launch.motions, launch.envs ?? "–", launch.began, launch.ready ?? "never", launch.ended,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 from parc_ray.config.environment import NOT_RECORDED
 from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
+from parc_ray.config.record_args import REPLACED
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
 from parc_ray.trackers.family import Family, TrackerFiles
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
     source = str(config.env_file)
-    content = expand(load_yaml(config.env_file), data_dir, source)
+    content = expand(load_yaml(config.env_file), data_dir, source, unread=REPLACED)
     return TrackerFiles(
         environment=check_config(content, ParcEnvironmentFile, source),
         environment_content=content,

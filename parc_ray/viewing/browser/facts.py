@@ -14,7 +14,7 @@ from parc_ray.viewing.scenes.playlist import Item
 from parc_ray.viewing.scenes.scene import Clip, Scene
 
 STATE_COLORS = {
-    "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "not_attempted": "#6d7782", "motion": "#6d7782",
+    "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "unfinished": "#6d7782", "motion": "#6d7782",
 }  # fmt: skip
 """The same as in the report."""
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"

@@ -32,7 +32,7 @@ def run(tmp_path, walk):
 def test_a_run(run):
     playlist = open_playlist(run.path)
     states = {item.name: item.state for item in playlist.items}
-    assert states == {"walk": "recorded", "later": "recorded", EVIL: "rejected", "gone": "not_attempted"}
+    assert states == {"walk": "recorded", "later": "recorded", EVIL: "rejected", "gone": "unfinished"}
     by_name = {item.name: item for item in playlist.items}
     assert kinds(by_name["walk"]) == [("reference", 0), ("recording", 0)]
     assert kinds(by_name["later"]) == [("reference", 0), ("recording", 1)]
@@ -50,7 +50,7 @@ def test_a_run_at_work_and_invalid_motions(made, walk):
     with (made.path / "journal.jsonl").open("a") as file:
         file.write('{"event": "attempt", "motion": "wal')
     (item,) = open_playlist(made.path).items
-    assert (item.name, item.state, kinds(item)) == ("walk", "not_attempted", [("reference", 0)])
+    assert (item.name, item.state, kinds(item)) == ("walk", "unfinished", [("reference", 0)])
 
 
 def test_a_file_of_a_run_is_shown_as_its_motion(run):

@@ -1,0 +1,38 @@
+"""What a configuration names, checked before anything is loaded: files, the engine, the family of trackers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import List, Sequence
+
+from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError, shown
+from parc_ray.simulators.engines import AUTO, ENGINES
+from parc_ray.trackers.families import FAMILIES
+
+
+def require_names(config: RecordConfig, source: str) -> None:
+    """Raises InputError, with a line for each name that stands for nothing. source: where the configuration is from."""
+    dataset = "dataset_file" if config.create_dataset_config is None else "create_dataset_config"
+    files = {key: getattr(config, key) for key in (dataset, "env_file", "agent_file", "model_file")}
+    told = {key: _problem(path) for key, path in files.items()}
+    problems = [f"{_key(source, key, str(files[key]))}: {problem}" for key, problem in told.items() if problem]
+    problems += _unknown(source, "simulator", config.simulator, [AUTO, *(engine.name for engine in ENGINES)])
+    problems += _unknown(source, "tracker", config.tracker, [family.name for family in FAMILIES])
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _problem(path: Path) -> str:
+    if os.path.isdir(path):  # noqa: PTH112
+        return "is a folder; give a file in it"
+    return "" if os.path.exists(path) else "no such file; check its path"  # noqa: PTH110
+
+
+def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> List[str]:
+    return [] if name in known else [f"{_key(source, key, name)}: unknown; use one of: {', '.join(known)}"]
+
+
+def _key(source: str, key: str, value: str) -> str:
+    return f"{source}: key {key!r} = {shown(value)}"
