@@ -107,9 +107,10 @@ def prepare(
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output)
     if run.remaining:
-        output.require_room(sum(entry.file_bytes for entry in run.remaining))
         site = site or _find_site(config, wanted, host, console)
-        run.plan = make_plan(inputs, run.remaining, site.placement, site.resources)
+        lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining))
+        placement = replace(site.placement, notices=(*site.placement.notices, *filter(None, [lack])))
+        run.plan = make_plan(inputs, run.remaining, placement, site.resources)
         run.trial, run.dashboard = site.choice.trial, site.resources.dashboard
     return run
 

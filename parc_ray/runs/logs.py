@@ -42,8 +42,9 @@ class Logs:
         """Append lines, each with its age (s), to run.log and to the shard's log. Raises OutputError."""
         now = self._start + time.monotonic()
         place = "" if shard is None else f"shard {shard}: "
-        aged = sorted(lines, key=lambda line: -line[0])
-        text = "".join(f"{stamp(now - max(age, 0.0))} {place}{_one_line(line)}\n" for age, line in aged)
+        # What is as old as the last line, or younger by a rounding error, stays before it.
+        aged = sorted(((max(age, 0.0), line) for age, line in lines), key=lambda line: -line[0])
+        text = "".join(f"{stamp(now - age)} {place}{_one_line(line)}\n" for age, line in aged)
         if not text:
             return
         _append(self.run, text)

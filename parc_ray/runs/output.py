@@ -80,15 +80,13 @@ class OutputDirectory:
                 "output_dir"
             )
 
-    def require_room(self, size: int) -> None:
-        """Raises InputError if less than so many bytes are free."""
+    def lack_of_room(self, size: int) -> str:
+        """What to say if less than so many bytes are free; else nothing."""
         place = next(path for path in (self.path, *self.path.parents) if path.exists())
         free = shutil.disk_usage(place).free
-        if free < size:
-            raise InputError(
-                f"output_dir {self.path}: {free >> 20} MiB are free, and the recordings may take {size >> 20} MiB; "
-                "make room, or choose another output_dir"
-            )
+        if free >= size:
+            return ""
+        return f"output_dir {self.path}: {free >> 20} MiB are free, and the recordings may take {size >> 20} MiB"
 
     def require_outside(self, folders: Iterable[Path], source: str) -> None:
         """Raises InputError if it lies in one of these folders of motions. source: where they are from."""
