@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from parc_ray import cli
+from parc_ray import cli, session
 from parc_ray.motions.motion_file import read_motion
-from parc_ray.report import page
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, record_run
 from tests.report.browser import open_browser
@@ -239,7 +238,7 @@ def test_a_browser_shows_the_same(truth, undisturbed):
 
 
 def test_a_report_that_fails_fails_no_run(motions, address, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "write_report", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(session, "write_report", lambda *_, **__: 1 / 0)
     run = record_run(tmp_path, motions, address)
     assert run.code == 0
     assert "the report could not be written: division by zero" in run.console
