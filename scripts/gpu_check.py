@@ -330,7 +330,7 @@ def _files(check: Check, known: Any, device: str, iterations: int) -> Any:
     motions = check.folder / "motions"
     if not motions.exists():
         motions.mkdir()
-        made = demo_motions(load_skeleton(HUMANOID))
+        made = list(demo_motions(load_skeleton(HUMANOID)))
         for motion in made[:: max(1, len(made) // check.motions)][: check.motions] if check.motions else made:
             (motions / f"{motion.name}.pkl").write_bytes(motion_file_bytes(motion))
         lines = ["motions:", *(f"- {{file: '{path}', weight: 1.0}}" for path in sorted(motions.glob("*.pkl")))]

@@ -265,7 +265,7 @@ class TestDataset:
     @pytest.mark.slow
     def test_generate_makes_the_demo_s_motions(self, parc_ray: Call, tmp_path: Path) -> None:
         code, out, _ = parc_ray("dataset", "generate", "demo")
-        assert (code, out) == (0, "demo: 48 motions")
+        assert code == 0 and out.endswith("demo: 48 motions")
         skeleton = load_skeleton(HUMANOID)
         names = [read_motion(path, skeleton).name for path in sorted((tmp_path / "demo").glob("*.pkl"))]
         assert len(names) == 48

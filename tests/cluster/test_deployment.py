@@ -179,6 +179,8 @@ def test_the_recipe_for_a_cluster_works_word_for_word(motions, tmp_path):
     try:
         for place, text in enumerate((head, node, node, job)):
             done = bash(text, place)
+            while text == job and "No available agent" in done.stderr:  # Ray is not that quick on a busy machine
+                done = bash(text, place)
             assert done.returncode == 0, done.stdout + done.stderr
         run = Run(0, tmp_path / "run" / "out", done.stdout)
         assert_accounted_for(run)

@@ -239,7 +239,7 @@ def test_too_little_memory_means_fewer_envs(undisturbed, motions, address, tmp_p
                 if recorder.environment.num_envs > 2:
                     if when == "setup":
                         raise error()
-                    recorder.environment.step = self.fail
+                    recorder.environment.simulator.step = self.fail
                 return recorder
 
             actor.build_recorder = build

@@ -152,7 +152,7 @@ def test_the_timeline(truth):
     assert 0 <= launch["began"] < launch["ready"] < launch["ended"] <= session["seconds"]
     busy = defaultdict(list)
     for attempt in attempts:
-        assert launch["ready"] <= attempt["began"] < attempt["ended"] <= launch["ended"] + 1e-3
+        assert launch["ready"] <= attempt["began"] < attempt["ended"] <= launch["ended"] + 0.05  # two processes' clocks
         busy[attempt["env"]].append((attempt["began"], attempt["ended"]))
     assert set(busy) <= set(range(len(SPECS)))
     for spans in busy.values():

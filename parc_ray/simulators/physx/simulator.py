@@ -13,6 +13,7 @@ import torch
 from ovphysx import TensorType
 from torch import Tensor
 
+from parc_ray.character.batches import whole_batches
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.simulators.physx.engine import PHYSX
 from parc_ray.simulators.physx.instance import Instance
@@ -90,8 +91,8 @@ class PhysxSimulator(SceneSimulator):
 
     def _short(self, targets: Tensor) -> Tensor:
         """The same targets, those of ball joints as rotations of at most half a turn: PhysX ignores others."""
-        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(targets))
-        return torch.where(self._balls, short, targets)
+        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(whole_batches(targets)))
+        return torch.where(self._balls, short[: len(targets)], targets)
 
     def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
         root = torch.cat((self._pose.read(), self._velocity.read()), dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
-from parc_ray.config.environment import NOT_RECORDED, EnvironmentFile
+from parc_ray.config.environment import NOT_RECORDED, EnvironmentFile, PhysxConfig, SimulationConfig
 from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, shown
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 OBSERVATION_CLIP = 10.0
 """Bound of normalised observations, the same for all of MimicKit's agents."""
-PHYSX = {
-    "num_position_iterations": 4,
-    "num_velocity_iterations": 0,
-    "contact_offset": 0.02,
-    "rest_offset": 0.0,
-    "bounce_threshold_velocity": 0.2,
-    "max_depenetration_velocity": 10.0,
-    "default_buffer_size_multiplier": 10.0,
-}
+PHYSX = PhysxConfig(
+    num_position_iterations=4,
+    num_velocity_iterations=0,
+    contact_offset=0.02,
+    rest_offset=0.0,
+    bounce_threshold_velocity=0.2,
+    max_depenetration_velocity=10.0,
+    default_buffer_size_multiplier=10.0,
+)
 """What MimicKit's engines tell PhysX; they read none of it from a file."""
 
 
@@ -89,7 +89,7 @@ def _environment_file(environment: MimickitEnvironmentConfig, engine: MimickitEn
             "root_pos_termination_dist": distance,
             "root_rot_termination_angle": float("inf"),
         },
-        "sim": {"substeps": 1, "physx": PHYSX},
+        "sim": SimulationConfig(substeps=1, physx=PHYSX),
     }
     return EnvironmentFile.model_validate(content)
 
