@@ -169,7 +169,9 @@ def test_the_recipe_for_a_cluster_works_word_for_word(motions, tmp_path):
             text = text.replace(port, other)
         # Small nodes: this machine has other things to do. With one folder they would delete each other's copies of the
         # job's, as machines of their own cannot.
-        own = f"--num-cpus 1 --object-store-memory 80000000 --temp-dir {folder}/{place}"
+        # The agent that takes jobs needs a port of its own: another Ray on this machine has the usual one.
+        agent = f"--dashboard-agent-listen-port {free_port()}"
+        own = f"--num-cpus 1 --object-store-memory 80000000 --temp-dir {folder}/{place} {agent}"
         text = re.sub(r"(ray start .*)", rf"\1 {own}", text)
         return subprocess.run(
             ["bash", "-ec", text], env=variables, cwd=config.parent, capture_output=True, text=True,
