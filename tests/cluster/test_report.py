@@ -16,7 +16,6 @@ from parc_ray import cli, session
 from parc_ray.motions.motion_file import read_motion
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, record_run
-from tests.report.browser import open_browser
 from tests.report.embedded import embedded, rows, unpacked
 
 QUALITIES = ("root_error", "body_error", "joint_angle_error", "contact_agreement", "max_penetration")
@@ -215,8 +214,8 @@ def test_the_previews(truth, undisturbed, skeleton):
         assert (np.abs(ground - own) < 2e-3).mean() > 0.9, "but for those just on the edge of a cell"
 
 
-def test_a_browser_shows_the_same(truth, undisturbed):
-    with open_browser() as browser, browser.page(undisturbed.output / "report.html") as page:
+def test_a_browser_shows_the_same(truth, undisturbed, browser):
+    with browser.page(undisturbed.output / "report.html") as page:
         tiles = dict(zip(*(page.locator(s).all_inner_texts() for s in (".tile > span", ".tile b"))))
         table = [row.locator("td").all_inner_texts() for row in page.locator("#table tbody tr").all()]
         heads = [text.split("\n")[0] for text in page.locator("#table thead th").all_inner_texts()]
