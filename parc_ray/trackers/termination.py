@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 
+import torch
 from torch import Tensor
 from typing_extensions import Protocol
 
+from parc_ray.character.skeleton import Skeleton
+
 CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")
 BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
+TOUCH = 0.1
+"""Component of a contact force beyond which a body touches something, N."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,18 @@ class Termination(Protocol):
         time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
         contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body (None where it is not needed).
         """
+
+
+def forbidden_bodies(skeleton: Skeleton, allowed: Sequence[str], key: str, device: torch.device) -> Tensor:
+    """Which bodies may not touch the ground, [B] bool: all but those that a key of a configuration allows to.
+
+    Raises InputError if one of these is unknown.
+    """
+    forbidden = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
+    forbidden[skeleton.body_indices(allowed, key)] = False
+    return forbidden
+
+
+def touching(contact_force: Tensor) -> Tensor:
+    """Which bodies touch something, [N, B, 3] N -> [N, B] bool."""
+    return (contact_force.abs() > TOUCH).any(dim=-1)

@@ -17,21 +17,6 @@ from parc_ray.simulators.trial import try_here
 
 
 @pytest.fixture
-def pretend(monkeypatch):
-    """Pretends that a version of mujoco-warp is installed; None: none is."""
-
-    def pretend(version):
-        def answer(name):
-            if version is None:
-                raise package.metadata.PackageNotFoundError(name)
-            return version
-
-        monkeypatch.setattr(package.metadata, "version", answer)
-
-    return pretend
-
-
-@pytest.fixture
 def cold(pretend, monkeypatch, tmp_path):
     """MuJoCo Warp 4.2 is here and has never been started; returns the folder of its kernels."""
     pretend("4.2")

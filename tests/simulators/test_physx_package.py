@@ -19,29 +19,14 @@ from tests.simulators.test_conformance import WITHOUT_PHYSX
 here = pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX)
 
 
-@pytest.fixture
-def found(monkeypatch):
-    """Pretends that a version of ovphysx is installed; None: none is."""
-
-    def pretend(version):
-        def answer(name):
-            if version is None:
-                raise package.metadata.PackageNotFoundError(name)
-            return version
-
-        monkeypatch.setattr(package.metadata, "version", answer)
-
-    return pretend
-
-
 def test_the_version_is_the_one_that_is_installed():
     assert f'"ovphysx=={VERSION}; python_version' in (ROOT / "pyproject.toml").read_text()
     assert f"\novphysx=={VERSION}\n" in (ROOT / "scripts" / "physx.txt").read_text()
 
 
 @pytest.mark.parametrize(("python", "hint"), [("3.8.18", "needs Python 3.10 or newer, not 3.8.18"), ("3.12.1", "")])
-def test_without_the_package_its_remedy_is_named(found, monkeypatch, python, hint):
-    found(None)
+def test_without_the_package_its_remedy_is_named(pretend, monkeypatch, python, hint):
+    pretend(None)
     monkeypatch.setattr(platform, "python_version_tuple", lambda: tuple(python.split(".")))
     monkeypatch.setattr(platform, "python_version", lambda: python)
     assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
@@ -52,15 +37,15 @@ def test_without_the_package_its_remedy_is_named(found, monkeypatch, python, hin
     assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
 
 
-def test_another_version_is_refused_with_a_remedy(found):
-    found("0.8.0.1")
+def test_another_version_is_refused_with_a_remedy(pretend):
+    pretend("0.8.0.1")
     assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
     with pytest.raises(InputError, match=rf"ovphysx 0\.8\.0\.1, but .* {VERSION}.*pip install"):
         choose_engine("physx", "cpu", "cpu")
 
 
-def test_physx_that_does_not_start_is_refused(found, monkeypatch):
-    found(VERSION)
+def test_physx_that_does_not_start_is_refused(pretend, monkeypatch):
+    pretend(VERSION)
     monkeypatch.setattr(package.importlib, "import_module", lambda name: 1 / 0)
     with pytest.raises(InputError, match="does not start: division by zero"):
         choose_engine("physx", "cpu", "cpu")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.mujoco.engine import require_compilable, too_rough
-from parc_ray.simulators.mujoco_warp.package import PACKAGE, complaint, first_start, require_usable, try_out
+from parc_ray.simulators.mujoco_warp.package import PACKAGE, complaint, first_start, try_out
+from parc_ray.simulators.packages import require
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
-    require_usable()
+    require(complaint())
     from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
     return MujocoWarpSimulator(config, skeleton)

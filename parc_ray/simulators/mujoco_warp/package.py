@@ -6,16 +6,14 @@ Imports neither torch nor MuJoCo Warp at module level.
 from __future__ import annotations
 
 import os
-import platform
-import sys
 import zlib
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Iterator
 
-from parc_ray.errors import InputError
 from parc_ray.simulators.cache_folder import cache_folder, locked
+from parc_ray.simulators.packages import does_not_work, missing, require
 
 PACKAGE = "mujoco-warp"
 REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
@@ -23,25 +21,12 @@ REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 
 def complaint() -> str:
     """Why MuJoCo Warp cannot be used here; empty if nothing speaks against trying it."""
-    try:
-        metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        too_old = tuple(map(int, platform.python_version_tuple()[:2])) < (3, 11)
-        python = f", and needs Python 3.11 or newer, not {platform.python_version()}" if too_old else ""
-        return f"MuJoCo Warp is not installed in {sys.prefix}{python}: {REMEDY}"
-    return ""
-
-
-def require_usable() -> None:
-    """Raises InputError if MuJoCo Warp cannot be used here."""
-    reason = complaint()
-    if reason:
-        raise InputError(f"simulator: {reason}")
+    return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
 
 
 def try_out(device: str) -> str:
     """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
-    require_usable()
+    require(complaint())
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
@@ -61,11 +46,7 @@ def try_out(device: str) -> str:
             raise RuntimeError("a character in the air has no finite position after one step")
         simulator.close()
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"simulator: MuJoCo Warp does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi "
-            "list a device, and is its driver recent? Else use device: cpu with simulator: mujoco"
-        ) from error
+        raise does_not_work("MuJoCo Warp", device, error, " with simulator: mujoco") from error
     return metadata.version(PACKAGE)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 
 import mujoco
 import mujoco_warp
@@ -73,9 +72,9 @@ class Worlds:
         self._graph = self._capture(steps)
 
     def step(self) -> None:
-        """One control step of the active worlds."""
-        with self._in_torchs_stream() as stream:
-            warp.capture_launch(self._graph, stream=stream)
+        """One control step of the active worlds, after what torch was told before and before what it is told after."""
+        stream = warp.stream_from_torch(warp.device_to_torch(self._device)) if self._device.is_cuda else None
+        warp.capture_launch(self._graph, stream=stream)
 
     def put_boxes(self, worlds: Tensor, centre: Tensor, half_size: Tensor) -> None:
         """Give worlds [n] their boxes [n, K, 3], of the K that come first in the model."""
@@ -109,9 +108,3 @@ class Worlds:
                 self._control_step(steps)
             warp.synchronize_device(self._device)
         return capture.graph
-
-    @contextmanager
-    def _in_torchs_stream(self) -> Iterator[Any]:
-        """The stream in which torch works: the step comes after what torch was told before, and before what it is
-        told after."""
-        yield warp.stream_from_torch(warp.device_to_torch(self._device)) if self._device.is_cuda else None

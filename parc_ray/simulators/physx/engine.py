@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
-from parc_ray.simulators.physx.package import complaint, require_usable, try_out
+from parc_ray.simulators.packages import require
+from parc_ray.simulators.physx.package import complaint, try_out
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
-    require_usable()
+    require(complaint())
     from parc_ray.simulators.physx.simulator import PhysxSimulator
 
     return PhysxSimulator(config, skeleton)

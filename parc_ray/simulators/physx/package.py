@@ -6,11 +6,9 @@ Imports neither torch nor PhysX at module level.
 from __future__ import annotations
 
 import importlib
-import platform
-import sys
 from importlib import metadata
 
-from parc_ray.errors import InputError
+from parc_ray.simulators.packages import does_not_work, missing, require
 
 VERSION = "0.7.0.74035321"
 """Of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results may with any."""
@@ -25,12 +23,10 @@ REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: 
 
 def complaint() -> str:
     """Why PhysX cannot be used here; empty if it can."""
-    try:
-        found = metadata.version("ovphysx")
-    except metadata.PackageNotFoundError:
-        too_old = tuple(map(int, platform.python_version_tuple()[:2])) < (3, 10)
-        python = f", and needs Python 3.10 or newer, not {platform.python_version()}" if too_old else ""
-        return f"PhysX is not installed in {sys.prefix}{python}: {REMEDY}"
+    absent = missing("ovphysx", "PhysX", (3, 10), REMEDY)
+    if absent:
+        return absent
+    found = metadata.version("ovphysx")
     if found != VERSION:
         return f"PhysX is here as ovphysx {found}, but parc_ray is written for {VERSION}: {REMEDY}"
     try:
@@ -42,16 +38,9 @@ def complaint() -> str:
     return ""
 
 
-def require_usable() -> None:
-    """Raises InputError if PhysX cannot be used here."""
-    reason = complaint()
-    if reason:
-        raise InputError(f"simulator: {reason}")
-
-
 def try_out(device: str) -> str:
     """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
-    require_usable()
+    require(complaint())
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton
@@ -64,9 +53,5 @@ def try_out(device: str) -> str:
     try:
         PhysxSimulator(config, parse_skeleton(TRIAL, "trial.xml")).close()
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"simulator: PhysX does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi list "
-            "a device, and is its driver recent? Else use device: cpu, or set simulator: mujoco"
-        ) from error
+        raise does_not_work("PhysX", device, error, ", or set simulator: mujoco") from error
     return VERSION

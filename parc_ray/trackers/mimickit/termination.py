@@ -10,10 +10,7 @@ from torch import Tensor
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
-from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, Verdict
-
-TOUCH = 0.1
-"""Component of a contact force beyond which a body touches something, N."""
+from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, Verdict, forbidden_bodies, touching
 
 
 class MimickitTermination:
@@ -35,9 +32,7 @@ class MimickitTermination:
         touch the ground is unknown."""
         self.config, self.ground_contact_height = config, ground_contact_height
         self.needs_ground = bool(config.contact_bodies)
-        allowed = skeleton.body_indices(config.contact_bodies, "contact_bodies")
-        self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
-        self.may_not_touch[allowed] = False
+        self._forbidden = forbidden_bodies(skeleton, config.contact_bodies, "contact_bodies", device)
 
     def judge(
         self,
@@ -77,5 +72,5 @@ class MimickitTermination:
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
         low = body_pos[..., 2] - ground <= self.ground_contact_height
-        touching = (contact_force.abs() > TOUCH).any(dim=-1) & low & self.may_not_touch
-        return touching.any(dim=-1), touching.to(torch.int64).argmax(dim=-1)
+        touched = touching(contact_force) & low & self._forbidden
+        return touched.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

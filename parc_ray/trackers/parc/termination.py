@@ -12,7 +12,15 @@ from parc_ray.character.batches import flipped
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
-from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, ROOT_ROTATION, Verdict
+from parc_ray.trackers.termination import (
+    BODY_POSITION,
+    FALL,
+    ROOT_POSITION,
+    ROOT_ROTATION,
+    Verdict,
+    forbidden_bodies,
+    touching,
+)
 
 
 class ParcTermination:
@@ -34,9 +42,7 @@ class ParcTermination:
             )
         limits = torch.as_tensor(distances, dtype=torch.float32, device=device).expand(moving)
         self._squared_limits = (limits * limits).unsqueeze(1)
-        allowed = skeleton.body_indices(config.contact_bodies, "env.contact_bodies")
-        self.may_not_touch = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
-        self.may_not_touch[allowed] = False
+        self._forbidden = forbidden_bodies(skeleton, config.contact_bodies, "env.contact_bodies", device)
 
     def judge(
         self,
@@ -77,6 +83,6 @@ class ParcTermination:
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
         """A forbidden body is in contact, and a forbidden body (not necessarily the same) is close to the ground."""
-        touching = (contact_force.abs() > 0.1).any(dim=-1) & self.may_not_touch
-        low = (body_pos[..., 2] < ground + self.config.termination_height) & self.may_not_touch
-        return touching.any(dim=-1) & low.any(dim=-1), touching.to(torch.int64).argmax(dim=-1)
+        touched = touching(contact_force) & self._forbidden
+        low = (body_pos[..., 2] < ground + self.config.termination_height) & self._forbidden
+        return touched.any(dim=-1) & low.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

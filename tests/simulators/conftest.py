@@ -1,0 +1,23 @@
+"""What the tests of engines' packages share."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Callable, Optional
+
+import pytest
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Optional[str]], None]:
+    """Pretends that every package is installed in a version; None: that none is."""
+
+    def pretend(version: Optional[str]) -> None:
+        def answer(name: str) -> str:
+            if version is None:
+                raise metadata.PackageNotFoundError(name)
+            return version
+
+        monkeypatch.setattr(metadata, "version", answer)
+
+    return pretend
