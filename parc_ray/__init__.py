@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
-    from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
+    from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError, UploadError
     from parc_ray.exporting.recording import Recording, read_recording
     from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, read_run
     from parc_ray.session import record
@@ -26,13 +26,14 @@ __all__ = [
     "PastMotion",
     "PastRun",
     "Recording",
+    "UploadError",
     "read_recording",
     "read_run",
     "record",
 ]
 
 _HOMES = {
-    "parc_ray.errors": ("InputError", "LostRayError", "OutputError", "ParcRayError"),
+    "parc_ray.errors": ("InputError", "LostRayError", "OutputError", "ParcRayError", "UploadError"),
     "parc_ray.exporting.recording": ("Recording", "read_recording"),
     "parc_ray.runs.past": ("PastAttempt", "PastMotion", "PastRun", "read_run"),
     "parc_ray.session": ("record",),

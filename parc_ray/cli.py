@@ -182,6 +182,7 @@ def check(
         "envs": f"{_range(plan.envs)} per actor",
         "memory": f"about {plan.actor_bytes / MIB:.0f} MiB per actor, {bytes_per_env(inputs) / MIB:.1f} MiB per env",
         "output": str(inputs.files.config.output_dir),
+        **({"copies": run.upload.url} if run.upload else {}),
     }
     width = max(map(len, rows))
     say(console, *placement.notices)

@@ -55,6 +55,12 @@ class LostRayError(ParcRayError):
     exit_code = 6
 
 
+class UploadError(ParcRayError):
+    """Copies at `output.upload` that are not complete: what was recorded stays, and the same command goes on."""
+
+    exit_code = 7
+
+
 class TooLargeError(ParcRayError):
     """More envs or motions than a simulation can hold: fewer at a time may fit."""
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
+
+from rich.text import Text
 
 from parc_ray.cluster.run import EndedRun
 from parc_ray.cluster.run import record as run_recording
 from parc_ray.config.loading import check_config, expand, find_data_dir, load_config
 from parc_ray.config.record import RecordConfig
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, UploadError
 from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.page import write_report
 from parc_ray.runs.exit_codes import INTERRUPTED
 from parc_ray.runs.past import PastRun, read_run
+from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
+from parc_ray.terminal.progress import LINE_SECONDS
 from parc_ray.terminal.screen import Screen, open_screen
 
 
@@ -26,7 +32,8 @@ def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = Fal
     ended, though motions may have crashed, which is exit code 3 of its last session. Ray is shut down.
 
     Raises InputError, before anything is written, on bad input; OutputError and LostRayError where the run had to stop,
-    and KeyboardInterrupt where it was stopped: what was recorded stays, and the same call goes on.
+    UploadError where copies are missing at its end, and KeyboardInterrupt where it was stopped: what was recorded
+    stays, and the same call goes on.
 
     >>> import parc_ray
     >>> run = parc_ray.record("phys_record.yaml", quiet=True)
@@ -54,8 +61,10 @@ def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: 
             explain(config.output_dir, ended.summary, screen)
         if ended.wants_report and config.output.report:
             _write_report(config.output_dir, ended.exit_code != INTERRUPTED, screen)
+        if ended.upload is not None:
+            ended = _finish_upload(ended, ended.upload, interruption, screen)
     if ended.summary is not None and screen.events:
-        screen.events.event("summary", **ended.summary)
+        screen.events.event("summary", **{**ended.summary, "exit_code": ended.exit_code})
     return ended
 
 
@@ -82,3 +91,38 @@ def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
         screen.alert("interrupted before the report was written; parc-ray report writes it")
     except Exception as error:
         screen.alert(f"the report could not be written: {error or type(error).__name__}")
+
+
+def _finish_upload(ended: EndedRun, upload: Upload, interruption: Interruption, screen: Screen) -> EndedRun:
+    """Have the copies of a run's files made that are missing. Whatever goes wrong there, the run was as it was."""
+    if ended.error is not None or ended.exit_code == INTERRUPTED:
+        upload.hurry()
+    interruption.gently = upload.hurry
+    try:
+        _show_upload(upload, screen)
+        upload.require_complete()
+        screen.say(f"copies: {upload.url}")
+    except KeyboardInterrupt:
+        screen.alert(f"interrupted while files were copied to {upload.url}; the same command goes on")
+        return replace(ended, exit_code=ended.exit_code or INTERRUPTED)
+    except UploadError as error:
+        screen.alert(str(error))
+        if not ended.exit_code and upload.hurried:
+            return replace(ended, exit_code=INTERRUPTED)
+        if not ended.exit_code:
+            return replace(ended, exit_code=error.exit_code, error=error)
+    finally:
+        interruption.gently = None
+    return ended
+
+
+def _show_upload(upload: Upload, screen: Screen) -> None:
+    """Wait for the copies, and say how many are missing."""
+    told = time.monotonic() - LINE_SECONDS
+    with screen.console.status("") as status:
+        for waiting in upload.finish():
+            line = f"uploading {waiting} files to {upload.url}"
+            status.update(Text(line))
+            if not screen.console.is_terminal and time.monotonic() - told >= LINE_SECONDS:
+                told = time.monotonic()
+                screen.say(line)

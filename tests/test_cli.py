@@ -138,7 +138,12 @@ BAD = {
     "missing agent": ({"agent_file": "gone.yaml"}, "run.yaml: key 'agent_file' = 'gone.yaml': no such file; check"),
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "run.yaml: key 'create_dataset_config' = 'gone.yaml'"),
     "folder for a file": ({"model_file": "motions"}, "key 'model_file' = 'motions': is a folder; give"),
-    "output is an address": ({"output_dir": "s3://bucket/run"}, "key 'output_dir' = 's3://bucket/run': must be"),
+    "output is an address": (
+        {"output_dir": "s3://bucket/run"},
+        "key 'output_dir' = 's3://bucket/run': must be a folder here, not an address; output.upload copies",
+    ),
+    "upload to a folder": ({"output": {"upload": "runs/7"}}, "run.yaml: key 'output.upload' = 'runs/7': must be an address"),
+    "upload to nowhere": ({"output": {"upload": "nowhere://7"}}, "key 'output.upload' = 'nowhere://7': cannot be written"),
     "output is a file": ({"output_dir": "run.yaml/out"}, "output_dir run.yaml/out: run.yaml is not a folder"),
     "output among the motions": ({"output_dir": "motions/out"}, "is in motions, one of the folder_paths of"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),

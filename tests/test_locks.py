@@ -18,7 +18,7 @@ def asked_for() -> Iterator[Requirement]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     lists = re.findall(r"^(\S+) = \[(.*?)\]$", text, flags=re.MULTILINE | re.DOTALL)
     for name, content in lists:
-        if name in ("dependencies", "dev", "export", "render", "tracking", "view", "warp"):
+        if name in ("dependencies", "dev", "export", "render", "tracking", "upload", "view", "warp"):
             for line in re.findall(r'"([^"]+)"', re.sub(r"\[default\]", "", content)):
                 yield Requirement(line)
 

@@ -7,7 +7,7 @@ import platform
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -31,7 +31,8 @@ from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.logger import RunLogger
-from parc_ray.runs.output import RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
+from parc_ray.runs.output import DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
+from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import RunProgress
 from parc_ray.terminal.screen import Screen
@@ -48,6 +49,8 @@ class EndedRun:
     wants_report: bool = False
     error: Optional[ParcRayError] = None
     """Why it had to stop."""
+    upload: Optional[Upload] = None
+    """Where copies of its files go, whose end nobody has waited for yet."""
 
 
 def record(
@@ -68,7 +71,7 @@ def record(
             journal = Journal(output.journal)
             journal.require_empty()
         journal.listener = screen.events.send if screen.events else None
-        return _record(run, journal, overwrite, interruption, screen)
+        return replace(_record(run, journal, overwrite, interruption, screen), upload=run.upload)
     except KeyboardInterrupt:
         screen.alert("interrupted")
         screen.fail("interrupted", INTERRUPTED)
@@ -147,6 +150,8 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     if not run.goes_on:
         # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
         if overwrite:
+            if run.upload:
+                run.upload.clear()
             output.clear()
         journal.clear()
     files = run.inputs.files
@@ -179,6 +184,9 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     for name in run.lost:
         output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")
     _write_inputs(run)
+    if run.upload:
+        run.upload.begin()
+        output.listener = run.upload.add
 
 
 def _logger(run: PreparedRun) -> Optional[RunLogger]:
@@ -206,7 +214,7 @@ def _write_inputs(run: PreparedRun) -> None:
     """The dataset, record_env.yaml and record_args.txt."""
     inputs, output = run.inputs, run.output
     config = inputs.files.config
-    dataset_file = output.path / "motions.yaml"
+    dataset_file = output.path / DATASET
     written = {dataset_file.resolve()}
     if inputs.dataset_config is not None:
         written.add(inputs.dataset_config.save_path.resolve())

@@ -141,6 +141,20 @@ class OutputConfig(Strict):
         description="tensorboard or wandb (Weights & Biases): log progress and summary there, too.",
     )
 
+    upload: Optional[str] = Field(
+        default=None,
+        description="Address, such as s3://bucket/run, that gets copies of the run's files: recordings at once, others "
+        "at its end.",
+    )
+
+    @field_validator("upload")
+    @classmethod
+    def _address(cls, value: Optional[str]) -> Optional[str]:
+        if value is not None and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+            raise ValueError("must be an address, such as s3://bucket/run or file:///mnt/run")
+        showable(value)
+        return value
+
     @field_validator("name_suffix")
     @classmethod
     def _plain(cls, value: str) -> str:
@@ -220,7 +234,7 @@ class RecordConfig(Strict):
     def _folder(cls, value: Any) -> Any:
         # A path would make one slash of two, and a local folder of s3://bucket.
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
-            raise ValueError("must be a folder here, not an address: record into a folder, and copy it from there")
+            raise ValueError("must be a folder here, not an address; output.upload copies what is recorded to one")
         return value
 
     @field_validator("device", mode="before")

@@ -93,5 +93,11 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
 
 def write_dataset_file(motions: Iterable[Tuple[str, float]], path: Path) -> None:
     """Write motion files and their weights as a PARC dataset file, complete or not at all."""
+    write_file_atomic(path, dataset_file_bytes(motions))
+
+
+def dataset_file_bytes(motions: Iterable[Tuple[str, float]]) -> bytes:
+    """The content of a PARC dataset file of motion files and their weights."""
     lines = [{"file": file, "weight": weight} for file, weight in motions]
-    write_file_atomic(path, yaml.dump({"motions": lines}, Dumper=_Dumper).encode("utf-8"))
+    content: bytes = yaml.dump({"motions": lines}, Dumper=_Dumper).encode("utf-8")
+    return content

@@ -25,7 +25,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "retry": config.retry.model_dump(),
         "acceptance": acceptance,
         "record": config.record.model_dump(exclude={"keep_failures"}),
-        "output": config.output.model_dump(exclude={"terrain_file", "report", "logger"}),
+        "output": config.output.model_dump(exclude={"terrain_file", "report", "logger", "upload"}),
     }
     plain: Dict[str, Any] = json.loads(json.dumps(content))
     return plain

@@ -10,6 +10,7 @@ from typing import List, Optional, Tuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.dataset import MotionEntry
@@ -23,6 +24,7 @@ from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.logger import require_logger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
+from parc_ray.runs.upload import Upload
 from parc_ray.simulators.engine import Engine, Trial
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
 
@@ -56,6 +58,8 @@ class PreparedRun:
     """What came of trying out the engine."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
+    upload: Optional[Upload] = None
+    """Where copies of its files go; None if nowhere else."""
 
     @property
     def remaining(self) -> Tuple[MotionEntry, ...]:
@@ -92,6 +96,10 @@ def prepare(
     site = None if earlier else _find_site(config, wanted, host, console)
     engine = site.choice.engine if site else named
     assert engine is not None, "an earlier run names its engine"
+    upload = Upload(config.output.upload, output) if config.output.upload else None
+    if upload:
+        with console.status(Text(f"looking at {upload.url}")):
+            upload.require_usable(overwrite)
     known = earlier.planned.values() if earlier else ()
     with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading motions", total=None)
@@ -106,6 +114,7 @@ def prepare(
         )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output)
+    run.upload = upload
     if run.remaining:
         site = site or _find_site(config, wanted, host, console)
         lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining))

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from parc_ray.motions.terrain_layout import square_layout
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.ledger import Outcome
 from parc_ray.runs.logger import LIBRARIES
-from parc_ray.runs.logs import RUN_LOG, Logs
+from parc_ray.runs.logs import RUN_LOG, SHARD_LOG, Logs
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
 SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
+DATASET, UPLOADS = "motions.yaml", "uploads.jsonl"
 ARGUMENTS = ("record_env.yaml", "record_args.txt")
 """What PARC's run_tracker is told, and reads"""
 OWN_FILES = (
@@ -36,6 +37,7 @@ OWN_FILES = (
     SUMMARY,
     REPORT,
     LOG,
+    UPLOADS,
 )
 """What a run writes beside its recordings and the logs of its shards. motions.yaml may be the user's own dataset file
 and is not among them."""
@@ -62,6 +64,8 @@ class OutputDirectory:
         self.report = path / REPORT
         self.summary = path / SUMMARY
         self.logs = Logs(path / "logs")
+        self.listener: Optional[Callable[[Path], None]] = None
+        """Is given every recording, and trajectory of a failed attempt, that has been written."""
 
     def occupied(self) -> List[str]:
         """What an earlier run left here."""
@@ -103,7 +107,7 @@ class OutputDirectory:
         """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
         for name in (RECORDINGS, FAILURES, "logs"):
             _require_no_link(self.path / name)
-        for path in (self.journal, self.path / LOG, *self.logs.shards()):
+        for path in (self.journal, self.path / UPLOADS, self.path / LOG, *self.logs.shards()):
             _require_no_link(path)
             if path.exists() and not path.is_file():
                 raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
@@ -112,7 +116,7 @@ class OutputDirectory:
         """Raises InputError if an earlier run is in the directory."""
         found = self.occupied()
         # Killed before its first attempt, a run leaves a journal that tells of nothing, PARC's script its arguments.
-        if set(found) - {JOURNAL, *ARGUMENTS}:
+        if set(found) - {JOURNAL, UPLOADS, *ARGUMENTS}:
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
                 "choose another output_dir, or pass --overwrite to delete that run's files"
@@ -174,15 +178,16 @@ class OutputDirectory:
 
     def sizes(self) -> Dict[Path, int]:
         """All motion files among the recordings, and their bytes."""
-        found: Dict[Path, int] = {}
-        for folder in _with_subfolders(self.recordings):
-            with os.scandir(folder) as entries:
-                found.update(
-                    (folder / entry.name, entry.stat(follow_symlinks=False).st_size)
-                    for entry in entries
-                    if entry.name.endswith(".pkl") and entry.is_file(follow_symlinks=False)
-                )
-        return found
+        return _motion_files(self.recordings)
+
+    def motion_files(self) -> List[Path]:
+        """All recordings, and trajectories of failed attempts."""
+        return [*self.sizes(), *_motion_files(self.failures)]
+
+    def documents(self) -> List[Path]:
+        """What tells of the run, and is there, beside its motion files."""
+        names = (DATASET, *(name for name in OWN_FILES if name != UPLOADS))
+        return [path for path in (*(self.path / name for name in names), *self.logs.shards()) if path.is_file()]
 
     def name_too_long(self, motion: str) -> bool:
         """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
@@ -211,6 +216,9 @@ class OutputDirectory:
                 _make_folder(self.failures)
             _make_folder(folder)
         write_files_atomic(list(files.items()))
+        if self.listener:
+            for path in files:
+                self.listener(path)
 
     def log(self, line: str, shard: Optional[int] = None) -> None:
         """Append to logs/run.log, and to the log of a shard. Raises OutputError."""
@@ -271,6 +279,31 @@ class OutputDirectory:
         if self.config.terrain_file == "auto" and len(content) > MAX_MAP_BYTES:
             raise InputError(f"it would have {len(content) / 1e6:.0f} MB (limit {MAX_MAP_BYTES / 1e6:.0f}); {ANYWAY}")
         write_file_atomic(self.terrain, content)
+
+
+def is_own(name: str) -> bool:
+    """Whether a file of this name, from the output directory, is one that runs write.
+
+    >>> is_own("recorded_motions/walk_0_49/walk_7.pkl"), is_own("logs/shard_0003.log"), is_own("logs/mine.log")
+    (True, True, False)
+    """
+    folder, _, rest = name.partition("/")
+    if folder == "logs" and SHARD_LOG.fullmatch(rest):
+        return True
+    return name in (DATASET, *OWN_FILES) or (folder in (RECORDINGS, FAILURES) and bool(rest))
+
+
+def _motion_files(folder: Path) -> Dict[Path, int]:
+    """The motion files in a folder and those in it, and their bytes."""
+    found: Dict[Path, int] = {}
+    for place in _with_subfolders(folder):
+        with os.scandir(place) as entries:
+            found.update(
+                (place / entry.name, entry.stat(follow_symlinks=False).st_size)
+                for entry in entries
+                if entry.name.endswith(".pkl") and entry.is_file(follow_symlinks=False)
+            )
+    return found
 
 
 def _with_subfolders(folder: Path) -> Iterator[Path]:
