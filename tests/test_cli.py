@@ -142,8 +142,14 @@ BAD = {
         {"output_dir": "s3://bucket/run"},
         "key 'output_dir' = 's3://bucket/run': must be a folder here, not an address; output.upload copies",
     ),
-    "upload to a folder": ({"output": {"upload": "runs/7"}}, "run.yaml: key 'output.upload' = 'runs/7': must be an address"),
-    "upload to nowhere": ({"output": {"upload": "nowhere://7"}}, "key 'output.upload' = 'nowhere://7': cannot be written"),
+    "upload to a folder": (
+        {"output": {"upload": "runs/7"}},
+        "run.yaml: key 'output.upload' = 'runs/7': must be an address",
+    ),
+    "upload to nowhere": (
+        {"output": {"upload": "nowhere://7"}},
+        "key 'output.upload' = 'nowhere://7': cannot be written",
+    ),
     "output is a file": ({"output_dir": "run.yaml/out"}, "output_dir run.yaml/out: run.yaml is not a folder"),
     "output among the motions": ({"output_dir": "motions/out"}, "is in motions, one of the folder_paths of"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),

@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Dict, Iterable, Iterator, Optional, Set, Tuple
+from typing import Collection, Dict, Iterator, Optional, Set, Tuple
 
 from parc_ray.errors import InputError, OutputError, UploadError, shortened
 from parc_ray.files.plain_yaml import read_yaml
@@ -35,7 +35,7 @@ STALL_SECONDS = 600.0
 HURRY_SECONDS = 3.0
 """The same, of all copies together, for somebody who wants the run to end"""
 LOOK_SECONDS = 0.5
-SECRET = re.compile(r"://[^/@]*:[^/@]*@|\?")
+SECRET = re.compile(r"://[^/@]*:[^@]*@|\?")
 """A password in a URL, or parameters, in which others hide theirs"""
 
 Copies = Dict[str, Tuple[int, str]]
@@ -64,6 +64,8 @@ class Upload:
         self._missing: Dict[str, str] = {}
         """Why files are not there although they were tried, by name."""
         self._waiting: Set[str] = set()
+        self._again: Set[str] = set()
+        """Those of them that were added once more: they may have changed while they were copied."""
         self._queue: SimpleQueue[Optional[str]] = SimpleQueue()
         """Names of files; None where a thread ends."""
         self._lock, self._settled = threading.Lock(), threading.Event()
@@ -108,13 +110,12 @@ class Upload:
 
     def clear(self) -> None:
         """Delete what any run has written there, and nothing else. Raises OutputError."""
-        names = list(self._own())
         try:
             with ThreadPoolExecutor(COPIERS) as pool:
-                list(pool.map(self._address.remove, names))
+                list(pool.map(self._address.remove, list(self._own())))
         except Exception as error:
             raise OutputError(f"output.upload {self.url}: cannot be cleared: {_reason(error)}") from None
-        self._verified, self._there = {}, {name: size for name, size in self._there.items() if name not in names}
+        self._verified, self._there = {}, {}
 
     def begin(self) -> None:
         """Make the address this run's, and begin to copy what the run has so far. Raises OutputError."""
@@ -178,8 +179,9 @@ class Upload:
     def _name(self, path: Path) -> str:
         return path.relative_to(self._output.path).as_posix()
 
-    def _put(self, names: Iterable[str]) -> None:
+    def _put(self, names: Collection[str]) -> None:
         with self._lock:
+            self._again |= self._waiting.intersection(names)
             new = set(names) - self._waiting
             self._waiting |= new
             if self._waiting:
@@ -193,6 +195,10 @@ class Upload:
         for name in iter(self._queue.get, None):
             reason = self._tried(name)
             with self._lock:
+                if name in self._again:
+                    self._again.remove(name)
+                    self._queue.put(name)
+                    continue
                 self._waiting.discard(name)
                 if reason:
                     self._missing[name] = reason
@@ -228,13 +234,10 @@ class Upload:
             return
         content = self._content(name)
         copy = (len(content), hashlib.sha256(content).hexdigest())
-        if self._there.get(name) == len(content):
-            if self._verified.get(name) == copy:
-                return
-            same = self._address.read(name) == content
-        else:
-            same = False
-        if not same:
+        same_size = self._there.get(name) == len(content)
+        if same_size and self._verified.get(name) == copy:
+            return
+        if not same_size or self._address.read(name) != content:
             self._address.write(name, content)
             self._there[name] = len(content)
             if self._address.read(name) != content:
