@@ -133,8 +133,10 @@ def test_the_dockerfile_has_two_targets_made_of_files_that_exist():
     assert re.findall(r"^FROM \S+:\S+ AS (\w+)$", text, re.MULTILINE) == ["current", "isaacgym"]
     for name in re.findall(r"scripts/[\w.]+", text):
         assert (ROOT / name).exists()
-    (extra,) = re.findall(r"environment.sh (\w+)", text)
-    assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
+    extras = re.findall(r"environment.sh (\S+)", text)
+    assert extras == ["warp,upload", "upload"]
+    for extra in ",".join(extras).split(","):
+        assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text()
 
 
 # ------------------------------------------------------------------------------------------- ray job submit
