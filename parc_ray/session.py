@@ -106,11 +106,11 @@ def _finish_upload(ended: EndedRun, upload: Upload, interruption: Interruption, 
         screen.alert(f"interrupted while files were copied to {upload.url}; the same command goes on")
         return replace(ended, exit_code=ended.exit_code or INTERRUPTED)
     except UploadError as error:
-        screen.alert(str(error))
-        if not ended.exit_code and upload.hurried:
-            return replace(ended, exit_code=INTERRUPTED)
-        if not ended.exit_code:
-            return replace(ended, exit_code=error.exit_code, error=error)
+        if ended.exit_code or upload.hurried:
+            screen.alert(str(error))
+            return replace(ended, exit_code=ended.exit_code or INTERRUPTED)
+        screen.alert(f"error: {error}")
+        return replace(ended, exit_code=error.exit_code, error=error)
     finally:
         interruption.gently = None
     return ended
