@@ -41,6 +41,7 @@ elif [[ ! -x $python || $(version_of "$python") != "$version" ]]; then
 fi
 echo "installing parc_ray${extras:+[$extras]}${TORCH:+ and $TORCH} into $venv" >&2
 # Only wheels: on Python 3.8 pip would otherwise compile sources that are newer than the last wheel, for many minutes.
+# shellcheck disable=SC2086  # three words, or none
 install() { "$python" -m pip install --quiet --only-binary=:all: --constraint "$venv/lock.txt" $newest "$@"; }
 sed -E "${TORCH:+/^torch==|# via torch\$/d}" "$lock" > "$venv/lock.txt"
 install --editable ".${extras:+[$extras]}" "${TORCH:-torch}"

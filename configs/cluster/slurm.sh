@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Records on all nodes of a Slurm job: sbatch slurm.sh phys_record.yaml
-# One task per node: the first starts Ray's head and the run, the others join. output_dir and the inputs are on a file
-# system that at least the first node sees. Set what fits your cluster:
+# The first node has Ray's head and the driver: output_dir and the inputs are on a file system that it sees. The others
+# join. Set what fits your cluster, one task per node:
 #SBATCH --job-name=parc-ray
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -13,40 +13,42 @@
 set -euo pipefail
 
 config=${1:?usage: sbatch slurm.sh phys_record.yaml}
+# This script runs on the first node. Ray does not find its nodes by their names everywhere.
+head=$(python -c 'import ray.util; print(ray.util.get_node_ip_address())')
 port=${RAY_PORT:-$((20000 + SLURM_JOB_ID % 20000))}
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
 # Nobody else on these nodes gets into this job's Ray. Older versions of Ray, without tokens, ignore it.
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN
+# At the end nobody uses the nodes any longer: newer versions of Ray would keep them for half a minute.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
-export PARC_RAY_CONFIG=$config PARC_RAY_HEAD=$head PARC_RAY_PORT=$port
-
+export HEAD=$head PORT=$port
 # shellcheck disable=SC2016  # each node expands it for itself
-srun bash -c '
+srun --cpus-per-task "${SLURM_CPUS_PER_TASK:-1}" bash -c '
     set -euo pipefail
-    resources=(--num-cpus "${SLURM_CPUS_PER_TASK:-1}")
-    reachable() { (exec 3<> "/dev/tcp/$PARC_RAY_HEAD/$PARC_RAY_PORT") 2> /dev/null; }
-    if [[ $SLURM_PROCID != 0 ]]; then
-        trap "" TERM
-        for _ in {1..300}; do reachable && break || sleep 1; done
-        reachable || exit 0  # the run has ended already
-        ray start --address "$PARC_RAY_HEAD:$PARC_RAY_PORT" "${resources[@]}"
-        while reachable; do sleep 5; done
-        exit 0
+    if [[ $SLURM_PROCID == 0 ]]; then
+        place=(--head --node-ip-address "$HEAD" --port "$PORT")
+    else
+        place=(--address "$HEAD:$PORT")
+        until (exec 3<> "/dev/tcp/$HEAD/$PORT") 2> /dev/null; do sleep 1; done
     fi
-    ray start --head --node-ip-address "$PARC_RAY_HEAD" --port "$PARC_RAY_PORT" "${resources[@]}"
-    trap "ray stop --grace-period 10 > /dev/null" EXIT
-    export RAY_ADDRESS="$PARC_RAY_HEAD:$PARC_RAY_PORT"
-    parc-ray record --config "$PARC_RAY_CONFIG" &
-    run=$!
-    trap "kill -TERM $run" TERM
-    until wait "$run" && code=0 || { code=$?; ! kill -0 "$run" 2> /dev/null; }; do :; done
-    exit "$code"
+    exec ray start "${place[@]}" --num-cpus "${SLURM_CPUS_PER_TASK:-1}" --block
 ' &
-step=$!
-# Slurm tells this script, and nobody else, that the time is nearly over. The run stops, and goes on when submitted again.
-trap 'kill -TERM "$step"' TERM
-until wait "$step" && code=0 || { code=$?; ! kill -0 "$step" 2> /dev/null; }; do :; done
-exit "$code"
+
+# A run makes use of the nodes that are there when it begins. One that has not come within five minutes is given up.
+export RAY_ADDRESS=$head:$port
+until (exec 3<> "/dev/tcp/$head/$port") 2> /dev/null; do sleep 1; done
+python - "$SLURM_NNODES" << 'PYTHON'
+import sys, time, ray
+
+ray.init("auto", logging_level="ERROR", log_to_driver=False)
+deadline = time.monotonic() + 300
+while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]) and time.monotonic() < deadline:
+    time.sleep(1)
+PYTHON
+
+# Shortly before the time is over, Slurm tells this process, and nobody else: the run stops, and goes on when it is
+# submitted again. Where this process ends, so does the job, and Ray on all nodes with it.
+exec parc-ray record --config "$config"
