@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 import typer
 from rich.console import Console
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from parc_ray.motions.dataset import Dataset
     from parc_ray.motions.importers import Import
     from parc_ray.motions.motion_file import Motion
+    from parc_ray.planning.host import Host
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -153,17 +155,20 @@ def check(
         False, "--overwrite", help="Check what record --overwrite would do: a new run, whatever is in output_dir."
     ),
 ) -> None:
-    """Check all inputs of a run and print its plan, as record would, without simulating or writing anything."""
+    """Check all inputs of a run and print its plan, as record would, without simulating or writing anything.
+
+    Where ray.address or $RAY_ADDRESS names a cluster, that is asked what it has, and an engine is tried out there.
+    """
     directory = find_data_dir(data_dir)
     loaded = _configuration(config, arg_file, model_file, output_dir)(directory)
-    from parc_ray.planning.host import ThisMachine
     from parc_ray.planning.plan import bytes_per_env
     from parc_ray.planning.preparation import prepare
     from parc_ray.runs.output import OutputDirectory
 
     console = Console()
     output = OutputDirectory(loaded.output_dir, loaded.output)
-    run = prepare(loaded, directory, overwrite, output, ThisMachine(), console)
+    with _host_to_check(loaded) as host:
+        run = prepare(loaded, directory, overwrite, output, host, console)
     inputs, plan, trial = run.inputs, run.plan, run.trial
     if plan is None:
         console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
@@ -186,8 +191,27 @@ def check(
     }
     width = max(map(len, rows))
     say(console, *placement.notices)
-    say(console, f"{source}: plan for this machine", *(f"  {name:{width}}  {value}" for name, value in rows.items()))
+    where = f"the cluster at {loaded.ray.cluster}" if loaded.ray.cluster else "this machine"
+    say(console, f"{source}: plan for {where}", *(f"  {name:{width}}  {value}" for name, value in rows.items()))
     _print_set_aside(dataset, console)
+
+
+@contextmanager
+def _host_to_check(config: RecordConfig) -> Iterator[Host]:
+    """Where a run would work: this machine, or a cluster, which is left again."""
+    if config.ray.cluster is None:
+        from parc_ray.planning.host import ThisMachine
+
+        yield ThisMachine()
+        return
+    import ray
+
+    from parc_ray.cluster.host import RayHost
+
+    try:
+        yield RayHost(config, thorough=True)
+    finally:
+        ray.shutdown()
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -321,7 +345,7 @@ def export(
                 raise
             say(console, f"left out: {error}")
     if not written:
-        raise InputError(f"{path}: nothing of it could be exported")
+        raise InputError(f"{path}: nothing of it could be exported, for the reasons above")
     say(console, f"{output}: {written} motions")
 
 
@@ -341,6 +365,7 @@ def dataset_create(
     """
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.config.dataset import DatasetConfig
+    from parc_ray.files.writing import make_folder
     from parc_ray.motions.dataset import write_dataset
     from parc_ray.motions.scanning import create_dataset, require_folders
 
@@ -351,11 +376,10 @@ def dataset_create(
         skeleton = load_skeleton(loaded.char_filepath)
     except InputError as error:
         raise InputError(
-            f"{config}: key 'char_filepath': {error}. Run from the folder that it is relative to (the default: PARC's "
-            "root), or give another path"
+            f"{config}: key 'char_filepath': {error}; it is relative to the current folder (the default: PARC's root)"
         ) from None
     dataset = create_dataset(loaded, skeleton)
-    loaded.save_path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(loaded.save_path.parent)
     write_dataset(dataset, loaded.save_path)
     console = Console()
     _print_set_aside(dataset, console)
@@ -466,21 +490,18 @@ def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion
                 raise InputError(f"{path}: another clip is named {path.stem}, too: rename one, or import it elsewhere")
             motions[motion.name] = motion
     if not motions:
-        raise InputError(f"{', '.join(map(str, sources))}: no clip could be imported")
+        raise InputError(f"{', '.join(map(str, sources))}: no clip could be imported, for the reasons above")
     return list(motions.values())
 
 
 def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console: Console) -> None:
     from rich.progress import track
 
-    from parc_ray.files.writing import write_file_atomic
+    from parc_ray.files.writing import make_folder, write_file_atomic
     from parc_ray.motions.motion_file import motion_file_bytes
     from parc_ray.terminal.progress import LINE_SECONDS
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made a folder for motions: {error.strerror}") from error
+    make_folder(folder)
     told = time.monotonic()
     shown = track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal)
     for done, motion in enumerate(shown):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from parc_ray.cluster.blame import Device
+from parc_ray.cluster.last_words import Printout, own_printouts
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
 from parc_ray.simulators.engine import Trial
@@ -74,6 +75,8 @@ class WorkReport:
     memory: Optional[Memory] = None
     device: Optional[Device] = None
     """Where the actor runs; told in its first report only."""
+    printouts: Tuple[Printout, ...] = ()
+    """Where it prints; the same."""
 
     @property
     def busy_envs(self) -> float:
@@ -91,7 +94,7 @@ class ShardActor:
 
     def hello(self) -> WorkReport:
         """Answer, which an actor does as soon as Ray has started it."""
-        return WorkReport(device=own_device())
+        return WorkReport(device=own_device(), printouts=own_printouts())
 
     def try_out(self, simulator: str, device: str) -> Trial:
         """Try an engine in this process. What is wrong is reported, not raised, as in setup."""

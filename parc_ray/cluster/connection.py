@@ -8,19 +8,23 @@ import socket
 from typing import Any, Dict, List, Optional, Sequence
 
 import ray
+from ray.exceptions import RayError
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, shortened
 from parc_ray.planning.placement import Resources
+
+ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
+LONGEST_REASON = 250
+"""Characters."""
 
 
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
-    """Join a Ray cluster, or start Ray on this machine; returns what it has.
+    """Join the Ray cluster at an address, or start Ray on this machine; returns what it has.
 
     devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether it gets one.
     Raises InputError if the cluster cannot be reached.
     """
     chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
-    address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
         address = "local"  # None would join whatever cluster happens to run on this machine
         if chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
@@ -35,7 +39,10 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
             )  # fmt: skip
             url = getattr(context, "dashboard_url", None) or ""
         except (ConnectionError, ValueError) as error:
-            raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}") from None
+            raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
+        except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
+            told = shortened(" ".join(str(error).split()), LONGEST_REASON)
+            raise InputError(f"ray.address = {address!r}: cannot be joined: {told}. {ALIKE}") from None
     return read_resources(url)
 
 

@@ -28,6 +28,7 @@ from parc_ray.cluster.blame import (
     waited_in_vain,
 )
 from parc_ray.cluster.connection import devices_by_node, last_line, read_resources
+from parc_ray.cluster.last_words import Printout, last_words
 from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.errors import InputError, LostRayError
 from parc_ray.files.reading import read_bytes
@@ -46,7 +47,7 @@ from parc_ray.runs.events import (
 )
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
-from parc_ray.runs.output import OutputDirectory
+from parc_ray.runs.output import LOG, OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.progress import Activity, RunProgress
 
@@ -72,6 +73,8 @@ class RunningActor:
     """Attempts at its motions that were made before it began."""
     device: Optional[Device] = None
     """Where it runs; None while Ray has not started it."""
+    printouts: Tuple[Printout, ...] = ()
+    """Where it prints."""
     ready: bool = False
     """Whether its setup has worked."""
     busy: float = 0.0
@@ -228,17 +231,17 @@ class Driver:
         elif report.done:
             ray.kill(actor.handle)
             self.metrics.ended(actor.assignment.shard)
-        elif actor.asked is None and self._is_set_aside(actor, report.device):
+        elif actor.asked is None and self._is_set_aside(actor, report):
             self._keep_idle(actor)
         else:
             self._actors[self._ask(actor)] = actor
 
-    def _is_set_aside(self, actor: RunningActor, device: Optional[Device]) -> bool:
-        """Whether an actor runs where nothing is done any longer. device: where it says it runs."""
-        assert device is not None, "an actor did not say where it runs"
-        actor.device = device
-        self._state = self._state.met(device)
-        return self._state.devices[device].aside
+    def _is_set_aside(self, actor: RunningActor, hello: WorkReport) -> bool:
+        """Whether an actor runs where nothing is done any longer. hello: its first report, which says where it runs."""
+        assert hello.device is not None, "an actor did not say where it runs"
+        actor.device, actor.printouts = hello.device, hello.printouts
+        self._state = self._state.met(actor.device)
+        return self._state.devices[actor.device].aside
 
     def _keep_idle(self, actor: RunningActor) -> None:
         """Have an actor do nothing, and another one its assignment."""
@@ -275,9 +278,15 @@ class Driver:
             reason = f"actor died ({type(error).__name__})"
             if NODE_DIED in str(error):
                 return Cause.NODE_DIED, f"{reason}: its node has died"
-            return Cause.DIED, reason
+            return Cause.DIED, f"{reason}{self._keep_last_words(actor)}"
         self.output.logs.write([(0.0, line) for line in str(error).splitlines()], actor.assignment.shard)
         return Cause.RAISED, f"actor raised: {last_line(error)}"
+
+    def _keep_last_words(self, actor: RunningActor) -> str:
+        """Write what a lost actor has printed last into the logs; returns what to say of it."""
+        lines = last_words(actor.printouts, actor.device.node_id) if actor.device else []
+        self.output.logs.write([(0.0, f"printed: {line}") for line in lines], actor.assignment.shard)
+        return f"; its last words are in {LOG}" if lines else ""
 
     def _account(self, shard: int, report: WorkReport) -> None:
         """Write what a report brings: recordings first, then the journal, so that a journal line never lies."""
@@ -376,7 +385,8 @@ class Driver:
         for reference, actor in list(self._actors.items()):
             if actor.asked is not None and now - actor.asked > self.timeout:
                 del self._actors[reference]
-                self._lose(actor, Cause.SILENT, f"actor was silent for {self.timeout:g} s (ray.timeout_seconds)")
+                reason = f"actor was silent for {self.timeout:g} s (ray.timeout_seconds)"
+                self._lose(actor, Cause.SILENT, f"{reason}{self._keep_last_words(actor)}")
 
     def _say_if_waiting(self) -> None:
         """Ray waits in silence for resources that a cluster has lost."""

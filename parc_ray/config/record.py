@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, List, Optional, Union
 
@@ -41,6 +42,11 @@ class RayConfig(Strict):
     )
 
     dashboard: bool = Field(default=False, description="Start the local Ray with its dashboard; a cluster has its own.")
+
+    @property
+    def cluster(self) -> Optional[str]:
+        """Address of the cluster that a run joins; None if it starts a Ray of its own on this machine."""
+        return self.address or os.environ.get("RAY_ADDRESS") or None
 
     @field_validator("gpus_per_actor")
     @classmethod

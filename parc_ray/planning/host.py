@@ -1,4 +1,4 @@
-"""Host: where the actors of a run work. A Ray cluster to record on; this machine to check a run."""
+"""Host: where the actors of a run work: a Ray cluster, or this machine, where a run is checked without Ray."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
     names = {entry.name for entry in too_long}
     entries = tuple(entry for entry in dataset.entries if entry.name not in names)
     if not entries:
-        raise InputError(f"no motion is left: {too_long[0].path}: {reason}")
+        raise InputError(f"key 'output.name_suffix': no motion is left: {too_long[0].path}: {reason}")
     return replace(dataset, entries=entries, invalid=invalid)
 
 

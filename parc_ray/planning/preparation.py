@@ -1,6 +1,6 @@
 """Preparation of a run: its inputs, where an earlier run has ended, its engine, and its plan.
 
-`parc-ray check` prepares a run on this machine, `parc-ray record` on Ray: everything else is the same.
+`parc-ray record` prepares a run on Ray; `parc-ray check` on this machine, or on the cluster that the run would join.
 """
 
 from __future__ import annotations

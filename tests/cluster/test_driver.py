@@ -11,11 +11,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import ray
 
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor, WorkReport
 from parc_ray.cluster.blame import FAILED_SETUPS
 from parc_ray.cluster.connection import connect
+from parc_ray.cluster.last_words import Printout, last_words
 from parc_ray.errors import InputError
 from parc_ray.planning import preparation
 from parc_ray.runs.events import MotionEnded
@@ -215,6 +217,36 @@ def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch
     assert "terrain.pkl left out" in result.console
 
 
+def test_what_a_crashed_actor_has_printed_is_kept(run_with, tmp_path):
+    """Of native code that crashes, nothing else tells why."""
+
+    def crash():
+        os.write(1, b"PhysX error: the device is lost\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    result = run_with(scripted(once(tmp_path, crash)))
+    assert result.code == 0
+    (death,) = result.events("death")
+    assert "actor died" in death["reason"] and "its last words are in logs/run.log" in death["reason"]
+    shard = (result.output / "logs" / "shard_0000.log").read_text()
+    assert "printed: PhysX error: the device is lost" in shard
+    assert re.search(r"printed: .*SIGSEGV", shard) and re.search(r"printed: .* in crash", shard), "the stack, too"
+
+
+def test_last_words_are_fetched_from_other_machines(address, tmp_path, monkeypatch):
+    connect(address, [])
+    try:
+        head, other = (node["NodeID"] for node in ray.nodes())
+        (tmp_path / "worker.err").write_text("of another process\nthe end\n\n")
+        printouts = (Printout(str(tmp_path / "worker.err"), len("of another process\n")),)
+        assert last_words(printouts, head) == ["the end"]
+        monkeypatch.setattr(os.path, "exists", lambda path: False)  # as on the driver's machine
+        assert last_words(printouts, other) == ["the end"]
+        assert last_words(printouts, "0" * len(other)) == [], "its node is gone"
+    finally:
+        ray.shutdown()
+
+
 # ------------------------------------------------------------------------------------------- addresses
 
 
@@ -223,3 +255,15 @@ def test_a_motion_file_that_vanishes_is_named(run_with, few_motions, monkeypatch
 def test_an_unreachable_cluster_is_an_input_error_at_once(place):
     with pytest.raises(InputError, match=re.escape(f"ray.address = '{place}'")):
         connect(place, ["cpu"])
+
+
+def test_a_cluster_of_another_version_is_an_input_error(monkeypatch):
+    """Ray raises whatever comes to its mind."""
+    mismatch = "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\nThis process with:\n    Ray: 2.10.0\n"
+
+    def init(**_):
+        raise RuntimeError(mismatch)
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(InputError, match=r"'auto': cannot be joined: .* Ray: 2.9.0 .* All nodes need the same Ray"):
+        connect("auto", [])

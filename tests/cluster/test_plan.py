@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from parc_ray.cli import app, guarded
 from parc_ray.cluster import host
 from parc_ray.cluster.connection import _require_listener
 from parc_ray.config.loading import check_config
@@ -127,6 +130,24 @@ def test_an_actor_larger_than_any_node_is_an_input_error():
 
 def test_this_machine_has_cpus():
     assert ThisMachine().resources().cpus >= 1
+
+
+def test_a_check_asks_the_cluster_that_a_run_would_join(address, motions, tmp_path, monkeypatch, capsys):
+    """It has four GPUs, this machine has none."""
+
+    def check(**settings):
+        with pytest.raises(SystemExit) as ended:
+            guarded(app, ["check", "--config", str(write_config(tmp_path, [motions], **settings))])
+        return ended.value.code, " ".join(" ".join(capsys.readouterr()).split())
+
+    code, said = check(address=address, device="cuda:3")
+    assert code == 0, said
+    assert f"plan for the cluster at {address}" in said
+    assert "actors 1 on cuda:0, 1 CPUs and 1 GPUs each" in said
+    assert re.search(rf"engine MuJoCo {version('mujoco')}, Python", said), "it was tried out there"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    code, said = check(address=None, device="cuda:4")
+    assert (code, "key 'device' names cuda:4, but Ray has 4 CUDA devices" in said) == (2, True), said
 
 
 # ------------------------------------------------------------------------------------------- plan
