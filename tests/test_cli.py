@@ -202,7 +202,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("command", ["check", "record"])
     def test_no_such_configuration(self, parc_ray: Call, command: str) -> None:
-        assert parc_ray(command, "--config", "gone.yaml") == (2, "", "error: gone.yaml: no such file")
+        assert parc_ray(command, "--config", "gone.yaml") == (2, "", "error: gone.yaml: no such file. Check its path")
 
     def test_environment_that_the_checkpoint_was_not_trained_with(
         self, parc_ray: Call, config: Path, tmp_path: Path
@@ -254,7 +254,7 @@ class TestDataset:
             return err
 
         assert "create.yaml: key 'folder_paths': gone is not a folder. Check its path" in refused(folder_paths=["gone"])
-        missing = "create.yaml: key 'char_filepath': data/assets/humanoid.xml: no such file. Run from"
+        missing = "create.yaml: key 'char_filepath': data/assets/humanoid.xml: no such file. Check its path; it is"
         assert missing in refused(char_filepath=None)
         code, _, err = parc_ray("dataset", "create", "--config", config)
         assert code == 2 and "run.yaml: is a phys_record.yaml" in err and "'create_dataset_config'" in err
@@ -327,8 +327,8 @@ class TestDataset:
     def test_generate_refuses_a_folder_that_is_a_file(self, parc_ray: Call, tmp_path: Path) -> None:
         (tmp_path / "g").write_text("a file")
         code, _, err = parc_ray("dataset", "generate", "g", "--character", HUMANOID, "--count", 1)
-        assert code == 2
-        assert err == "error: g: cannot be made a folder for motions: File exists"
+        assert code == 4
+        assert err.startswith("error: g: cannot be made a folder (File exists). Give another one")
 
 
 def script(name: str, *arguments: str, cwd: Path) -> Ended:
@@ -350,7 +350,7 @@ class TestPhysRecordScript:
     def test_uses_the_given_configuration(self, tmp_path: Path) -> None:
         for arguments in (["--config", "mine.yaml"], ["--config=mine.yaml"]):
             ended = script("parc_4_phys_record.py", *arguments, cwd=tmp_path)
-            assert ended == (2, "", "error: mine.yaml: no such file")
+            assert ended == (2, "", "error: mine.yaml: no such file. Check its path")
 
 
 class TestRunTrackerScript:

@@ -35,7 +35,7 @@ class Mjcf:
         try:
             self.root = ElementTree.fromstring(text)
         except (ElementTree.ParseError, ValueError) as error:
-            raise InputError(f"{source}: not valid XML: {error}") from error
+            raise InputError(f"{source}: not valid XML: {error}. Correct it there") from error
         self._require_plain()
         self._class_of: Dict[Element, Optional[str]] = {}
         self._defaults: Dict[str, Tuple[Optional[str], Element]] = {}

@@ -22,6 +22,7 @@ from parc_ray.cluster.metrics import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
+from parc_ray.files.writing import make_folder
 from parc_ray.motions.dataset import write_dataset
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.fingerprint import fingerprint
@@ -222,10 +223,7 @@ def _write_inputs(run: PreparedRun) -> None:
         # A run repeated from its record_args.txt reads the motions.yaml in its own output_dir: an input stays as it is.
         written.discard(config.dataset_file.resolve())
     for path in written:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made ({error.strerror})") from error
+        make_folder(path.parent)
         write_dataset(inputs.dataset, path)
     content = record_environment(inputs.environment_content, config, dataset_file, output.path)
     output.write_text("record_env.yaml", yaml.safe_dump(content))

@@ -7,9 +7,8 @@ from typing import Any, Mapping
 
 import yaml
 
-from parc_ray.errors import OutputError
 from parc_ray.files.bundled import DEMO, HUMANOID
-from parc_ray.files.writing import write_file_atomic
+from parc_ray.files.writing import make_folder, write_file_atomic
 from parc_ray.simulators.mujoco.engine import MUJOCO
 
 
@@ -20,10 +19,7 @@ def write_configuration(motions: Path, output_dir: Path) -> Path:
     """
     motions, output_dir = motions.absolute(), output_dir.absolute()
     record, dataset = output_dir / "phys_record.yaml", output_dir / "create_dataset_config.yaml"
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output_dir}: cannot be made a folder for the demo's run: {error.strerror}") from error
+    make_folder(output_dir)
     _write(
         dataset,
         f"The demo's dataset: every motion in {motions.name}",

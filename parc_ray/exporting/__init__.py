@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from parc_ray.errors import InputError, OutputError
+from parc_ray.errors import InputError
 from parc_ray.exporting import bvh, csv, glb, mimickit, npz
 from parc_ray.exporting.format import Format
 from parc_ray.exporting.recording import recording_of
-from parc_ray.files.writing import write_file_atomic
+from parc_ray.files.writing import make_folder, write_file_atomic
 from parc_ray.runs.motion_files import Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
 from parc_ray.runs.past import PastRun, read_run
@@ -35,10 +35,7 @@ class Export:
     def write(self, file: Path, target: Path) -> None:
         """Export one of the motion files, whole or not at all. Raises InputError, OutputError."""
         content = self.format.content(recording_of(file, self.character, self.source))
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{target.parent}: cannot be made ({error.strerror})") from error
+        make_folder(target.parent)
         write_file_atomic(target, content)
 
 

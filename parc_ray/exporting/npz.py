@@ -34,7 +34,9 @@ def npz_bytes(recording: Recording) -> bytes:
     try:
         model = mujoco.MjModel.from_xml_string(text)
     except (ValueError, mujoco.FatalError) as error:
-        raise InputError(f"{recording.source}: MuJoCo cannot load the character: {error}") from error
+        raise InputError(
+            f"{recording.source}: MuJoCo cannot load the character: {error}. Choose another format"
+        ) from error
     dofs = recording.skeleton.dof_count
     if (model.nq, model.nv) != (7 + dofs, 6 + dofs):
         raise InputError(

@@ -43,7 +43,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES, place: Optional[str] = None) 
             size = _require_regular(os.fstat(descriptor), limit, place)
             content = file.read(size + 1)
     except FileNotFoundError:
-        raise InputError(f"{place}: no such file") from None
+        raise InputError(f"{place}: no such file. Check its path") from None
     except OSError as error:
         raise InputError(f"{place}: cannot be read: {error.strerror}. Check its name and permissions") from None
     except ValueError as error:
@@ -67,8 +67,10 @@ def _require_regular(status: os.stat_result, limit: int, place: str) -> int:
     """The size of a regular file. Raises InputError if it is none, or larger than `limit`."""
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in KINDS if test(status.st_mode)), "something else")
-        remedy = ". Give a file in it" if stat.S_ISDIR(status.st_mode) else ""
-        raise InputError(f"{place}: cannot be read: it is {kind}, not a file{remedy}")
+        remedy = "Give a file in it" if stat.S_ISDIR(status.st_mode) else "Give a regular file"
+        raise InputError(f"{place}: cannot be read: it is {kind}, not a file. {remedy}")
     if status.st_size > limit:
-        raise InputError(f"{place}: is too large: {status.st_size} bytes, and at most {limit} are read")
+        raise InputError(
+            f"{place}: is too large: {status.st_size} bytes, and at most {limit} are read. Is it the right file?"
+        )
     return status.st_size

@@ -17,6 +17,23 @@ WRITERS = 16
 """Files that are written at a time: a file system makes what waits for the disk together safe in one go"""
 
 
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """What to raise where a file or a folder cannot be written."""
+    return OutputError(
+        f"{path}: cannot be written ({error.strerror}). Check that its directory exists, is writable and has space left"
+    )
+
+
+def make_folder(path: Path, parents: bool = True) -> None:
+    """Make a folder, and those above it (parents), unless it is there. Raises OutputError."""
+    try:
+        path.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be made a folder ({error.strerror}). Give another one, or remove what is in the way"
+        ) from error
+
+
 def write_file_atomic(path: Path, content: bytes) -> None:
     """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
     with replaced(path) as temporary:
@@ -51,10 +68,7 @@ def replaced(path: Path) -> Iterator[Path]:
             os.close(descriptor)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}). "
-            "Check that its directory exists, is writable and has space left."
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -144,9 +144,7 @@ def slice_around(
     end = to_grid(root_pos[:, :2].max(axis=0) + np.float32(padding)) + dx
     extent = np.ceil((end.astype(np.float64) - first) / np.float64(dx))
     if not extent.prod() <= MAX_SLICE_CELLS:
-        raise InputError(
-            f"terrain: the path spans {extent[0]:g} x {extent[1]:g} cells; at most {MAX_SLICE_CELLS} are cut"
-        )
+        raise InputError(f"terrain: the path spans {extent[0]:g} x {extent[1]:g} cells, more than {MAX_SLICE_CELLS}")
     counts = extent.astype(np.int64)
     steps = np.arange(counts.max(), dtype=np.float32)[:, None]
     index = terrain.grid_index(first + steps * dx)

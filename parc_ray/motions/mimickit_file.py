@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOP_MODES = ("CLAMP", "WRAP")
 """In the order of MimicKit's numbers."""
+REMEDY = "Export it again, or leave it out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +53,11 @@ def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -
     frames = torch.from_numpy(_frames(content.get("frames"), 6 + skeleton.dof_count, source))
     fps, mode = content.get("fps"), content.get("loop_mode")
     if not isinstance(fps, (int, float, np.number)) or isinstance(fps, bool) or not 0.0 < float(fps) < 1e4:
-        raise InputError(f"{source}: key 'fps' is {_shown(fps)} instead of a positive number")
+        raise InputError(f"{source}: key 'fps' is {_shown(fps)} instead of a positive number. {REMEDY}")
     if not isinstance(mode, (int, np.integer)) or int(mode) not in (0, 1):
-        raise InputError(f"{source}: key 'loop_mode' is {_shown(mode)} instead of 0 (it ends) or 1 (it starts over)")
+        raise InputError(
+            f"{source}: key 'loop_mode' is {_shown(mode)} instead of 0 (ends) or 1 (starts over). {REMEDY}"
+        )
     return MimickitClip(
         root_pos=frames[:, :3],
         root_rot=exp_map_to_quat(frames[:, 3:6]),
@@ -94,15 +97,15 @@ def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:
     try:
         frames = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{source}: key 'frames' is no table of numbers") from None
+        raise InputError(f"{source}: key 'frames' is no table of numbers. {REMEDY}") from None
     if frames.ndim != 2 or frames.shape[1] != width:
         raise InputError(
             f"{source}: key 'frames' has shape {list(frames.shape)} instead of [any, {width}]: is it for this "
             "character?"
         )
     if len(frames) < 2:
-        raise InputError(f"{source}: key 'frames' has {len(frames)} frame(s), but a motion needs at least 2")
+        raise InputError(f"{source}: key 'frames' has {len(frames)} frame(s), but a motion needs at least 2. {REMEDY}")
     if not np.isfinite(frames).all():
         row = int(np.argwhere(~np.isfinite(frames))[0][0])
-        raise InputError(f"{source}: key 'frames' is not finite, first in row {row}")
+        raise InputError(f"{source}: key 'frames' is not finite, first in row {row}. {REMEDY}")
     return frames

@@ -262,7 +262,7 @@ def _directories(top: Path) -> Iterator[Path]:
             status = folder.stat()
             names = sorted((path.name for path in folder.iterdir()), reverse=True)
         except OSError as error:
-            raise InputError(f"folder_paths: {folder} cannot be listed ({error.strerror}).") from None
+            raise InputError(f"key 'folder_paths': {folder} cannot be listed ({error.strerror}). Check it") from None
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))

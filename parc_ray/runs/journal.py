@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
 
-from parc_ray.errors import InputError, OutputError
+from parc_ray.errors import InputError
+from parc_ray.files.writing import unwritable
 from parc_ray.runs.events import Event, RunStarted, ShardStarted, event_of, line_of
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -41,7 +42,7 @@ class Journal:
         try:
             self._file: BinaryIO = path.open("ab", buffering=0)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -67,7 +68,7 @@ class Journal:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         if self.listener:
             self.listener(content)
 
@@ -89,7 +90,7 @@ class Journal:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def require_empty(self) -> None:
         """Raises InputError if there are events: another run has begun, and ended, since somebody looked."""
@@ -111,7 +112,7 @@ class Journal:
         try:
             os.ftruncate(self._file.fileno(), size)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
 
 def _lines(events: Iterable[Mapping[str, Any]], stamps: Mapping[str, float]) -> bytes:
@@ -119,10 +120,6 @@ def _lines(events: Iterable[Mapping[str, Any]], stamps: Mapping[str, float]) -> 
         json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n" for event in events
     ]
     return "".join(lines).encode("utf-8")
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"{path}: cannot be written ({error.strerror})")
 
 
 def _owner(path: Path) -> str:

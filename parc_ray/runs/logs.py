@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from parc_ray.errors import OutputError, printable
-from parc_ray.files.writing import write_file_atomic
+from parc_ray.files.writing import unwritable, write_file_atomic
 
 RUN_LOG = "run.log"
 SHARD_LOG = re.compile(r"shard_\d{4,}\.log")
@@ -60,7 +60,7 @@ class Logs:
             try:
                 content = path.read_bytes() if path.is_file() else b""
             except OSError as error:
-                raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
+                raise OutputError(f"{path}: cannot be read ({error.strerror}). Check its permissions") from error
             merged = in_order(content)
             if merged != content:
                 write_file_atomic(path, merged)
@@ -97,4 +97,4 @@ def _append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise unwritable(path, error) from error

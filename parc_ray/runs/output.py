@@ -14,7 +14,7 @@ import numpy as np
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError, OutputError
 from parc_ray.files import plain_pickle
-from parc_ray.files.writing import TEMPORARY_FILES, write_file_atomic, write_files_atomic
+from parc_ray.files.writing import TEMPORARY_FILES, make_folder, write_file_atomic, write_files_atomic
 from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
@@ -138,7 +138,7 @@ class OutputDirectory:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
             self.recordings.mkdir(exist_ok=True)
         except OSError as error:
-            raise InputError(f"output_dir {self.path}: cannot be prepared: {error}") from error
+            raise InputError(f"output_dir {self.path}: cannot be prepared: {error}; choose another") from error
 
     def clear(self) -> None:
         """Delete what an earlier run wrote, but for its journal, which is open. Raises OutputError."""
@@ -154,7 +154,7 @@ class OutputDirectory:
             for name in LIBRARIES:
                 shutil.rmtree(self.path / name, ignore_errors=True)
         except OSError as error:
-            raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}") from error
+            raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}; remove it by hand") from error
 
     def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
         """Delete what a killed run has left half done, and what does not hold any more; returns the former.
@@ -173,7 +173,7 @@ class OutputDirectory:
             for folder in filter(_is_empty, list(_with_subfolders(self.recordings))[1:]):
                 folder.rmdir()
         except OSError as error:
-            raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}") from error
+            raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}; remove it by hand") from error
         return left
 
     def sizes(self) -> Dict[Path, int]:
@@ -321,10 +321,7 @@ def _is_empty(folder: Path) -> bool:
 def _make_folder(path: Path) -> None:
     """Raises InputError if it is a link, OutputError if it cannot be made."""
     _require_no_link(path)
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be made ({error.strerror})") from error
+    make_folder(path, parents=False)
 
 
 def _require_no_link(path: Path) -> None:

@@ -230,7 +230,7 @@ def read_character(run: PastRun) -> str:
     try:
         text = read_text(run.folder / run.character)
     except InputError as error:
-        raise InputError(f"{error}; name the character's MJCF by --character") from None
+        raise InputError(f"{error}, or name the character's MJCF by --character") from None
     if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
         raise InputError(
             f"{run.character}: the character has changed since the run; name the right file by --character"

@@ -65,7 +65,9 @@ def choose_engine(
         if wanted != AUTO:
             raise InputError(trial.problem)
         passed_over.append(trial.problem)
-    raise InputError(f"simulator: none works here: {'; '.join(passed_over) or 'none is installed'}")
+    raise InputError(
+        f"simulator: none works here: {'; '.join(passed_over) or 'none is installed'}. Install one: pip install mujoco"
+    )
 
 
 def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> Iterator[Engine]:

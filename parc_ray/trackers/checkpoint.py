@@ -24,6 +24,7 @@ from parc_ray.files.plain_pickle import Inert
 
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """Beginning of a file of torch before 1.6."""
+NO_CHECKPOINT = "not a checkpoint of plain tensors (torch.save of a state dict)"
 MAX_MEMBERS = 10**5
 """Maximum members of the archive, which has one per tensor."""
 MAX_PICKLE_BYTES = 1 << 26
@@ -99,7 +100,7 @@ class Checkpoint:
             self._fail("its numbers are big-endian; save it on a little-endian machine")
         self.state: Any = plain_pickle.loads(
             self._member("data.pkl", MAX_PICKLE_BYTES),
-            f"{source}: not a checkpoint of plain tensors (torch.save of a state dict): data.pkl",
+            f"{source}: {NO_CHECKPOINT}: data.pkl",
             inert=lambda name: name.startswith("torch."),
             builders={
                 "torch._utils._rebuild_tensor_v2": _tensor,
@@ -134,7 +135,7 @@ class Checkpoint:
             self._fail(f"{name} is missing or damaged ({error})")
 
     def _fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self._source}: not a checkpoint of plain tensors (torch.save of a state dict): {problem}")
+        raise InputError(f"{self._source}: {NO_CHECKPOINT}: {problem}. Give the tracker's model.pt, or copy it again")
 
 
 def _storage(name: Any) -> Any:

@@ -82,9 +82,9 @@ def load_checkpoint(
             raise InputError(_misfit(config, name, value.shape, shape))
         parameters[name] = checkpoint.read(value).to(torch.float32)
         if not bool(torch.isfinite(parameters[name]).all()):
-            raise InputError(f"{source}: {name!r} holds numbers that are not finite: the training has diverged")
+            raise InputError(f"{source}: {name!r} holds numbers that are not finite: take a checkpoint from before")
     if not bool((parameters["_obs_norm._std"] > 0).all()):
-        raise InputError(f"{source}: '_obs_norm._std' must be positive: observations are divided by it")
+        raise InputError(f"{source}: '_obs_norm._std' must be positive: take another checkpoint")
     return parameters
 
 

@@ -230,7 +230,7 @@ class TestFiles:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(InputError) as error:
             load_yaml(tmp_path / "nothing.yaml")
-        assert str(error.value) == f"{tmp_path / 'nothing.yaml'}: no such file"
+        assert str(error.value) == f"{tmp_path / 'nothing.yaml'}: no such file. Check its path"
 
     def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be read") as error:

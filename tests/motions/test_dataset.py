@@ -147,7 +147,7 @@ def test_bad_files_are_set_aside():
     assert {path[6:]: reason.split(" (")[0].split(",")[0] for path, reason in found.items()} == {
         "cut.pkl": "is not a readable pickle",
         "empty.pkl": "is empty. Generate the motion again",
-        "link.pkl": "no such file",
+        "link.pkl": "no such file. Check its path",
         "nan.pkl": "root_pos is not finite",
         "text.pkl": "is not a readable pickle",
     }
@@ -188,7 +188,7 @@ def test_ignore_in_the_path_to_a_listed_folder_does_not_matter():
 
 
 def test_folders_without_motions():
-    with pytest.raises(InputError, match="folder_paths: nowhere cannot be listed"):
+    with pytest.raises(InputError, match="key 'folder_paths': nowhere cannot be listed"):
         create("nowhere")
     Path("set/a").mkdir(parents=True)
     with pytest.raises(InputError, match=r"set.*no usable motion. There are no motion files"):
@@ -232,8 +232,8 @@ def test_odd_files_do_not_stop_or_delay_a_scan():
     assert {
         path[6:]: reason.split(":")[-1].split(" bytes")[0] for path, reason in reasons(dataset.invalid).items()
     } == {
-        "pipe.pkl": " it is a pipe, not a file",
-        "device.pkl": " it is a device, not a file",
+        "pipe.pkl": " it is a pipe, not a file. Give a regular file",
+        "device.pkl": " it is a device, not a file. Give a regular file",
         "circle.pkl": " Too many levels of symbolic links. Check its name and permissions",
         "sparse.pkl": " 53687091200",
     }

@@ -363,7 +363,7 @@ def test_faults_of_bvh_files_and_mappings_are_named(tmp_path):
         read_bvh(path, SKELETON)
     good = path.read_text()
     for old, new, message in (
-        ("HIERARCHY", "H", r"is no BVH file"),
+        ("HIERARCHY", "H", r"clip.bvh: is no BVH file.*\. Export it again, or leave it out"),
         ("Frames: 3", "Frames: 4", r"has 3 frames, but 'Frames:' says 4"),
         ("Frame Time: 0.1", "Frame Time: x", r"line 23 has something else than finite numbers"),
         ("Frame Time: 0.1", "Frame Time: 0", r"has 3 frame\(s\) of 0 s"),
@@ -382,7 +382,7 @@ def test_faults_of_bvh_files_and_mappings_are_named(tmp_path):
         ("pelvis: Hips, ", "", r"mapping.yaml: key 'bodies' has no pelvis"),
         ("RightLeg", "Knee", r"mapping.yaml: key 'bodies.right_shin': .* has no joint 'Knee'; it has: Hips"),
         ("right_shin", "tail", r"mapping.yaml: key 'bodies.tail': the character has no such body"),
-        ("facing: z", "facing: y", r"'facing': y is the axis that points up"),
+        ("facing: z", "facing: y", r"mapping.yaml: key 'facing' = 'y' is the axis that points up; give another"),
         ("scale: 0.01", "scale: 0", r"mapping.yaml: key 'scale'"),
     ):
         mapping.write_text(MAPPING.replace(old, new))

@@ -37,7 +37,7 @@ from parc_ray.config.loading import load_config
 from parc_ray.config.sections import Strict
 from parc_ray.errors import InputError, shown
 from parc_ray.files.reading import read_text
-from parc_ray.motions.importers.clip import Clip, Format
+from parc_ray.motions.importers.clip import Clip, Format, refusal
 
 AXES = {"X": (1.0, 0.0, 0.0), "Y": (0.0, 1.0, 0.0), "Z": (0.0, 0.0, 1.0)}
 CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in AXES)
@@ -84,7 +84,7 @@ def read_bvh(path: Path, skeleton: Skeleton, mapping: Optional[Path] = None) -> 
     document = parse_bvh(read_text(path, limit=1 << 28), str(path))
     joints = _joints(described, document, skeleton, path, mapping)
     positions, rotations = world_poses(document)
-    upright = _upright(described)
+    upright = _upright(described, mapping)
     root = joints[skeleton.body_names[0]]
     bodies: List[Tensor] = []
     local: List[Tensor] = []
@@ -125,18 +125,18 @@ def _joints(
                 f"{', '.join(names[:40])}"
             )
     if skeleton.body_names[0] not in described.bodies:
-        raise InputError(f"{mapping}: key 'bodies' has no {skeleton.body_names[0]}: the root needs a joint")
+        raise InputError(f"{mapping}: key 'bodies' has no {skeleton.body_names[0]}: give the root a joint")
     return {body: names.index(joint) for body, joint in described.bodies.items()}
 
 
-def _upright(described: JointMapping) -> Tensor:
+def _upright(described: JointMapping, mapping: Path) -> Tensor:
     """Rotation from the file's axes to the character's: x ahead, z up."""
     rise = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     up = axis_angle_to_quat(rise, torch.tensor(0.5 * math.pi if described.up == "y" else 0.0, dtype=torch.float64))
     sign = -1.0 if described.facing.startswith("-") else 1.0
     facing = quat_rotate(up, sign * torch.tensor(AXES[described.facing[-1].upper()], dtype=torch.float64))
     if abs(float(facing[2])) > 0.5:
-        raise InputError(f"key 'facing': {described.facing} is the axis that points up")
+        raise InputError(f"{mapping}: key 'facing' = {described.facing!r} is the axis that points up; give another")
     return quat_normalize(quat_mul(heading_to_quat(-torch.atan2(facing[1], facing[0])), up))
 
 
@@ -196,17 +196,15 @@ def parse_bvh(text: str, source: str) -> Document:
     count = int(_header(words, ["Frames:"], source))
     frame_time = _header(words, ["Frame", "Time:"], source)
     if count < 2 or frame_time <= 0.0:
-        raise InputError(f"{source}: has {count} frame(s) of {frame_time:g} s; a motion needs 2, of a positive time")
+        raise refusal(source, f"has {count} frame(s) of {frame_time:g} s; a motion needs 2, of a positive time")
     rows = []
     for number, row in words:
         values = _numbers(row, number, source)
         if len(values) != channels:
-            raise InputError(
-                f"{source}: line {number} has {len(values)} numbers instead of {channels}, one per channel"
-            )
+            raise refusal(source, f"line {number} has {len(values)} numbers instead of {channels}, one per channel")
         rows.append(values)
     if len(rows) != count:
-        raise InputError(f"{source}: has {len(rows)} frames, but 'Frames:' says {count}: is it complete?")
+        raise refusal(source, f"has {len(rows)} frames, but 'Frames:' says {count}")
     return Document(tuple(nodes), frame_time, torch.tensor(rows, dtype=torch.float64))
 
 
@@ -219,7 +217,7 @@ def _hierarchy(words: Words, source: str) -> List[Node]:
     """Joints whose braces are open; -1 for an end site, which moves nothing."""
     number, first = next(words, (0, [""]))
     if first != ["HIERARCHY"]:
-        raise InputError(f"{source}: is no BVH file: it does not begin with HIERARCHY")
+        raise refusal(source, "is no BVH file: it does not begin with HIERARCHY")
     name: Optional[str] = None
     for number, line in words:
         word = line[0]
@@ -239,28 +237,26 @@ def _hierarchy(words: Words, source: str) -> List[Node]:
         elif word == "OFFSET" and open_:
             offset = tuple(_numbers(line[1:], number, source))
             if len(offset) != 3:
-                raise InputError(f"{source}: line {number}: OFFSET has {len(offset)} numbers instead of 3")
+                raise refusal(source, f"line {number}: OFFSET has {len(offset)} numbers instead of 3")
             if open_[-1] >= 0:
                 nodes[open_[-1]] = replace(nodes[open_[-1]], offset=offset)
         elif word == "CHANNELS" and open_ and open_[-1] >= 0:
             channels = tuple(line[2:])
             if line[1:2] != [str(len(channels))] or any(channel not in CHANNELS for channel in channels):
-                raise InputError(
-                    f"{source}: line {number}: {shown(' '.join(line), 80)}: unknown or miscounted channels"
-                )
+                raise refusal(source, f"line {number}: {shown(' '.join(line), 80)}: unknown or miscounted channels")
             nodes[open_[-1]] = replace(nodes[open_[-1]], channels=channels)
         else:
-            raise InputError(f"{source}: line {number}: {shown(' '.join(line), 80)} is not expected here")
+            raise refusal(source, f"line {number}: {shown(' '.join(line), 80)} is not expected here")
         if len(nodes) > MAX_JOINTS:
-            raise InputError(f"{source}: has more than {MAX_JOINTS} joints")
-    raise InputError(f"{source}: ends before MOTION, in line {number}: is it complete?")
+            raise refusal(source, f"has more than {MAX_JOINTS} joints")
+    raise refusal(source, f"ends before MOTION, in line {number}")
 
 
 def _header(words: Words, expected: Sequence[str], source: str) -> float:
     """The number in the next line, which begins with the expected words."""
     number, line = next(words, (0, []))
     if line[:-1] != list(expected):
-        raise InputError(f"{source}: line {number}: '{' '.join(expected)}' and a number are expected here")
+        raise refusal(source, f"line {number}: '{' '.join(expected)}' and a number are expected here")
     return _numbers(line[-1:], number, source)[0]
 
 
@@ -270,7 +266,7 @@ def _numbers(words: Sequence[str], number: int, source: str) -> List[float]:
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
-        raise InputError(f"{source}: line {number} has something else than finite numbers")
+        raise refusal(source, f"line {number} has something else than finite numbers")
     return values
 
 

@@ -60,6 +60,11 @@ class Format:
     """Reads a file for a character; the last argument is the mapping file, if there is one."""
 
 
+def refusal(source: object, problem: str) -> InputError:
+    """What to raise for a file that is no clip, or a broken one. source: the file."""
+    return InputError(f"{source}: {problem}. Export it again, or leave it out")
+
+
 def faster(clip: Clip, speed: float) -> Clip:
     """The clip played at `speed` times its pace."""
     return replace(clip, times=clip.times / speed)

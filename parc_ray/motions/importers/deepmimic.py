@@ -18,7 +18,7 @@ from parc_ray.character.rotations import axis_angle_to_quat, norm, quat_mul, qua
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, shown
 from parc_ray.files.reading import read_text
-from parc_ray.motions.importers.clip import Clip, Format
+from parc_ray.motions.importers.clip import Clip, Format, refusal
 
 JOINTS = (
     ("torso", 4),
@@ -51,7 +51,7 @@ def read_deepmimic(path: Path, skeleton: Skeleton, mapping: Optional[Path] = Non
     durations = frames[:-1, 0]
     if not bool((durations > 0.0).all()):
         row = int((durations <= 0.0).nonzero()[0])
-        raise InputError(f"{path}: key 'Frames': frame {row} lasts {float(durations[row]):g} s: it must be positive")
+        raise refusal(path, f"key 'Frames': frame {row} lasts {float(durations[row]):g} s: it must be positive")
     joint_rot = torch.zeros(len(frames), skeleton.num_bodies - 1, 4, dtype=torch.float64)
     joint_rot[..., 3] = 1.0
     column = 8
@@ -72,9 +72,9 @@ def _document(path: Path) -> Dict[str, Any]:
     try:
         document = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON, and so no DeepMimic clip: {error}") from None
+        raise refusal(path, f"is no JSON, and so no DeepMimic clip: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("Frames"), list):
-        raise InputError(f"{path}: is no DeepMimic clip: it has no list 'Frames'")
+        raise refusal(path, "is no DeepMimic clip: it has no list 'Frames'")
     return document
 
 
@@ -82,16 +82,13 @@ def _frames(document: Dict[str, Any], path: Path) -> Tensor:
     """[n, NUMBERS] float64."""
     rows: List[List[float]] = document["Frames"]
     if len(rows) < 2:
-        raise InputError(f"{path}: key 'Frames' has {len(rows)} frame(s), but a motion needs at least 2")
+        raise refusal(path, f"key 'Frames' has {len(rows)} frame(s), but a motion needs at least 2")
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != NUMBERS:
             size = f"{len(row)} numbers" if isinstance(row, list) else shown(row, 40)
-            raise InputError(
-                f"{path}: key 'Frames': frame {index} has {size} instead of {NUMBERS}: is the clip of DeepMimic's "
-                "humanoid? Leave it out"
-            )
+            raise refusal(path, f"key 'Frames': frame {index} has {size} instead of {NUMBERS}")
         if not all(type(number) in (int, float) and math.isfinite(number) for number in row):
-            raise InputError(f"{path}: key 'Frames': frame {index} has something else than finite numbers")
+            raise refusal(path, f"key 'Frames': frame {index} has something else than finite numbers")
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -99,7 +96,7 @@ def _joint(skeleton: Skeleton, body: str, path: Path) -> int:
     try:
         return skeleton.body_index(body) - 1
     except InputError as error:
-        raise InputError(f"{path}: DeepMimic's clips fit PARC's humanoid only: {error}") from None
+        raise InputError(f"{path}: DeepMimic's clips fit PARC's humanoid only, not --character: {error}") from None
 
 
 def _rotation(body: str, part: Tensor, skeleton: Skeleton, path: Path) -> Tensor:
@@ -118,9 +115,8 @@ def _ball(part: Tensor, body: str, path: Path) -> Tensor:
     """Unit quaternions xyzw, z up, of wxyz, y up, [n, 4]."""
     error = (norm(part) - 1.0).abs()
     if float(error.max()) > MAX_NORM_ERROR:
-        raise InputError(
-            f"{path}: key 'Frames': the rotation of {body} in frame {int(error.argmax())} is no unit quaternion"
-        )
+        row = int(error.argmax())
+        raise refusal(path, f"key 'Frames': the rotation of {body} in frame {row} is no unit quaternion")
     return quat_normalize(torch.cat((_z_up(part[:, 1:]), part[:, :1]), dim=1))
 
 

@@ -158,7 +158,7 @@ def _free_port(host: str, port: Optional[int]) -> int:
                 return int(trial.getsockname()[1])
         except OSError as error:
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                raise InputError(f"--host {host}: is no address of this machine") from None
+                raise InputError(f"--host {host}: is no address of this machine; give one of its own") from None
             if port is not None:
                 problem = f"--port {port}: cannot be used on {host}: {error.strerror}"
                 raise InputError(f"{problem}; choose another one") from None

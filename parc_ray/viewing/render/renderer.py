@@ -84,7 +84,7 @@ def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
             DrawnClip(clip, color_of(clip), GHOST_OPACITY) if drawn else DrawnClip(clip, BODY, touches=look.contacts)
         )
     if not drawn:
-        raise InputError(f"{scene.name}: nothing is left to be shown without the reference")
+        raise InputError(f"{scene.name}: only its reference can be shown: leave out --no-reference")
     return drawn
 
 

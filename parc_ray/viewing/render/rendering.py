@@ -132,6 +132,7 @@ def _checked_size(options: RenderOptions, kind: str) -> Tuple[int, int]:
     if strip and width * options.poses > MAX_STRIP:
         raise InputError(
             f"--poses {options.poses}: {options.poses} pictures of {width} pixels are wider than {MAX_STRIP}"
+            ": take fewer"
         )
     return width, height
 

@@ -91,7 +91,10 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
         elif simulated is not None:
             notes.append(f"{kind} {attempt.number} is left out: without its reference nobody knows where it belongs")
     if not clips:
-        raise InputError("; ".join(notes) or f"{motion.name}: nothing of it was recorded or kept")
+        raise InputError(
+            "; ".join(notes)
+            or f"{motion.name}: nothing of it was recorded or kept; record.keep_failures keeps what fails"
+        )
     return _scene(motion.name, clips, notes)
 
 
@@ -129,5 +132,5 @@ def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[
 def _reference(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Motion:
     content = read_bytes(run.folder / motion.path)
     if motion.sha256 and hashlib.sha256(content).hexdigest() != motion.sha256:
-        raise InputError(f"{motion.path}: has changed since")
+        raise InputError(f"{motion.path}: has changed since the run, so it is not shown")
     return parse_motion(content, motion.name, skeleton, motion.path)
