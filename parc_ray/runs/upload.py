@@ -22,6 +22,7 @@ from typing import Collection, Dict, Iterator, Optional, Set, Tuple
 from parc_ray.errors import InputError, OutputError, UploadError, shortened
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
+from parc_ray.files.writing import unwritable
 from parc_ray.motions.dataset import dataset_file_bytes
 from parc_ray.runs.address import Address
 from parc_ray.runs.output import ARGUMENTS, DATASET, RECORDED_DATASET, UPLOADS, OutputDirectory, is_own
@@ -122,7 +123,7 @@ class Upload:
         try:
             self._remember(url=self.url)
         except OSError as error:
-            raise OutputError(f"{self._output.path / UPLOADS}: cannot be written ({error.strerror})") from error
+            raise unwritable(self._output.path / UPLOADS, error) from error
         for _ in range(COPIERS):
             threading.Thread(target=self._copy_all, name="upload", daemon=True).start()
         inputs = {name for name in (DATASET, *ARGUMENTS) if (self._output.path / name).is_file()}
