@@ -71,7 +71,8 @@ class Upload:
         """Names of files; None where a thread ends."""
         self._lock, self._settled = threading.Lock(), threading.Event()
         """Of all that follows from a copy; whether none waits."""
-        self._copied = 0
+        self._failed = 0
+        """Files that were tried in vain since one was copied."""
         self._last_copied = 0.0
         self._ending = self._in_vain = False
         self._deadline = float("inf")
@@ -139,9 +140,9 @@ class Upload:
 
         It ends when none waits, when waiting has become vain, and soon if `hurry` was or is called.
         """
-        self._ending, self._last_copied = True, time.monotonic()
         with self._lock:
-            again, self._missing = list(self._missing), {}
+            self._ending, self._last_copied = True, time.monotonic()
+            again, self._missing, self._failed = list(self._missing), {}, 0
         self._put([*again, *map(self._name, self._output.documents())])
         try:
             while not self._settled.is_set():
@@ -203,17 +204,17 @@ class Upload:
                 self._waiting.discard(name)
                 if reason:
                     self._missing[name] = reason
+                    self._failed += 1
+                    # Nobody waits for each of ten thousand files when a network is down.
+                    self._in_vain |= self._ending and self._failed >= COPIERS
                 else:
-                    self._copied, self._last_copied = self._copied + 1, time.monotonic()
+                    self._failed, self._last_copied = 0, time.monotonic()
                 if not self._waiting:
                     self._settled.set()
 
     def _tried(self, name: str) -> str:
-        """Make a copy, or give it up; returns why.
-
-        At the end of the run, once a file was tried in vain while no other one came through, none is tried again.
-        """
-        copied, reason = self._copied, "not copied yet"
+        """Make a copy, or give it up; returns why."""
+        reason = "not copied yet"
         for pause in (*PAUSES, 0.0):
             if self._in_vain:
                 return reason
@@ -223,7 +224,6 @@ class Upload:
             except Exception as error:
                 reason = _reason(error)
             time.sleep(pause)
-        self._in_vain |= self._ending and copied == self._copied
         return reason
 
     def _copy(self, name: str) -> None:

@@ -319,6 +319,30 @@ def test_a_network_that_is_down_at_the_end_is_not_tried_for_every_file(tmp_path,
     assert_same(files_in(tmp_path / "copies"), output)
 
 
+def test_one_file_that_cannot_be_copied_is_no_reason_to_give_up_others(tmp_path, output, monkeypatch):
+    """Even if it is given up before any other one has arrived."""
+    upload, write = Upload(f"file://{tmp_path}/copies", output), Address.write
+    upload.require_usable(False)
+
+    def slow(self, name, content):
+        if name == "motions.yaml":
+            unreachable()
+        wait_until(lambda: "motions.yaml" in upload._missing)
+        write(self, name, content)
+
+    upload._ending = True
+    monkeypatch.setattr(Address, "write", slow)
+    upload.begin()
+    wait_until(lambda: not upload._waiting)
+    assert files_in(tmp_path / "copies").keys() == {
+        path.relative_to(output.path).as_posix()
+        for path in (*output.motion_files(), *(output.path / name for name in ("record_env.yaml", "record_args.txt")))
+    }
+    list(upload.finish())
+    with pytest.raises(UploadError, match=r"1 files .*\(motions\.yaml: no route"):
+        upload.require_complete()
+
+
 def unreachable():
     raise OSError("no route to host\nand more")
 
@@ -392,7 +416,7 @@ def test_an_address_that_cannot_be_used_is_refused(tmp_path, output, url, messag
 
 def test_a_missing_package_is_named(output, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    pytest.importorskip("fsspec").available_protocols()
+    monkeypatch.delitem(pytest.importorskip("fsspec.registry")._registry, "s3", raising=False)
     with pytest.raises(InputError, match=r'Install s3fs.*pip install "parc-ray\[upload\]"'):
         Upload("s3://bucket/run", output).require_usable(False)
 
