@@ -41,6 +41,8 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
         except (ConnectionError, ValueError) as error:
             raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
         except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
+            if address == "local":
+                raise
             told = shortened(" ".join(str(error).split()), LONGEST_REASON)
             raise InputError(f"ray.address = {address!r}: cannot be joined: {told}. {ALIKE}") from None
     return read_resources(url)
