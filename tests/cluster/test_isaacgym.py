@@ -147,6 +147,8 @@ def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, u
     run = double_run({"crash": "import", "cuda": 0}, simulator="auto")
     assert_same_recordings(run, undisturbed)
     assert "simulator: mujoco, because simulator: a process that only imports Isaac Gym has died" in run.console
+    (path,) = re.findall(r"its last words are in (\S+) on ", run.console)
+    assert "Segmentation fault" in Path(path).read_text()
 
 
 @pytest.mark.slow
