@@ -259,6 +259,13 @@ class TestDataset:
         code, _, err = parc_ray("dataset", "create", "--config", config)
         assert code == 2 and "run.yaml: is a phys_record.yaml" in err and "'create_dataset_config'" in err
 
+    def test_create_cannot_write_into_a_file(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        dataset = yaml.safe_load((tmp_path / "dataset.yaml").read_text())
+        (tmp_path / "dataset.yaml").write_text(yaml.safe_dump({**dataset, "save_path": "taken/motions.yaml"}))
+        (tmp_path / "taken").write_text("a file")
+        code, _, err = parc_ray("dataset", "create", "--config", tmp_path / "dataset.yaml")
+        assert (code, err[:48]) == (4, "error: taken: cannot be made a folder (File exis")
+
     def test_create_refuses_an_unknown_key(self, parc_ray: Call, tmp_path: Path) -> None:
         (tmp_path / "dataset.yaml").write_text("folder_path: [motions]\nsave_path: motions.yaml\nfolder_paths: [a]\n")
         code, _, err = parc_ray("dataset", "create", "--config", "dataset.yaml")

@@ -67,7 +67,8 @@ def read_last(printouts: Iterable[Printout]) -> List[str]:
     for printout in printouts:
         with suppress(OSError), Path(printout.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            file.seek(max(printout.start, size - MAX_BYTES))
+            start = printout.start if printout.start <= size else 0  # somebody may have emptied it
+            file.seek(max(start, size - MAX_BYTES))
             text += file.read(MAX_BYTES) + b"\n"
     lines = text.decode("utf-8", errors="replace").splitlines()
     return [shortened(line.rstrip(), LONGEST_LINE) for line in lines if line.strip()]
