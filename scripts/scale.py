@@ -39,7 +39,7 @@ def whole_run(folder: Path, count: int) -> Dict[str, float]:
         command = [sys.executable, __file__, part, str(folder)]
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
         before, start = cpu_of_children(), time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=folder)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder)
         wall, cpu = time.perf_counter() - start, cpu_of_children() - before
         told = json.loads(done.stdout.splitlines()[-1])
         told.update(seconds=wall, cpu_seconds=cpu)
@@ -135,7 +135,7 @@ class Peak(threading.Thread):
 
 def run(folder: Path) -> Dict[str, float]:
     """One run, in this process; returns what its parts took (s)."""
-    from parc_ray import cli
+    from parc_ray import session
     from parc_ray.cluster import driver
     from parc_ray.cluster import run as runs
     from parc_ray.config.record import RecordConfig
@@ -163,12 +163,12 @@ def run(folder: Path) -> Dict[str, float]:
     timed(preparation, "read_inputs", "planning")
     timed(runs.Driver, "run", "driver")
     timed(runs, "_write_terrain", "terrain")
-    timed(cli, "_write_report", "report")
+    timed(session, "_write_report", "report")
     config = RecordConfig(
         output_dir=folder / "out", device="cpu", dataset_file=folder / "motions.yaml", model_file=DEMO / "model.pt",
         env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", simulator="mujoco",
     )  # fmt: skip
-    code = cli.record_and_report(config, None, False, open_screen())
+    code = session.record_and_report(config, None, False, open_screen()).exit_code
     assert code == 0, code
     return {**times, "driver_mib": peak.mib, "report_mb": (folder / "out" / "report.html").stat().st_size / 1e6}
 
