@@ -88,7 +88,9 @@ def dumps(value: Any, check: bool = True) -> bytes:
     content = pickle.dumps(value, protocol=3)
     pieces: List[bytes] = []
     start = 0
-    for opcode, argument, position in pickletools.genops(content):
+    # Reading it costs as much as writing it, and a part that is already portable need not be read again.
+    opcodes = pickletools.genops(content) if b"numpy._core." in content else ()
+    for opcode, argument, position in opcodes:
         if opcode.name == "GLOBAL" and str(argument).startswith("numpy._core."):
             pieces += [content[start:position], b"cnumpy.core."]
             start = (position or 0) + len(b"cnumpy._core.")
