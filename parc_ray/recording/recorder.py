@@ -207,7 +207,11 @@ class ShardRecorder:
         if self.config.record.observations:
             envs, last = [end.env for end in ended], [end.steps for end in ended]
             self._observations[envs, last] = self.environment.observe(envs)
-        return [self._result(end, quality) for end, quality in zip(ended, self._qualities(ended))]
+        # One copy to the host for all of them: it waits for the device.
+        frames = torch.cat([self._frames[end.env, : end.steps + 1] for end in ended]).cpu()
+        own = frames.split([end.steps + 1 for end in ended])
+        self.environment.simulator.park([end.env for end in ended])
+        return [self._result(*found) for found in zip(ended, self._qualities(ended), own)]
 
     def _qualities(self, ended: Sequence[Ended]) -> List[Quality]:
         """Figures of attempts that have ended, measured together."""
@@ -228,7 +232,7 @@ class ShardRecorder:
         numbers = torch.cat(measured).cpu().numpy()
         return [figures(part) for part in np.split(numbers, np.cumsum([end.steps for end in ended])[:-1])]
 
-    def _result(self, end: Ended, quality: Quality) -> AttemptResult:
+    def _result(self, end: Ended, quality: Quality, frames: Tensor) -> AttemptResult:
         env, cause, body, steps = end.env, end.cause, end.body, end.steps
         attempt = self._running.pop(env)
         motion = self.motions[attempt.motion]
@@ -239,7 +243,7 @@ class ShardRecorder:
         recording = None
         if not reason:
             try:
-                recording = self._motion_file(env, attempt, steps + 1, quality)
+                recording = self._motion_file(env, attempt, frames, quality)
             except InputError as error:
                 # The character has got so far away that the terrain around its path is too large.
                 broken = [str(error)]
@@ -256,8 +260,7 @@ class ShardRecorder:
                     "criteria": criteria,
                     "body": self._body_name(cause, body),
                 }
-                trajectory = self._failed_trajectory(env, attempt, steps, quality, found)
-        self.environment.simulator.park([env])
+                trajectory = self._failed_trajectory(env, attempt, frames, quality, found)
         self._free.append(env)
         if next_fraction is not None:
             self._enqueue(Attempt(attempt.motion, attempt.number + 1, next_fraction))
@@ -291,26 +294,29 @@ class ShardRecorder:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
 
     def _failed_trajectory(
-        self, env: int, attempt: Attempt, steps: int, quality: Quality, end: Mapping[str, Any]
+        self, env: int, attempt: Attempt, frames: Tensor, quality: Quality, end: Mapping[str, Any]
     ) -> Optional[bytes]:
         """Motion file of an attempt up to its failure, or up to where it left what a motion file can hold."""
-        frames = self._frames[env, : steps + 1]
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
         count = int(possible.cumprod(dim=0).sum())
         if count < 2:
             return None
         try:
-            return self._motion_file(env, attempt, count, quality, end)
+            return self._motion_file(env, attempt, frames[:count], quality, end)
         except InputError:
             return None  # the terrain around its path is too large
 
     def _motion_file(
-        self, env: int, attempt: Attempt, count: int, quality: Quality, end: Optional[Mapping[str, Any]] = None
+        self, env: int, attempt: Attempt, frames: Tensor, quality: Quality, end: Optional[Mapping[str, Any]] = None
     ) -> bytes:
-        """Motion file of the first `count` frames. Raises InputError if the terrain around them is too large."""
+        """Motion file of an attempt's frames [n, ...] on the host, from the first on.
+
+        Raises InputError if the terrain around them is too large.
+        """
         motion, observer = self.motions[attempt.motion], self.environment.observer
-        frames = self._layout.unstack(self._frames[env, :count].cpu().t())
-        observations = self._observations[env, :count].cpu().numpy() if self.config.record.observations else None
+        observations = None
+        if self.config.record.observations:
+            observations = self._observations[env, : len(frames)].cpu().numpy()
         origin = {
             **self.origin,
             "source_motion": motion.name,
@@ -323,7 +329,8 @@ class ShardRecorder:
         return recording_file(
             motion.name,
             Trajectory(
-                **{name: part.contiguous().numpy() for name, part in frames.items()}, observations=observations
+                **{name: part.contiguous().numpy() for name, part in self._layout.unstack(frames.t()).items()},
+                observations=observations,
             ),
             motion.terrain,
             self.environment.config.control_freq,
