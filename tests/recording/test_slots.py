@@ -65,3 +65,26 @@ def test_what_a_control_step_costs_a_gpu(tmp_path, all_slots):
     steps = count_steps(recorder.environment, recorder.advance, LOOK_EVERY)
     assert max(step.kernels for step in steps) <= 250, steps[0].operations
     assert sum(step.synchronisations for step in steps) <= (1 if all_slots else LOOK_EVERY)
+
+
+def waits_at_the_end(folder: Path, envs: int) -> int:
+    """How often the host waits for the device in the step after which so many attempts are found to have ended."""
+    folder.mkdir()
+    built = demo_recorder(folder, envs)
+    environment = built.environment
+    recorder = ShardRecorder(
+        environment, built.act, built.meter, built.motions, built.config, built.origin, all_slots=True
+    )
+    recorder.advance()
+    while int(environment.steps_done[0]) < int(environment.steps_total[0]) - LOOK_EVERY:
+        assert recorder.advance() == []
+    results: List[AttemptResult] = []
+    while not results:
+        step = count_steps(environment, lambda: results.extend(recorder.advance()), 1)[0]
+    assert len(results) == envs
+    return step.synchronisations
+
+
+def test_attempts_that_end_together_wait_for_the_device_together(tmp_path):
+    """Otherwise a GPU with thousands of envs would stand still most of the time."""
+    assert waits_at_the_end(tmp_path / "one", 1) == waits_at_the_end(tmp_path / "five", 5) > 0
