@@ -39,8 +39,10 @@ srun --cpus-per-task "${SLURM_CPUS_PER_TASK:-1}" bash -c '
 
 # A run makes use of the nodes that are there when it begins. One that has not come within five minutes is given up.
 export RAY_ADDRESS=$head:$port
-until (exec 3<> "/dev/tcp/$head/$port") 2> /dev/null; do sleep 1; done
-python - "$SLURM_NNODES" << 'PYTHON'
+reachable() { (exec 3<> "/dev/tcp/$head/$port") 2> /dev/null; }
+for _ in {1..300}; do if reachable; then break; fi; sleep 1; done
+if reachable; then
+    python - "$SLURM_NNODES" << 'PYTHON'
 import sys, time, ray
 
 ray.init("auto", logging_level="ERROR", log_to_driver=False)
@@ -48,6 +50,7 @@ deadline = time.monotonic() + 300
 while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]) and time.monotonic() < deadline:
     time.sleep(1)
 PYTHON
+fi
 
 # Shortly before the time is over, Slurm tells this process, and nobody else: the run stops, and goes on when it is
 # submitted again. Where this process ends, so does the job, and Ray on all nodes with it.
