@@ -133,7 +133,7 @@ def test_the_reference_is_a_ghost_and_can_be_left_out():
     assert blue(ghost)[row, column] and blue(none)[row, column]
     with renderer(scene_of(clips[0])) as alone:
         assert blue(alone.frame(1.0)).sum() > 500, "a reference without company is no ghost"
-    with pytest.raises(InputError, match="without the reference"):
+    with pytest.raises(InputError, match="leave out --no-reference"):
         renderer(scene_of(clips[0]), reference=False)
 
 
