@@ -155,16 +155,21 @@ class Skeleton:
         sources = torch.cat((flipped(balls).flatten(0, 1), flipped(hinges)))
         return flipped(sources.index_select(0, self._tables["dof_order"]))
 
+    def to_parents(self, joint_rot: Tensor) -> Tensor:
+        """Rotations from the axes of bodies 1, 2, ... to those of their parents, of joint rotations [..., B - 1, 4]."""
+        if self._aligned:
+            return joint_rot
+        return rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
+
     def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
         """Poses of all bodies: [..., 3], [..., 4], [..., B - 1, 4] -> positions [..., B, 3], rotations [..., B, 4].
 
         In the frame of the root's pose; one batched product per depth of the tree.
         """
-        turn = joint_rot
-        if not self._aligned:
-            turn = rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
         tables = self._tables
-        turns = picked(turn, tables["joints_by_depth"], -2).split([len(parents) for parents in self._levels], dim=-2)
+        turns = picked(self.to_parents(joint_rot), tables["joints_by_depth"], -2).split(
+            [len(parents) for parents in self._levels], dim=-2
+        )
         levels = [root_rot.unsqueeze(-2)]
         for parents, level in zip(self._levels, turns):
             levels.append(rotations.quat_mul(picked(levels[-1], parents, -2), level))

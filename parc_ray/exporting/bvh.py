@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from parc_ray.character.euler import euler_angles
-from parc_ray.character.rotations import quat_mul
 from parc_ray.exporting.format import Format, y_up
 from parc_ray.exporting.recording import Recording
 
@@ -39,9 +38,8 @@ def bvh_bytes(recording: Recording) -> bytes:
 
 def _local_rotations(recording: Recording) -> npt.NDArray[np.float64]:
     """[n, B, 4] xyzw from the parents' axes, y up, to those of the bodies, in the order of the hierarchy."""
-    motion, skeleton = recording.motion, recording.skeleton
-    joints = torch.from_numpy(motion.joint_rot).double()
-    turned = quat_mul(skeleton.local_rotation[1:].double().expand_as(joints), joints)
+    motion = recording.motion
+    turned = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot).double())
     rotations = np.concatenate([motion.root_rot[:, None].astype(np.float64), turned.numpy()], axis=1)
     return np.concatenate([y_up(rotations[..., :3]), rotations[..., 3:]], axis=-1)
 

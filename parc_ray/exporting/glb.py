@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from parc_ray.character.rotations import quat_mul, quat_normalize
+from parc_ray.character.rotations import quat_normalize
 from parc_ray.character.solids import KINDS, Mesh, solids_of, unit_mesh
 from parc_ray.errors import InputError
 from parc_ray.exporting.format import Y_UP, Format
@@ -118,9 +118,8 @@ def _material(gltf: Any, name: str, color: Tuple[float, ...]) -> Any:
 
 def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
     """Rotations [n, B, 4] relative to the parents; each on the same side as the one before, as interpolation needs."""
-    motion, skeleton = recording.motion, recording.skeleton
-    joints = torch.from_numpy(motion.joint_rot)
-    joints = quat_mul(skeleton.local_rotation[1:].expand_as(joints), joints)
+    motion = recording.motion
+    joints = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot))
     rotations = quat_normalize(torch.cat((torch.from_numpy(motion.root_rot)[:, None], joints), dim=1)).numpy()
     turned = (rotations[1:] * rotations[:-1]).sum(axis=-1) < 0
     sides = np.cumprod(np.where(turned, -1, 1), axis=0)
