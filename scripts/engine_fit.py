@@ -112,9 +112,8 @@ def read_recording(path: Path, skeleton: Skeleton, environment: ParcEnvironmentF
     root_rot = torch.tensor(motion.root_rot)
     vectors = torch.stack((parts["velocity"], parts["spin"]), dim=1)
     if not env.global_obs:
-        cosine, sine = (part[:, None] for part in rotations.heading_direction(root_rot).unbind(-1))
-        x, y, z = vectors.unbind(-1)
-        vectors = torch.stack((cosine * x - sine * y, sine * x + cosine * y, z), dim=-1)
+        turn = rotations.heading_matrix(rotations.heading_direction(root_rot)).transpose(-1, -2)
+        vectors = rotations.matrix_apply(turn.unsqueeze(1), vectors)
     joint_rot = _from_tan_norm(parts["joints"].unflatten(1, (-1, 2, 3)))
     nothing = torch.zeros(len(root_rot), bodies, 3)
     states = CharacterState(
@@ -178,11 +177,6 @@ def transitions(recordings: Sequence[Recording]) -> Transitions:
     )
 
 
-def rows_of(state: CharacterState, rows: Any) -> CharacterState:
-    """Some of the characters."""
-    return CharacterState(**{name: value[rows] for name, value in vars(state).items()})
-
-
 # --- One control step in an engine ---------------------------------------------------------------------------
 
 
@@ -241,7 +235,7 @@ def stepping(simulator: Simulator, data: Transitions, own_tiles: bool) -> Step:
             some = rows[start : start + simulator.num_envs]
             envs, tiles = list(range(len(some))), data.tiles[some]
             own = tiles + terrains * np.arange(len(some))
-            simulator.reset(envs, own.tolist(), rows_of(data.before, torch.from_numpy(some)))
+            simulator.reset(envs, own.tolist(), data.before.rows(torch.from_numpy(some)))
             after = simulator.step(envs, torch.from_numpy(targets[start : start + len(some)]).float())
             parts.append({name: value.cpu().clone() for name, value in vars(after).items()})
         return CharacterState(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
@@ -258,7 +252,7 @@ def residual(
     """What an engine's states differ by from those of the recording, [n, 12 + 2 D]: m, rad, and velocities times the
     seconds of a control step. Root position, rotation and joint rotations, then their velocities."""
     index = torch.from_numpy(rows)
-    wanted, joints = rows_of(data.after, index), data.rotations_after[index]
+    wanted, joints = data.after.rows(index), data.rotations_after[index]
     parts = (
         after.root_pos - wanted.root_pos,
         rotations.quat_to_exp_map(rotations.quat_diff(wanted.root_rot, after.root_rot)),
@@ -396,7 +390,7 @@ def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: Chara
         way = skeleton.dof_velocity(skeleton.dof_to_rot(state.dof_pos), skeleton.dof_to_rot(wanted), 1.0)
         return of_dofs("stiffness") * way - of_dofs("damping") * state.dof_vel
 
-    mean = 0.5 * (torque(rows_of(data.before, index)) + torque(rows_of(after, index)))
+    mean = 0.5 * (torque(data.before.rows(index)) + torque(after.rows(index)))
     ratio = (mean.abs() / of_dofs("torque_limit")).double().numpy()
     if not ratio.size:
         return math.nan, math.nan, ""

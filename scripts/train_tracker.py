@@ -424,14 +424,9 @@ class Lesson:
     def targets_at(self, steps: Tensor, state: CharacterState, skeleton: Skeleton) -> Tensor:
         """PD targets [N, D] for states [N, ...] after so many steps [N]."""
         steps = steps.clamp(max=len(self.targets) - 1)
-        deviation = difference(skeleton, state, rows_of(self.states, steps))
+        deviation = difference(skeleton, state, self.states.rows(steps))
         correction = (self.gains[steps] @ deviation.unsqueeze(-1)).squeeze(-1)
         return self.targets[steps] - correction.clamp(-LARGEST_CORRECTION, LARGEST_CORRECTION)
-
-
-def rows_of(state: CharacterState, rows: Tensor) -> CharacterState:
-    """The given rows of a batch of states."""
-    return CharacterState(**{name: value[rows] for name, value in vars(state).items()})
 
 
 def difference(skeleton: Skeleton, state: CharacterState, other: CharacterState) -> Tensor:
@@ -496,7 +491,7 @@ class Search:
             best = min(range(len(tried)), key=lambda index: (-int(ages[index]), float(costs[index])))
             if (-int(ages[best]), float(costs[best])) < (-survived, cost):
                 survived, cost, offsets = int(ages[best]), float(costs[best]), tried[best]
-                states = [rows_of(state, torch.tensor([best])) for state in paths]
+                states = [state.rows(torch.tensor([best])) for state in paths]
             if survived == self.steps and number >= 2:
                 break
         if states is None or survived < self.steps:
@@ -530,7 +525,7 @@ class Search:
             if start + WINDOW < self.steps:
                 kept = order[: max(1, int(SURVIVORS * count))]
                 chosen = kept[torch.arange(count, device=self.device) % len(kept)]
-                simulator.reset(self.envs, [self.motion] * count, rows_of(state, chosen))
+                simulator.reset(self.envs, [self.motion] * count, state.rows(chosen))
                 offsets, total = offsets[chosen].clone(), total[chosen].clone()
         return offsets[total.argsort()[:CANDIDATES]]
 
@@ -596,10 +591,10 @@ class Search:
         drawn, results = torch.cat((half, -half)), []
         for part in (drawn * sizes).split(len(self.envs)):
             envs, first = self.envs[: len(part)], torch.zeros(len(part), dtype=torch.int64, device=self.device)
-            begun = displaced(self.skeleton, rows_of(state, first), part[:, : len(nudge)])
+            begun = displaced(self.skeleton, state.rows(first), part[:, : len(nudge)])
             self.environment.simulator.reset(envs, [self.motion] * len(envs), begun)
             ended = self.environment.simulator.step(envs, target + part[:, len(nudge) :])
-            results.append(difference(self.skeleton, ended, rows_of(following, first)))
+            results.append(difference(self.skeleton, ended, following.rows(first)))
         known = torch.cat((drawn, torch.ones_like(drawn[:, :1])), dim=1).double()
         slopes = torch.linalg.lstsq(known, torch.cat(results).double()).solution[:-1].T / sizes
         return slopes[:, : len(nudge)], slopes[:, len(nudge) :]
@@ -849,9 +844,7 @@ class Training:
         for motion, lesson in enumerate(self.lessons):
             rows = (environment.motion == motion).nonzero().flatten()
             if lesson is not None and len(rows):
-                targets[rows] = lesson.targets_at(
-                    environment.steps_done[rows], rows_of(state, rows), environment.skeleton
-                )
+                targets[rows] = lesson.targets_at(environment.steps_done[rows], state.rows(rows), environment.skeleton)
         return ((targets - self.centre) / self.reach).clamp(-1.0, 1.0)
 
     def _moments(self) -> Tensor:
@@ -1077,12 +1070,13 @@ def train(options: argparse.Namespace) -> None:
             content = training.checkpoint()
             recorder = build(held_out, content, options, options.config, retry=RetryConfig(max_retries=0))
             results = evaluate(recorder)
-            best = recorded_whole(results) >= training.most_recorded
-            training.most_recorded = max(training.most_recorded, recorded_whole(results))
+            recorded = recorded_whole(results)
+            best = recorded >= training.most_recorded
+            training.most_recorded = max(training.most_recorded, recorded)
             save(training, content, options, best)
             missed = [f"{result.motion} {result.seconds:.1f} s" for result in results if not whole(result)]
             few = f", not {', '.join(missed)}" if 0 < len(missed) <= 20 else ""
-            print(f"  {recorded_whole(results)} of {len(held_out)} motions recorded whole{few}", flush=True)
+            print(f"  {recorded} of {len(held_out)} motions recorded whole{few}", flush=True)
             if options.minutes and last - began > 60 * options.minutes:
                 break
 

@@ -54,7 +54,7 @@ def test_an_engine_explains_itself_and_the_targets_are_found_again(tmp_path):
     rows = np.flatnonzero(data.kinds["flight"])[:4]
     index = torch.from_numpy(rows)
     data = replace(
-        data, before=script.rows_of(data.before, index), after=script.rows_of(data.after, index),
+        data, before=data.before.rows(index), after=data.after.rows(index),
         rotations_after=data.rotations_after[index], contacts=data.contacts[:, rows], tiles=data.tiles[rows],
     )  # fmt: skip
     run = script.run_of(script.candidate("mujoco"), CHARACTER, environment().model_dump())

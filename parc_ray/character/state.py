@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Union
 
+import torch
 from torch import Tensor
 
 from parc_ray.character.layout import Shape
@@ -29,6 +30,14 @@ class CharacterState:
     """[N, D] rad/s; spherical joints in the child's frame."""
     contact_force: Tensor
     """[N, B, 3] N, net contact force on each body in the last simulation step, world axes."""
+
+    def rows(self, rows: Union[Tensor, slice]) -> CharacterState:
+        """Some of the characters."""
+        return CharacterState(**{name: value[rows] for name, value in vars(self).items()})
+
+    def to(self, device: torch.device) -> CharacterState:
+        """The same states on a device."""
+        return CharacterState(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def state_shapes(skeleton: Skeleton) -> Dict[str, Shape]:

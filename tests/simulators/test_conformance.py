@@ -704,7 +704,7 @@ def test_replaying_a_recording_of_isaac_gym(make, engine, device, exact, tmp_pat
     assert measured.residual < bounds.residual and measured.flight < bounds.flight
     assert measured.speed < bounds.speed and measured.feet > bounds.feet
     if exact:
-        assert same(replay(5, rows[30:40]), script.rows_of(after, slice(30, 40)))
+        assert same(replay(5, rows[30:40]), after.rows(slice(30, 40)))
 
 
 # --------------------------------------------------------------------------------------- character files

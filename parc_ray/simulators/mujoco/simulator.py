@@ -73,7 +73,7 @@ class MujocoSimulator:
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
-        positions, velocities = self._states.from_state(_on(CPU, state))
+        positions, velocities = self._states.from_state(state.to(CPU))
         qpos, qvel = positions.double().numpy(), velocities.double().numpy()
         for row, (index, tile) in enumerate(zip(envs, tiles)):
             self.park([index])
@@ -95,7 +95,7 @@ class MujocoSimulator:
         else:
             list(self._pool.map(lambda piece: self._step_piece(active, springs, piece), pieces))
         parts = (torch.from_numpy(part[: len(active)]).float() for part in (self._qpos, self._qvel, self._force))
-        return _on(self.device, self._states.to_state(*parts))
+        return self._states.to_state(*parts).to(self.device)
 
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park. The models used last are kept, because a failed motion is soon tried again."""
@@ -138,7 +138,3 @@ class MujocoSimulator:
             if env.lost_contacts.number or env.lost_constraints.number:
                 # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
                 self._qpos[row] = np.nan
-
-
-def _on(device: torch.device, state: CharacterState) -> CharacterState:
-    return CharacterState(**{name: value.to(device) for name, value in vars(state).items()})

@@ -73,8 +73,7 @@ class MujocoWarpSimulator:
         self._raise_if_contacts_were_lost()
         worlds, rows, places = self._worlds, self._index(envs), self._index(tiles)
         worlds.put_boxes(rows, self._centre[places], self._half_size[places])
-        own = CharacterState(**{name: value.to(self.device) for name, value in vars(state).items()})
-        worlds.qpos[rows], worlds.qvel[rows] = self._states.from_state(own)
+        worlds.qpos[rows], worlds.qvel[rows] = self._states.from_state(state.to(self.device))
         worlds.warm_start[rows] = 0.0
         worlds.overflow[rows] = 0
 
