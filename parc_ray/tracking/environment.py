@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Dict, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Dict, List, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 import torch
@@ -162,18 +162,7 @@ class TrackingEnvironment:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
         rows, count = self.rows(envs), len(envs)
         state = self.simulator.step(list(envs), actions)
-        step = self.judge(rows, whole_batches(self.join(state)))
-        return Step(
-            state=_first_rows(step.state, count),
-            pose=_first_rows(step.pose, count),
-            contacts=step.contacts[:count],
-            reference=_first_rows(step.reference, count),
-            reference_contacts=step.reference_contacts[:count],
-            steps=step.steps[:count],
-            cause=step.cause[:count],
-            body=step.body[:count],
-            ended=step.ended[:count],
-        )
+        return _first_rows(self.judge(rows, whole_batches(self.join(state))), count)
 
     @property
     def state_size(self) -> int:
@@ -326,9 +315,13 @@ def _pose(parts: Dict[str, Tensor]) -> Pose:
     return Pose(parts["joint_rot"], parts["body_pos"], parts["body_rot"])
 
 
-Batch = TypeVar("Batch", CharacterState, Pose, ReferenceFrames)
+Batch = TypeVar("Batch", CharacterState, Pose, ReferenceFrames, Step)
 
 
 def _first_rows(batch: Batch, count: int) -> Batch:
-    """The first rows of a batch."""
-    return type(batch)(**{name: value[:count] for name, value in vars(batch).items()})
+    """The first rows of a batch, and of the batches in it."""
+    parts: Dict[str, Any] = {
+        name: part[:count] if isinstance(part, Tensor) else _first_rows(part, count)
+        for name, part in vars(batch).items()
+    }
+    return type(batch)(**parts)
