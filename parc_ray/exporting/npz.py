@@ -18,7 +18,8 @@ from parc_ray.character.euler import euler_angles
 from parc_ray.errors import InputError
 from parc_ray.exporting.format import Format
 from parc_ray.exporting.recording import Recording
-from parc_ray.simulators.mujoco.character import ground_boxes, ground_geoms, plain_character
+from parc_ray.simulators.mujoco.character import plain_character
+from parc_ray.simulators.mujoco.ground import ground_boxes, ground_geoms
 
 DoubleArray = npt.NDArray[np.float64]
 

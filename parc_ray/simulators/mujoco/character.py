@@ -17,13 +17,11 @@ from parc_ray.character.meshes import without_meshes
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.motions.box_cover import Boxes, box_cover
-from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.box_cover import Boxes
+from parc_ray.simulators.mujoco.ground import ground_geoms
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
-BORDER = 5.0
-"""How far ground continues beyond the map, at the height of its border cells, m."""
 NO_BOXES = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
 
 # MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
@@ -132,17 +130,6 @@ def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjM
             f"of the character, which has {skeleton.num_bodies} and {skeleton.dof_count}: simplify it"
         )
     return model
-
-
-def ground_boxes(tile: HeightField) -> Boxes:
-    """The boxes that are a tile's ground."""
-    return box_cover(tile, border=BORDER)
-
-
-def ground_geoms(boxes: Boxes) -> str:
-    """The boxes as geoms of MJCF text."""
-    geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
-    return "".join(geom % (*place, *size) for place, size in zip(boxes.centre.tolist(), boxes.half_size.tolist()))
 
 
 def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:

@@ -3,15 +3,17 @@
 PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target
 (written to qpos_spring every control step). That is the geodesic spherical drive of PhysX, and its damping is
 integrated implicitly. Every env has its own model, with its tile as boxes, and is stepped by itself: what happens
-in one env cannot depend on how many others there are, in bits.
+in one env cannot depend on how many others there are, in bits. To compile a model takes as long as a control step of
+ten envs, so models are moved from tile to tile.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Dict, List, Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -21,8 +23,10 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
-from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
+from parc_ray.motions.box_cover import Boxes
+from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes, put_boxes, room_for
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -31,21 +35,43 @@ CPU = torch.device("cpu")
 LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))
 
 
-@dataclass
-class Env:
-    """A character on a tile: its model, its state, and views into them that cost nothing to reach."""
+STATE = int(mujoco.mjtState.mjSTATE_PHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
+"""All that a step reads of the one before: qpos, qvel, and the accelerations with which the solver begins."""
 
-    tile: int
-    model: mujoco.MjModel
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where envs are stepped one after the other, their models having room for as many boxes.
+
+    One for each thread, not one for each env: these would drive each other out of the CPU's caches.
+    """
+
     data: mujoco.MjData
-    qpos: npt.NDArray[np.float64]
-    qvel: npt.NDArray[np.float64]
-    spring: npt.NDArray[np.float64]
     external_force: npt.NDArray[np.float64]
     lost_contacts: Any
     """MuJoCo's counter of contacts that it dropped because its buffers were full."""
     lost_constraints: Any
     """MuJoCo's counter of constraints that it dropped because its buffers were full."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What models have in common that have room for as many boxes."""
+
+    model: mujoco.MjModel
+    """Without a tile."""
+    idle: List[Workplace]
+    """Workplaces at which no thread is."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The model of one env: the character on a tile."""
+
+    room: Room
+    model: mujoco.MjModel
+    spring: npt.NDArray[np.float64]
+    """PD targets; a view that costs nothing to reach."""
 
 
 class MujocoSimulator:
@@ -62,49 +88,53 @@ class MujocoSimulator:
         bare = compile_character(config, skeleton)
         self._states = MujocoStates(skeleton, bare, CPU)
         self._character = physical_character(config, skeleton)
-        self._envs: List[Env | None] = [None] * config.num_envs
-        self._spare: OrderedDict[int, Env] = OrderedDict()
+        self._grounds: List[Ground | None] = [None] * config.num_envs
+        self._spare: List[Ground] = []
+        self._rooms: Dict[int, Room] = {}
+        # A failed motion is soon tried again.
+        self._boxes = lru_cache(maxsize=2 * config.num_envs)(lambda tile: ground_boxes(config.tiles[tile]))
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
         self._steps = mujoco_settings(config).steps_per_control
-        self._qpos = np.zeros((config.num_envs, bare.nq))
-        self._qvel = np.zeros((config.num_envs, bare.nv))
+        self._state = np.zeros((config.num_envs, mujoco.mj_stateSize(bare, STATE)))
+        self._positions, self._velocities = slice(bare.nq), slice(bare.nq, bare.nq + bare.nv)
         self._force = np.zeros((config.num_envs, skeleton.num_bodies, 3))
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
+        self.park(envs)
+        for index, tile in zip(envs, tiles):
+            self._grounds[index] = self._ground(self._boxes(tile))
         positions, velocities = self._states.from_state(state.to(CPU))
-        qpos, qvel = positions.double().numpy(), velocities.double().numpy()
-        for row, (index, tile) in enumerate(zip(envs, tiles)):
-            self.park([index])
-            env = self._spare.pop(tile, None) or self._build(tile)
-            mujoco.mj_resetData(env.model, env.data)
-            env.qpos[:], env.qvel[:] = qpos[row], qvel[row]
-            self._envs[index] = env
+        rows = list(envs)
+        self._state[rows] = 0.0
+        self._state[rows, self._positions], self._state[rows, self._velocities] = positions.numpy(), velocities.numpy()
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """See Simulator.step."""
         springs = self._states.joint_positions(targets.cpu()).double().numpy()
-        active = [self._envs[index] for index in envs]
+        work = list(zip(envs, springs))
         # Small pieces, so that a thread that drew the easy envs takes more of them.
-        size = max(1, min(8, -(-len(active) // self._threads)))
-        pieces = [(start, min(start + size, len(active))) for start in range(0, len(active), size)]
+        size = max(1, min(8, -(-len(work) // self._threads)))
+        pieces = [work[start : start + size] for start in range(0, len(work), size)]
         if self._threads == 1 or len(pieces) == 1:
             for piece in pieces:
-                self._step_piece(active, springs, piece)
+                self._step_piece(piece)
         else:
-            list(self._pool.map(lambda piece: self._step_piece(active, springs, piece), pieces))
-        parts = (torch.from_numpy(part[: len(active)]).float() for part in (self._qpos, self._qvel, self._force))
+            list(self._pool.map(self._step_piece, pieces))
+        state, force = self._state[list(envs)], self._force[list(envs)]
+        parts = (
+            torch.from_numpy(part).float() for part in (state[:, self._positions], state[:, self._velocities], force)
+        )
         return self._states.to_state(*parts).to(self.device)
 
     def park(self, envs: Sequence[int]) -> None:
-        """See Simulator.park. The models used last are kept, because a failed motion is soon tried again."""
+        """See Simulator.park."""
         for index in envs:
-            env, self._envs[index] = self._envs[index], None
-            if env is not None:
-                self._spare[env.tile] = env
-        while len(self._spare) > self.num_envs:
-            self._spare.popitem(last=False)
+            ground, self._grounds[index] = self._grounds[index], None
+            if ground is not None:
+                self._spare.append(ground)
+        del self._spare[: -self.num_envs]
 
     @property
     def device_bytes(self) -> int:
@@ -114,27 +144,45 @@ class MujocoSimulator:
     def close(self) -> None:
         """See Simulator.close."""
         self._pool.shutdown()
-        self._envs = [None] * self.num_envs
+        self._grounds = [None] * self.num_envs
         self._spare.clear()
 
-    def _build(self, tile: int) -> Env:
-        model = compile_model(self._character, ground_boxes(self._config.tiles[tile]), self._config)
-        data = mujoco.MjData(model)
-        warnings = [data.warning[kind] for kind in LOST]
-        return Env(tile, model, data, data.qpos, data.qvel, model.qpos_spring, data.cfrc_ext, *warnings)
+    def _ground(self, boxes: Boxes) -> Ground:
+        """A ground that is not in use, of these boxes."""
+        size = room_for(boxes)
+        if size not in self._rooms:
+            model = compile_model(self._character, filled_up(NO_BOXES, size), self._config)
+            self._rooms[size] = Room(model, [_workplace(model) for _ in range(self._threads)])
+        room = self._rooms[size]
+        place = next((place for place, ground in enumerate(self._spare) if ground.room is room), None)
+        ground = _ground_in(room) if place is None else self._spare.pop(place)
+        put_boxes(ground.model, filled_up(boxes, size))
+        return ground
 
-    def _step_piece(self, active: List[Env | None], springs: npt.NDArray[np.float64], piece: Tuple[int, int]) -> None:
+    def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
         # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
-        steps = self._steps
-        for row in range(*piece):
-            env = active[row]
-            assert env is not None, "an env was stepped before its first reset"
-            env.spring[7:] = springs[row]
-            mujoco.mj_step(env.model, env.data, steps)
-            mujoco.mj_rnePostConstraint(env.model, env.data)
-            self._qpos[row] = env.qpos
-            self._qvel[row] = env.qvel
-            self._force[row] = env.external_force[1:, 3:]
-            if env.lost_contacts.number or env.lost_constraints.number:
+        for index, spring in piece:
+            ground = self._grounds[index]
+            assert ground is not None, "an env was stepped before its first reset"
+            model, place, state = ground.model, ground.room.idle.pop(), self._state[index]
+            ground.spring[7:] = spring
+            mujoco.mj_setState(model, place.data, state, STATE)
+            mujoco.mj_step(model, place.data, self._steps)
+            mujoco.mj_rnePostConstraint(model, place.data)
+            mujoco.mj_getState(model, place.data, state, STATE)
+            self._force[index] = place.external_force[1:, 3:]
+            if place.lost_contacts.number or place.lost_constraints.number:
                 # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
-                self._qpos[row] = np.nan
+                state[self._positions] = np.nan
+                mujoco.mj_resetData(model, place.data)
+            ground.room.idle.append(place)
+
+
+def _workplace(model: mujoco.MjModel) -> Workplace:
+    data = mujoco.MjData(model)
+    return Workplace(data, data.cfrc_ext, *(data.warning[kind] for kind in LOST))
+
+
+def _ground_in(room: Room) -> Ground:
+    model = copy.copy(room.model)
+    return Ground(room, model, model.qpos_spring)

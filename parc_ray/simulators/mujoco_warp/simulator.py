@@ -19,8 +19,8 @@ from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.errors import BrokenSimulationError, TooLargeError
-from parc_ray.motions.box_cover import Boxes
-from parc_ray.simulators.mujoco.character import compile_character, compile_model, ground_boxes, physical_character
+from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
+from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
@@ -29,10 +29,8 @@ from parc_ray.simulators.mujoco_warp.worlds import LOST, LOST_IN_COMMON, Worlds
 from parc_ray.simulators.replay import Replayed
 from parc_ray.simulators.simulator import SimulatorConfig
 
-DEEP, HIGH = -1000.0, 1000.0
-"""Heights of boxes that a tile does not need, and of parked characters, m."""
-SMALL = 0.1
-"""Half the size of boxes that a tile does not need, m."""
+HIGH = 1000.0
+"""Height of parked characters, m."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate \d+ bytes|out of memory", re.IGNORECASE)
 """What Warp and CUDA say."""
 
@@ -50,8 +48,7 @@ class MujocoWarpSimulator:
         self._free = torch.cuda.mem_get_info(config.device)[0] if self._gpu else 0
         bare = compile_character(config, skeleton)
         self._centre, self._half_size = (part.to(self.device) for part in _tile_boxes(config))
-        ground = Boxes(self._centre[-1].double().cpu().numpy(), self._half_size[-1].double().cpu().numpy())
-        model = compile_model(physical_character(config, skeleton), ground, config)
+        model = compile_model(physical_character(config, skeleton), filled_up(NO_BOXES, self._centre.shape[1]), config)
         with self._explained("building the worlds"), kernels(str(config.device), config.character):
             self._states = MujocoStates(skeleton, bare, config.device)
             self._worlds = Worlds(model, config.num_envs, mujoco_settings(config).steps_per_control, config.device)
@@ -145,10 +142,8 @@ class MujocoWarpSimulator:
 
 def _tile_boxes(config: SimulatorConfig) -> Tuple[Tensor, Tensor]:
     """Centres and half sizes of the boxes of all tiles, and of one without ground, [T + 1, K, 3] m."""
-    covers = [ground_boxes(tile) for tile in config.tiles]
-    shape = (len(covers) + 1, max(len(cover.centre) for cover in covers), 3)
-    centre, half_size = np.zeros(shape, dtype=np.float32), np.full(shape, SMALL, dtype=np.float32)
-    centre[..., 2] = DEEP
-    for row, cover in enumerate(covers):
-        centre[row, : len(cover.centre)], half_size[row, : len(cover.centre)] = cover.centre, cover.half_size
-    return torch.from_numpy(centre), torch.from_numpy(half_size)
+    covers = [*(ground_boxes(tile) for tile in config.tiles), NO_BOXES]
+    room = max(len(cover.centre) for cover in covers)
+    tiles = [filled_up(cover, room) for cover in covers]
+    centre, half_size = ([getattr(tile, part) for tile in tiles] for part in ("centre", "half_size"))
+    return torch.from_numpy(np.stack(centre)).float(), torch.from_numpy(np.stack(half_size)).float()
