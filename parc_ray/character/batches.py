@@ -18,7 +18,9 @@ def whole_batches(rows: Tensor) -> Tensor:
 
 def flipped(x: Tensor) -> Tensor:
     """A view with all dimensions in reverse order."""
-    return x.permute(tuple(range(x.dim() - 1, -1, -1)))
+    dims = x.dim()
+    # To exchange two is twice as fast, and this is called a hundred times in a control step.
+    return x.transpose(0, dims - 1) if 1 < dims < 4 else x.permute(tuple(range(dims - 1, -1, -1)))
 
 
 def batch_last(x: Tensor) -> Tensor:

@@ -88,12 +88,15 @@ def dumps(value: Any, check: bool = True) -> bytes:
     content = pickle.dumps(value, protocol=3)
     pieces: List[bytes] = []
     start = 0
-    # Reading it costs as much as writing it, and a part that is already portable need not be read again.
-    opcodes = pickletools.genops(content) if b"numpy._core." in content else ()
-    for opcode, argument, position in opcodes:
+    # Reading all of it would cost as much as writing it, and a name is written in full only where it comes first.
+    unseen = content.count(b"cnumpy._core.")
+    for opcode, argument, position in pickletools.genops(content) if unseen else ():
         if opcode.name == "GLOBAL" and str(argument).startswith("numpy._core."):
             pieces += [content[start:position], b"cnumpy.core."]
             start = (position or 0) + len(b"cnumpy._core.")
+            unseen -= 1
+        if not unseen:
+            break
     portable = b"".join([*pieces, content[start:]])
     if check:
         loads(portable, "value to be written")

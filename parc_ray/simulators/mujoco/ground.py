@@ -1,8 +1,9 @@
-"""The ground of MuJoCo's models: a tile as boxes, in a model that has room for so many and can be moved to another."""
+"""The ground of MuJoCo's models: a tile as boxes, which a model can exchange for those of another tile."""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from dataclasses import dataclass
+from typing import Any, List, Tuple
 
 import mujoco
 import numpy as np
@@ -16,7 +17,7 @@ BORDER = 5.0
 DEEP, SMALL = -1000.0, 0.1
 """Height and half size of boxes that a tile does not need, m."""
 LEAST_ROOM = 16
-"""Boxes for which there is room at least."""
+"""Boxes of the smallest ground."""
 
 
 def ground_boxes(tile: HeightField) -> Boxes:
@@ -37,26 +38,37 @@ def filled_up(boxes: Boxes, room: int) -> Boxes:
     return Boxes(centre, np.concatenate((boxes.half_size, np.full((spare, 3), SMALL))))
 
 
-def room_for(boxes: Boxes) -> int:
-    """Room that a model needs for a tile: a power of two, so that one model serves many tiles."""
-    return max(LEAST_ROOM, 1 << (len(boxes.centre) - 1).bit_length())
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """A tile, for models with a ground of `room` boxes: a power of two, so that one model serves many tiles."""
+
+    room: int
+    arrays: Tuple[npt.NDArray[Any], ...]
+    """What such a model has in its arrays_of_ground."""
 
 
-def put_boxes(model: mujoco.MjModel, boxes: Boxes) -> None:
-    """Exchange the boxes of a model, which come first in it, for as many others: a power of two.
-
-    The model becomes what MuJoCo would compile, but for the shape of the tree in which it looks for boxes.
-    """
-    room = len(boxes.centre)
-    model.geom_pos[:room], model.geom_size[:room] = boxes.centre, boxes.half_size
-    model.geom_rbound[:room] = np.linalg.norm(boxes.half_size, axis=1)
-    model.geom_aabb[:room, 3:] = boxes.half_size
+def make_ground(boxes: Boxes) -> Ground:
+    """The ground that consists of boxes."""
+    room = max(LEAST_ROOM, 1 << (len(boxes.centre) - 1).bit_length())
+    boxes = filled_up(boxes, room)
     low, high, leaves = _tree(boxes)
-    nodes, inner = slice(2 * room - 1), room - 1
-    model.bvh_aabb[nodes, :3], model.bvh_aabb[nodes, 3:] = (high + low) / 2, (high - low) / 2
-    model.bvh_child[:inner] = np.arange(1, 2 * room - 1).reshape(-1, 2)
-    model.bvh_child[inner : 2 * room - 1] = -1
-    model.bvh_nodeid[:inner], model.bvh_nodeid[inner : 2 * room - 1] = -1, leaves
+    own_boxes = np.concatenate((np.zeros_like(boxes.centre), boxes.half_size), axis=1)
+    nodes = np.concatenate(((high + low) / 2, (high - low) / 2), axis=1)
+    radius = np.linalg.norm(boxes.half_size, axis=1)
+    return Ground(room, (boxes.centre, boxes.half_size, radius, own_boxes, nodes, leaves))
+
+
+def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any], ...]:
+    """The memory of a model that has to do with its ground, of `room` boxes, which are its first geoms.
+
+    With a Ground written there, it is what MuJoCo would compile, but for the shape of the tree in which it looks for
+    boxes: that becomes the one that every Ground has.
+    """
+    first_leaf, nodes = room - 1, 2 * room - 1
+    model.bvh_child[:first_leaf], model.bvh_child[first_leaf:nodes] = np.arange(1, nodes).reshape(-1, 2), -1
+    model.bvh_nodeid[:first_leaf] = -1
+    of_geoms = (model.geom_pos, model.geom_size, model.geom_rbound, model.geom_aabb)
+    return (*(array[:room] for array in of_geoms), model.bvh_aabb[:nodes], model.bvh_nodeid[first_leaf:nodes])
 
 
 def _tree(boxes: Boxes) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -1,15 +1,13 @@
-"""The MuJoCo simulator: one model per env, stepped by a pool of threads.
+"""The MuJoCo simulator: envs that are stepped one by one, by a pool of threads.
 
 PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target
 (written to qpos_spring every control step). That is the geodesic spherical drive of PhysX, and its damping is
-integrated implicitly. Every env has its own model, with its tile as boxes, and is stepped by itself: what happens
-in one env cannot depend on how many others there are, in bits. To compile a model takes as long as a control step of
-ten envs, so models are moved from tile to tile.
+integrated implicitly. Every env has a state, a ground and targets of its own, and is stepped by itself: what happens in
+one env cannot depend on how many others there are, in bits.
 """
 
 from __future__ import annotations
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,10 +21,9 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
-from parc_ray.motions.box_cover import Boxes
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
-from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes, put_boxes, room_for
+from parc_ray.simulators.mujoco.ground import Ground, arrays_of_ground, filled_up, ground_boxes, make_ground
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -41,37 +38,22 @@ STATE = int(mujoco.mjtState.mjSTATE_PHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where envs are stepped one after the other, their models having room for as many boxes.
+    """Where a thread steps envs one after the other, whose grounds have as many boxes.
 
     One for each thread, not one for each env: these would drive each other out of the CPU's caches.
     """
 
+    model: mujoco.MjModel
     data: mujoco.MjData
+    ground: Tuple[npt.NDArray[Any], ...]
+    """The model's, as of arrays_of_ground. Like the others, these are views that cost nothing to reach."""
+    spring: npt.NDArray[np.float64]
+    """PD targets."""
     external_force: npt.NDArray[np.float64]
     lost_contacts: Any
     """MuJoCo's counter of contacts that it dropped because its buffers were full."""
     lost_constraints: Any
     """MuJoCo's counter of constraints that it dropped because its buffers were full."""
-
-
-@dataclass(frozen=True)
-class Room:
-    """What models have in common that have room for as many boxes."""
-
-    model: mujoco.MjModel
-    """Without a tile."""
-    idle: List[Workplace]
-    """Workplaces at which no thread is."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The model of one env: the character on a tile."""
-
-    room: Room
-    model: mujoco.MjModel
-    spring: npt.NDArray[np.float64]
-    """PD targets; a view that costs nothing to reach."""
 
 
 class MujocoSimulator:
@@ -89,10 +71,10 @@ class MujocoSimulator:
         self._states = MujocoStates(skeleton, bare, CPU)
         self._character = physical_character(config, skeleton)
         self._grounds: List[Ground | None] = [None] * config.num_envs
-        self._spare: List[Ground] = []
-        self._rooms: Dict[int, Room] = {}
         # A failed motion is soon tried again.
-        self._boxes = lru_cache(maxsize=2 * config.num_envs)(lambda tile: ground_boxes(config.tiles[tile]))
+        self._ground_of = lru_cache(2 * config.num_envs)(lambda tile: make_ground(ground_boxes(config.tiles[tile])))
+        self._idle: Dict[int, List[Workplace]] = {}
+        """Workplaces at which no thread is, by the number of boxes."""
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
         self._steps = mujoco_settings(config).steps_per_control
@@ -101,10 +83,11 @@ class MujocoSimulator:
         self._force = np.zeros((config.num_envs, skeleton.num_bodies, 3))
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
-        """See Simulator.reset. Every env has a model of its own: the PD target is part of the model."""
-        self.park(envs)
+        """See Simulator.reset."""
         for index, tile in zip(envs, tiles):
-            self._grounds[index] = self._ground(self._boxes(tile))
+            ground = self._grounds[index] = self._ground_of(tile)
+            if ground.room not in self._idle:
+                self._idle[ground.room] = [self._workplace(ground.room) for _ in range(self._threads)]
         positions, velocities = self._states.from_state(state.to(CPU))
         rows = list(envs)
         self._state[rows] = 0.0
@@ -131,10 +114,7 @@ class MujocoSimulator:
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park."""
         for index in envs:
-            ground, self._grounds[index] = self._grounds[index], None
-            if ground is not None:
-                self._spare.append(ground)
-        del self._spare[: -self.num_envs]
+            self._grounds[index] = None
 
     @property
     def device_bytes(self) -> int:
@@ -145,44 +125,31 @@ class MujocoSimulator:
         """See Simulator.close."""
         self._pool.shutdown()
         self._grounds = [None] * self.num_envs
-        self._spare.clear()
+        self._idle.clear()
 
-    def _ground(self, boxes: Boxes) -> Ground:
-        """A ground that is not in use, of these boxes."""
-        size = room_for(boxes)
-        if size not in self._rooms:
-            model = compile_model(self._character, filled_up(NO_BOXES, size), self._config)
-            self._rooms[size] = Room(model, [_workplace(model) for _ in range(self._threads)])
-        room = self._rooms[size]
-        place = next((place for place, ground in enumerate(self._spare) if ground.room is room), None)
-        ground = _ground_in(room) if place is None else self._spare.pop(place)
-        put_boxes(ground.model, filled_up(boxes, size))
-        return ground
+    def _workplace(self, room: int) -> Workplace:
+        model = compile_model(self._character, filled_up(NO_BOXES, room), self._config)
+        data = mujoco.MjData(model)
+        lost = (data.warning[kind] for kind in LOST)
+        return Workplace(model, data, arrays_of_ground(model, room), model.qpos_spring, data.cfrc_ext, *lost)
 
     def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
-        # Every env owns its model, so this cannot be one array operation; what it does per env is C, without the GIL.
+        # Every env has a ground and targets of its own, which are part of the model, so this cannot be one operation on
+        # arrays; what it does per env is C, without the GIL.
         for index, spring in piece:
-            ground = self._grounds[index]
+            ground, state = self._grounds[index], self._state[index]
             assert ground is not None, "an env was stepped before its first reset"
-            model, place, state = ground.model, ground.room.idle.pop(), self._state[index]
-            ground.spring[7:] = spring
-            mujoco.mj_setState(model, place.data, state, STATE)
-            mujoco.mj_step(model, place.data, self._steps)
-            mujoco.mj_rnePostConstraint(model, place.data)
-            mujoco.mj_getState(model, place.data, state, STATE)
+            place = self._idle[ground.room].pop()
+            for array, own in zip(place.ground, ground.arrays):
+                array[...] = own
+            place.spring[7:] = spring
+            mujoco.mj_setState(place.model, place.data, state, STATE)
+            mujoco.mj_step(place.model, place.data, self._steps)
+            mujoco.mj_rnePostConstraint(place.model, place.data)
+            mujoco.mj_getState(place.model, place.data, state, STATE)
             self._force[index] = place.external_force[1:, 3:]
             if place.lost_contacts.number or place.lost_constraints.number:
                 # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
                 state[self._positions] = np.nan
-                mujoco.mj_resetData(model, place.data)
-            ground.room.idle.append(place)
-
-
-def _workplace(model: mujoco.MjModel) -> Workplace:
-    data = mujoco.MjData(model)
-    return Workplace(data, data.cfrc_ext, *(data.warning[kind] for kind in LOST))
-
-
-def _ground_in(room: Room) -> Ground:
-    model = copy.copy(room.model)
-    return Ground(room, model, model.qpos_spring)
+                mujoco.mj_resetData(place.model, place.data)
+            self._idle[ground.room].append(place)
