@@ -22,8 +22,8 @@ HIDDEN: Dict[str, Tuple[int, ...]] = {
 CHUNK = {"cpu": 64, "cuda": 1024}
 """Rows per matrix product: the order in which a product sums may depend on its shape. To a GPU, a product of many rows
 is as dear as one of few."""
-REST = 8
-"""What is left of whole chunks is padded to a multiple of so many rows, where that gives the same bits."""
+LARGEST, STEP = 128, 8
+"""Rows per product on a CPU on which a row's result is the same bits for every multiple of STEP up to LARGEST."""
 
 
 class Network:
@@ -37,16 +37,19 @@ class Network:
         self._layers = [(w.to_mkldnn(), bias.to_mkldnn()) if self._onednn else (w, bias) for w, bias in layers]
         self._size = layers[0][0].shape[1]
         self._rows = CHUNK[device]
-        self._rest = REST if device == "cpu" and self._small_chunks_are_exact() else self._rows
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and device == "cpu" else None
+        self._any_size = device == "cpu" and self._sizes_do_not_matter()
+        self._threads = threads if device == "cpu" else 1
+        self._pool = ThreadPoolExecutor(threads) if self._threads > 1 else None
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Output [N, out] of rows [N, in]."""
         count = len(rows)
-        missing = -(count % self._rows) % self._rest
-        padded = pad(rows, (0, 0, 0, missing)) if missing else rows
+        size, unit = self._rows, self._rows
+        if self._any_size:
+            size, unit = min(LARGEST, -(-count // (self._threads * STEP)) * STEP), STEP
+        padded = pad(rows, (0, 0, 0, -count % unit)) if count % unit else rows
         run = map if self._pool is None else self._pool.map
-        return torch.cat(list(run(self._chunk, padded.split(self._rows))))[:count]
+        return torch.cat(list(run(self._chunk, padded.split(size))))[:count]
 
     def _chunk(self, rows: Tensor) -> Tensor:
         hidden = rows.to_mkldnn() if self._onednn else rows
@@ -55,11 +58,11 @@ class Network:
         output = linear(hidden, *self._layers[-1])
         return output.to_dense() if self._onednn else output
 
-    def _small_chunks_are_exact(self) -> bool:
-        """Whether a row's result is the same bits in a chunk of any multiple of REST rows.
+    def _sizes_do_not_matter(self) -> bool:
+        """Whether a row's result is the same bits in products of any multiple of STEP rows.
 
         That depends on the shapes and on how this CPU multiplies matrices, not on the numbers: some random ones tell.
         """
-        rows = torch.randn(self._rows, self._size, generator=torch.Generator().manual_seed(0))
+        rows = torch.randn(LARGEST, self._size, generator=torch.Generator().manual_seed(0))
         whole = self._chunk(rows)
-        return all(torch.equal(self._chunk(rows[:few]), whole[:few]) for few in range(REST, self._rows, REST))
+        return all(torch.equal(self._chunk(rows[:few]), whole[:few]) for few in range(STEP, LARGEST, STEP))

@@ -48,7 +48,7 @@ class Policy:
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
         """Most likely normalised action [N, D]."""
-        return self.network(((obs - self.obs_mean) / self.obs_std).clamp_(-self.clip, self.clip))
+        return self.network((obs - self.obs_mean).div_(self.obs_std).clamp_(-self.clip, self.clip))
 
 
 def load_checkpoint(
