@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BATCH = 64
+BATCH = 32
 """Rows per batch. Vector kernels may round their odd tail differently, and the outcome of a motion must not depend, not
 even in its last bit, on how many others are tracked beside it."""
 

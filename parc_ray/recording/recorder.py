@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from parc_ray.tracking.quality import QualityMeter, figures
 
 LOOK_EVERY = 4
 """Control steps after which a GPU is asked which attempts have ended: the host waits for it then."""
+TOGETHER = 8
+"""Attempts that are measured together once they have ended, while others keep the envs busy: one by one they take twice
+the time."""
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Usage:
 class Ended:
     """An attempt that has ended."""
 
+    attempt: Attempt
     env: int
     cause: int
     """Index into CAUSES; 0 where it has not failed."""
@@ -54,6 +58,21 @@ class Ended:
     """The body at fault, where the cause is about one."""
     steps: int
     """Control steps that it took."""
+    began: float
+    ended: float
+    """s since the recorder was made."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What attempts leave that have ended at the same time, one after the other."""
+
+    frames: Tensor
+    """The first ones included."""
+    references: Tensor
+    """The first ones not included."""
+    observations: Tensor
+    """As many as frames, of size 0 if they are not recorded."""
 
 
 class ShardRecorder:
@@ -91,6 +110,10 @@ class ShardRecorder:
         self._running: Dict[int, Attempt] = {}
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
+        self._ended: List[Ended] = []
+        """To be measured."""
+        self._left: List[Left] = []
+        """By these."""
         self._layout = frame_layout(environment.skeleton)
         self._spare = environment.max_steps + 1
         """Frame to which an env writes whose time stands still."""
@@ -121,15 +144,16 @@ class ShardRecorder:
     def work(self, seconds: float) -> List[AttemptResult]:
         """Simulate for about `seconds`; returns the attempts that ended.
 
-        If the simulator raises, take_results() still has those that had ended before.
+        If the simulator raises, take_results() still has those that had ended before, but for fewer than TOGETHER.
         """
         deadline = time.monotonic() + seconds
         while not self.done and time.monotonic() < deadline:
             self._results += self.advance()
+        self._results += self._measured()
         return self.take_results()
 
     def take_results(self) -> List[AttemptResult]:
-        """Attempts that ended in work() and were not returned yet."""
+        """Attempts that ended in work(), were measured, and were not returned yet."""
         results, self._results = self._results, []
         return results
 
@@ -150,7 +174,10 @@ class ShardRecorder:
         self._unseen = 0
         found = verdicts.cpu().numpy()  # the one time that the host waits for the device
         over = np.flatnonzero(found[:, 0])
-        return self._finish([Ended(envs[place], *found[place, 1:].tolist()) for place in over]) if len(over) else []
+        if len(over):
+            self._end([(envs[place], *found[place, 1:].tolist()) for place in over])
+        # Without waiting attempts an env is idle until it is known whether an attempt is made again.
+        return self._measured() if len(self._ended) >= TOGETHER or not self.queue else []
 
     def _step(self, envs: List[int]) -> Tensor:
         """One control step in the given envs, and its verdicts."""
@@ -203,22 +230,56 @@ class ShardRecorder:
         values = self._layout.stack((state.root_pos, state.root_rot, pose.joint_rot, contacts)).t()
         self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
 
-    def _finish(self, ended: List[Ended]) -> List[AttemptResult]:
+    def _end(self, over: Sequence[Tuple[int, int, int, int]]) -> None:
+        """Free envs whose attempts are over, given with cause, body and steps. Those that failed are made again."""
+        envs, steps = [env for env, *_ in over], [steps for *_, steps in over]
         if self.config.record.observations:
-            envs, last = [end.env for end in ended], [end.steps for end in ended]
-            self._observations[envs, last] = self.environment.observe(envs)
-        # One copy to the host for all of them: it waits for the device.
-        frames = torch.cat([self._frames[end.env, : end.steps + 1] for end in ended]).cpu()
-        own = frames.split([end.steps + 1 for end in ended])
-        self.environment.simulator.park([end.env for end in ended])
-        return [self._result(*found) for found in zip(ended, self._qualities(ended), own)]
+            self._observations[envs, steps] = self.environment.observe(envs)
+        frames, observations = (
+            torch.cat([kept[env, : count + 1] for env, count in zip(envs, steps)])
+            for kept in (self._frames, self._observations)
+        )
+        references = torch.cat([self.environment.references(env, count) for env, count in zip(envs, steps)])
+        self._left.append(Left(frames, references, observations))
+        self.environment.simulator.park(envs)
+        for env, cause, body, count in over:
+            attempt = self._running.pop(env)
+            self._ended.append(Ended(attempt, env, cause, body, count, self._began.pop(env), self.age))
+            self._free.append(env)
+            if cause:
+                self._retry(attempt)
 
-    def _qualities(self, ended: Sequence[Ended]) -> List[Quality]:
+    def _next_fraction(self, attempt: Attempt) -> Optional[float]:
+        return self.policy.next_fraction(attempt.number, self.motions[attempt.motion].length)
+
+    def _retry(self, attempt: Attempt) -> None:
+        """Queue the attempt that follows one that was not recorded, if there is one."""
+        fraction = self._next_fraction(attempt)
+        if fraction is not None:
+            self._enqueue(Attempt(attempt.motion, attempt.number + 1, fraction))
+
+    @torch.inference_mode()
+    def _measured(self) -> List[AttemptResult]:
+        """Results of the attempts that have ended since the last call, measured together."""
+        ended, self._ended, left, self._left = self._ended, [], self._left, []
+        if not ended:
+            return []
+        parts = (torch.cat([getattr(part, name) for part in left]) for name in ("frames", "references", "observations"))
+        frames, references, observations = parts
+        qualities = self._qualities(ended, frames, references)
+        counts = [end.steps + 1 for end in ended]
+        # One copy to the host for all of them: it waits for the device.
+        own = (part.cpu().split(counts) for part in (frames, observations))
+        return [self._result(*found) for found in zip(ended, qualities, *own)]
+
+    def _qualities(self, ended: Sequence[Ended], frames: Tensor, references: Tensor) -> List[Quality]:
         """Figures of attempts that have ended, measured together."""
-        environment = self.environment
-        frames = torch.cat([self._frames[end.env, 1 : end.steps + 1] for end in ended])
-        references = torch.cat([environment.references(end.env, end.steps) for end in ended])
-        motions = torch.cat([environment.motion[end.env].expand(end.steps) for end in ended])
+        environment, device = self.environment, frames.device
+        steps = np.array([end.steps for end in ended])
+        first = np.cumsum(steps + 1) - steps - 1
+        later = np.delete(np.arange(len(frames)), first)
+        motions = torch.from_numpy(np.repeat([end.attempt.motion for end in ended], steps)).to(device)
+        frames = frames.index_select(0, torch.from_numpy(later).to(device))
         measured = []
         for rows in zip(*(part.split(SAMPLES) for part in (frames, references, motions))):
             count = len(rows[0])
@@ -230,11 +291,10 @@ class ShardRecorder:
             pose = Pose(joint_rot, *kinematics)
             measured.append(self.meter.measure(motion, pose, reference, parts["contacts"], labels)[:count])
         numbers = torch.cat(measured).cpu().numpy()
-        return [figures(part) for part in np.split(numbers, np.cumsum([end.steps for end in ended])[:-1])]
+        return [figures(part) for part in np.split(numbers, np.cumsum(steps)[:-1])]
 
-    def _result(self, end: Ended, quality: Quality, frames: Tensor) -> AttemptResult:
-        env, cause, body, steps = end.env, end.cause, end.body, end.steps
-        attempt = self._running.pop(env)
+    def _result(self, end: Ended, quality: Quality, frames: Tensor, observations: Tensor) -> AttemptResult:
+        attempt, cause, body, steps = end.attempt, end.cause, end.body, end.steps
         motion = self.motions[attempt.motion]
         if not motion.labelled:
             quality = without_labels(quality)
@@ -243,27 +303,19 @@ class ShardRecorder:
         recording = None
         if not reason:
             try:
-                recording = self._motion_file(env, attempt, frames, quality)
+                recording = self._motion_file(attempt, frames, observations, quality)
             except InputError as error:
                 # The character has got so far away that the terrain around its path is too large.
                 broken = [str(error)]
                 reason = broken[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
         criteria = (CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in broken)
-        next_fraction = trajectory = None
-        if outcome != "recorded":
-            next_fraction = self.policy.next_fraction(attempt.number, motion.length)
-            if self.config.record.keep_failures:
-                found = {
-                    "outcome": outcome,
-                    "reason": reason,
-                    "criteria": criteria,
-                    "body": self._body_name(cause, body),
-                }
-                trajectory = self._failed_trajectory(env, attempt, frames, quality, found)
-        self._free.append(env)
-        if next_fraction is not None:
-            self._enqueue(Attempt(attempt.motion, attempt.number + 1, next_fraction))
+        trajectory = None
+        if outcome == "rejected":
+            self._retry(attempt)
+        if outcome != "recorded" and self.config.record.keep_failures:
+            found = {"outcome": outcome, "reason": reason, "criteria": criteria, "body": self._body_name(cause, body)}
+            trajectory = self._failed_trajectory(attempt, frames, observations, quality, found)
         frequency = self.environment.config.control_freq
         return AttemptResult(
             motion=motion.name,
@@ -274,15 +326,15 @@ class ShardRecorder:
             outcome=outcome,
             reason=reason,
             quality=quality,
-            next_fraction=next_fraction,
+            next_fraction=None if recording else self._next_fraction(attempt),
             recording=recording,
             trajectory=trajectory,
             recorded_seconds=steps / frequency if recording else 0.0,
             criteria=criteria,
             body=self._body_name(cause, body),
-            env=env,
-            began=round(self._began.pop(env), 3),
-            ended=round(time.monotonic() - self._made, 3),
+            env=end.env,
+            began=round(end.began, 3),
+            ended=round(end.ended, 3),
         )
 
     def _failure(self, cause: int, body: int, steps: int) -> str:
@@ -294,7 +346,7 @@ class ShardRecorder:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
 
     def _failed_trajectory(
-        self, env: int, attempt: Attempt, frames: Tensor, quality: Quality, end: Mapping[str, Any]
+        self, attempt: Attempt, frames: Tensor, observations: Tensor, quality: Quality, end: Mapping[str, Any]
     ) -> Optional[bytes]:
         """Motion file of an attempt up to its failure, or up to where it left what a motion file can hold."""
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
@@ -302,21 +354,23 @@ class ShardRecorder:
         if count < 2:
             return None
         try:
-            return self._motion_file(env, attempt, frames[:count], quality, end)
+            return self._motion_file(attempt, frames[:count], observations[:count], quality, end)
         except InputError:
             return None  # the terrain around its path is too large
 
     def _motion_file(
-        self, env: int, attempt: Attempt, frames: Tensor, quality: Quality, end: Optional[Mapping[str, Any]] = None
+        self,
+        attempt: Attempt,
+        frames: Tensor,
+        observations: Tensor,
+        quality: Quality,
+        end: Optional[Mapping[str, Any]] = None,
     ) -> bytes:
-        """Motion file of an attempt's frames [n, ...] on the host, from the first on.
+        """Motion file of an attempt's frames [n, ...] and observations [n, ...] on the host, from the first on.
 
         Raises InputError if the terrain around them is too large.
         """
         motion, observer = self.motions[attempt.motion], self.environment.observer
-        observations = None
-        if self.config.record.observations:
-            observations = self._observations[env, : len(frames)].cpu().numpy()
         origin = {
             **self.origin,
             "source_motion": motion.name,
@@ -330,7 +384,7 @@ class ShardRecorder:
             motion.name,
             Trajectory(
                 **{name: part.contiguous().numpy() for name, part in self._layout.unstack(frames.t()).items()},
-                observations=observations,
+                observations=observations.numpy() if self.config.record.observations else None,
             ),
             motion.terrain,
             self.environment.config.control_freq,

@@ -65,11 +65,13 @@ class QualityMeter:
 
 def figures(measured: npt.NDArray[np.float32]) -> Quality:
     """Figures of an attempt from the numbers [n, MEASURED] of its frames. Without any contact, contacts agree."""
-    numbers = dict(zip(MEASURED, measured.T.astype(np.float64)))
-    values = {name: float(numbers[name].mean()) for name in MEANS}
-    values.update({name: float(numbers[name].max()) for name in LARGEST})
-    agreed, either = numbers["contacts_agreed"].sum(), numbers["contacts_either"].sum()
-    values["contact_agreement"] = float(agreed / either) if either else 1.0
+    numbers = measured.astype(np.float64)
+    mean, largest, total = (
+        dict(zip(MEASURED, part(axis=0).tolist())) for part in (numbers.mean, numbers.max, numbers.sum)
+    )
+    agreed, either = total["contacts_agreed"], total["contacts_either"]
+    values = {**{name: mean[name] for name in MEANS}, **{name: largest[name] for name in LARGEST}}
+    values["contact_agreement"] = agreed / either if either else 1.0
     return {figure.name: values[figure.name] for figure in FIGURES}
 
 
