@@ -32,8 +32,8 @@ class Network:
     def __init__(self, layers: Sequence[Tuple[Tensor, Tensor]], threads: int = 1):
         """layers: weight [out, in] and bias [out] of each; threads: chunks computed side by side on a CPU."""
         device = layers[0][0].device.type
-        # On CPUs PyTorch itself takes MKL, which has half the speed of oneDNN where they are not Intel's. oneDNN can only
-        # be reached by what torch.compile would call.
+        # PyTorch itself takes MKL, which has half the speed of oneDNN on CPUs that are not Intel's. oneDNN can only be
+        # reached by what torch.compile would call.
         self._onednn = device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         self._layers = list(layers)
         if self._onednn:
