@@ -29,7 +29,7 @@ class Layout:
 
     def split(self, rows: Tensor) -> Dict[str, Tensor]:
         """Views of the parts [..., *shape] of rows [..., size]."""
-        parts = zip(self.shapes.items(), rows.split(self._sizes, dim=-1))
+        parts = zip(self.shapes.items(), rows.split_with_sizes(self._sizes, dim=-1))
         return {name: part if len(shape) == 1 else part.unflatten(-1, shape) for (name, shape), part in parts}
 
     def join(self, parts: Iterable[Tensor]) -> Tensor:
@@ -43,5 +43,5 @@ class Layout:
 
     def unstack(self, columns: Tensor) -> Dict[str, Tensor]:
         """Views of the parts [n, *shape] of columns [size, n]."""
-        parts = zip(self.shapes.items(), columns.split(self._sizes))
+        parts = zip(self.shapes.items(), columns.split_with_sizes(self._sizes))
         return {name: flipped(part.unflatten(0, shape[::-1])) for (name, shape), part in parts}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import whole_batches
+from parc_ray.character.batches import batch_last, flipped, whole_batches
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 
@@ -45,8 +45,8 @@ class MujocoStates:
     def to_state(self, qpos: Tensor, qvel: Tensor, contact_force: Tensor) -> CharacterState:
         """States of qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
         count = len(qpos)
-        qpos, qvel = whole_batches(qpos), whole_batches(qvel)
-        root_rot = torch.cat((qpos[:, 4:7], qpos[:, 3:4]), dim=1)
+        qpos, qvel = batch_last(whole_batches(qpos)), batch_last(whole_batches(qvel))
+        root_rot = rotations.joined(qpos[:, 4:7], qpos[:, 3:4])
         axes = rotations.quat_to_matrix(root_rot)
         ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
         parts = {
@@ -61,8 +61,10 @@ class MujocoStates:
 
     def _dof_positions(self, joints: Tensor) -> Tensor:
         """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
-        balls = rotations.quat_to_exp_map(joints[:, self._balls])
-        return torch.cat((balls.flatten(1), joints), dim=1).index_select(1, self._to_dofs)
+        quaternions = flipped(joints).index_select(0, self._balls).unflatten(0, (4, len(self._balls) // 4))
+        balls = rotations.quat_to_exp_map(flipped(quaternions))
+        sources = torch.cat((flipped(balls).flatten(0, 1), flipped(joints)))
+        return flipped(sources.index_select(0, self._to_dofs))
 
     def _from_origin(self, axes: Tensor) -> Tensor:
         """From the root's origin to its centre of mass, [n, 3] m, world axes."""
@@ -72,9 +74,9 @@ class MujocoStates:
 def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
     """Index tables between joint positions, as they follow the root in qpos, and the character's joints.
 
-    The columns of ball joints as xyzw quaternions, [balls, 4]; for each joint position its place among all joint
-    rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation vectors followed by
-    the joint positions.
+    The columns of ball joints' quaternions, [4 * balls], all x first, then all y, z and w; for each joint position its
+    place among all joint rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation
+    vectors, all x first, followed by the joint positions.
     """
     balls: List[List[int]] = []
     to_joints: List[int] = []
@@ -88,9 +90,13 @@ def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
         elif joint.kind == "hinge":
             hinge_columns[joint.dof_index] = column
             to_joints.append(dofs_start + joint.dof_index)
-    of_balls = iter(range(3 * len(balls)))
+    of_balls = iter([part * len(balls) + ball for ball in range(len(balls)) for part in range(3)])
     to_dofs = [
         3 * len(balls) + hinge_columns[dof] if dof in hinge_columns else next(of_balls)
         for dof in range(skeleton.dof_count)
     ]
-    return torch.tensor(balls, dtype=torch.int64).reshape(-1, 4), torch.tensor(to_joints), torch.tensor(to_dofs)
+    return (
+        torch.tensor(balls, dtype=torch.int64).reshape(-1, 4).t().flatten(),
+        torch.tensor(to_joints),
+        torch.tensor(to_dofs),
+    )
