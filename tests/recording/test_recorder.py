@@ -14,6 +14,7 @@ from torch import Tensor
 from parc_ray.character.surface import surface_points
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.tracking.quality import QualityMeter
@@ -345,6 +346,19 @@ def test_a_path_that_no_motion_file_can_hold_is_cut_or_not_kept(place, frames):
     (result,) = run(recorder)
     assert result.outcome == "failed"
     assert (result.trajectory and kept_motion(result).num_frames) == frames
+
+
+@pytest.mark.parametrize("record", [{}, {"observations": True, "keep_failures": True}])
+def test_attempts_measured_together_have_the_results_of_those_measured_alone(record, monkeypatch):
+    """Those that were rejected are made again, too, although that is found out later."""
+    found = []
+    for together in (1, 5):
+        monkeypatch.setattr(recorder_module, "TOGETHER", together)
+        recorder = make_recorder(num_envs=3, record=record, acceptance={"max_mean_body_error": 0.001})
+        found.append(by_attempt(run(recorder)))
+        assert recorder.done and not recorder.take_results()
+    assert found[0] == found[1]
+    assert {result.outcome for result in found[0].values()} >= {"failed", "rejected"}
 
 
 # ----------------------------------------------------------------------------------------------- observations

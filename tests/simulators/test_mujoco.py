@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mujoco
+import numpy as np
 import pytest
 import torch
 
@@ -9,8 +11,12 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.config.record import MujocoConfig
 from parc_ray.errors import InputError
+from parc_ray.motions.box_cover import Boxes
 from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.mujoco.character import compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.mujoco.ground import arrays_of_ground, filled_up, make_ground
+from parc_ray.simulators.mujoco.simulator import STATE
 from parc_ray.simulators.simulator import SimulatorConfig
 from tests.reference import HUMANOID
 
@@ -78,3 +84,81 @@ def test_harder_contacts_let_a_ball_sink_in_less():
     assert 1e-5 < hard < soft < 1e-3
     assert soft / hard == pytest.approx(4.0, rel=0.05)
     assert 0.1 - height(0.1, 1.0, profile="faithful") == pytest.approx(hard, rel=0.01)
+
+
+def compiled(boxes: Boxes) -> mujoco.MjModel:
+    config = SimulatorConfig(TEXT, "character.xml", [], 1, 30, 4, torch.device("cpu"), 1)
+    character = physical_character(config, parse_skeleton(TEXT, "character.xml"))
+    return compile_model(character, boxes, config)
+
+
+def some_boxes(count: int, seed: int) -> Boxes:
+    """Steps of different heights, the first one under the origin, on which a character falls."""
+    random = np.random.default_rng(seed)
+    size = random.uniform(0.1, 0.6, (count, 3))
+    centre = random.uniform((-1.5, -1.5, 0.0), (1.5, 1.5, 0.3), (count, 3))
+    centre[0, :2] = 0.0
+    centre[:, 2] -= size[:, 2]
+    return Boxes(centre, size)
+
+
+@pytest.mark.parametrize("count", [1, 13, 16, 40])
+def test_a_model_with_another_ground_is_what_mujoco_compiles(count):
+    """All of it but the tree in which boxes are looked for, and it finds the same contacts in every step."""
+    boxes = some_boxes(count, seed=count)
+    ground = make_ground(boxes)
+    model = compiled(filled_up(some_boxes(1, seed=0), ground.room))
+    for array, own in zip(arrays_of_ground(model, ground.room), ground.arrays):
+        array[...] = own
+    expected = compiled(filled_up(boxes, ground.room))
+    for name in ("geom_pos", "geom_size", "geom_rbound", "geom_aabb", "geom_quat", "geom_bodyid", "body_mass"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(expected, name), err_msg=name)
+    touched = 0
+    runs = [mujoco.MjData(model), mujoco.MjData(expected)]
+    for _ in range(200):
+        for own, data in zip((model, expected), runs):
+            mujoco.mj_step(own, data)
+        assert runs[0].ncon == runs[1].ncon
+        np.testing.assert_array_equal(runs[0].qpos, runs[1].qpos)
+        touched += int(runs[0].ncon)
+    assert touched
+
+
+@pytest.mark.parametrize("count", [1, 5, 16, 33])
+def test_every_box_is_found_in_the_tree_of_a_ground(count):
+    boxes = some_boxes(count, seed=count)
+    ground = make_ground(boxes)
+    *_, nodes, leaves = ground.arrays
+    low, high = nodes[:, :3] - nodes[:, 3:], nodes[:, :3] + nodes[:, 3:]
+    assert sorted(leaves) == list(range(ground.room))
+    for leaf, box in enumerate(leaves):
+        node = ground.room - 1 + leaf
+        if box < count:
+            np.testing.assert_allclose(low[node], boxes.centre[box] - boxes.half_size[box], atol=1e-9)
+            np.testing.assert_allclose(high[node], boxes.centre[box] + boxes.half_size[box], atol=1e-9)
+        while node:
+            above = (node - 1) // 2
+            assert (low[above] <= low[node] + 1e-9).all() and (high[above] >= high[node] - 1e-9).all()
+            node = above
+
+
+def test_what_a_step_leaves_in_its_workplace_is_not_read_by_the_next():
+    """A diverged env is stepped in the same place as others."""
+    model = compiled(some_boxes(16, seed=3))
+    states = []
+    for spoilt in (False, True):
+        data = mujoco.MjData(model)
+        start = np.zeros(mujoco.mj_stateSize(model, STATE))
+        mujoco.mj_getState(model, data, start, STATE)
+        if spoilt:
+            mujoco.mj_setState(model, data, np.full_like(start, np.nan), STATE)
+            mujoco.mj_step(model, data, 4)
+            mujoco.mj_rnePostConstraint(model, data)
+            assert np.isnan(data.qpos).any() and np.isnan(data.qacc).any()
+            mujoco.mj_setState(model, data, start, STATE)
+        mujoco.mj_step(model, data, 100)
+        mujoco.mj_rnePostConstraint(model, data)
+        states.append([data.qpos.copy(), data.qvel.copy(), data.cfrc_ext.copy()])
+    for own, expected in zip(*states):
+        np.testing.assert_array_equal(own, expected)
+        assert np.isfinite(own).all()

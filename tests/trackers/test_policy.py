@@ -13,7 +13,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.trackers import policy as policy_module
 from parc_ray.trackers.action_bounds import action_bounds
-from parc_ray.trackers.network import HIDDEN
+from parc_ray.trackers.network import HIDDEN, Network
 from parc_ray.trackers.policy import Policy, load_checkpoint
 from tests.reference import DATA, HUMANOID, max_error, tensor, vectors
 
@@ -87,14 +87,35 @@ def test_large_policy():
 
 
 @pytest.mark.parametrize("rows", [1, 3, 63, 64, 65, 200])
-def test_an_action_does_not_depend_on_the_batch(rows):
-    policy = Policy(load(), SMALL_NETWORK, 10.0, BOUNDS, CPU)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_action_does_not_depend_on_the_batch(rows, threads):
+    policy = Policy(load(), SMALL_NETWORK, 10.0, BOUNDS, CPU, threads)
     generator = torch.Generator().manual_seed(rows)
     obs = torch.randn(rows, small_size(), generator=generator)
     order = torch.randperm(rows, generator=generator)
     whole = policy.act(obs)
     assert torch.equal(policy.act(obs[order]), whole[order])
     assert torch.equal(policy.act(obs[:1]), whole[:1])
+    assert torch.equal(Policy(load(), SMALL_NETWORK, 10.0, BOUNDS, CPU).act(obs), whole)
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+def test_a_network_is_its_layers_with_and_without_onednn(onednn, monkeypatch):
+    """Against sums in double precision, also where PyTorch lacks the product that is used."""
+    if not onednn:
+        monkeypatch.setattr(torch.ops, "mkldnn", object())
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(300, 128), (128, 64), (64, 20)]
+    layers = [
+        (torch.randn(wide, narrow, generator=generator) / narrow**0.5, torch.randn(wide, generator=generator))
+        for narrow, wide in sizes
+    ]
+    rows = torch.randn(77, 300, generator=generator)
+    expected = rows.double()
+    for place, (weight, bias) in enumerate(layers):
+        expected = expected @ weight.double().t() + bias.double()
+        expected = expected if place == 2 else expected.clamp(min=0)
+    assert max_error(Network(layers)(rows), expected.float().numpy()) <= 1e-5
 
 
 @pytest.mark.parametrize("network", sorted(HIDDEN))
