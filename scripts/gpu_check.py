@@ -433,6 +433,9 @@ def _speed(check: Check, known: Any, device: str, row: Row) -> None:
     counts = _counts(recorder, gpu)
     recorded = timed(advance)
     with torch.inference_mode():
+        # Attempts may have ended by now, and an env without one is not to be stepped.
+        envs, motions = last[0], len(recorder.motions)
+        recorder.environment.start(envs, [env % motions for env in envs], [0.0] * len(envs))
         bare = timed(lambda: len(step(*last).root_pos))
     simulator.close()
     row.numbers = {"bare": round(bare), "recorded": round(recorded), **counts, "mib_per_env": round(memory / 2**20, 2)}

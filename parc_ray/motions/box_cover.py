@@ -16,7 +16,7 @@ IndexArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 LEVEL_GAP = 1e-4
 MAX_CORNERS = 50_000
-"""Corners and heights of a terrain in boxes: there are half as many boxes, and each takes 600 bytes per env"""
+"""Corners and heights of a terrain in boxes: there are half as many boxes, and each takes 200 to 400 bytes per env"""
 MAX_COVER_WORK = 2 * 10**10
 """Corners and heights times cells: minutes of work"""
 

@@ -25,6 +25,7 @@ from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
 from parc_ray.tracking.figures import Quality, shortcomings, without_labels
 from parc_ray.tracking.quality import QualityMeter, figures
 
+CPU = torch.device("cpu")
 LOOK_EVERY = 4
 """Control steps after which a GPU is asked which attempts have ended: the host waits for it then."""
 TOGETHER = 8
@@ -48,7 +49,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt that has ended."""
+    """An attempt that has ended, and what is left of it: its env is used for others."""
 
     attempt: Attempt
     env: int
@@ -59,20 +60,15 @@ class Ended:
     steps: int
     """Control steps that it took."""
     began: float
+    """s since the recorder was made."""
     ended: float
     """s since the recorder was made."""
-
-
-@dataclass(frozen=True)
-class Left:
-    """What attempts leave that have ended at the same time, one after the other."""
-
     frames: Tensor
-    """The first ones included."""
+    """[steps + 1, ...]"""
     references: Tensor
-    """The first ones not included."""
+    """[steps, ...]: all but the first."""
     observations: Tensor
-    """As many as frames, of size 0 if they are not recorded."""
+    """[steps + 1, ...], of size 0 if they are not recorded."""
 
 
 class ShardRecorder:
@@ -112,8 +108,6 @@ class ShardRecorder:
         self._began: Dict[int, float] = {}
         self._ended: List[Ended] = []
         """To be measured."""
-        self._left: List[Left] = []
-        """By these."""
         self._layout = frame_layout(environment.skeleton)
         self._spare = environment.max_steps + 1
         """Frame to which an env writes whose time stands still."""
@@ -235,16 +229,16 @@ class ShardRecorder:
         envs, steps = [env for env, *_ in over], [steps for *_, steps in over]
         if self.config.record.observations:
             self._observations[envs, steps] = self.environment.observe(envs)
-        frames, observations = (
-            torch.cat([kept[env, : count + 1] for env, count in zip(envs, steps)])
-            for kept in (self._frames, self._observations)
+        device = self.environment.device
+        left = zip(
+            _copied([self._frames[env, : count + 1] for env, count in zip(envs, steps)], device),
+            _copied([self.environment.references(env, count) for env, count in zip(envs, steps)], device),
+            _copied([self._observations[env, : count + 1] for env, count in zip(envs, steps)], device),
         )
-        references = torch.cat([self.environment.references(env, count) for env, count in zip(envs, steps)])
-        self._left.append(Left(frames, references, observations))
         self.environment.simulator.park(envs)
-        for env, cause, body, count in over:
+        for (env, cause, body, count), parts in zip(over, left):
             attempt = self._running.pop(env)
-            self._ended.append(Ended(attempt, env, cause, body, count, self._began.pop(env), self.age))
+            self._ended.append(Ended(attempt, env, cause, body, count, self._began.pop(env), self.age, *parts))
             self._free.append(env)
             if cause:
                 self._retry(attempt)
@@ -261,25 +255,20 @@ class ShardRecorder:
     @torch.inference_mode()
     def _measured(self) -> List[AttemptResult]:
         """Results of the attempts that have ended since the last call, measured together."""
-        ended, self._ended, left, self._left = self._ended, [], self._left, []
+        ended, self._ended = self._ended, []
         if not ended:
             return []
-        parts = (torch.cat([getattr(part, name) for part in left]) for name in ("frames", "references", "observations"))
-        frames, references, observations = parts
-        qualities = self._qualities(ended, frames, references)
-        counts = [end.steps + 1 for end in ended]
         # One copy to the host for all of them: it waits for the device.
-        own = (part.cpu().split(counts) for part in (frames, observations))
-        return [self._result(*found) for found in zip(ended, qualities, *own)]
+        frames = _copied([end.frames for end in ended], CPU)
+        observations = _copied([end.observations for end in ended], CPU)
+        return [self._result(*found) for found in zip(ended, self._qualities(ended), frames, observations)]
 
-    def _qualities(self, ended: Sequence[Ended], frames: Tensor, references: Tensor) -> List[Quality]:
+    def _qualities(self, ended: Sequence[Ended]) -> List[Quality]:
         """Figures of attempts that have ended, measured together."""
-        environment, device = self.environment, frames.device
-        steps = np.array([end.steps for end in ended])
-        first = np.cumsum(steps + 1) - steps - 1
-        later = np.delete(np.arange(len(frames)), first)
-        motions = torch.from_numpy(np.repeat([end.attempt.motion for end in ended], steps)).to(device)
-        frames = frames.index_select(0, torch.from_numpy(later).to(device))
+        environment, steps = self.environment, [end.steps for end in ended]
+        frames = torch.cat([end.frames[1:] for end in ended])
+        references = torch.cat([end.references for end in ended])
+        motions = torch.from_numpy(np.repeat([end.attempt.motion for end in ended], steps)).to(environment.device)
         measured = []
         for rows in zip(*(part.split(SAMPLES) for part in (frames, references, motions))):
             count = len(rows[0])
@@ -391,5 +380,11 @@ class ShardRecorder:
             origin,
             {name: {"shape": shape, "use_normalizer": name in observer.normalized}
              for name, shape in observer.layout.shapes.items()},
-            partial(WRITERS[self.config.output.format], skeleton=self.environment.skeleton.to(torch.device("cpu"))),
+            partial(WRITERS[self.config.output.format], skeleton=self.environment.skeleton.to(CPU)),
         )  # fmt: skip
+
+
+def _copied(parts: List[Tensor], device: torch.device) -> Tuple[Tensor, ...]:
+    """Copies of tensors [n, ...] on a device, all made at once."""
+    copies: Tuple[Tensor, ...] = torch.cat(parts).to(device).split([len(part) for part in parts])
+    return copies

@@ -32,17 +32,18 @@ class Network:
     def __init__(self, layers: Sequence[Tuple[Tensor, Tensor]], threads: int = 1):
         """layers: weight [out, in] and bias [out] of each; threads: chunks computed side by side on a CPU."""
         device = layers[0][0].device.type
+        on_cpu = device == "cpu"
         # PyTorch itself takes MKL, which has half the speed of oneDNN on CPUs that are not Intel's. oneDNN can only be
         # reached by what torch.compile would call.
-        self._onednn = device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        self._onednn = on_cpu and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         self._layers = list(layers)
         if self._onednn:
             pack = torch.ops.mkldnn._reorder_linear_weight
             self._layers = [(pack(weight, LARGEST), bias) for weight, bias in layers]
         self._size = layers[0][0].shape[1]
         self._rows = CHUNK[device]
-        self._any_size = device == "cpu" and self._sizes_do_not_matter()
-        self._threads = threads if device == "cpu" else 1
+        self._any_size = on_cpu and self._sizes_do_not_matter()
+        self._threads = threads if on_cpu else 1
         self._pool = ThreadPoolExecutor(threads) if self._threads > 1 else None
 
     def __call__(self, rows: Tensor) -> Tensor:

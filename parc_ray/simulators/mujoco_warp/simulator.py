@@ -141,8 +141,8 @@ class MujocoWarpSimulator:
 
 
 def _tile_boxes(config: SimulatorConfig) -> Tuple[Tensor, Tensor]:
-    """Centres and half sizes of the boxes of all tiles, and of one without ground, [T + 1, K, 3] m."""
-    covers = [*(ground_boxes(tile) for tile in config.tiles), NO_BOXES]
+    """Centres and half sizes of the boxes of all tiles, [T, K, 3] m."""
+    covers = [ground_boxes(tile) for tile in config.tiles]
     room = max(len(cover.centre) for cover in covers)
     tiles = [filled_up(cover, room) for cover in covers]
     centre, half_size = ([getattr(tile, part) for tile in tiles] for part in ("centre", "half_size"))
