@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, List
 if TYPE_CHECKING:
     from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError, UploadError
     from parc_ray.exporting.recording import Recording, read_recording
-    from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, read_run
+    from parc_ray.runs.history import Run, RunAttempt, RunMotion, read_run
     from parc_ray.session import record
 
 __version__ = "0.1.0"
@@ -22,10 +22,10 @@ __all__ = [
     "LostRayError",
     "OutputError",
     "ParcRayError",
-    "PastAttempt",
-    "PastMotion",
-    "PastRun",
     "Recording",
+    "Run",
+    "RunAttempt",
+    "RunMotion",
     "UploadError",
     "read_recording",
     "read_run",
@@ -35,7 +35,7 @@ __all__ = [
 _HOMES = {
     "parc_ray.errors": ("InputError", "LostRayError", "OutputError", "ParcRayError", "UploadError"),
     "parc_ray.exporting.recording": ("Recording", "read_recording"),
-    "parc_ray.runs.past": ("PastAttempt", "PastMotion", "PastRun", "read_run"),
+    "parc_ray.runs.history": ("RunAttempt", "RunMotion", "Run", "read_run"),
     "parc_ray.session": ("record",),
 }
 

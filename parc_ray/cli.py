@@ -248,7 +248,7 @@ def compare(
     """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
-    from parc_ray.runs.past import read_run
+    from parc_ray.runs.history import read_run
 
     comparison = compare_runs(read_run(baseline), read_run(candidate))
     if as_json:

@@ -17,14 +17,14 @@ from parc_ray.errors import InputError, UploadError
 from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.page import write_report
 from parc_ray.runs.exit_codes import INTERRUPTED
-from parc_ray.runs.past import PastRun, read_run
+from parc_ray.runs.history import Run, read_run
 from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import LINE_SECONDS
 from parc_ray.terminal.screen import Screen, open_screen
 
 
-def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = False, quiet: bool = False) -> PastRun:
+def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = False, quiet: bool = False) -> Run:
     """Record every motion of a dataset that the tracker can physically track; what `parc-ray record` does.
 
     config: a phys_record.yaml, or its keys and values. A run that is in its output_dir already goes on; `overwrite`

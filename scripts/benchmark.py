@@ -218,8 +218,8 @@ def record_in_lockstep(recorder: ShardRecorder) -> None:
         writing = set(open_motions)
         while writing:
             step = environment.step(envs, recorder.act(environment.observe(envs)))
-            over = ((step.cause > 0) | step.ended).nonzero().flatten().tolist()
-            open_motions -= {env for env in over if env in writing and not int(step.cause[env])}
+            over = ((step.reason > 0) | step.ended).nonzero().flatten().tolist()
+            open_motions -= {env for env in over if env in writing and not int(step.reason[env])}
             writing -= set(over)
             if over and writing:
                 environment.start(over, over, [fraction] * len(over))

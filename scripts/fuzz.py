@@ -467,7 +467,11 @@ class Readers:
         from parc_ray.recording.shard import Shard, ShardMotion, build_recorder, tile_of
 
         environment = self.files.environment.env
-        load_dataset(path, self.skeleton, unfit=lambda motion: self.files.engine.unfit(tile_of(motion, environment)))
+        load_dataset(
+            path,
+            self.skeleton,
+            unsupported_reason=lambda motion: self.files.engine.unsupported_reason(tile_of(motion, environment)),
+        )
         content = path.read_bytes()
         motion = parse_motion(content, "case", self.skeleton, str(path))
         ground_mesh(tile_of(motion, environment), 5.0)

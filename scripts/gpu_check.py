@@ -99,7 +99,9 @@ def main() -> None:
         _answer(options)
         return
     device, start = options.device, time.monotonic()
-    named = options.engines or [known.name for known in ENGINES if not known.complaint() and _fits(known, device)]
+    named = options.engines or [
+        known.name for known in ENGINES if not known.unavailable_reason() and _fits(known, device)
+    ]
     print(f"{device}: {', '.join(_devices()) or 'no NVIDIA GPU'}; engines: {', '.join(named)}", flush=True)
     rows: List[Row] = []
     with tempfile.TemporaryDirectory(prefix="gpu_check_") as name:
@@ -116,7 +118,7 @@ def main() -> None:
         "machine": f"{platform.platform()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "left out": {known.name: known.complaint() for known in ENGINES if known.name not in named},
+        "left out": {known.name: known.unavailable_reason() for known in ENGINES if known.name not in named},
         "rows": [asdict(row) for row in rows],
     }
     Path(options.output).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -303,10 +305,10 @@ def _answer(options: argparse.Namespace) -> None:
 
 
 def _start(known: Any, device: str, row: Row) -> None:
-    from parc_ray.simulators.trial import try_here
+    from parc_ray.simulators.engine_check import check_here
 
     compiles, start = bool(known.first_start(device)), time.monotonic()
-    trial = try_here(known, device)
+    trial = check_here(known, device)
     row.numbers = {"version": trial.version, "seconds": round(time.monotonic() - start, 1), "compiled": compiles}
     row.text = trial.problem or f"{trial.version}, ready in {row.numbers['seconds']} s"
     row.text += ", with compilation" if compiles and not trial.problem else ""
@@ -353,9 +355,9 @@ def _files(check: Check, known: Any, device: str, iterations: int) -> Any:
 
     class Untried(ThisMachine):
         def try_out(self, engine: Any, placement: Any) -> Any:
-            from parc_ray.simulators.engine import Trial
+            from parc_ray.simulators.engine import EngineCheck
 
-            return Trial()
+            return EngineCheck()
 
     output = OutputDirectory(config.output_dir, config.output)
     return prepare(config, None, False, output, Untried(), Console(quiet=True)).inputs

@@ -50,9 +50,9 @@ from parc_ray.character.rotations import (
 )
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.character.state import CharacterState
+from parc_ray.config.base import Parc
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig, RetryConfig
-from parc_ray.config.sections import Parc
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.files.reading import read_bytes
@@ -540,7 +540,7 @@ class Search:
             step = environment.step(envs, targets[:, index])
             states.append(step.state)
             total += self._costs(step.state, index + 1)
-            ages = torch.where((step.cause.cpu() > 0) & (ages == self.steps), torch.tensor(index), ages)
+            ages = torch.where((step.reason.cpu() > 0) & (ages == self.steps), torch.tensor(index), ages)
         return ages, total, states
 
     def _costs(self, state: CharacterState, step: int) -> Tensor:
@@ -802,7 +802,7 @@ class Training:
                 actions = self._shown_actions(mean, experience.taught[t], noise)
             step = environment.step(self.envs, actions.clamp(-1.0, 1.0) * self.reach + self.centre)
             rewards = torch.nan_to_num(self.reward(step, environment.library.sample(environment.motion, self._now())))
-            failed = step.cause > 0
+            failed = step.reason > 0
             out_of_time = (step.ended & ~failed).nonzero().flatten()
             if len(out_of_time) and self.criticized:
                 # The motion ends, not what could be had after it: only a failure is worth nothing.

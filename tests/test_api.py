@@ -22,7 +22,7 @@ import sys
 import parc_ray
 heavy = {"torch", "ray", "numpy", "mujoco", "pydantic", "pandas"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
-parc_ray.read_run, parc_ray.PastRun, parc_ray.InputError
+parc_ray.read_run, parc_ray.Run, parc_ray.InputError
 assert not {"torch", "ray", "mujoco", "pandas"} & set(sys.modules)
 parc_ray.read_recording
 assert not {"ray", "pandas", "pygltflib"} & set(sys.modules)

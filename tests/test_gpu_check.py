@@ -34,7 +34,7 @@ def check(script, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not ISAAC_GYM.complaint(), reason="Isaac Gym is here")
+@pytest.mark.skipif(not ISAAC_GYM.unavailable_reason(), reason="Isaac Gym is here")
 def test_a_check_on_cpus_goes_on_after_an_engine_that_does_not_start(tmp_path):
     """From an empty folder and beside an installed package, as users may run it."""
     alone = tmp_path / "gpu_check.py"

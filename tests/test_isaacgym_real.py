@@ -18,8 +18,8 @@ import pytest
 import torch
 import yaml
 
+from parc_ray.simulators.engine_check import check_locally
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
-from parc_ray.simulators.trial import try_locally
 from tests.reference import DEMO, HUMANOID, ROOT
 from tests.simulators.remote import real_environment
 
@@ -92,7 +92,7 @@ def print_figures(device: str, envs: int) -> None:
 
 
 def test_versions_and_devices():
-    trial = try_locally(ISAAC_GYM, DEVICE)
+    trial = check_locally(ISAAC_GYM, DEVICE)
     print(json.dumps(asdict(trial), indent=1))
     assert not trial.problem and trial.version and trial.torch
 

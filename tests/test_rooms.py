@@ -13,8 +13,9 @@ from tests.reference import ROOT
 
 PACKAGE = ROOT / "parc_ray"
 ROOMS = (
-    *("errors", "files", "config", "character", "motions", "simulators", "trackers", "tracking", "recording", "runs"),
-    *("exporting", "planning", "terminal", "cluster", "viewing", "report", "demo", "session", "cli"),
+    *("errors", "files", "config", "tensors", "character", "motions", "simulators", "trackers", "tracking"),
+    *("recording", "runs", "exporting", "planning", "terminal", "cluster", "viewing", "report", "demo"),
+    *("session", "cli"),
 )
 """Each may import from those before it"""
 TOP_LEVEL = {"parc_ray", "configs", "scripts", "tests", "pyproject.toml", "README.md", "LICENSE"}

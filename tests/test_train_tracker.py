@@ -349,7 +349,7 @@ def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(option
             if corrected:
                 targets = lesson.targets_at(environment.steps_done[envs], state, SKELETON)
             taken = environment.step(envs, targets + noise * torch.randn(32, 28, generator=random))
-            assert noise or not bool((taken.cause > 0).any())
+            assert noise or not bool((taken.reason > 0).any())
             errors.append((taken.state.root_pos - lesson.states.root_pos[step + 1]).norm(dim=-1).mean())
         return float(torch.stack(errors).mean())
 

@@ -7,8 +7,8 @@ from typing import Dict
 
 from torch import Tensor
 
-from parc_ray.character.layout import Shape
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.tensors.layout import Shape
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from parc_ray.character.batches import flipped
+from parc_ray.tensors.rows import reverse_dims
 
 SMALL_ANGLE = 1e-5
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Scalar product over the last dimension, [..., n] x [..., n] -> [...]."""
-    return flipped(flipped(a * b).sum(0))
+    return reverse_dims(reverse_dims(a * b).sum(0))
 
 
 def norm(v: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def _table(terms: str, factor: float, device: torch.device) -> Tuple[Tensor, Ten
 
 
 def _products(a: Tensor, b: Tensor, terms: str, factor: float = 1.0) -> Tensor:
-    """The signed products that terms name, [terms, ...], of flipped quaternions [4, ...].
+    """The signed products that terms name, [terms, ...], of reverse_dims quaternions [4, ...].
 
     Few large operations, since each has a price of its own.
     """
@@ -68,7 +68,7 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 def _sum_of_products(a: Tensor, b: Tensor, terms: str) -> Tensor:
     if a.shape != b.shape:
         a, b = torch.broadcast_tensors(a, b)
-    return flipped(_products(flipped(a), flipped(b), terms).unflatten(0, (4, 4)).sum(0))
+    return reverse_dims(_products(reverse_dims(a), reverse_dims(b), terms).unflatten(0, (4, 4)).sum(0))
 
 
 def quat_mul(a: Tensor, b: Tensor) -> Tensor:
@@ -83,14 +83,14 @@ def quat_diff(q0: Tensor, q1: Tensor) -> Tensor:
 
 def quat_to_matrix(q: Tensor) -> Tensor:
     """Rotation matrix of a unit quaternion, [..., 4] -> [..., 3, 3]; its columns are the rotated axes."""
-    q = flipped(q)
+    q = reverse_dims(q)
     products = _products(q, q, _MATRIX, 2.0).unflatten(0, (2, 9)).sum(0)
-    return flipped(products.add_(_column(_constant(_IDENTITY, q.device), q)).unflatten(0, (3, 3)))
+    return reverse_dims(products.add_(_column(_constant(_IDENTITY, q.device), q)).unflatten(0, (3, 3)))
 
 
 def matrix_apply(matrix: Tensor, v: Tensor) -> Tensor:
     """Matrix times vector, [..., 3, 3] x [..., 3] -> [..., 3]."""
-    return flipped(flipped(matrix * v.unsqueeze(-2)).sum(0))
+    return reverse_dims(reverse_dims(matrix * v.unsqueeze(-2)).sum(0))
 
 
 def quat_conjugate(q: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def exp_map_to_quat(exp_map: Tensor) -> Tensor:
 
 def joined(*parts: Tensor) -> Tensor:
     """Tensors [..., n] side by side along the last dimension."""
-    return flipped(torch.cat([flipped(part) for part in parts]))
+    return reverse_dims(torch.cat([reverse_dims(part) for part in parts]))
 
 
 def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
@@ -230,11 +230,11 @@ _UPWARDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 def heading_matrix(heading: Tensor) -> Tensor:
     """Matrix [..., 3, 3] of world vectors to the frame turned about z by a heading [..., 2] = (cosine, sine)."""
-    cosine, sine = flipped(heading).unbind(0)
+    cosine, sine = reverse_dims(heading).unbind(0)
     ahead, left, up = (
         _column(_constant(part, heading.device), heading) for part in (_STRAIGHT_AHEAD, _TO_THE_LEFT, _UPWARDS)
     )
-    return flipped((up + ahead * cosine + left * sine).unflatten(0, (3, 3)))
+    return reverse_dims((up + ahead * cosine + left * sine).unflatten(0, (3, 3)))
 
 
 def to_heading_frame(heading: Tensor, v: Tensor) -> Tensor:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import flipped, picked
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.orientation import read_rotation
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
+from parc_ray.tensors.rows import gather, reverse_dims
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -113,7 +113,7 @@ class Skeleton:
     def dof_to_rot(self, dof: Tensor) -> Tensor:
         """Joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
         tables = self._tables
-        sources = flipped(dof).index_select(0, tables["rotation_sources"])
+        sources = reverse_dims(dof).index_select(0, tables["rotation_sources"])
         balls = sources[: tables["ball_dofs"].numel()].unflatten(0, (3, -1))
         ball_angles = torch.sqrt((balls * balls).sum(0))
         half = 0.5 * torch.cat((ball_angles, sources[tables["ball_dofs"].numel() :]))
@@ -124,8 +124,8 @@ class Skeleton:
         parts = [torch.cat((torch.cat((balls * scale, axes * sine[count:]), dim=1), torch.cos(half).unsqueeze(0)))]
         if self._has_fixed:
             parts.append(tables["identity"].view(4, 1, *[1] * (dof.dim() - 1)).expand(4, 1, *parts[0].shape[2:]))
-        by_kind = flipped(torch.cat(parts, dim=1) if self._has_fixed else parts[0])
-        return picked(rotations.quat_positive(by_kind), tables["rotation_order"], -2)
+        by_kind = reverse_dims(torch.cat(parts, dim=1) if self._has_fixed else parts[0])
+        return gather(rotations.quat_positive(by_kind), tables["rotation_order"], -2)
 
     def rot_to_dof(self, rot: Tensor) -> Tensor:
         """Degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
@@ -133,8 +133,8 @@ class Skeleton:
         A hinge reads the whole rotation angle, signed by its axis; what turns about other axes is not removed.
         """
         tables = self._tables
-        balls = rotations.quat_to_exp_map(picked(rot, tables["ball_joints"], -2))
-        axis, angle = rotations.quat_to_axis_angle(picked(rot, tables["hinge_joints"], -2))
+        balls = rotations.quat_to_exp_map(gather(rot, tables["ball_joints"], -2))
+        axis, angle = rotations.quat_to_axis_angle(gather(rot, tables["hinge_joints"], -2))
         hinges = torch.where(rotations.dot(axis, tables["hinge_axes"].expand_as(axis)) < 0, -angle, angle)
         return self._dofs(balls, hinges)
 
@@ -146,14 +146,14 @@ class Skeleton:
         tables = self._tables
         turn = rotations.quat_normalize(rotations.quat_mul(rotations.quat_conjugate(rot0), rot1))
         velocity = rotations.quat_to_exp_map(turn) / dt
-        along = picked(velocity, tables["hinge_joints"], -2)
+        along = gather(velocity, tables["hinge_joints"], -2)
         hinges = rotations.dot(along, tables["hinge_axes"].expand_as(along))
-        return self._dofs(picked(velocity, tables["ball_joints"], -2), hinges)
+        return self._dofs(gather(velocity, tables["ball_joints"], -2), hinges)
 
     def _dofs(self, balls: Tensor, hinges: Tensor) -> Tensor:
         """Degrees of freedom [..., D] of the ball joints [..., balls, 3] and the hinges [..., hinges]."""
-        sources = torch.cat((flipped(balls).flatten(0, 1), flipped(hinges)))
-        return flipped(sources.index_select(0, self._tables["dof_order"]))
+        sources = torch.cat((reverse_dims(balls).flatten(0, 1), reverse_dims(hinges)))
+        return reverse_dims(sources.index_select(0, self._tables["dof_order"]))
 
     def to_parents(self, joint_rot: Tensor) -> Tensor:
         """Rotations from the axes of bodies 1, 2, ... to those of their parents, of joint rotations [..., B - 1, 4]."""
@@ -167,21 +167,21 @@ class Skeleton:
         In the frame of the root's pose; one batched product per depth of the tree.
         """
         tables = self._tables
-        turns = picked(self.to_parents(joint_rot), tables["joints_by_depth"], -2).split(
+        turns = gather(self.to_parents(joint_rot), tables["joints_by_depth"], -2).split(
             [len(parents) for parents in self._levels], dim=-2
         )
         levels = [root_rot.unsqueeze(-2)]
         for parents, level in zip(self._levels, turns):
-            levels.append(rotations.quat_mul(picked(levels[-1], parents, -2), level))
-        by_depth = torch.cat([flipped(level) for level in levels], dim=1)
-        body_rot = flipped(by_depth.index_select(1, tables["body_order"]))
-        parent_matrix = rotations.quat_to_matrix(picked(body_rot, tables["parents"], -2))
+            levels.append(rotations.quat_mul(gather(levels[-1], parents, -2), level))
+        by_depth = torch.cat([reverse_dims(level) for level in levels], dim=1)
+        body_rot = reverse_dims(by_depth.index_select(1, tables["body_order"]))
+        parent_matrix = rotations.quat_to_matrix(gather(body_rot, tables["parents"], -2))
         bones = rotations.matrix_apply(parent_matrix, self.local_translation[1:])
         # A body's position is that of the root, and every bone from there to the body.
-        root = flipped(root_pos.unsqueeze(-2))
-        terms = torch.cat((root, flipped(bones), torch.zeros_like(root)), dim=1)
+        root = reverse_dims(root_pos.unsqueeze(-2))
+        terms = torch.cat((root, reverse_dims(bones), torch.zeros_like(root)), dim=1)
         paths = terms.index_select(1, tables["paths"]).unflatten(1, (-1, self.num_bodies))
-        return flipped(paths.sum(1)), body_rot
+        return reverse_dims(paths.sum(1)), body_rot
 
 
 def load_skeleton(path: Path) -> Skeleton:

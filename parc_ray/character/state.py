@@ -8,8 +8,8 @@ from typing import Dict, Union
 import torch
 from torch import Tensor
 
-from parc_ray.character.layout import Shape
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.tensors.layout import Shape
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import picked
 from parc_ray.character.geoms import SHAPES, Geom, read_geoms, require_shapes
 from parc_ray.character.mjcf import Mjcf
+from parc_ray.tensors.rows import gather
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class SurfacePoints:
 
     def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
         """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
-        axes = picked(rotations.quat_to_matrix(body_rot), self.bodies, -3)
-        return picked(body_pos, self.bodies, -2) + rotations.matrix_apply(axes, self.points) - self.drops
+        axes = gather(rotations.quat_to_matrix(body_rot), self.bodies, -3)
+        return gather(body_pos, self.bodies, -2) + rotations.matrix_apply(axes, self.points) - self.drops
 
 
 def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:

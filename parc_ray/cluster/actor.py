@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, List, Optional, Tuple
 
-from parc_ray.cluster.blame import Device
-from parc_ray.cluster.last_words import Printout, own_printouts
+from parc_ray.cluster.crash_output import Printout, own_printouts
+from parc_ray.cluster.failure_policy import Device
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import EngineCheck
+from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import engine
-from parc_ray.simulators.trial import try_here
 
 if TYPE_CHECKING:
     from parc_ray.recording.attempts import AttemptResult
@@ -96,9 +96,9 @@ class ShardActor:
         """Answer, which an actor does as soon as Ray has started it."""
         return WorkReport(device=own_device(), printouts=own_printouts())
 
-    def try_out(self, simulator: str, device: str) -> Trial:
+    def try_out(self, simulator: str, device: str) -> EngineCheck:
         """Try an engine in this process. What is wrong is reported, not raised, as in setup."""
-        return try_here(engine(simulator), device)
+        return check_here(engine(simulator), device)
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
         """Load everything. Bad input is reported, not raised: it would not survive the way between processes whole."""
@@ -128,7 +128,7 @@ class ShardActor:
     def work(self, seconds: float) -> WorkReport:
         """Record for about so many seconds."""
         assert self._recorder is not None, "work before setup"
-        before = replace(self._recorder.usage)
+        before = replace(self._recorder.utilization)
         report = WorkReport()
         try:
             results = self._recorder.work(seconds)
@@ -141,7 +141,7 @@ class ShardActor:
         self._attempts += len(results)
         now = self._recorder.age
         lines = [(now - (result.ended or now), attempt_line(result)) for result in results]
-        usage = self._recorder.usage
+        usage = self._recorder.utilization
         if done:
             self._recorder.environment.simulator.close()
             counts = f"{self._attempts} attempts, {usage.env_steps} control steps"

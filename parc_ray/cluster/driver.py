@@ -14,7 +14,9 @@ import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor, WorkReport
-from parc_ray.cluster.blame import (
+from parc_ray.cluster.connection import devices_by_node, last_line, read_resources
+from parc_ray.cluster.crash_output import Printout, last_words
+from parc_ray.cluster.failure_policy import (
     Assignment,
     Cause,
     Decision,
@@ -27,9 +29,7 @@ from parc_ray.cluster.blame import (
     store_is_full,
     waited_in_vain,
 )
-from parc_ray.cluster.connection import devices_by_node, last_line, read_resources
-from parc_ray.cluster.last_words import Printout, last_words
-from parc_ray.cluster.metrics import RunMetrics
+from parc_ray.cluster.monitoring import RunMetrics
 from parc_ray.errors import InputError, LostRayError
 from parc_ray.files.reading import read_bytes
 from parc_ray.planning.placement import Placement

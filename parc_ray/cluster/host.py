@@ -12,8 +12,8 @@ from parc_ray.cluster.connection import connect
 from parc_ray.cluster.driver import actor_class
 from parc_ray.config.record import RecordConfig
 from parc_ray.planning.placement import Placement, Resources
-from parc_ray.simulators.engine import Engine, Trial
-from parc_ray.simulators.trial import alternative
+from parc_ray.simulators.engine import Engine, EngineCheck
+from parc_ray.simulators.engine_check import alternative
 
 
 def _nothing() -> None:
@@ -37,23 +37,23 @@ class RayHost:
         self._joined()
         return resources
 
-    def try_out(self, engine: Engine, placement: Placement) -> Trial:
+    def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
         """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
         named = self._config.simulator == engine.name
         tells_nothing = engine.try_first == "never" or (engine.try_first == "unless named" and named)
         if tells_nothing and not self._thorough and not engine.first_start(placement.device):
-            return Trial()
+            return EngineCheck()
         actor, timeout = actor_class(engine, placement).remote(), self._config.ray.timeout_seconds
         last_words = "Ray's logs have its last words"
         try:
             hello: WorkReport = ray.get(actor.hello.remote(), timeout=timeout)
             if hello.printouts and hello.device:
                 last_words = f"its last words are in {hello.printouts[-1].path} on {hello.device.node}"
-            trial: Trial = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
+            trial: EngineCheck = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
         except GetTimeoutError:
-            return Trial(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
+            return EngineCheck(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
         except RayError as error:
-            return Trial(
+            return EngineCheck(
                 f"simulator: a process that only imports {engine.title} has died ({type(error).__name__}); do its own "
                 f"examples run in this environment? {last_words}; {alternative()}"
             )

@@ -18,7 +18,7 @@ import yaml
 import parc_ray
 from parc_ray.cluster.driver import Driver
 from parc_ray.cluster.host import RayHost
-from parc_ray.cluster.metrics import RunMetrics
+from parc_ray.cluster.monitoring import RunMetrics
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
@@ -167,7 +167,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         motions=len(run.inputs.dataset.entries),
     )
     unwritten = [output.motion_ended(motion, outcome) for motion, outcome in run.ledger.unwritten.items()]
-    for events in ([started], run.ledger.untold(run.inputs.dataset), unwritten):
+    for events in ([started], run.ledger.missing_events(run.inputs.dataset), unwritten):
         journal.write(*events)
         for event in events:
             run.ledger.take(event)
@@ -177,8 +177,8 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     names = [entry.name for entry in run.inputs.dataset.entries if run.goes_on and entry.name not in recorded]
     half_done = [output.recording_path(name) for name in names]
     most = len(files.config.retry.start_fractions) + 1
-    untold = ((name, number) for name in names for number in range(run.ledger.next_attempt.get(name, 0), most))
-    half_done += filter(None, (output.failure_path(*attempt) for attempt in untold))
+    missing_events = ((name, number) for name in names for number in range(run.ledger.next_attempt.get(name, 0), most))
+    half_done += filter(None, (output.failure_path(*attempt) for attempt in missing_events))
     stale = (SUMMARY, REPORT) if run.plan else ()
     for path in output.tidy(half_done, stale):
         output.log(f"deleted {path}: left half done by a run that was killed")

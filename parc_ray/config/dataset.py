@@ -7,7 +7,7 @@ from typing import Any, List
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from parc_ray.config.sections import PlainPath
+from parc_ray.config.base import PlainPath
 
 
 class DatasetConfig(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, List, Optional, Union
 from pydantic import Field, model_validator
 from typing_extensions import Literal
 
-from parc_ray.config.sections import Limit, Parc
+from parc_ray.config.base import Limit, Parc
 
 
 class HeightmapConfig(Parc):

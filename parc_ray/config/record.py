@@ -9,7 +9,7 @@ from typing import Any, List, Optional, Union
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Literal
 
-from parc_ray.config.sections import PlainPath, Strict, showable
+from parc_ray.config.base import PlainPath, Strict, showable
 
 
 class RayConfig(Strict):

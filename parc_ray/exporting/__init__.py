@@ -11,9 +11,9 @@ from parc_ray.exporting import bvh, csv, glb, mimickit, npz
 from parc_ray.exporting.format import Format
 from parc_ray.exporting.recording import recording_of
 from parc_ray.files.writing import make_folder, write_file_atomic
+from parc_ray.runs.history import Run, read_run
 from parc_ray.runs.motion_files import Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
-from parc_ray.runs.past import PastRun, read_run
 
 FORMATS: Dict[str, Format] = {
     known.name: known for known in (bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT)
@@ -56,7 +56,7 @@ def plan_export(
     if form is None:
         raise InputError(f"--to {name}: no such format; there are: {', '.join(FORMATS)}")
     if (path / JOURNAL).is_file():
-        run: Optional[PastRun] = read_run(path)
+        run: Optional[Run] = read_run(path)
         assert run is not None
         files = _files_of(run, failures)
     else:
@@ -77,7 +77,7 @@ def plan_export(
     return Export(form, targets, *find_character(run, character))
 
 
-def _files_of(run: PastRun, failures: bool) -> List[Tuple[Path, Path]]:
+def _files_of(run: Run, failures: bool) -> List[Tuple[Path, Path]]:
     """A run's motion files, and where each belongs in the folder that they are exported to."""
     files = [(motion.recording, Path(motion.recording.name)) for motion in run.motions if motion.recording]
     if failures:

@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def origin(self) -> Mapping[str, Any]:
-        """How a run came by it: source motion, start, attempt, figures, simulator. Empty if no run recorded it."""
+        """How a run came by it: source motion, start, attempt, metrics, simulator. Empty if no run recorded it."""
         origin = self.extras.get("recording", {})
         return origin if isinstance(origin, dict) else {}
 

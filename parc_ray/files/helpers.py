@@ -31,7 +31,7 @@ class _Helper:
     chunks: Deque[int] = field(default_factory=deque)
 
 
-def shared_out(
+def parallel_map(
     function: Callable[[Item], Result], items: Sequence[Item], worth_it: int, helpers: int = -1
 ) -> Iterator[Result]:
     """function(item) of every item, in order. This process works, too.

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import batch_last, flipped
-from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.motion_file import Motion
+from parc_ray.tensors.layout import Layout, Shape
+from parc_ray.tensors.rows import batch_last, reverse_dims
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class MotionLibrary:
         return self._parts(self._rows.t())
 
     def _frames_at(self, places: Tensor) -> ReferenceFrames:
-        return self._parts(flipped(batch_last(self._rows.index_select(0, places))))
+        return self._parts(reverse_dims(batch_last(self._rows.index_select(0, places))))
 
     def _parts(self, columns: Tensor) -> ReferenceFrames:
         parts = self._layout.unstack(columns)

@@ -19,24 +19,24 @@ import numpy as np
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import UNPRINTABLE, InputError, shown
-from parc_ray.files.helpers import shared_out
+from parc_ray.files.helpers import parallel_map
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
-from parc_ray.motions.known import KnownMotions
 from parc_ray.motions.motion_file import Motion, parse_motion
+from parc_ray.motions.scan_cache import KnownMotions
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and the number of files in all."""
 
-Unfit = Callable[[Motion], str]
+UnsupportedReason = Callable[[Motion], str]
 """Why a valid motion cannot be worked on; empty if it can. It must pickle."""
 
 MANY = 2000
 """Files from which on other processes help to read them: they need seconds to start"""
 
 
-def fit(motion: Motion) -> str:
+def accept_any(motion: Motion) -> str:
     """Nothing is against any motion."""
     return ""
 
@@ -45,7 +45,7 @@ def create_dataset(
     config: DatasetConfig,
     skeleton: Skeleton,
     progress: Optional[Progress] = None,
-    unfit: Unfit = fit,
+    unsupported_reason: UnsupportedReason = accept_any,
     known: Optional[KnownMotions] = None,
 ) -> Dataset:
     """The motions in `config.folder_paths`, weighted so that every class has the same share.
@@ -59,14 +59,14 @@ def create_dataset(
     Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
     counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
 
-    Motions that `unfit` has something against are `invalid`. `known` holds motions of the same character that were
-    fit before: such files are not parsed, or not even read, again.
+    Motions for which `unsupported_reason` returns one are `invalid`. `known` holds motions of the same character that
+    were valid before: such files are not parsed, or not even read, again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
     scan = _Scan()
     classes: List[str] = []
-    outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unfit), known, progress)
+    outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unsupported_reason), known, progress)
     for (path, motion_class), outcome in zip(files, outcomes):
         if scan.add(path, outcome, 0.0, config):
             classes.append(motion_class)
@@ -86,20 +86,20 @@ def load_dataset(
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
     progress: Optional[Progress] = None,
-    unfit: Unfit = fit,
+    unsupported_reason: UnsupportedReason = accept_any,
     known: Optional[KnownMotions] = None,
 ) -> Dataset:
     """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
 
     `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
-    directory. Files that are missing, unusable or repeat an earlier name are `invalid`, as are those that `unfit`
-    has something against. `known` as for create_dataset.
+    directory. Files that are missing, unusable or repeat an earlier name are `invalid`, as are those for
+    which `unsupported_reason` returns one. `known` as for create_dataset.
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
     files = [Path(expand(file)) for file, _ in motions]
     scan = _Scan()
-    outcomes = _read_all(list(map(str, files)), MotionReader(skeleton, unfit), known, progress)
+    outcomes = _read_all(list(map(str, files)), MotionReader(skeleton, unsupported_reason), known, progress)
     for file, (_, weight), outcome in zip(files, motions, outcomes):
         scan.add(file, outcome, weight)
     return scan.dataset(str(path))
@@ -110,7 +110,7 @@ class MotionReader:
     """Reads motion files, in whatever process."""
 
     skeleton: Skeleton
-    unfit: Unfit
+    unsupported_reason: UnsupportedReason
     by_hash: Mapping[str, MotionEntry] = field(default_factory=dict)
     """Entries that are known by the hash of their content."""
 
@@ -131,7 +131,7 @@ class MotionReader:
         if sha256 in self.by_hash:
             return dataclasses.replace(self.by_hash[sha256], name=path.stem, path=str(path), weight=0.0)
         motion = parse_motion(content, path.stem, self.skeleton, str(path))
-        problem = self.unfit(motion)
+        problem = self.unsupported_reason(motion)
         if problem:
             raise InputError(problem)
         size_x, size_y = motion.terrain.hf.shape
@@ -163,7 +163,7 @@ def _read_all(
             outcomes[file] = dataclasses.replace(entry, name=Path(file).stem, path=file)
     unread = [file for file in different if file not in outcomes]
     reader = dataclasses.replace(reader, by_hash=known.by_hash)
-    for file, outcome in zip(unread, shared_out(reader, unread, MANY)):
+    for file, outcome in zip(unread, parallel_map(reader, unread, MANY)):
         outcomes[file] = outcome
         if isinstance(outcome, MotionEntry):
             known.learn(file, outcome)

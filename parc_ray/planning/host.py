@@ -8,8 +8,8 @@ import torch
 from typing_extensions import Protocol
 
 from parc_ray.planning.placement import Placement, Resources
-from parc_ray.simulators.engine import Engine, Trial
-from parc_ray.simulators.trial import try_locally
+from parc_ray.simulators.engine import Engine, EngineCheck
+from parc_ray.simulators.engine_check import check_locally
 
 
 class Host(Protocol):
@@ -18,7 +18,7 @@ class Host(Protocol):
     def resources(self) -> Resources:
         """What it has. Raises InputError if it cannot be reached."""
 
-    def try_out(self, engine: Engine, placement: Placement) -> Trial:
+    def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
         """What comes of trying out an engine; an empty trial where that would tell nothing."""
 
 
@@ -31,6 +31,6 @@ class ThisMachine:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Resources(((cpus, torch.cuda.device_count()),), int(0.7 * memory))
 
-    def try_out(self, engine: Engine, placement: Placement) -> Trial:
+    def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
         """See Host.try_out."""
-        return try_locally(engine, placement.device)
+        return check_locally(engine, placement.device)

@@ -20,9 +20,9 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
-from parc_ray.motions.known import KnownMotions, cache_of
 from parc_ray.motions.motion_file import Motion
-from parc_ray.motions.scanning import Progress, Unfit, create_dataset, load_dataset, require_folders
+from parc_ray.motions.scan_cache import KnownMotions, cache_of
+from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engine import Engine
@@ -123,15 +123,15 @@ def read_inputs(
         character_source=tracker.character_source,
     )
     require_simulable(files, tracker.skeleton)
-    unfit: Unfit = partial(_unfit, engine.name, environment.env)
+    unsupported_reason: UnsupportedReason = partial(_unsupported_reason, engine.name, environment.env)
     motions = KnownMotions(known, _cache(config, tracker, dataset_config, engine))
     if dataset_config is not None:
-        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unfit, motions)
+        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unsupported_reason, motions)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unfit, motions)
+        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unsupported_reason, motions)
     return Inputs(
         files=files,
         skeleton=tracker.skeleton,
@@ -142,9 +142,9 @@ def read_inputs(
     )
 
 
-def _unfit(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
-    """See Unfit; by name, since engines do not pickle."""
-    return find_engine(simulator).unfit(tile_of(motion, environment))
+def _unsupported_reason(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
+    """See UnsupportedReason; by name, since engines do not pickle."""
+    return find_engine(simulator).unsupported_reason(tile_of(motion, environment))
 
 
 def _cache(

@@ -25,7 +25,7 @@ from parc_ray.runs.logger import require_logger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
 from parc_ray.runs.upload import Upload
-from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -54,7 +54,7 @@ class PreparedRun:
     """Motions whose recordings are missing, although they were written."""
     plan: Optional[RunPlan] = None
     """None if nothing is left to do."""
-    trial: Trial = field(default_factory=Trial)
+    trial: EngineCheck = field(default_factory=EngineCheck)
     """What came of trying out the engine."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
@@ -129,7 +129,7 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
     resources = host.resources()
     placement = place(config, resources)
 
-    def try_out(engine: Engine) -> Trial:
+    def try_out(engine: Engine) -> EngineCheck:
         news = engine.first_start(placement.device)
         if news:
             console.print(news, highlight=False, markup=False, soft_wrap=True)

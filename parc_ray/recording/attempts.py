@@ -69,7 +69,7 @@ class RetryQueue:
         """Queue an attempt of `seconds` of simulated time."""
         heapq.heappush(self._heap, (-seconds, attempt.motion, attempt.number, attempt))
 
-    def near_the_front(self, count: int) -> List[Attempt]:
+    def peek(self, count: int) -> List[Attempt]:
         """Up to `count` of the attempts that are about to be taken, or nearly; they stay."""
         return [entry[-1] for entry in self._heap[:count]]
 
@@ -94,7 +94,7 @@ class AttemptResult:
     reason: str
     """What ended or disqualified it, in numbers; empty for a recording."""
     quality: Mapping[str, float]
-    """Its figures by name."""
+    """Its metrics by name."""
     next_fraction: Optional[float]
     """Where the motion is tried again; None if this outcome is final."""
     recording: Optional[bytes] = field(default=None, repr=False)
@@ -103,7 +103,7 @@ class AttemptResult:
     """Contents of a motion file of an unrecorded attempt; None if it is not kept or cannot be written as one."""
     recorded_seconds: float = 0.0
     criteria: Sequence[str] = ()
-    """What ended it (one of CAUSES), or the acceptance limits that disqualified it."""
+    """What ended it (one of REASONS), or the acceptance limits that disqualified it."""
     body: str = ""
     """Name of the body that strayed or fell; empty if the criterion is not about one."""
     env: Optional[int] = field(default=None, compare=False)

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parc_ray.character.batches import batch_last, flipped, whole_batches
 from parc_ray.character.pose import Pose
 from parc_ray.character.state import CharacterState
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
+from parc_ray.recording.batched_step import BatchedStep
 from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file
-from parc_ray.recording.slots import Slots
-from parc_ray.trackers.termination import BODY_POSITION, CAUSES, FALL
+from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
+from parc_ray.trackers.termination import BODY_POSITION, FALL, REASONS
 from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
-from parc_ray.tracking.figures import Quality, shortcomings, without_labels
-from parc_ray.tracking.quality import QualityMeter, figures
+from parc_ray.tracking.meter import MetricMeter, aggregate
+from parc_ray.tracking.metrics import Quality, shortcomings, without_labels
 
 CPU = torch.device("cpu")
 LOOK_EVERY = 4
@@ -34,7 +34,7 @@ the time."""
 
 
 @dataclass
-class Usage:
+class Utilization:
     """Use of the env slots."""
 
     steps: int = 0
@@ -48,13 +48,13 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedAttempt:
     """An attempt that has ended, and what is left of it: its env is used for others."""
 
     attempt: Attempt
     env: int
     cause: int
-    """Index into CAUSES; 0 where it has not failed."""
+    """Index into REASONS; 0 where it has not failed."""
     body: int
     """The body at fault, where the cause is about one."""
     steps: int
@@ -83,7 +83,7 @@ class ShardRecorder:
         self,
         environment: TrackingEnvironment,
         act: Callable[[Tensor], Tensor],
-        meter: QualityMeter,
+        meter: MetricMeter,
         motions: Sequence[Motion],
         config: RecordConfig,
         origin: Mapping[str, Any],
@@ -100,13 +100,13 @@ class ShardRecorder:
         self.motions, self.config, self.origin = motions, config, dict(origin)
         self.policy = RetryPolicy(config.retry)
         self.queue = RetryQueue()
-        self.usage = Usage()
+        self.utilization = Utilization()
         self._results: List[AttemptResult] = []
         self._free = list(range(environment.num_envs))[::-1]
         self._running: Dict[int, Attempt] = {}
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
-        self._ended: List[Ended] = []
+        self._ended: List[FinishedAttempt] = []
         """To be measured."""
         self._layout = frame_layout(environment.skeleton)
         self._spare = environment.max_steps + 1
@@ -116,11 +116,13 @@ class ShardRecorder:
         size = environment.observer.layout.size if kept else 0
         self._observations = torch.zeros(envs, self._spare + 1, size, device=device)
         on_gpu = device.type == "cuda"
-        self._slots = (
-            Slots(environment, self._decide, self._judge) if all_slots or (all_slots is None and on_gpu) else None
+        self._batched = (
+            BatchedStep(environment, self._decide, self._evaluate)
+            if all_slots or (all_slots is None and on_gpu)
+            else None
         )
         # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
-        self._look_every = LOOK_EVERY if self._slots and not kept else 1
+        self._look_every = LOOK_EVERY if self._batched and not kept else 1
         self._unseen = 0
         for index, number in enumerate(first_attempts or [0] * len(motions)):
             self._enqueue(Attempt(index, number, self.policy.fraction_of(number)))
@@ -156,12 +158,12 @@ class ShardRecorder:
         """Start attempts in free envs, and make one control step in all busy ones; returns the attempts that ended."""
         self._fill()
         envs = sorted(self._running)
-        self.usage.steps += 1
-        self.usage.env_steps += len(envs)
+        self.utilization.steps += 1
+        self.utilization.env_steps += len(envs)
         if self.queue:
-            self.usage.busy += len(envs)
-            self.usage.slots += self.environment.num_envs
-        verdicts = self._slots.step(envs) if self._slots else self._step(envs)
+            self.utilization.busy += len(envs)
+            self.utilization.slots += self.environment.num_envs
+        verdicts = self._batched.step(envs) if self._batched else self._step(envs)
         self._unseen += 1
         if self._unseen < self._look_every:
             return []
@@ -178,7 +180,7 @@ class ShardRecorder:
         environment, count = self.environment, len(envs)
         rows = environment.rows(envs)
         state = environment.simulator.step(envs, self._decide(rows, count))
-        return self._judge(rows, whole_batches(environment.join(state)), None)[:count]
+        return self._evaluate(rows, pad_to_batch(environment.join(state)), None)[:count]
 
     def _decide(self, rows: Tensor, count: int) -> Tensor:
         """PD targets [count, D] of envs, given as rows, of which the first `count` are different."""
@@ -188,16 +190,16 @@ class ShardRecorder:
             self._observations.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + steps, observations)
         return self.act(observations[:count])
 
-    def _judge(self, rows: Tensor, states: Tensor, going: Optional[Tensor]) -> Tensor:
-        """Keep the frames of a control step (see TrackingEnvironment.judge) and say what it has led to.
+    def _evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor]) -> Tensor:
+        """Keep the frames of a control step (see TrackingEnvironment.evaluate) and say what it has led to.
 
         Returns [n, 4]: whether the attempt is over, cause, body, and its steps.
         """
-        step = self.environment.judge(rows, states, going)
-        frame = step.steps if going is None else torch.where(going > 0, step.steps, self._spare)
+        step = self.environment.evaluate(rows, states, active)
+        frame = step.steps if active is None else torch.where(active > 0, step.steps, self._spare)
         self._store(rows, frame, step.state, step.pose, step.contacts)
-        over = (step.cause > 0) | step.ended
-        return torch.stack((over, step.cause, step.body, step.steps), dim=1)
+        over = (step.reason > 0) | step.ended
+        return torch.stack((over, step.reason, step.body, step.steps), dim=1)
 
     def _enqueue(self, attempt: Attempt) -> None:
         self.queue.add(attempt, (1.0 - attempt.start_fraction) * self.motions[attempt.motion].length)
@@ -212,13 +214,13 @@ class ShardRecorder:
         envs, attempts = list(started), list(started.values())
         self._running.update(started)
         self._began.update(dict.fromkeys(started, time.monotonic() - self._made))
-        upcoming = [(a.motion, a.start_fraction) for a in self.queue.near_the_front(AHEAD)]
+        upcoming = [(a.motion, a.start_fraction) for a in self.queue.peek(AHEAD)]
         self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts], upcoming)
         state, pose, contacts = self.environment.first_frame(envs)
         rows = torch.tensor(envs, device=self.environment.device)
         self._store(rows, torch.zeros_like(rows), state, pose, contacts)
-        if self._slots:
-            self._slots.start(rows)
+        if self._batched:
+            self._batched.start(rows)
 
     def _store(self, rows: Tensor, frame: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
         values = self._layout.stack((state.root_pos, state.root_rot, pose.joint_rot, contacts)).t()
@@ -238,7 +240,9 @@ class ShardRecorder:
         self.environment.simulator.park(envs)
         for (env, cause, body, count), parts in zip(over, left):
             attempt = self._running.pop(env)
-            self._ended.append(Ended(attempt, env, cause, body, count, self._began.pop(env), self.age, *parts))
+            self._ended.append(
+                FinishedAttempt(attempt, env, cause, body, count, self._began.pop(env), self.age, *parts)
+            )
             self._free.append(env)
             if cause:
                 self._retry(attempt)
@@ -263,7 +267,7 @@ class ShardRecorder:
         observations = _copied([end.observations for end in ended], CPU)
         return [self._result(*found) for found in zip(ended, self._qualities(ended), frames, observations)]
 
-    def _qualities(self, ended: Sequence[Ended]) -> List[Quality]:
+    def _qualities(self, ended: Sequence[FinishedAttempt]) -> List[Quality]:
         """Figures of attempts that have ended, measured together."""
         environment, steps = self.environment, [end.steps for end in ended]
         frames = torch.cat([end.frames[1:] for end in ended])
@@ -272,17 +276,17 @@ class ShardRecorder:
         measured = []
         for rows in zip(*(part.split(SAMPLES) for part in (frames, references, motions))):
             count = len(rows[0])
-            own, other, motion = (whole_batches(part) for part in rows)
-            parts = self._layout.unstack(flipped(batch_last(own)))
+            own, other, motion = (pad_to_batch(part) for part in rows)
+            parts = self._layout.unstack(reverse_dims(batch_last(own)))
             joint_rot = parts["joint_rot"]
             kinematics = environment.skeleton.forward_kinematics(parts["root_pos"], parts["root_rot"], joint_rot)
             reference, labels = environment.reference_parts(other)
             pose = Pose(joint_rot, *kinematics)
             measured.append(self.meter.measure(motion, pose, reference, parts["contacts"], labels)[:count])
         numbers = torch.cat(measured).cpu().numpy()
-        return [figures(part) for part in np.split(numbers, np.cumsum(steps)[:-1])]
+        return [aggregate(part) for part in np.split(numbers, np.cumsum(steps)[:-1])]
 
-    def _result(self, end: Ended, quality: Quality, frames: Tensor, observations: Tensor) -> AttemptResult:
+    def _result(self, end: FinishedAttempt, quality: Quality, frames: Tensor, observations: Tensor) -> AttemptResult:
         attempt, cause, body, steps = end.attempt, end.cause, end.body, end.steps
         motion = self.motions[attempt.motion]
         if not motion.labelled:
@@ -298,7 +302,7 @@ class ShardRecorder:
                 broken = [str(error)]
                 reason = broken[0]
         outcome = "failed" if cause else "rejected" if reason else "recorded"
-        criteria = (CAUSES[cause],) if cause else tuple(line.partition(":")[0] for line in broken)
+        criteria = (REASONS[cause],) if cause else tuple(line.partition(":")[0] for line in broken)
         trajectory = None
         if outcome == "rejected":
             self._retry(attempt)
@@ -329,7 +333,7 @@ class ShardRecorder:
     def _failure(self, cause: int, body: int, steps: int) -> str:
         name = self._body_name(cause, body)
         where = f" ({name})" if name else ""
-        return f"{CAUSES[cause]}{where} after {steps / self.environment.config.control_freq:.2f} s"
+        return f"{REASONS[cause]}{where} after {steps / self.environment.config.control_freq:.2f} s"
 
     def _body_name(self, cause: int, body: int) -> str:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""

@@ -8,11 +8,11 @@ from typing import Any, Callable, Dict, Mapping, Optional
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.height_field import HeightField, slice_around
 from parc_ray.motions.mimickit_file import mimickit_file_bytes
 from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.tensors.layout import Layout
 
 FloatArray = npt.NDArray[np.float32]
 

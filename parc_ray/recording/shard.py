@@ -102,7 +102,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.motions.terrain_stack import TerrainStack
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.tracking.environment import TrackingEnvironment
-    from parc_ray.tracking.quality import QualityMeter
+    from parc_ray.tracking.meter import MetricMeter
 
     torch.manual_seed(run.config.seed)
     # Threads share out envs and chunks of rows, which changes no bit; torch sharing out one operation might.
@@ -124,7 +124,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             simulator, library, terrains, skeleton, config, tracker.observer, tracker.termination
         ),
         act=tracker.act,
-        meter=QualityMeter(surface_points(run.character, run.character_source, device), terrains),
+        meter=MetricMeter(surface_points(run.character, run.character_source, device), terrains),
         motions=motions,
         config=run.config,
         origin={

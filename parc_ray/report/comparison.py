@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from parc_ray.errors import InputError
 from parc_ray.report.statistics import counts_of, why
-from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
+from parc_ray.runs.history import Run, RunAttempt, RunMotion
 from parc_ray.runs.resumption import flat
-from parc_ray.tracking.figures import FIGURES, Figure
+from parc_ray.tracking.metrics import METRICS, Metric
 
-SECONDS = Figure("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
+SECONDS = Metric("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
 NAMED = {"model_file": "model_file (sha256)"}
 """Configuration keys of files, and the journal's keys of their checksums."""
 SHARE = 0.95
@@ -82,12 +82,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Paired:
-    """A figure of pairs of attempts at the same motion, one of the baseline and one of the candidate.
+    """A metric of pairs of attempts at the same motion, one of the baseline and one of the candidate.
 
     What says "difference" is candidate - baseline, pair by pair. None: there are too few pairs.
     """
 
-    figure: Figure
+    metric: Metric
     pairs: int
     baseline: Optional[float]
     """Mean of the baseline's values."""
@@ -107,7 +107,7 @@ class Paired:
         """Whether the candidate is better or worse; empty if the interval does not exclude zero."""
         if self.interval is None or self.interval[0] <= 0.0 <= self.interval[1]:
             return ""
-        return "better" if (self.interval[0] > 0.0) == (self.figure.better == "higher") else "worse"
+        return "better" if (self.interval[0] > 0.0) == (self.metric.better == "higher") else "worse"
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Comparison:
     first_attempts: FirstAttempts
 
 
-def compare_runs(baseline: PastRun, candidate: PastRun) -> Comparison:
+def compare_runs(baseline: Run, candidate: Run) -> Comparison:
     """Compare two runs motion by motion. Raises InputError if they have no motion in common."""
     mine, theirs = _by_name(baseline), _by_name(candidate)
     both = sorted(mine.keys() & theirs.keys())
@@ -176,7 +176,7 @@ def compare_runs(baseline: PastRun, candidate: PastRun) -> Comparison:
             f"motions{of_these}): give two runs of the same dataset"
         )
     pairs = [(mine[name], theirs[name]) for name in names]
-    kinds: Dict[str, List[Tuple[PastMotion, PastMotion]]] = {kind: [] for kind in KINDS}
+    kinds: Dict[str, List[Tuple[RunMotion, RunMotion]]] = {kind: [] for kind in KINDS}
     for pair in pairs:
         kinds[_kind(*pair)].append(pair)
     changes = {kind: tuple(Change(a.name, _fate(a), _fate(b)) for a, b in kinds[kind]) for kind in KINDS}
@@ -196,7 +196,7 @@ def compare_runs(baseline: PastRun, candidate: PastRun) -> Comparison:
         same_start=len(changes["same_start"]),
         neither=len(changes["neither"]),
         undecided=changes["undecided"],
-        quality=tuple(_quality(figure, kinds["same_start"]) for figure in FIGURES),
+        quality=tuple(_quality(metric, kinds["same_start"]) for metric in METRICS),
         first_attempts=_first_attempts(pairs),
     )
 
@@ -217,8 +217,8 @@ def sign_test(more: int, fewer: int) -> float:
     return float(min(1.0, 2 * tail / 2**coins))
 
 
-def paired(figure: Figure, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
-    """A figure of pairs (baseline, candidate); pairs that lack a value are left out.
+def paired(metric: Metric, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
+    """A metric of pairs (baseline, candidate); pairs that lack a value are left out.
 
     The interval is the bootstrap's: the middle 95 % of the means that pairs drawn again, with replacement, have. Unlike
     Student's it does not take differences for normal: most motions hardly change, and a few change a lot. The draws are
@@ -226,11 +226,11 @@ def paired(figure: Figure, values: Iterable[Tuple[Optional[float], Optional[floa
     """
     known = np.array([pair for pair in values if None not in pair], dtype=np.float64).reshape(-1, 2)
     if not len(known):
-        return Paired(figure, 0, None, None, None, None, None, None)
+        return Paired(metric, 0, None, None, None, None, None, None)
     differences = known[:, 1] - known[:, 0]
     low, middle, high = np.quantile(differences, [0.25, 0.5, 0.75]).tolist()
     return Paired(
-        figure=figure,
+        metric=metric,
         pairs=len(known),
         baseline=float(known[:, 0].mean()),
         candidate=float(known[:, 1].mean()),
@@ -255,7 +255,7 @@ def _interval(differences: npt.NDArray[np.float64]) -> Tuple[float, float]:
 KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided")
 
 
-def _kind(baseline: PastMotion, candidate: PastMotion) -> str:
+def _kind(baseline: RunMotion, candidate: RunMotion) -> str:
     before, now = baseline.state == "recorded", candidate.state == "recorded"
     if {baseline.state, candidate.state} & {"crashed", "unfinished"}:
         return "undecided"
@@ -265,16 +265,16 @@ def _kind(baseline: PastMotion, candidate: PastMotion) -> str:
     return "same_start" if start == start_now else "earlier" if start_now < start else "later"
 
 
-def _by_name(run: PastRun) -> Dict[str, PastMotion]:
+def _by_name(run: Run) -> Dict[str, RunMotion]:
     """Names are unique but for those of invalid files."""
     return {motion.name: motion for motion in run.motions if motion.state != "invalid"}
 
 
-def _fate(motion: PastMotion) -> Fate:
+def _fate(motion: RunMotion) -> Fate:
     return Fate(motion.state, motion.reason, motion.start_fraction, motion.recorded_seconds)
 
 
-def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
+def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
     counts = counts_of(run)
     states = Counter(motion.state for motion in motions)
     starts = Counter(motion.start_fraction or 0.0 for motion in motions if motion.state == "recorded")
@@ -295,7 +295,7 @@ def _side(run: PastRun, motions: Sequence[PastMotion]) -> Side:
     )
 
 
-def _settings(baseline: PastRun, candidate: PastRun) -> Tuple[Setting, ...]:
+def _settings(baseline: Run, candidate: Run) -> Tuple[Setting, ...]:
     before, now = _made_with(baseline), _made_with(candidate)
     keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
     # The same checkpoint in another place is the same.
@@ -303,21 +303,21 @@ def _settings(baseline: PastRun, candidate: PastRun) -> Tuple[Setting, ...]:
     return tuple(Setting(key, before.get(key), now.get(key)) for key in sorted(keys))
 
 
-def _made_with(run: PastRun) -> Dict[str, Any]:
+def _made_with(run: Run) -> Dict[str, Any]:
     """What recordings depend on, the devices (PhysX computes something else on each), the versions."""
     versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
     return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in (*NAMED, "device")}}
 
 
-def _quality(figure: Figure, pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> Paired:
-    return paired(figure, ((_value(before, figure), _value(now, figure)) for before, now in pairs))
+def _quality(metric: Metric, pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> Paired:
+    return paired(metric, ((_value(before, metric), _value(now, metric)) for before, now in pairs))
 
 
-def _value(motion: PastMotion, figure: Figure) -> Optional[float]:
-    return motion.last_attempt.quality.get(figure.name) if motion.last_attempt else None
+def _value(motion: RunMotion, metric: Metric) -> Optional[float]:
+    return motion.last_attempt.quality.get(metric.name) if motion.last_attempt else None
 
 
-def _first_attempts(pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> FirstAttempts:
+def _first_attempts(pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> FirstAttempts:
     firsts = [(_first_attempt(before), _first_attempt(now)) for before, now in pairs]
     made = [(before, now) for before, now in firsts if before is not None and now is not None]
     longer = sum(now.seconds > before.seconds for before, now in made)
@@ -333,7 +333,7 @@ def _first_attempts(pairs: Sequence[Tuple[PastMotion, PastMotion]]) -> FirstAtte
     )
 
 
-def _first_attempt(motion: PastMotion) -> Optional[PastAttempt]:
+def _first_attempt(motion: RunMotion) -> Optional[RunAttempt]:
     """The attempt from the start, if it was made and its recording, if it gave one, is still there."""
     standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != "lost")
     return next(standing, None)

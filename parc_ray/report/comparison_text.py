@@ -20,11 +20,11 @@ LONGEST_VALUE = 36
 WIDE = 94
 """Minimum columns of a terminal that has room for the quartiles."""
 SHOWN_IN = {"m": ("mm", 1e3, 1), "rad": ("deg", math.degrees(1.0), 2), "": ("%", 1e2, 1), "s": ("s", 1.0, 2)}
-"""Unit, factor and decimals in which figures of a unit are shown."""
+"""Unit, factor and decimals in which metrics of a unit are shown."""
 
 
 def plain(comparison: Comparison) -> Dict[str, Any]:
-    """A comparison as one JSON object, by the names of its fields; figures in m and rad."""
+    """A comparison as one JSON object, by the names of its fields; metrics in m and rad."""
     values = asdict(comparison)
     values["quality"] = [_plain(paired) for paired in comparison.quality]
     values["first_attempts"]["seconds"] = _plain(comparison.first_attempts.seconds)
@@ -33,8 +33,8 @@ def plain(comparison: Comparison) -> Dict[str, Any]:
 
 def _plain(paired: Paired) -> Dict[str, Any]:
     values = asdict(paired)
-    del values["figure"]
-    return {"name": paired.figure.name, "better": paired.figure.better, **values, "verdict": paired.verdict}
+    del values["metric"]
+    return {"name": paired.metric.name, "better": paired.metric.better, **values, "verdict": paired.verdict}
 
 
 def print_comparison(comparison: Comparison, console: Console, everything: bool = False) -> None:
@@ -158,11 +158,11 @@ def _print_quality(comparison: Comparison, console: Console) -> None:
     if not pairs:
         return
     _print_paired(comparison.quality, console)
-    higher = [row.figure.title.lower() for row in comparison.quality if row.figure.better == "higher"]
+    higher = [row.metric.title.lower() for row in comparison.quality if row.metric.better == "higher"]
     _say(
         console,
         f"Lower is better, of {' and '.join(higher)} higher. Only what both have recorded is compared here: motions "
-        "that one of them has won or lost, often the hard ones, are not in these figures.",
+        "that one of them has won or lost, often the hard ones, are not in these metrics.",
     )
 
 
@@ -186,7 +186,7 @@ def _print_paired(rows: Sequence[Paired], console: Console) -> None:
         columns.insert(-1, "quartiles of B - A")
     table = _table(*columns, numbers=True)
     for row in rows:
-        unit, factor, decimals = SHOWN_IN[row.figure.unit]
+        unit, factor, decimals = SHOWN_IN[row.metric.unit]
 
         def number(value: Optional[float], sign: str = "", factor: float = factor, decimals: int = decimals) -> str:
             text = "" if value is None else f"{value * factor:{sign}.{decimals}f}"
@@ -194,7 +194,7 @@ def _print_paired(rows: Sequence[Paired], console: Console) -> None:
 
         low, high = row.interval or (None, None)
         values = {
-            "mean": f"{row.figure.title.lower()}, {unit}",
+            "mean": f"{row.metric.title.lower()}, {unit}",
             "A": number(row.baseline),
             "B": number(row.candidate),
             "B - A": number(row.difference, "+"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
-from parc_ray.tracking.figures import BY_LIMIT
+from parc_ray.runs.history import Run, RunAttempt, RunMotion
+from parc_ray.tracking.metrics import BY_LIMIT
 
 AT_ONCE = 1.0
 """Seconds within which an attempt fails at once."""
@@ -20,7 +20,7 @@ SAME_PLACE = 0.5
 LISTED = 3
 """Maximum number of criteria and bodies that are named."""
 
-Ended = Tuple[PastMotion, PastAttempt]
+Ended = Tuple[RunMotion, RunAttempt]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Diagnosis:
         return [*self.facts, f"{self.pattern.finding} {self.pattern.meaning}", *self.advice]
 
 
-def diagnose(run: PastRun) -> Optional[Diagnosis]:
+def diagnose(run: Run) -> Optional[Diagnosis]:
     """Why little was recorded; None if at least half of the motions with an outcome were, or no attempt has failed."""
     decided = [motion for motion in run.motions if motion.state in ("recorded", "rejected")]
     recorded = sum(motion.state == "recorded" for motion in decided)
@@ -85,7 +85,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _pattern(run: PastRun, ended: Sequence[Ended], failed: Sequence[Ended]) -> Tuple[Pattern, str]:
+def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> Tuple[Pattern, str]:
     """The first pattern that fits, and a motion that shows it."""
     unaccepted = [pair for pair in ended if pair[1].outcome == "rejected"]
     if len(unaccepted) > MOST * len(ended):
@@ -127,8 +127,8 @@ def _pattern(run: PastRun, ended: Sequence[Ended], failed: Sequence[Ended]) -> T
 def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
     limit = Counter(name for _, attempt in unaccepted for name in attempt.criteria).most_common(1)
     name = limit[0][0] if limit else "acceptance"
-    figure = BY_LIMIT.get(name)
-    measured = "" if figure is None else f" ({figure.meaning})"
+    metric = BY_LIMIT.get(name)
+    measured = "" if metric is None else f" ({metric.meaning})"
     return Pattern(
         "not accepted",
         f"{_count(len(unaccepted), 'attempt')} tracked to the end, but mostly broke acceptance.{name}{measured}.",
@@ -137,9 +137,9 @@ def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
     )
 
 
-def _places(failed: Sequence[Ended]) -> List[Tuple[PastMotion, List[float]]]:
+def _places(failed: Sequence[Ended]) -> List[Tuple[RunMotion, List[float]]]:
     """Where in a motion its attempts failed (s), of motions whose attempts began at different places."""
-    by_motion: Dict[int, Tuple[PastMotion, List[PastAttempt]]] = {}
+    by_motion: Dict[int, Tuple[RunMotion, List[RunAttempt]]] = {}
     for motion, attempt in failed:
         by_motion.setdefault(id(motion), (motion, []))[1].append(attempt)
     return [
@@ -149,7 +149,7 @@ def _places(failed: Sequence[Ended]) -> List[Tuple[PastMotion, List[float]]]:
     ]
 
 
-def _advice(run: PastRun, example: str) -> Tuple[str, ...]:
+def _advice(run: Run, example: str) -> Tuple[str, ...]:
     kept = any(attempt.trajectory for motion in run.motions for attempt in motion.attempts)
     where = f"parc-ray view {shlex.quote(str(run.path))}"
     shown = f"{where} shows the references and, of {example} for instance, the attempts that failed."

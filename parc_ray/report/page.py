@@ -17,17 +17,17 @@ from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.previews import Previews, pack_previews, urgency
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
+from parc_ray.runs.history import STATES, Run, read_character, read_run
 from parc_ray.runs.output import REPORT, OutputDirectory
-from parc_ray.runs.past import STATES, PastRun, read_character, read_run
 from parc_ray.runs.resumption import flat
-from parc_ray.tracking.figures import FIGURES
+from parc_ray.tracking.metrics import METRICS
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
 """Maximum size of a page's previews: with the rest of 500 motions it stays below 5 MB."""
 MAX_MOTIONS = 20_000
-"""Of a page: their figures take 4 to 12 MB."""
+"""Of a page: their metrics take 4 to 12 MB."""
 
 
 def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
@@ -41,7 +41,7 @@ def write_report(output_dir: Path, character: Optional[str] = None, previews: bo
     return output_dir / REPORT
 
 
-def render(run: PastRun, character: Optional[str] = None, previews: bool = True) -> str:
+def render(run: Run, character: Optional[str] = None, previews: bool = True) -> str:
     """The page of a run; arguments as of write_report."""
     statistics = statistics_of(run)
     run, left_out = shortened(run)
@@ -90,7 +90,7 @@ def render(run: PastRun, character: Optional[str] = None, previews: bool = True)
     )
 
 
-def shortened(run: PastRun) -> Tuple[PastRun, int]:
+def shortened(run: Run) -> Tuple[Run, int]:
     """The run with as many of its motions as a page can show, in their order, and how many are left out."""
     if len(run.motions) <= MAX_MOTIONS:
         return run, 0
@@ -100,7 +100,7 @@ def shortened(run: PastRun) -> Tuple[PastRun, int]:
 
 
 def page_data(
-    run: PastRun, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
+    run: Run, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
 ) -> Dict[str, Any]:
     """All that the page shows except previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
@@ -129,7 +129,7 @@ def page_data(
             **{name: _short(getattr(attempt, name)) for name in ("start_time", "seconds", "began", "ended")},
             "criteria": list(attempt.criteria),
             "launch": attempt.launch,
-            **{figure.name: _short(attempt.quality.get(figure.name)) for figure in FIGURES},
+            **{metric.name: _short(attempt.quality.get(metric.name)) for metric in METRICS},
         }
         for motion, attempt in every
     ]
@@ -138,7 +138,7 @@ def page_data(
         "title": run.path.resolve().name,
         "simulator": run.simulator,
         "states": STATES,
-        "figures": [asdict(figure) for figure in FIGURES],
+        "metrics": [asdict(metric) for metric in METRICS],
         "notes": list(notes),
         "diagnosis": None if diagnosis is None else diagnosis.lines(),
         "sessions": [{**asdict(session), "config": None} for session in run.sessions],
@@ -181,7 +181,7 @@ def _previews(packed: Optional[Previews], reason: str) -> Dict[str, Any]:
     return {"motions": motions, "missing": packed.missing, "reason": ""}
 
 
-def _setup(run: PastRun) -> List[Tuple[str, List[Tuple[str, str]]]]:
+def _setup(run: Run) -> List[Tuple[str, List[Tuple[str, str]]]]:
     """What the run was made with: titles, keys and values."""
     versions = {**run.sessions[-1].versions, "simulator": run.simulator}
     return [

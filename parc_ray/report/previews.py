@@ -14,7 +14,7 @@ import torch
 from parc_ray.character.rotations import quat_positive, slerp
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
-from parc_ray.runs.past import PastMotion, PastRun
+from parc_ray.runs.history import Run, RunMotion
 from parc_ray.viewing.scenes.scene import Clip, Scene, scene_of_run
 
 IntArray = npt.NDArray[np.int64]
@@ -52,14 +52,14 @@ class Previews:
     """Previews that fit into a page, and why others do not."""
 
     by_motion: Dict[int, Preview]
-    """By index into PastRun.motions."""
+    """By index into Run.motions."""
     missing: Dict[int, str]
     """Why a motion has none."""
     left_out: int = 0
     """Motions for which there was no room."""
 
 
-def pack_previews(run: PastRun, skeleton: Skeleton, max_bytes: int) -> Previews:
+def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
     """Previews of as many motions as fit into max_bytes; those not recorded whole come first."""
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
@@ -80,14 +80,14 @@ def pack_previews(run: PastRun, skeleton: Skeleton, max_bytes: int) -> Previews:
     return Previews(found, missing)
 
 
-def urgency(motion: PastMotion) -> int:
+def urgency(motion: RunMotion) -> int:
     """What has to be looked at first."""
     if motion.state != "recorded":
         return 0
     return 1 if motion.start_fraction else 2
 
 
-def pack_batch(run: PastRun, motions: Sequence[PastMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:
+def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:
     """The preview of each motion, or None and why there is nothing to show. Files may be gone, or be others now."""
     scenes = [_scene(run, motion, skeleton) for motion in motions]
     channels = iter(_channels([clip for scene in scenes if isinstance(scene, Scene) for clip in scene.clips]))
@@ -97,7 +97,7 @@ def pack_batch(run: PastRun, motions: Sequence[PastMotion], skeleton: Skeleton) 
     ]
 
 
-def _scene(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Union[Scene, str]:
+def _scene(run: Run, motion: RunMotion, skeleton: Skeleton) -> Union[Scene, str]:
     """What is to be shown, or why there is nothing."""
     try:
         scene = scene_of_run(run, motion, skeleton)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.runs.past import STATES, PastAttempt, PastMotion, PastRun
-from parc_ray.tracking.figures import FIGURES, Figure
+from parc_ray.runs.history import STATES, Run, RunAttempt, RunMotion
+from parc_ray.tracking.metrics import METRICS, Metric
 
 OUTCOMES = ("recorded", "rejected", "failed")
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
 """Quantile at which a histogram ends if its last values are far out; its last bin counts what is beyond."""
 
-Value = Callable[[PastMotion, PastAttempt], float]
+Value = Callable[[RunMotion, RunAttempt], float]
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,14 @@ class Statistics:
     use: Tuple[LaunchUse, ...]
 
 
-def statistics_of(run: PastRun) -> Statistics:
+def statistics_of(run: Run) -> Statistics:
     """All statistics of a run."""
     attempts, limits = run.attempts(), run.config.get("acceptance") or {}
     return Statistics(
         counts=counts_of(run),
         starts=_starts(attempts),
         endings=_endings(run.motions),
-        quality=tuple(_quality(figure, attempts, limits) for figure in FIGURES if figure.column),
+        quality=tuple(_quality(metric, attempts, limits) for metric in METRICS if metric.column),
         failed_at=_failed_at(attempts),
         failures=_failures(attempts),
         success={name: _success(run.motions, name) for name in ("seconds", "terrain_range")},
@@ -151,7 +151,7 @@ def statistics_of(run: PastRun) -> Statistics:
     )
 
 
-def counts_of(run: PastRun) -> Counts:
+def counts_of(run: Run) -> Counts:
     """The headline of a run."""
     states = Counter(motion.state for motion in run.motions)
     every = [attempt for motion in run.motions for attempt in motion.attempts]
@@ -168,7 +168,7 @@ def counts_of(run: PastRun) -> Counts:
     )
 
 
-def _starts(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Start, ...]:
+def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ...]:
     tallies: Dict[float, Counter[str]] = {}
     for motion, attempt in attempts:
         tally = tallies.setdefault(attempt.start_fraction, Counter())
@@ -185,13 +185,13 @@ def _starts(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Start, 
     return tuple(Start(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
 
 
-def _endings(motions: Sequence[PastMotion]) -> Tuple[Ending, ...]:
+def _endings(motions: Sequence[RunMotion]) -> Tuple[Ending, ...]:
     counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != "recorded")
     order = sorted(counted.items(), key=lambda item: (STATES.index(item[0][0]), -item[1], item[0][1]))
     return tuple(Ending(state, reason, count) for (state, reason), count in order)
 
 
-def why(motion: PastMotion) -> str:
+def why(motion: RunMotion) -> str:
     """Why a motion was not recorded, without numbers and names, so that equal reasons count together."""
     if motion.state == "recorded":
         return ""
@@ -205,21 +205,21 @@ def why(motion: PastMotion) -> str:
 
 
 def _quality(
-    figure: Figure, attempts: Sequence[Tuple[PastMotion, PastAttempt]], limits: Mapping[str, float]
+    metric: Metric, attempts: Sequence[Tuple[RunMotion, RunAttempt]], limits: Mapping[str, float]
 ) -> Histogram:
     values: Dict[str, List[float]] = {outcome: [] for outcome in OUTCOMES}
     missing = 0
     for _, attempt in attempts:
-        value = attempt.quality.get(figure.name)
+        value = attempt.quality.get(metric.name)
         if value is None:
             missing += 1
         else:
             values[attempt.outcome].append(value)
-    top = 1.0 if figure.over == "share" else None
-    return _histogram(figure.name, figure.unit, values, top, missing, limits.get(figure.limit))
+    top = 1.0 if metric.over == "share" else None
+    return _histogram(metric.name, metric.unit, values, top, missing, limits.get(metric.limit))
 
 
-def _failed_at(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Histogram, ...]:
+def _failed_at(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Histogram, ...]:
     failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == "failed"]
     counted = Counter(_criterion(attempt) for _, attempt in failed)
     criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
@@ -234,11 +234,11 @@ def _failed_at(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Hist
     )
 
 
-def _criterion(attempt: PastAttempt) -> str:
+def _criterion(attempt: RunAttempt) -> str:
     return ", ".join(attempt.criteria) or "unknown"
 
 
-def _failures(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Failure, ...]:
+def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure, ...]:
     """An attempt that broke several limits counts for each."""
     counted = Counter(
         (criterion, attempt.body)
@@ -249,7 +249,7 @@ def _failures(attempts: Sequence[Tuple[PastMotion, PastAttempt]]) -> Tuple[Failu
     return tuple(Failure(*key, count) for key, count in sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _success(motions: Sequence[PastMotion], name: str) -> Tuple[SuccessBin, ...]:
+def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
     """Motions that were dealt with, in bins of equal width. Invalid and unfinished ones say nothing about success."""
     values = [
         (getattr(motion, name), motion)
@@ -269,7 +269,7 @@ def _success(motions: Sequence[PastMotion], name: str) -> Tuple[SuccessBin, ...]
     )
 
 
-def _use(run: PastRun) -> Tuple[LaunchUse, ...]:
+def _use(run: Run) -> Tuple[LaunchUse, ...]:
     made: Counter[Optional[int]] = Counter()
     spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
     heard: Dict[Optional[int], Dict[Optional[int], float]] = defaultdict(dict)

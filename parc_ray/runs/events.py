@@ -126,7 +126,7 @@ class AttemptEnded:
     outcome: str
     reason: str
     quality: Mapping[str, Optional[float]]
-    """None where a figure was not finite."""
+    """None where a metric was not finite."""
     next_fraction: Optional[float]
     recorded_seconds: float
     criteria: Sequence[str] = ()

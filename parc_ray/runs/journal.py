@@ -132,7 +132,7 @@ def _owner(path: Path) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """null for numbers that JSON does not know: the figures of an attempt that has diverged are not finite."""
+    """null for numbers that JSON does not know: the metrics of an attempt that has diverged are not finite."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -176,7 +176,7 @@ class SessionClock:
 
 
 def read_events(path: Path) -> Iterator[JournalLine]:
-    """The events of a journal that this version knows; see read_journal for what is damaged, understanding for more."""
+    """The events of a journal that this version knows; see read_journal for damaged lines."""
     for line in read_journal(path):
         event = event_of(line)
         if event is not None:
@@ -184,7 +184,7 @@ def read_events(path: Path) -> Iterator[JournalLine]:
 
 
 @contextmanager
-def understanding(path: Path) -> Iterator[None]:
+def journal_errors(path: Path) -> Iterator[None]:
     """Raises InputError where events lack something, or contradict each other."""
     try:
         yield

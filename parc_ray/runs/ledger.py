@@ -25,7 +25,7 @@ from parc_ray.runs.events import (
     RunStarted,
     dataset_events,
 )
-from parc_ray.runs.journal import SessionClock, read_events, understanding
+from parc_ray.runs.journal import SessionClock, journal_errors, read_events
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Ledger:
         """Motions in a final state."""
         return len(self.outcomes) + len(self.invalid)
 
-    def untold(self, dataset: Dataset) -> List[DatasetEvent]:
+    def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
         """The events of a dataset that were not taken yet."""
         aside: List[DatasetEvent] = [*self.invalid, *self.excluded]
         told = {(event.kind, event.motion, event.path) for event in aside}
@@ -247,7 +247,7 @@ def read_ledger(path: Path) -> Optional[Ledger]:
     """
     ledger, clock = Ledger(), SessionClock()
     if path.exists():
-        with understanding(path):
+        with journal_errors(path):
             for line in read_events(path):
                 ledger.take(line.event)
                 clock.take(line)
@@ -256,7 +256,7 @@ def read_ledger(path: Path) -> Optional[Ledger]:
 
 
 def _kind(reason: str) -> str:
-    """A rejection without its figures and bodies, so that equal reasons count together."""
+    """A rejection without its metrics and bodies, so that equal reasons count together."""
     how, _, rest = reason.partition(": ")
     names = [part.split(" after ")[0].split(" (")[0].split(":")[0] for part in rest.split("; ")]
     return f"{how}: {', '.join(names)}"

@@ -8,8 +8,8 @@ from typing import Dict, List, Optional, Tuple
 from parc_ray.errors import InputError
 from parc_ray.files.bundled import HUMANOID
 from parc_ray.files.reading import read_text
+from parc_ray.runs.history import Run, RunMotion, read_character, read_run
 from parc_ray.runs.output import JOURNAL, TERRAIN
-from parc_ray.runs.past import PastMotion, PastRun, read_character, read_run
 
 GIVE = "give a motion file (.pkl), a folder of them, or a run's output_dir"
 NOTHING = f"holds no motions; {GIVE}"
@@ -19,10 +19,10 @@ class Writers:
     """The runs whose motion files were asked about; each is read once."""
 
     def __init__(self) -> None:
-        self._written: Dict[Path, Dict[Path, Tuple[PastRun, PastMotion]]] = {}
+        self._written: Dict[Path, Dict[Path, Tuple[Run, RunMotion]]] = {}
         """Motion files by the output directory of the run that has written them."""
 
-    def of(self, file: Path) -> Optional[Tuple[PastRun, PastMotion]]:
+    def of(self, file: Path) -> Optional[Tuple[Run, RunMotion]]:
         """The run and motion of a recording or kept attempt; None if no run has written the file."""
         file = file.resolve()
         for folder in tuple(file.parents)[1:3]:
@@ -45,7 +45,7 @@ def motion_files(path: Path) -> List[Path]:
     return files
 
 
-def find_character(run: Optional[PastRun], character: Optional[Path]) -> Tuple[str, str]:
+def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, str]:
     """Text of a character's MJCF and its source for messages: the given one, else the run's, else PARC's humanoid.
 
     Raises InputError if it is not there, or not the one that the run had.
@@ -62,7 +62,7 @@ def _is_map(file: Path) -> bool:
     return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
 
 
-def _written_by(output_dir: Path) -> Dict[Path, Tuple[PastRun, PastMotion]]:
+def _written_by(output_dir: Path) -> Dict[Path, Tuple[Run, RunMotion]]:
     """The motion files of the run in a folder; empty if there is no run."""
     try:
         run = read_run(output_dir)

@@ -44,7 +44,7 @@ class Engine:
     package: str
     """The Python distribution that brings it; its version is the engine's."""
     build: Callable[[SimulatorConfig, Skeleton], Simulator]
-    """Builds a simulator. Raises InputError on an unfit character, TooLargeError where memory does not suffice."""
+    """Builds a simulator. Raises InputError on an unsuitable character, TooLargeError where memory does not suffice."""
     try_out: Callable[[str], str]
     """The engine's version, once it has worked on a device in this process. Raises InputError if it does not."""
     try_first: Literal["always", "unless named", "never"] = "always"
@@ -58,7 +58,7 @@ class Engine:
 
     As long as there is something, it is tried out before all others start, whatever try_first says.
     """
-    complaint: Callable[[], str] = _nothing
+    unavailable_reason: Callable[[], str] = _nothing
     """Why it cannot be used in this Python environment; empty if nothing speaks against trying it."""
     import_first: Optional[Callable[[str], None]] = None
     """Imports what must be imported before torch, for a device. Raises InputError if that fails."""
@@ -78,7 +78,7 @@ class Engine:
     """Host memory of one env's physics."""
     max_envs: Mapping[str, int] = field(default_factory=lambda: {"cpu": 128, "cuda": 1024})
     """Default bound of envs in one actor by kind of device: on CPUs more are not faster, a GPU wants many."""
-    unfit: Callable[[HeightField], str] = _fits
+    unsupported_reason: Callable[[HeightField], str] = _fits
     """Why it cannot hold a motion's terrain (its tile, in the motion's frame); empty if it can."""
     require_simulable: Callable[[SimulatorConfig, Skeleton], None] = _loads
     """Raises InputError for a character that it cannot load, where that can be known without a device."""
@@ -93,7 +93,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Trial:
+class EngineCheck:
     """What came of trying out an engine in a process; empty where it was not tried."""
 
     problem: str = ""

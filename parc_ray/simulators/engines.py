@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, Iterator, List, Sequence, Tuple, Union
 
 from parc_ray.errors import InputError
-from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
@@ -23,7 +23,7 @@ class Choice:
     """The engine that a run gets."""
 
     engine: Engine
-    trial: Trial
+    trial: EngineCheck
     passed_over: Tuple[str, ...] = ()
     """Why each better engine that was tried out does not work."""
 
@@ -44,13 +44,13 @@ def engine(name: str) -> Engine:
     raise InputError(f"simulator: unknown simulator {name!r}; use one of: {names}")
 
 
-def untried(engine: Engine) -> Trial:
+def untried(engine: Engine) -> EngineCheck:
     """A trial for choose_engine that believes every engine."""
-    return Trial()
+    return EngineCheck()
 
 
 def choose_engine(
-    wanted: str, asked: Union[str, Sequence[str]], device: str, try_out: Callable[[Engine], Trial] = untried
+    wanted: str, asked: Union[str, Sequence[str]], device: str, try_out: Callable[[Engine], EngineCheck] = untried
 ) -> Choice:
     """The engine of a name, or for "auto" the best one that is installed here and works when it is tried out.
 
@@ -74,7 +74,7 @@ def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> I
     """The engines to try out, the best first."""
     if wanted != AUTO:
         named = engine(wanted)
-        reason = named.complaint()
+        reason = named.unavailable_reason()
         if named.needs_cuda and device == "cpu" and asked != "cpu":
             reason = reason or f"{named.name} needs a CUDA device, and Ray has none; use device: cpu"
         if reason:
@@ -82,5 +82,5 @@ def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> I
         yield named
         return
     for known in ENGINES:
-        if not (known.needs_cuda and device == "cpu") and not known.complaint():
+        if not (known.needs_cuda and device == "cpu") and not known.unavailable_reason():
             yield known

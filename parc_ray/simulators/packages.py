@@ -10,10 +10,10 @@ from typing import Tuple
 from parc_ray.errors import InputError
 
 
-def require(complaint: str) -> None:
-    """Raises InputError if there is a complaint, why an engine cannot be used here."""
-    if complaint:
-        raise InputError(f"simulator: {complaint}")
+def require(unavailable_reason: str) -> None:
+    """Raises InputError if there is a unavailable_reason, why an engine cannot be used here."""
+    if unavailable_reason:
+        raise InputError(f"simulator: {unavailable_reason}")
 
 
 def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> str:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import flipped, picked
-from parc_ray.character.layout import Layout
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
+from parc_ray.tensors.layout import Layout
+from parc_ray.tensors.rows import gather, reverse_dims
 
 
 class CharacterObservation:
@@ -26,7 +26,7 @@ class CharacterObservation:
 
     def observe(self, state: CharacterState, pose: Pose, axes: Tensor, turn: Optional[Tensor]) -> Tensor:
         """Observations [N, size] of characters with axes [N, B, 3, 3] as of axes_of, turned by matrices [N, 3, 3]."""
-        keys = picked(pose.body_pos, self.key_bodies, -2) - state.root_pos.unsqueeze(1)
+        keys = gather(pose.body_pos, self.key_bodies, -2) - state.root_pos.unsqueeze(1)
         tan_norm = axes[..., ::2].transpose(-1, -2)
         velocities = (state.root_vel.unsqueeze(1), state.root_ang_vel.unsqueeze(1))
         vectors = turned(turn, side_by_side(tan_norm[:, 0], *velocities, keys))
@@ -47,7 +47,7 @@ def heading_of(axes: Tensor) -> Tensor:
 
 def side_by_side(*parts: Tensor) -> Tensor:
     """Tensors [N, ..., k, n] joined along the dimension before the last; rows lie last in memory."""
-    return flipped(torch.cat([flipped(part) for part in parts], dim=1))
+    return reverse_dims(torch.cat([reverse_dims(part) for part in parts], dim=1))
 
 
 def turned(turn: Optional[Tensor], vectors: Tensor) -> Tensor:

@@ -11,18 +11,18 @@ from typing_extensions import Protocol
 
 from parc_ray.character.skeleton import Skeleton
 
-CAUSES = ("none", "body position", "root position", "root rotation", "fall", "not finite")
+REASONS = ("none", "body position", "root position", "root rotation", "fall", "not finite")
 BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
 TOUCH = 0.1
 """Component of a contact force beyond which a body touches something, N."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TerminationResult:
     """Why attempts have failed, for N envs."""
 
-    cause: Tensor
-    """[N]: index into CAUSES; 0 where the attempt goes on."""
+    reason: Tensor
+    """[N]: index into REASONS; 0 where the attempt goes on."""
     body: Tensor
     """[N]: the body farthest beyond its limit, meaningful for BODY_POSITION and FALL."""
 
@@ -33,7 +33,7 @@ class Termination(Protocol):
     needs_ground: bool
     """Whether it asks for the height of the terrain."""
 
-    def judge(
+    def compute(
         self,
         time: Tensor,
         root_rot: Tensor,
@@ -42,7 +42,7 @@ class Termination(Protocol):
         reference_body_pos: Tensor,
         contact_force: Tensor,
         ground: Optional[Tensor],
-    ) -> Verdict:
+    ) -> TerminationResult:
         """Judge characters [N] against their references at the same time; no row depends on another.
 
         time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,

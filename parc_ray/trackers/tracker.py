@@ -8,15 +8,15 @@ from typing import Callable, Collection
 from torch import Tensor
 from typing_extensions import Protocol
 
-from parc_ray.character.layout import Layout
 from parc_ray.character.pose import Pose
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
+from parc_ray.tensors.layout import Layout
 from parc_ray.trackers.termination import Termination
 
 
 @dataclass(frozen=True)
-class Situation:
+class ObservationInputs:
     """What N characters can observe before a control step, each in the frame of its motion."""
 
     state: CharacterState
@@ -44,7 +44,7 @@ class Observer(Protocol):
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
         """Features [..., F] of reference frames and their poses; computed once per attempt, ahead of time."""
 
-    def observe(self, situation: Situation) -> Tensor:
+    def observe(self, situation: ObservationInputs) -> Tensor:
         """Observations [N, size]; no row depends on another."""
 
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import batch_last, flipped, whole_batches
-from parc_ray.character.layout import Layout
 from parc_ray.character.pose import Pose, pose_shapes
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState, state_shapes
@@ -24,15 +22,17 @@ from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.motions.library import MotionLibrary, ReferenceFrames
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
+from parc_ray.tensors.layout import Layout
+from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
 from parc_ray.trackers.termination import NOT_FINITE, Termination
-from parc_ray.trackers.tracker import Observer, Situation
+from parc_ray.trackers.tracker import ObservationInputs, Observer
 
 SAMPLES = 2048
 """Maximum reference frames sampled at once."""
 AHEAD = 8
 """Attempts that are made ready together, at most one for every AHEAD envs: one by one they take twice the time."""
 
-Beginning = Tuple[int, float]
+StartPoint = Tuple[int, float]
 """A motion and a start fraction."""
 
 
@@ -50,10 +50,10 @@ class Step:
     """[N, B] labels in [0, 1]."""
     steps: Tensor
     """[N] int64: control steps since the start."""
-    cause: Tensor
-    """[N]: index into termination.CAUSES; 0 where the attempt has not failed."""
+    reason: Tensor
+    """[N]: index into termination.REASONS; 0 where the attempt has not failed."""
     body: Tensor
-    """[N]: the body at fault, where the cause is about one."""
+    """[N]: the body at fault, where the reason is about one."""
     ended: Tensor
     """[N] bool: whether the motion's end is reached."""
 
@@ -90,7 +90,7 @@ class TrackingEnvironment:
         self._places: Dict[int, int] = {}
         """The same, of envs that have been started; on the host."""
         self._free = list(range(places))[::-1]
-        self._ready: Dict[Beginning, int] = {}
+        self._ready: Dict[StartPoint, int] = {}
         """Where what has been made ready ahead of time is held."""
         self._features = torch.zeros(places, frames, observer.features.size, device=device)
         self._state_layout, self._reference_layout = Layout(state_shapes(skeleton)), reference_layout(skeleton)
@@ -116,7 +116,7 @@ class TrackingEnvironment:
     def rows(self, envs: Sequence[int]) -> Tensor:
         """Indices of envs, the first one repeated up to whole batches. The last ones are kept on the device."""
         if list(envs) != self._rows[0]:
-            self._rows = (list(envs), whole_batches(torch.tensor(list(envs), device=self.device)))
+            self._rows = (list(envs), pad_to_batch(torch.tensor(list(envs), device=self.device)))
         return self._rows[1]
 
     def start(
@@ -124,7 +124,7 @@ class TrackingEnvironment:
         envs: Sequence[int],
         motions: Sequence[int],
         fractions: Sequence[float],
-        upcoming: Sequence[Beginning] = (),
+        upcoming: Sequence[StartPoint] = (),
     ) -> None:
         """Put characters into the reference state of motions at start fractions, without noise.
 
@@ -156,13 +156,13 @@ class TrackingEnvironment:
         features = self._features.flatten(0, 1).index_select(0, (frames + self.observer.target_steps).flatten())
         targets = batch_last(features.view(len(rows), -1, features.shape[-1]))
         heights = partial(self.terrains.height_at, self.motion.index_select(0, rows))
-        return self.observer.observe(Situation(state, pose, contacts, targets, heights))
+        return self.observer.observe(ObservationInputs(state, pose, contacts, targets, heights))
 
     def step(self, envs: Sequence[int], actions: Tensor) -> Step:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
         rows, count = self.rows(envs), len(envs)
         state = self.simulator.step(list(envs), actions)
-        return _first_rows(self.judge(rows, whole_batches(self.join(state))), count)
+        return _first_rows(self.evaluate(rows, pad_to_batch(self.join(state))), count)
 
     @property
     def state_size(self) -> int:
@@ -170,28 +170,28 @@ class TrackingEnvironment:
         return self._state_layout.size
 
     def join(self, state: CharacterState) -> Tensor:
-        """States side by side as judge takes them, [n, state_size]."""
+        """States side by side as evaluate takes them, [n, state_size]."""
         return torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)
 
-    def judge(self, rows: Tensor, states: Tensor, going: Optional[Tensor] = None) -> Step:
+    def evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor] = None) -> Step:
         """What one control step has led to: joined states [n, ...] of envs, given as rows.
 
-        going [n]: 1 where time goes on, 0 where it stands still; None: everywhere.
+        active [n]: 1 where time goes on, 0 where it stands still; None: everywhere.
         """
-        columns = flipped(batch_last(states))
-        state = CharacterState(**self._state_layout.split(flipped(columns)))
+        columns = reverse_dims(batch_last(states))
+        state = CharacterState(**self._state_layout.split(reverse_dims(columns)))
         joint_rot = self.skeleton.dof_to_rot(state.dof_pos)
         body_pos, body_rot = self.skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)
         pose = Pose(joint_rot, body_pos, body_rot)
         contacts = (rotations.norm(state.contact_force) > self.config.contact_detection_eps).float()
-        steps = self.steps_done.index_select(0, rows) + (1 if going is None else going)
+        steps = self.steps_done.index_select(0, rows) + (1 if active is None else active)
         self.steps_done.index_copy_(0, rows, steps)
         frames = self._place.index_select(0, rows) * self._references.shape[1] + steps
         reference, reference_contacts = self.reference_parts(self._references.flatten(0, 1).index_select(0, frames))
         ground = None
         if self.termination.needs_ground:
             ground = self.terrains.height_at(self.motion.index_select(0, rows), body_pos[..., :2])
-        verdict = self.termination.judge(
+        verdict = self.termination.compute(
             steps * self.timestep,
             state.root_rot,
             body_pos,
@@ -209,7 +209,7 @@ class TrackingEnvironment:
             reference=reference,
             reference_contacts=reference_contacts,
             steps=steps,
-            cause=verdict.cause.masked_fill(lost, NOT_FINITE),
+            reason=verdict.reason.masked_fill(lost, NOT_FINITE),
             body=verdict.body,
             ended=steps >= self.steps_total.index_select(0, rows),
         )
@@ -224,7 +224,7 @@ class TrackingEnvironment:
 
     def reference_parts(self, references: Tensor) -> Tuple[Pose, Tensor]:
         """Pose and contacts of rows of references."""
-        parts = self._reference_layout.unstack(flipped(batch_last(references)))
+        parts = self._reference_layout.unstack(reverse_dims(batch_last(references)))
         return _pose(parts), parts["contacts"]
 
     def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
@@ -235,7 +235,7 @@ class TrackingEnvironment:
     def _columns(self, state: CharacterState, pose: Pose, contacts: Tensor) -> Tensor:
         return self._now_layout.stack((*vars(state).values(), *vars(pose).values(), contacts))
 
-    def _held(self, beginnings: Sequence[Beginning], upcoming: Sequence[Beginning]) -> List[int]:
+    def _held(self, beginnings: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
         """Where attempts that begin so are held; made ready where they are not, and upcoming ones with them."""
         known = [self._ready.pop(beginning, -1) for beginning in beginnings]
         missing = [beginning for beginning, place in zip(beginnings, known) if place < 0]
@@ -249,7 +249,7 @@ class TrackingEnvironment:
         made = iter(places)
         return [next(made) if place < 0 else place for place in known]
 
-    def _make_ready(self, places: Sequence[int], beginnings: Sequence[Beginning]) -> None:
+    def _make_ready(self, places: Sequence[int], beginnings: Sequence[StartPoint]) -> None:
         """Hold the references of attempts that begin so, and their first frames, at places."""
         at, motions = torch.tensor([list(places), [motion for motion, _ in beginnings]], device=self.device)
         times = torch.tensor([self.start_time(*beginning) for beginning in beginnings], device=self.device)
@@ -279,10 +279,10 @@ class TrackingEnvironment:
         attempt = np.repeat(np.arange(len(counts)), counts)
         order = np.argsort(frame > 0, kind="stable")  # first frames first
         attempts, frames = torch.from_numpy(np.stack((attempt[order], frame[order]))).to(self.device)
-        whole = len(whole_batches(places))
+        whole = len(pad_to_batch(places))
         begun: List[Tuple[ReferenceFrames, Pose]] = []
         for which, step in zip(*(part.split(max(SAMPLES, whole)) for part in (attempts, frames))):
-            count, which, step = len(which), whole_batches(which), whole_batches(step)
+            count, which, step = len(which), pad_to_batch(which), pad_to_batch(step)
             seconds = step * self.timestep + times.index_select(0, which)
             sampled = self.library.sample(motions.index_select(0, which), seconds)
             kinematics = self.skeleton.forward_kinematics(sampled.root_pos, sampled.root_rot, sampled.joint_rot)

@@ -1,4 +1,4 @@
-"""parc-ray compare of real runs: every figure computed again from journal.jsonl, by other means."""
+"""parc-ray compare of real runs: every metric computed again from journal.jsonl, by other means."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def test_every_figure_follows_from_the_journals(undisturbed, other):
 
     pairs = [name for name in both if starts[0][name] == starts[1][name]]
     assert found["same_start"] == len(pairs) > 0
-    assert {figure["name"] for figure in found["quality"]} == set(before["idle_000"]["last"]["quality"])
-    for figure in found["quality"]:
-        values = np.array([[side[n]["last"]["quality"][figure["name"]] for side in (before, after)] for n in pairs])
-        check(figure, values)
-        assert np.abs(values[:, 1] - values[:, 0]).max() > 0 or figure["name"] == "contact_agreement"
+    assert {metric["name"] for metric in found["quality"]} == set(before["idle_000"]["last"]["quality"])
+    for metric in found["quality"]:
+        values = np.array([[side[n]["last"]["quality"][metric["name"]] for side in (before, after)] for n in pairs])
+        check(metric, values)
+        assert np.abs(values[:, 1] - values[:, 0]).max() > 0 or metric["name"] == "contact_agreement"
     check(
         found["first_attempts"]["seconds"],
         np.array([[s[n]["first"]["seconds"] for s in (before, after)] for n in SPECS]),
@@ -101,16 +101,16 @@ def test_every_figure_follows_from_the_journals(undisturbed, other):
     assert found["first_attempts"]["whole_baseline"] == sum(s["first"]["outcome"] != "failed" for s in before.values())
 
 
-def check(figure, values):
+def check(metric, values):
     differences = values[:, 1] - values[:, 0]
-    assert figure["pairs"] == len(values)
-    assert [figure["baseline"], figure["candidate"]] == pytest.approx(values.mean(axis=0))
-    assert figure["difference"] == pytest.approx(differences.mean())
+    assert metric["pairs"] == len(values)
+    assert [metric["baseline"], metric["candidate"]] == pytest.approx(values.mean(axis=0))
+    assert metric["difference"] == pytest.approx(differences.mean())
     if len(values) > 1:
-        assert figure["deviation"] == pytest.approx(
+        assert metric["deviation"] == pytest.approx(
             np.sqrt(((differences - differences.mean()) ** 2).sum() / (len(values) - 1))
         )
-    assert figure["quartiles"] == pytest.approx(np.percentile(differences, [25, 50, 75]))
+    assert metric["quartiles"] == pytest.approx(np.percentile(differences, [25, 50, 75]))
 
 
 def test_counts_are_those_of_the_summaries(undisturbed, other):
@@ -128,5 +128,5 @@ def test_counts_are_those_of_the_summaries(undisturbed, other):
 def test_a_run_and_itself(undisturbed):
     found = compared(undisturbed, undisturbed)
     assert not any(found[kind] for kind in ("won", "lost", "earlier", "later", "settings", "only_baseline", "changed"))
-    assert all(figure["difference"] == 0.0 and figure["verdict"] == "" for figure in found["quality"])
+    assert all(metric["difference"] == 0.0 and metric["verdict"] == "" for metric in found["quality"])
     assert found["baseline"] == found["candidate"]

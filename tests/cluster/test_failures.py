@@ -11,7 +11,7 @@ from parc_ray.cluster import driver
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.motions.motion_file import read_misc, read_motion
 from parc_ray.motions.scanning import create_dataset
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, fingerprints, record_run
 from tests.cluster.simulated import simulated_actor
 from tests.reference import HUMANOID

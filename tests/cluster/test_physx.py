@@ -10,15 +10,15 @@ import pytest
 import yaml
 
 from parc_ray.errors import InputError
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import EngineCheck
+from parc_ray.simulators.engine_check import check_locally
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.physx.engine import PHYSX
-from parc_ray.simulators.trial import try_locally
 from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.planning.prepared import prepared
 
-if package.complaint():
-    pytest.skip(package.complaint(), allow_module_level=True)
+if package.unavailable_reason():
+    pytest.skip(package.unavailable_reason(), allow_module_level=True)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_run_repeats_to_the_bit_in_other_processes_and_slots(tmp_path, motions
         assert mine[name][0] == theirs[name][0], name
 
 
-def working_plan(path: Path, try_out=lambda engine, placement: try_locally(engine, placement.device)):
+def working_plan(path: Path, try_out=lambda engine, placement: check_locally(engine, placement.device)):
     """The plan on this machine for the engine that works here, and what that says of itself."""
     run = prepared(path, try_out=try_out)
     return run.plan, run.trial
@@ -68,7 +68,7 @@ def test_the_engine_is_tried_out(tmp_path, motions):
 
 def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions):
     def fail(engine, placement):
-        return Trial(f"PhysX does not work on {placement.device}" if engine is PHYSX else "")
+        return EngineCheck(f"PhysX does not work on {placement.device}" if engine is PHYSX else "")
 
     made, _ = working_plan(write_config(tmp_path, [motions], None, simulator="auto"), fail)
     assert made.inputs.files.simulator == "mujoco"

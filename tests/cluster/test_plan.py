@@ -27,7 +27,7 @@ from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.runs.events import RunStarted, dataset_events
 from parc_ray.runs.journal import Journal
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.physx.engine import PHYSX
@@ -276,7 +276,7 @@ def test_a_run_that_goes_on_keeps_its_engine(files):
 
     def try_out(engine, placement):
         tried.append(engine.name)
-        return Trial()
+        return EngineCheck()
 
     run = prepared(files, try_out=try_out)
     assert run.goes_on and run.inputs.files.engine is MUJOCO and tried == ["mujoco"]
@@ -288,7 +288,7 @@ def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch
     here = Placement(1, 1, 0, "cpu")
     monkeypatch.setattr(host, "actor_class", lambda engine, placement: 1 / 0)
     for engine, name in ((MUJOCO, "auto"), (MUJOCO, "mujoco"), (PHYSX, "physx")):
-        assert host.RayHost(config(simulator=name), print).try_out(engine, here) == Trial()
+        assert host.RayHost(config(simulator=name), print).try_out(engine, here) == EngineCheck()
     compiles = replace(PHYSX, first_start=lambda device: f"compiling for {device}")
     for engine, name in ((PHYSX, "auto"), (ISAAC_GYM, "auto"), (ISAAC_GYM, "isaacgym"), (compiles, "physx")):
         with pytest.raises(ZeroDivisionError):

@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError
 
 from parc_ray.cluster import connection, driver
 from parc_ray.cluster.actor import WorkReport
-from parc_ray.cluster.blame import Device
+from parc_ray.cluster.failure_policy import Device
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.dataset import Dataset, MotionEntry

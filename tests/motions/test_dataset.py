@@ -324,7 +324,9 @@ def test_a_file_that_does_not_fit_the_memory(monkeypatch):
 def test_a_run_may_have_something_against_a_motion():
     write_motion("set/good.pkl", 20)
     write_motion("set/other.pkl", 21)
-    dataset = create_dataset(config("set"), SKELETON, unfit=lambda motion: "odd" if motion.num_frames % 2 else "")
+    dataset = create_dataset(
+        config("set"), SKELETON, unsupported_reason=lambda motion: "odd" if motion.num_frames % 2 else ""
+    )
     assert reasons(dataset.invalid) == {"set/other.pkl": "odd"}
 
 

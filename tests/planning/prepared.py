@@ -12,9 +12,9 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.planning.placement import Placement, Resources
 from parc_ray.planning.preparation import PreparedRun, prepare
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.engine import Engine, EngineCheck
 
-TryOut = Callable[[Engine, Placement], Trial]
+TryOut = Callable[[Engine, Placement], EngineCheck]
 
 
 class MadeUpHost:
@@ -32,7 +32,7 @@ class MadeUpHost:
 def prepared(
     source: Union[Path, RecordConfig],
     resources: Resources = Resources(((2, 0),)),
-    try_out: TryOut = lambda engine, placement: Trial(),
+    try_out: TryOut = lambda engine, placement: EngineCheck(),
     overwrite: bool = False,
 ) -> PreparedRun:
     """The run of a configuration, or of a phys_record.yaml, up to where it would begin."""

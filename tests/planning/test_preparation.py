@@ -23,7 +23,7 @@ from parc_ray.planning.placement import Resources
 from parc_ray.planning.preparation import prepare
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators import engines
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.runs import write_config
 from tests.planning.prepared import MadeUpHost, prepared
@@ -51,21 +51,21 @@ def test_a_host_is_asked_for_nothing_before_paths_are_checked(tmp_path, motions,
     settings = {key: str(tmp_path / value)}
     if key == "dataset_file":
         settings["create_dataset_config"] = None
-    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: EngineCheck())
     with pytest.raises(InputError, match=value):
         prepared_on(host, write_config(tmp_path, [motions], None, **settings))
     assert host.asked == 0
 
 
 def test_a_host_is_asked_for_nothing_when_there_is_no_such_engine(tmp_path, motions):
-    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: EngineCheck())
     with pytest.raises(InputError, match="unknown simulator 'bullet'"):
         prepared_on(host, write_config(tmp_path, [motions], None, simulator="bullet"))
     assert host.asked == 0
 
 
 def test_a_folder_that_is_gone_is_told_before_the_host_is_asked(tmp_path):
-    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial())
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: EngineCheck())
     with pytest.raises(InputError, match="/nowhere is not a folder"):
         prepared_on(host, write_config(tmp_path, [Path("/nowhere")], None))
     assert host.asked == 0
@@ -103,7 +103,7 @@ def test_a_run_that_would_not_fit_the_disk_is_told_so(tmp_path, motions, monkeyp
 
 def test_no_motion_is_read_for_an_engine_that_does_not_work(tmp_path, motions):
     (motions / "idle.pkl").write_bytes(b"no motion")
-    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: Trial("simulator: it is broken here"))
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: EngineCheck("simulator: it is broken here"))
     with pytest.raises(InputError, match="it is broken here"):
         prepared_on(host, write_config(tmp_path, [motions], None))
     assert host.asked == 1
@@ -113,7 +113,7 @@ def test_inputs_do_not_depend_on_the_machine(tmp_path, motions):
     """What fits the memory, and which devices there are, is the plan's."""
     path = write_config(tmp_path, [motions], None, device="cuda")
     runs = [
-        prepared_on(MadeUpHost(resources, lambda engine, placement: Trial()), path)
+        prepared_on(MadeUpHost(resources, lambda engine, placement: EngineCheck()), path)
         for resources in (Resources(((64, 8),)), Resources(((1, 0),), 1))
     ]
     assert runs[0].inputs.files == runs[1].inputs.files
@@ -126,7 +126,7 @@ def test_what_takes_minutes_on_a_first_start_is_told_before_it_is_tried_out(tmp_
     monkeypatch.setattr(engines, "ENGINES", (slow,))
     told = io.StringIO()
     seen = []
-    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: seen.append(told.getvalue()) or Trial())
+    host = MadeUpHost(Resources(((2, 0),)), lambda engine, placement: seen.append(told.getvalue()) or EngineCheck())
     config = load_config(write_config(tmp_path, [motions], None), RecordConfig, None)
     output = OutputDirectory(config.output_dir, config.output)
     prepare(config, None, False, output, host, Console(file=told))
@@ -151,11 +151,11 @@ def test_motions_can_be_read_in_other_processes(motions, tmp_path, monkeypatch):
     """Whatever decides which of them are fit has to travel there."""
     travelled = []
 
-    def shared_out(function, items, worth_it):
+    def parallel_map(function, items, worth_it):
         travelled.append(pickle.loads(pickle.dumps(function)))
         return map(travelled[-1], items)
 
-    monkeypatch.setattr(scanning, "shared_out", shared_out)
+    monkeypatch.setattr(scanning, "parallel_map", parallel_map)
     path = write_config(tmp_path, [motions], None)
-    run = prepared_on(MadeUpHost(Resources(((2, 0),)), lambda *_: Trial()), path)
+    run = prepared_on(MadeUpHost(Resources(((2, 0),)), lambda *_: EngineCheck()), path)
     assert [entry.name for entry in run.inputs.dataset.entries] == ["idle"] and travelled

@@ -17,7 +17,7 @@ from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
 from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.tracking.quality import QualityMeter
+from parc_ray.tracking.meter import MetricMeter
 from tests.reference import max_error
 from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
 
@@ -51,7 +51,7 @@ def make_recorder(
     return ShardRecorder(
         environment,
         Follower(environment).act,
-        QualityMeter(surface, environment.terrains),
+        MetricMeter(surface, environment.terrains),
         motions,
         RecordConfig.model_validate({**files, **settings}),
         ORIGIN,
@@ -268,7 +268,7 @@ def test_a_kept_failure_is_the_attempt_up_to_where_it_failed(kept):
         for index in range(1, count):
             step = alone.step([0], Follower(alone).act(alone.observe([0])))
             states.append((step.state, step.pose, step.contacts))
-            assert (int(step.cause[0]) > 0) == (index == count - 1), "it fails in the last frame, and not before"
+            assert (int(step.reason[0]) > 0) == (index == count - 1), "it fails in the last frame, and not before"
         assert (found.num_frames, found.fps) == (count, 30.0)
         positions = torch.cat([state.root_pos for state, _, _ in states]).numpy()
         ground = source.terrain.height_at(positions[0, :2])
@@ -407,8 +407,8 @@ def test_usage_adds_up(num_envs):
     motions = [*MOTIONS[2:5], IMPOSSIBLE]
     recorder = make_recorder(motions, num_envs)
     results = run(recorder)
-    usage = recorder.usage
-    assert usage.env_steps == sum(round(30 * result.seconds) for result in results)
+    utilization = recorder.utilization
+    assert utilization.env_steps == sum(round(30 * result.seconds) for result in results)
     # A free env takes waiting work at once.
-    assert usage.busy == usage.slots <= usage.env_steps
-    assert (usage.slots == 0) == (num_envs >= len(motions))
+    assert utilization.busy == utilization.slots <= utilization.env_steps
+    assert (utilization.slots == 0) == (num_envs >= len(motions))

@@ -14,7 +14,7 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.report.page import PAGE, write_report
 from parc_ray.report.previews import pack_batch
 from parc_ray.report.shapes import character_shapes
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from tests.reference import HUMANOID
 from tests.report.made_run import QUALITY, MadeRun, recording_of
 from tests.report.test_page import EVIL, evil_run

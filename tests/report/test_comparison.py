@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 from parc_ray import cli
 from parc_ray.report.comparison import compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
-from parc_ray.runs.past import PastAttempt, PastMotion, PastRun, Session, read_run
-from parc_ray.tracking.figures import BY_NAME, FIGURES, Figure
+from parc_ray.runs.history import Run, RunAttempt, RunMotion, Session, read_run
+from parc_ray.tracking.metrics import BY_NAME, METRICS, Metric
 from tests.report.made_run import QUALITY, MadeRun
 
 NAMES = ("won", "lost", "same", "earlier", "later", "neither", "cut", "crash")
 
 
-def figures(**changes):
+def metrics(**changes):
     return {**QUALITY, **changes}
 
 
@@ -48,8 +48,8 @@ def runs(tmp_path):
     b.attempt("won", 1, "recorded", fraction=0.25, start=1.0, seconds=3.0)
     a.attempt("lost", outcome="recorded", seconds=4.0)
     b.attempt("lost", outcome="rejected", seconds=4.0)
-    a.attempt("same", outcome="recorded", seconds=4.0, quality=figures(root_error=0.04, contact_agreement=0.5))
-    b.attempt("same", outcome="recorded", seconds=4.0, quality=figures(root_error=0.01, contact_agreement=None))
+    a.attempt("same", outcome="recorded", seconds=4.0, quality=metrics(root_error=0.04, contact_agreement=0.5))
+    b.attempt("same", outcome="recorded", seconds=4.0, quality=metrics(root_error=0.01, contact_agreement=None))
     a.attempt("earlier", again=0.5, seconds=1.0)
     a.attempt("earlier", 1, "recorded", fraction=0.5, start=2.0, seconds=2.0)
     b.attempt("earlier", outcome="recorded", seconds=4.0)
@@ -104,7 +104,7 @@ def test_counts_are_of_the_motions_that_are_compared(comparison):
 
 
 def test_figures_of_pairs(comparison):
-    by_name = {row.figure.name: row for row in comparison.quality}
+    by_name = {row.metric.name: row for row in comparison.quality}
     root = by_name["root_error"]
     assert (root.pairs, root.baseline, root.candidate) == (1, 0.04, 0.01)
     assert root.difference == pytest.approx(-0.03) and root.deviation is None and root.interval is None
@@ -198,16 +198,16 @@ def test_the_interval_is_that_of_a_mean():
 
 @pytest.mark.parametrize("better, change, verdict", [("lower", -1.0, "better"), ("higher", -1.0, "worse")])
 def test_a_verdict_needs_an_interval_without_zero(better, change, verdict):
-    figure = Figure("x", "X", "", better=better)
+    metric = Metric("x", "X", "", better=better)
     pairs = [(5.0, 5.0 + change + 0.01 * k) for k in range(20)]
-    assert paired(figure, pairs).verdict == verdict
-    assert paired(figure, [(b, a) for a, b in pairs]).verdict != verdict
-    assert paired(figure, pairs[:5]).verdict == ""
-    assert paired(figure, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
+    assert paired(metric, pairs).verdict == verdict
+    assert paired(metric, [(b, a) for a, b in pairs]).verdict != verdict
+    assert paired(metric, pairs[:5]).verdict == ""
+    assert paired(metric, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
 
 
 def test_every_figure_is_compared(comparison):
-    assert [row.figure for row in comparison.quality] == list(FIGURES)
+    assert [row.metric for row in comparison.quality] == list(METRICS)
 
 
 # ------------------------------------------------------------------------------------------- any two runs
@@ -219,13 +219,13 @@ def past_motion(name, state, fraction, errors):
     attempts = []
     if state != "unfinished":
         first = state == "recorded" and not fraction
-        attempts.append(PastAttempt(0, 0.0, 0.0, errors[0], "recorded" if first else "failed", "", ("fall",)))
+        attempts.append(RunAttempt(0, 0.0, 0.0, errors[0], "recorded" if first else "failed", "", ("fall",)))
         if not first:
-            attempts.append(PastAttempt(1, fraction, 1.0, 2.0, "recorded" if state == "recorded" else "failed", ""))
+            attempts.append(RunAttempt(1, fraction, 1.0, 2.0, "recorded" if state == "recorded" else "failed", ""))
         quality = dict.fromkeys(BY_NAME, errors[1])
-        attempts[-1] = PastAttempt(**{**vars(attempts[-1]), "quality": quality})
+        attempts[-1] = RunAttempt(**{**vars(attempts[-1]), "quality": quality})
     recorded = state == "recorded"
-    return PastMotion(
+    return RunMotion(
         name, f"{name}.pkl", state, "", 4.0, 0.0, name, fraction if recorded else None, 2.0 * recorded,
         attempts=tuple(attempts),
     )  # fmt: skip
@@ -234,7 +234,7 @@ def past_motion(name, state, fraction, errors):
 def past_run(motions):
     session = Session(0.0, 10.0, 0, "", {}, {})
     fingerprint = {"simulator": "mujoco", "env_file": {"env": {"control_freq": 30}}}
-    return PastRun(Path("run"), Path(), "", fingerprint, tuple(motions), (session,), ())
+    return Run(Path("run"), Path(), "", fingerprint, tuple(motions), (session,), ())
 
 
 numbers = st.integers(0, 1000).map(lambda value: value / 64)
@@ -315,8 +315,8 @@ def test_json_is_the_whole_comparison(runs, comparison):
     document = json.loads(invoke(*runs, "--json").output)
     expected = json.loads(json.dumps(asdict(comparison)))
     for row in (*expected["quality"], expected["first_attempts"]["seconds"]):
-        row.update({key: row["figure"][key] for key in ("name", "better")})
-        del row["figure"]
+        row.update({key: row["metric"][key] for key in ("name", "better")})
+        del row["metric"]
     for row in (*document["quality"], document["first_attempts"]["seconds"]):
         assert row.pop("verdict") in ("", "better", "worse")
     assert document == expected

@@ -10,7 +10,7 @@ import pytest
 from parc_ray.report.diagnosis import Diagnosis, diagnose
 from parc_ray.report.page import page_data
 from parc_ray.report.statistics import statistics_of
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from parc_ray.session import explain
 from tests.report.made_run import MadeRun
 

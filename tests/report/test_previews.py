@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parc_ray.motions.motion_file import parse_motion
 from parc_ray.report.previews import pack_batch, pack_integers, pack_previews
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from tests.report.embedded import _numbers, unpacked
 from tests.report.made_run import recording_of
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc_ray.report.statistics import Ending, Failure, Start, nice_edges, place, statistics_of
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from tests.report.made_run import QUALITY
 
 

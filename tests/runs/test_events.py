@@ -12,9 +12,9 @@ from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, Mot
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.runs import events
 from parc_ray.runs.events import event_of, line_of
+from parc_ray.runs.history import read_run
 from parc_ray.runs.journal import Journal, read_events, read_journal
 from parc_ray.runs.ledger import read_ledger
-from parc_ray.runs.past import read_run
 
 FIRST = Path(__file__).parent / "first_journal.jsonl"
 """As the first version that could go on with a run wrote it, in three sessions; of the demo's motions two are left,

@@ -203,13 +203,13 @@ def test_a_journal_gives_the_ledger_that_wrote_it(tmp_path_factory, moves):
 
 def test_what_a_dataset_has_set_aside_since_is_told_once():
     ledger, dataset = make_ledger(3), make_dataset(3)
-    assert ledger.untold(dataset) == []
+    assert ledger.missing_events(dataset) == []
     new = InvalidMotion("m0", "/again/m0.pkl", "has the same name as /m0.pkl")
-    (event,) = ledger.untold(replace(dataset, invalid=(*dataset.invalid, new)))
+    (event,) = ledger.missing_events(replace(dataset, invalid=(*dataset.invalid, new)))
     assert (event.motion, event.path, event.state) == ("m0", "/again/m0.pkl", "invalid")
     ledger.take(event)
-    assert ledger.untold(replace(dataset, invalid=(*dataset.invalid, new))) == []
-    assert len(Ledger().untold(dataset)) == 5
+    assert ledger.missing_events(replace(dataset, invalid=(*dataset.invalid, new))) == []
+    assert len(Ledger().missing_events(dataset)) == 5
 
 
 @pytest.mark.parametrize(

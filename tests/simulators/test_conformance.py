@@ -31,11 +31,11 @@ from tests.simulators.golden import CHARACTER, golden, script
 from tests.simulators.golden import SKELETON as ARMS_DOWN
 from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
 
-WITHOUT_PHYSX = package.complaint()
+WITHOUT_PHYSX = package.unavailable_reason()
 PHYSX_HERE = pytest.param(
     "physx", marks=[pytest.mark.slow, pytest.mark.skipif(bool(WITHOUT_PHYSX), reason=WITHOUT_PHYSX)]
 )
-WITHOUT_WARP = mujoco_warp_package.complaint()
+WITHOUT_WARP = mujoco_warp_package.unavailable_reason()
 WARP_HERE = pytest.param(
     "mujoco_warp", marks=[pytest.mark.slow, pytest.mark.skipif(bool(WITHOUT_WARP), reason=WITHOUT_WARP)]
 )

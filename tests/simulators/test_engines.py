@@ -14,11 +14,11 @@ from parc_ray.errors import InputError
 from parc_ray.planning.placement import Resources
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.simulators import engines
-from parc_ray.simulators.engine import Trial
+from parc_ray.simulators.engine import EngineCheck
+from parc_ray.simulators.engine_check import alternative, check_here
 from parc_ray.simulators.engines import ENGINES, choose_engine, engine
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.mujoco.simulator import MujocoSimulator
-from parc_ray.simulators.trial import alternative, try_here
 from tests.cluster.runs import write_config
 from tests.planning.prepared import prepared
 from tests.reference import ROOT
@@ -40,7 +40,7 @@ def failing(*broken):
 
     def try_out(candidate):
         tried.append(candidate.name)
-        return Trial(f"{candidate.title} is broken" if candidate in broken else "", "1.2")
+        return EngineCheck(f"{candidate.title} is broken" if candidate in broken else "", "1.2")
 
     return try_out, tried
 
@@ -48,7 +48,9 @@ def failing(*broken):
 # ------------------------------------------------------------------------------------------- records
 
 
-@pytest.mark.parametrize("module", ["engines", "engine", "trial", *(f"{known.name}.engine" for known in ENGINES)])
+@pytest.mark.parametrize(
+    "module", ["engines", "engine", "engine_check", *(f"{known.name}.engine" for known in ENGINES)]
+)
 def test_records_load_neither_torch_nor_an_engine(module):
     code = (
         f"import parc_ray.simulators.{module}, sys; "
@@ -63,7 +65,7 @@ def test_names_are_known_and_distinct():
     assert [known.name for known in ENGINES] == ["isaacgym", "physx", "mujoco_warp", "mujoco"]
     assert all(engine(known.name) is known for known in ENGINES)
     assert len({known.title for known in ENGINES}) == len(ENGINES)
-    assert MUJOCO.version and not ENGINES[-1].complaint(), "the last works everywhere"
+    assert MUJOCO.version and not ENGINES[-1].unavailable_reason(), "the last works everywhere"
     assert replace(MUJOCO, package="no such package").version == ""
 
 
@@ -113,7 +115,7 @@ def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, devi
 
 
 def test_auto_does_not_try_what_is_not_installed(monkeypatch):
-    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, complaint=lambda: "Two is not installed"), THREE))
+    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, unavailable_reason=lambda: "Two is not installed"), THREE))
     try_out, seen = failing()
     assert choose_engine("auto", "cpu", "cpu", try_out).engine is THREE and seen == ["three"]
 
@@ -130,7 +132,7 @@ def test_an_engine_asked_for_by_name_is_taken_or_refused(toys, monkeypatch):
     with pytest.raises(InputError, match=r"^simulator: one needs a CUDA device, and Ray has none; use device: cpu$"):
         choose_engine("one", "cuda", "cpu")
     assert choose_engine("one", "cpu", "cpu").engine is ONE
-    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, complaint=lambda: "Two is not installed"), THREE))
+    monkeypatch.setattr(engines, "ENGINES", (replace(TWO, unavailable_reason=lambda: "Two is not installed"), THREE))
     with pytest.raises(InputError, match=r"^simulator: Two is not installed$"):
         choose_engine("two", "cpu", "cpu")
 
@@ -162,18 +164,18 @@ TOY = replace(
     shares_world=True,
     actor_bytes=1 << 30,
     max_envs={"cpu": 2, "cuda": 3},
-    unfit=lambda tile: "it is too long" if max(tile.hf.shape) > 20 else "",
+    unsupported_reason=lambda tile: "it is too long" if max(tile.hf.shape) > 20 else "",
 )
 
 
 def test_an_engine_is_tried_out_in_this_process():
-    trial = try_here(TOY, "cpu")
+    trial = check_here(TOY, "cpu")
     assert (trial.problem, trial.version, trial.devices) == ("", "7.0", {})
     assert trial.python == sys.version.split()[0] and trial.torch
-    assert try_here(TOY, "cuda:0").problem == "simulator: Toy does not work on cuda:0"
+    assert check_here(TOY, "cuda:0").problem == "simulator: Toy does not work on cuda:0"
     order = []
     first = replace(TOY, import_first=order.append, try_out=lambda device: order.append("tried") or "7.0")
-    assert try_here(first, "cpu").version == "7.0" and order == ["cpu", "tried"]
+    assert check_here(first, "cpu").version == "7.0" and order == ["cpu", "tried"]
 
 
 def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypatch):
@@ -182,7 +184,7 @@ def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypat
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     here = Resources(((2, 0),))
     path = write_config(tmp_path, [toy_motions], None, simulator="auto")
-    run = prepared(path, here, lambda engine, placement: try_here(engine, placement.device))
+    run = prepared(path, here, lambda engine, placement: check_here(engine, placement.device))
     plan, files = run.plan, run.inputs.files
     assert plan is not None and files.engine is TOY and run.trial.version == "7.0" and not plan.placement.notices
     assert plan.envs == [2] and plan.actor_bytes > 1 << 30

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.simulators import engines, trial
+from parc_ray.simulators import engine_check, engines
 from parc_ray.simulators.engines import choose_engine
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.isaacgym.process import import_isaacgym, library_path
@@ -46,16 +46,16 @@ def installed(monkeypatch, tmp_path):
 def test_versions_and_devices(installed):
     installed(cuda=2)
     os.environ["CUDA_VISIBLE_DEVICES"] = "0,1"
-    found = trial.try_locally(ISAAC_GYM, "cuda:0")
+    found = engine_check.check_locally(ISAAC_GYM, "cuda:0")
     assert (found.problem, found.version, found.python) == ("", "1.0rc4", platform.python_version())
     gpu = "Pretended GPU, compute capability 8.6, 8.0 of 24.0 GiB free"
     assert found.devices == {"cuda:0": gpu, "cuda:1": gpu}
-    found = trial.try_locally(ISAAC_GYM, "cpu")
+    found = engine_check.check_locally(ISAAC_GYM, "cpu")
     assert (found.problem, found.version, found.devices) == ("", "1.0rc4", {})
 
 
 def test_not_installed():
-    message = trial.try_locally(ISAAC_GYM, "cpu").problem
+    message = engine_check.check_locally(ISAAC_GYM, "cpu").problem
     assert message.startswith(f"simulator: Isaac Gym is not installed in {sys.prefix}")
     assert "https://developer.nvidia.com/isaac-gym" in message and message.endswith("or set simulator: mujoco")
     assert ("needs Python 3.8" in message) == NEW
@@ -85,9 +85,9 @@ MESSAGES = {
 def test_messages(installed, monkeypatch, settings, message):
     if "any_python" in settings and not NEW:
         pytest.skip("this Python is the right one")
-    monkeypatch.setattr(trial, "TRIAL_SECONDS", 3.0 if "hang" in settings else 100.0)
+    monkeypatch.setattr(engine_check, "TRIAL_SECONDS", 3.0 if "hang" in settings else 100.0)
     installed(**settings)
-    assert re.search(message, trial.try_locally(ISAAC_GYM, "cuda:0").problem)
+    assert re.search(message, engine_check.check_locally(ISAAC_GYM, "cuda:0").problem)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_gpu_that_torch_was_not_built_for(installed, monkeypatch, capability, 
     installed()
     monkeypatch.setenv("PRETENDED_CAPABILITY", capability)
     monkeypatch.setenv("PRETENDED_ARCHITECTURES", architectures)
-    problem = trial.try_locally(ISAAC_GYM, "cuda:0").problem
+    problem = engine_check.check_locally(ISAAC_GYM, "cuda:0").problem
     if fits:
         assert not problem
         return
@@ -119,7 +119,7 @@ def test_a_gpu_that_torch_was_not_built_for(installed, monkeypatch, capability, 
 def test_the_extension_is_compiled_once_and_a_killed_compiler_stops_nobody(installed, tmp_path):
     """torch's own lock file stays when a process is killed, and the next one waits for it forever."""
     installed(compile_seconds=2.0)
-    command = [sys.executable, "-m", "parc_ray.simulators.trial", "isaacgym", "cpu"]
+    command = [sys.executable, "-m", "parc_ray.simulators.engine_check", "isaacgym", "cpu"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     locks = tmp_path / "cache" / "parc_ray" / "torch_extensions"
     deadline = time.monotonic() + 60
@@ -134,9 +134,9 @@ def test_the_extension_is_compiled_once_and_a_killed_compiler_stops_nobody(insta
 
 
 def test_the_trial_ends_where_isaac_gym_hangs_at_exit(installed, monkeypatch):
-    monkeypatch.setattr(trial, "TRIAL_SECONDS", 60.0)
+    monkeypatch.setattr(engine_check, "TRIAL_SECONDS", 60.0)
     installed(hang="exit")
-    assert trial.try_locally(ISAAC_GYM, "cpu").version == "1.0rc4"
+    assert engine_check.check_locally(ISAAC_GYM, "cpu").version == "1.0rc4"
 
 
 def test_libraries_of_the_environment_come_first(monkeypatch):

@@ -10,10 +10,10 @@ import torch
 
 from parc_ray.errors import InputError
 from parc_ray.simulators.cache_folder import cache_folder
+from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import choose_engine
 from parc_ray.simulators.mujoco_warp import package
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
-from parc_ray.simulators.trial import try_here
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_a_cpu_has_to_be_asked_for(pretend):
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.skipif(bool(package.complaint()), reason=package.complaint())
+@pytest.mark.skipif(bool(package.unavailable_reason()), reason=package.unavailable_reason())
 def test_a_trial_without_a_gpu_fails_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    problem = try_here(MUJOCO_WARP, "cuda:0").problem
+    problem = check_here(MUJOCO_WARP, "cuda:0").problem
     assert problem.startswith("simulator: MuJoCo Warp does not work on cuda:0 (torch ") and "nvidia-smi" in problem
 
 

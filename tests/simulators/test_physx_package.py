@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from parc_ray.errors import InputError
+from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import choose_engine
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.physx.engine import PHYSX
 from parc_ray.simulators.physx.package import VERSION
-from parc_ray.simulators.trial import try_here
 from tests.reference import ROOT
 from tests.simulators.test_conformance import WITHOUT_PHYSX
 
@@ -58,6 +58,6 @@ def test_auto_prefers_physx_to_mujoco():
 
 @here
 def test_a_trial_says_what_is_here():
-    trial = try_here(PHYSX, "cpu")
+    trial = check_here(PHYSX, "cpu")
     assert (trial.problem, trial.version, trial.torch) == ("", VERSION, torch.__version__)
-    assert "PhysX does not work on cuda:0" in try_here(PHYSX, "cuda:0").problem
+    assert "PhysX does not work on cuda:0" in check_here(PHYSX, "cuda:0").problem

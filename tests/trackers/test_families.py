@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.environment import EnvironmentFile
 from parc_ray.config.loading import check_config, load_yaml
@@ -23,6 +22,7 @@ from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_m
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.plan import bytes_per_env
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.tensors.layout import Layout
 from parc_ray.trackers import families
 from parc_ray.trackers.families import FAMILIES, family
 from parc_ray.trackers.family import Family, TrackerFiles

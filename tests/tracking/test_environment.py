@@ -25,7 +25,7 @@ from parc_ray.simulators.simulator import SimulatorConfig
 from parc_ray.trackers.parc.observer import ParcObserver
 from parc_ray.trackers.parc.termination import ParcTermination
 from parc_ray.trackers.termination import NOT_FINITE, ROOT_POSITION
-from parc_ray.trackers.tracker import Situation
+from parc_ray.trackers.tracker import ObservationInputs
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from tests.reference import HUMANOID, max_error, max_rotation_error
 from tests.trackers.parc.test_observer import environment_config, pose_of
@@ -101,7 +101,7 @@ def rollout(environment: TrackingEnvironment, envs: Sequence[int], steps: int) -
 def row(frame: Frame, place: int) -> Dict[str, Tensor]:
     """Every number of one env's frame."""
     step = frame.step
-    parts = {"observation": frame.observation, "cause": step.cause, "body": step.body, "ended": step.ended}
+    parts = {"observation": frame.observation, "reason": step.reason, "body": step.body, "ended": step.ended}
     parts.update(contacts=step.contacts, reference_contacts=step.reference_contacts)
     for name in ("state", "pose", "reference"):
         parts.update({f"{name}.{key}": value for key, value in vars(getattr(step, name)).items()})
@@ -155,7 +155,7 @@ def test_what_is_observed_is_the_state_that_a_step_returned():
         features = observer.reference_features(targets, pose).unflatten(0, (3, 2))
         pose = pose_of(step.state.root_pos, step.state.root_rot, SKELETON.dof_to_rot(step.state.dof_pos))
         heights = partial(environment.terrains.height_at, motions)
-        expected = observer.observe(Situation(step.state, pose, step.contacts, features, heights))
+        expected = observer.observe(ObservationInputs(step.state, pose, step.contacts, features, heights))
         assert max_error(following.observation, expected) <= 1e-3
 
 
@@ -219,10 +219,10 @@ def test_feasible_motions_are_followed_and_impossible_ones_are_not():
     motions = [*MOTIONS, motion("walk", 2.0, flaw="fly")]
     environment = make_environment(motions, num_envs=6)
     environment.start(range(6), range(6), [0.0] * 6)
-    causes = torch.stack([frame.step.cause for frame in rollout(environment, range(6), 60)])
+    reasons = torch.stack([frame.step.reason for frame in rollout(environment, range(6), 60)])
     lasting = [environment.steps_of(i, 0.0) for i in range(5)]
-    assert all(not causes[:last, env].any() for env, last in enumerate(lasting))
-    assert ROOT_POSITION in causes[:, 5]
+    assert all(not reasons[:last, env].any() for env, last in enumerate(lasting))
+    assert ROOT_POSITION in reasons[:, 5]
 
 
 def test_a_state_that_is_not_finite_fails_and_stays_alone():
@@ -240,15 +240,15 @@ def test_a_state_that_is_not_finite_fails_and_stays_alone():
     for healthy, frame in zip(*runs):
         for env in (0, 1, 3, 4):
             assert_same(row(healthy, env), row(frame, env))
-            assert frame.step.cause[env] == 0
-    assert runs[1][2].step.cause[2] == 0
-    assert all(frame.step.cause[2] == NOT_FINITE for frame in runs[1][3:])
+            assert frame.step.reason[env] == 0
+    assert runs[1][2].step.reason[2] == 0
+    assert all(frame.step.reason[2] == NOT_FINITE for frame in runs[1][3:])
 
 
 def test_nothing_but_a_broken_state_ends_an_attempt_without_early_termination():
     environment = make_environment([motion("walk", 2.0, flaw="fly")], 1, enable_early_termination=False)
     environment.start([0], [0], [0.0])
-    assert not any(frame.step.cause.any() for frame in rollout(environment, [0], 60))
+    assert not any(frame.step.reason.any() for frame in rollout(environment, [0], 60))
 
 
 # ----------------------------------------------------------------------------------- same bits in any company

@@ -33,8 +33,8 @@ from parc_ray.character.rotations import (
     quat_rotate,
 )
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.config.base import Strict
 from parc_ray.config.loading import load_config
-from parc_ray.config.sections import Strict
 from parc_ray.errors import InputError, shown
 from parc_ray.files.reading import read_text
 from parc_ray.motions.importers.clip import Clip, Format, refusal

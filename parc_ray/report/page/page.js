@@ -36,14 +36,14 @@ function endingList(table) {
 
 function attemptTable(row) {
   if (!row.attempts.length) return null;
-  const figures = COLUMN_FIGURES;
+  const metrics = COLUMN_METRICS;
   const span = (attempt) => `${attempt.start_time.toFixed(1)}–${(attempt.start_time + attempt.seconds).toFixed(1)} s`;
   return element("div", { class: "scroll attempts" }, element("table", {},
-    element("thead", {}, element("tr", {}, figures.map((figure) => element("th", { scope: "col", class: "number" }, figure.column, element("small", {}, figure.unit))))),
+    element("thead", {}, element("tr", {}, metrics.map((metric) => element("th", { scope: "col", class: "number" }, metric.column, element("small", {}, metric.unit))))),
     row.attempts.map((attempt) => element("tbody", {},
-      element("tr", {}, element("th", { scope: "rowgroup", colspan: figures.length },
+      element("tr", {}, element("th", { scope: "rowgroup", colspan: metrics.length },
         element("b", {}, span(attempt)), dot(attemptTone(attempt)), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
-      element("tr", {}, figures.map((figure) => element("td", { class: "number" }, fixed(attempt[figure.name], figure.decimals))))))));
+      element("tr", {}, metrics.map((metric) => element("td", { class: "number" }, fixed(attempt[metric.name], metric.decimals))))))));
 }
 
 function detailPanel() {
@@ -92,7 +92,7 @@ function qualityCharts() {
     element("p", { class: "soft" }, "Figures of every attempt. Each row of bars has a scale of its own."),
     legend([["recorded", "recorded"], ["failed", "failed"], ["rejected", "tracked to the end, not accepted"]]));
   for (const histogram of DATA.statistics.quality) {
-    const figure = DATA.figures.find(({ name }) => name === histogram.name);
+    const metric = DATA.metrics.find(({ name }) => name === histogram.name);
     const { series, medians, limit, missing } = histogram;
     const median = (name) => (medians[name] === null ? null : `${word(name)} ${withUnit(medians[name], histogram.unit)}`);
     const caption = [
@@ -100,7 +100,7 @@ function qualityCharts() {
       limit === null ? null : `limit ${withUnit(limit, histogram.unit)} (dashed)`, missing ? `${number(missing)} not finite` : null,
     ].filter(Boolean).join(" · ");
     $("quality-charts").append(histogramChart(histogram, {
-      title: figure.title, caption, axisLabel: described(figure),
+      title: metric.title, caption, axisLabel: described(metric),
       rows: [
         { label: `${number(sum(series.recorded))} recorded`, layers: [{ counts: series.recorded, tone: "recorded", label: "recorded" }] },
         { label: `${number(sum(series.failed) + sum(series.rejected))} not`, layers: [{ counts: series.failed, tone: "failed", label: "failed" }, { counts: series.rejected, tone: "rejected", label: "not accepted" }] },

@@ -9,8 +9,8 @@ const COLUMNS = [
   { key: "why", title: "Why", kind: "why", hint: "Why there is no recording" },
   { key: "seconds", title: "Length", unit: "s", places: 1, hint: "Length of the motion, s" },
   { key: "terrain_range", title: "Terrain", unit: "m", places: 2, hint: "Highest above lowest cell, m" },
-  ...COLUMN_FIGURES.map((figure) => ({
-    key: figure.name, title: figure.column, unit: figure.unit, places: figure.decimals, hint: `Last attempt: ${described(figure)}`,
+  ...COLUMN_METRICS.map((metric) => ({
+    key: metric.name, title: metric.column, unit: metric.unit, places: metric.decimals, hint: `Last attempt: ${described(metric)}`,
   })),
 ];
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
-from parc_ray.simulators.isaacgym.process import complaint, import_isaacgym, library_path, loaded_version
+from parc_ray.simulators.isaacgym.process import import_isaacgym, library_path, loaded_version, unavailable_reason
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -24,7 +24,7 @@ ISAAC_GYM = Engine(
     package="isaacgym",
     build=_build,
     try_out=lambda device: loaded_version(),
-    complaint=complaint,
+    unavailable_reason=unavailable_reason,
     import_first=import_isaacgym,
     variables=lambda: {"LD_LIBRARY_PATH": library_path()},
     needs_cuda=True,

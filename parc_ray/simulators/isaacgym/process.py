@@ -24,7 +24,7 @@ WEBSITE = "https://developer.nvidia.com/isaac-gym"
 INSTEAD = "or set simulator: mujoco"
 
 
-def complaint() -> str:
+def unavailable_reason() -> str:
     """Why there is no Isaac Gym to import, working or not; empty if there is one."""
     if importlib.util.find_spec("isaacgym") is not None:
         return ""
@@ -45,7 +45,7 @@ def library_path() -> str:
 def import_isaacgym(device: str) -> None:
     """Import Isaac Gym, then torch, for a device ("cpu" or "cuda:0"). Raises InputError that says what is wrong."""
     if "isaacgym.gymtorch" not in sys.modules:
-        missing = complaint()
+        missing = unavailable_reason()
         if missing:
             raise InputError(f"simulator: {missing}")
         if "torch" in sys.modules:

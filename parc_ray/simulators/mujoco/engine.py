@@ -45,6 +45,6 @@ MUJOCO = Engine(
     actor_bytes=500 << 20,  # measured: 395 MiB
     env_bytes=1 << 20,  # measured: 0.7 MiB
     max_envs={"cpu": 128, "cuda": 128},  # on a GPU only the network runs
-    unfit=too_rough,
+    unsupported_reason=too_rough,
     require_simulable=require_compilable,
 )

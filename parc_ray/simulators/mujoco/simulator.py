@@ -37,7 +37,7 @@ STATE = int(mujoco.mjtState.mjSTATE_PHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
 
 
 @dataclass(frozen=True)
-class Workplace:
+class StepContext:
     """Where a thread steps envs one after the other, whose grounds have as many boxes.
 
     One for each thread, not one for each env: these would drive each other out of the CPU's caches.
@@ -73,7 +73,7 @@ class MujocoSimulator:
         self._grounds: List[Ground | None] = [None] * config.num_envs
         # A failed motion is soon tried again.
         self._ground_of = lru_cache(2 * config.num_envs)(lambda tile: make_ground(ground_boxes(config.tiles[tile])))
-        self._idle: Dict[int, List[Workplace]] = {}
+        self._idle: Dict[int, List[StepContext]] = {}
         """Workplaces at which no thread is, by the number of boxes."""
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
@@ -87,7 +87,7 @@ class MujocoSimulator:
         for index, tile in zip(envs, tiles):
             ground = self._grounds[index] = self._ground_of(tile)
             if ground.room not in self._idle:
-                self._idle[ground.room] = [self._workplace(ground.room) for _ in range(self._threads)]
+                self._idle[ground.room] = [self._step_context(ground.room) for _ in range(self._threads)]
         positions, velocities = self._states.from_state(state.to(CPU))
         rows = list(envs)
         self._state[rows] = 0.0
@@ -127,11 +127,11 @@ class MujocoSimulator:
         self._grounds = [None] * self.num_envs
         self._idle.clear()
 
-    def _workplace(self, room: int) -> Workplace:
+    def _step_context(self, room: int) -> StepContext:
         model = compile_model(self._character, filled_up(NO_BOXES, room), self._config)
         data = mujoco.MjData(model)
         lost = (data.warning[kind] for kind in LOST)
-        return Workplace(model, data, arrays_of_ground(model, room), model.qpos_spring, data.cfrc_ext, *lost)
+        return StepContext(model, data, arrays_of_ground(model, room), model.qpos_spring, data.cfrc_ext, *lost)
 
     def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
         # Every env has a ground and targets of its own, which are part of the model, so this cannot be one operation on

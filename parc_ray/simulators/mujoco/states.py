@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import batch_last, flipped, whole_batches
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
+from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
 
 
 class MujocoStates:
@@ -29,7 +29,7 @@ class MujocoStates:
 
     def joint_positions(self, dof_pos: Tensor) -> Tensor:
         """Positions of all joints below the root as they follow it in qpos, [n, nq - 7], of dofs [n, D]."""
-        padded = whole_batches(dof_pos)
+        padded = pad_to_batch(dof_pos)
         sources = torch.cat((self._skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
         return sources.index_select(1, self._to_joints)[: len(dof_pos)]
 
@@ -45,7 +45,7 @@ class MujocoStates:
     def to_state(self, qpos: Tensor, qvel: Tensor, contact_force: Tensor) -> CharacterState:
         """States of qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
         count = len(qpos)
-        qpos, qvel = batch_last(whole_batches(qpos)), batch_last(whole_batches(qvel))
+        qpos, qvel = batch_last(pad_to_batch(qpos)), batch_last(pad_to_batch(qvel))
         root_rot = rotations.joined(qpos[:, 4:7], qpos[:, 3:4])
         axes = rotations.quat_to_matrix(root_rot)
         ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
@@ -61,10 +61,10 @@ class MujocoStates:
 
     def _dof_positions(self, joints: Tensor) -> Tensor:
         """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
-        quaternions = flipped(joints).index_select(0, self._balls).unflatten(0, (4, len(self._balls) // 4))
-        balls = rotations.quat_to_exp_map(flipped(quaternions))
-        sources = torch.cat((flipped(balls).flatten(0, 1), flipped(joints)))
-        return flipped(sources.index_select(0, self._to_dofs))
+        quaternions = reverse_dims(joints).index_select(0, self._balls).unflatten(0, (4, len(self._balls) // 4))
+        balls = rotations.quat_to_exp_map(reverse_dims(quaternions))
+        sources = torch.cat((reverse_dims(balls).flatten(0, 1), reverse_dims(joints)))
+        return reverse_dims(sources.index_select(0, self._to_dofs))
 
     def _from_origin(self, axes: Tensor) -> Tensor:
         """From the root's origin to its centre of mass, [n, 3] m, world axes."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.mujoco.engine import require_compilable, too_rough
-from parc_ray.simulators.mujoco_warp.package import PACKAGE, complaint, first_start, try_out
+from parc_ray.simulators.mujoco_warp.package import PACKAGE, first_start, try_out, unavailable_reason
 from parc_ray.simulators.packages import require
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
-    require(complaint())
+    require(unavailable_reason())
     from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
     return MujocoWarpSimulator(config, skeleton)
@@ -30,10 +30,10 @@ MUJOCO_WARP = Engine(
     try_first="unless named",
     first_start=first_start,
     sections=("mujoco",),
-    complaint=complaint,
+    unavailable_reason=unavailable_reason,
     needs_cuda=True,  # its CPU device is for tests: five times slower than MuJoCo
     actor_bytes=700 << 20,  # measured: 612 MiB
     env_bytes=1 << 20,
-    unfit=too_rough,
+    unsupported_reason=too_rough,
     require_simulable=require_compilable,
 )

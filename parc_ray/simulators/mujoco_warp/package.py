@@ -19,14 +19,14 @@ PACKAGE = "mujoco-warp"
 REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 
 
-def complaint() -> str:
+def unavailable_reason() -> str:
     """Why MuJoCo Warp cannot be used here; empty if nothing speaks against trying it."""
     return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
 
 
 def try_out(device: str) -> str:
     """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
-    require(complaint())
+    require(unavailable_reason())
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parc_ray.character.layout import Layout
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.errors import BrokenSimulationError, TooLargeError
+from parc_ray.simulators.cuda_graph import GraphedCall
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
 from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes
 from parc_ray.simulators.mujoco.settings import mujoco_settings
@@ -26,8 +26,8 @@ from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.mujoco_warp.package import kernels
 from parc_ray.simulators.mujoco_warp.worlds import LOST, LOST_IN_COMMON, Worlds
-from parc_ray.simulators.replay import Replayed
 from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.tensors.layout import Layout
 
 HIGH = 1000.0
 """Height of parked characters, m."""
@@ -58,8 +58,8 @@ class MujocoWarpSimulator:
         self._targets = torch.zeros(config.num_envs, skeleton.dof_count, device=self.device)
         self._now = torch.zeros(config.num_envs, self._layout.size, device=self.device)
         """States of all envs, side by side."""
-        self._write_targets = Replayed(self._convert_targets, self.device)
-        self._read_states = Replayed(self._convert_states, self.device)
+        self._write_targets = GraphedCall(self._convert_targets, self.device)
+        self._read_states = GraphedCall(self._convert_states, self.device)
         self._stepped: Sequence[int] = ()
         """Envs of the last step, and their indices on the device: most steps are of the same envs."""
         self._rows = self._index(())

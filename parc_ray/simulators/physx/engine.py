@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.packages import require
-from parc_ray.simulators.physx.package import complaint, try_out
+from parc_ray.simulators.physx.package import try_out, unavailable_reason
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
-    require(complaint())
+    require(unavailable_reason())
     from parc_ray.simulators.physx.simulator import PhysxSimulator
 
     return PhysxSimulator(config, skeleton)
@@ -27,7 +27,7 @@ PHYSX = Engine(
     build=_build,
     try_out=try_out,
     try_first="unless named",
-    complaint=complaint,
+    unavailable_reason=unavailable_reason,
     shares_world=True,
     actor_bytes=700 << 20,  # measured: 540 MiB
 )

@@ -21,7 +21,7 @@ TRIAL = """
 REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: mujoco'
 
 
-def complaint() -> str:
+def unavailable_reason() -> str:
     """Why PhysX cannot be used here; empty if it can."""
     absent = missing("ovphysx", "PhysX", (3, 10), REMEDY)
     if absent:
@@ -40,7 +40,7 @@ def complaint() -> str:
 
 def try_out(device: str) -> str:
     """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
-    require(complaint())
+    require(unavailable_reason())
     import torch
 
     from parc_ray.character.skeleton import parse_skeleton

@@ -13,7 +13,6 @@ import torch
 from ovphysx import TensorType
 from torch import Tensor
 
-from parc_ray.character.batches import whole_batches
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.simulators.physx.engine import PHYSX
 from parc_ray.simulators.physx.instance import Instance
@@ -21,6 +20,7 @@ from parc_ray.simulators.physx.package import VERSION
 from parc_ray.simulators.physx.scene import ALL_BODIES, SceneWriter, body_path, dof_names
 from parc_ray.simulators.scene_simulator import SceneSimulator
 from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.tensors.rows import pad_to_batch
 
 
 class PhysxSimulator(SceneSimulator):
@@ -91,7 +91,7 @@ class PhysxSimulator(SceneSimulator):
 
     def _short(self, targets: Tensor) -> Tensor:
         """The same targets, those of ball joints as rotations of at most half a turn: PhysX ignores others."""
-        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(whole_batches(targets)))
+        short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(pad_to_batch(targets)))
         return torch.where(self._balls, short[: len(targets)], targets)
 
     def _read(self) -> Tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import Callable, List
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Annotated
 
-from parc_ray.config.sections import Limit, Parc
+from parc_ray.config.base import Limit, Parc
 
 
 def _one_of(*names: str, otherwise: str) -> Callable[[str], str]:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import picked
-from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
+from parc_ray.tensors.layout import Layout, Shape
+from parc_ray.tensors.rows import gather
 from parc_ray.trackers.character_observation import (
     CharacterObservation,
     axes_of,
@@ -28,7 +28,7 @@ from parc_ray.trackers.character_observation import (
     turned,
 )
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
-from parc_ray.trackers.tracker import Situation
+from parc_ray.trackers.tracker import ObservationInputs
 
 
 class MimickitObserver:
@@ -61,11 +61,11 @@ class MimickitObserver:
         heading = rotations.heading_direction(frames.root_rot)
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
-        keys = picked(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
+        keys = gather(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
         joints = rotations.quat_to_tan_norm(frames.joint_rot)
         return self.features.join((frames.phase.unsqueeze(-1), heading, root, joints, keys))
 
-    def observe(self, situation: Situation) -> Tensor:
+    def observe(self, situation: ObservationInputs) -> Tensor:
         """Observations [N, size] of characters."""
         config, state, pose = self.config, situation.state, situation.pose
         axes = axes_of(state, pose)

@@ -10,7 +10,14 @@ from torch import Tensor
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
-from parc_ray.trackers.termination import BODY_POSITION, FALL, ROOT_POSITION, Verdict, forbidden_bodies, touching
+from parc_ray.trackers.termination import (
+    BODY_POSITION,
+    FALL,
+    ROOT_POSITION,
+    TerminationResult,
+    forbidden_bodies,
+    touching,
+)
 
 
 class MimickitTermination:
@@ -34,7 +41,7 @@ class MimickitTermination:
         self.needs_ground = bool(config.contact_bodies)
         self._forbidden = forbidden_bodies(skeleton, config.contact_bodies, "contact_bodies", device)
 
-    def judge(
+    def compute(
         self,
         time: Tensor,
         root_rot: Tensor,
@@ -43,23 +50,23 @@ class MimickitTermination:
         reference_body_pos: Tensor,
         contact_force: Tensor,
         ground: Optional[Tensor],
-    ) -> Verdict:
-        """See Termination.judge."""
+    ) -> TerminationResult:
+        """See Termination.compute."""
         config = self.config
-        cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
-        body = torch.zeros_like(cause)
+        reason = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
+        body = torch.zeros_like(reason)
         if not config.enable_early_termination:
-            return Verdict(cause, body)
+            return TerminationResult(reason, body)
         if ground is not None:
             fallen, body = self._fallen(body_pos, contact_force, ground)
-            cause = torch.where(fallen, FALL, cause)
+            reason = torch.where(fallen, FALL, reason)
         if config.pose_termination:
             offset = self._placed(root_rot, body_pos) - self._placed(reference_root_rot, reference_body_pos)
             farthest, worst = rotations.dot(offset, offset).max(dim=-1)
             strayed = farthest > config.pose_termination_dist**2
-            cause = torch.where(strayed, torch.where(worst == 0, ROOT_POSITION, BODY_POSITION), cause)
+            reason = torch.where(strayed, torch.where(worst == 0, ROOT_POSITION, BODY_POSITION), reason)
             body = torch.where(strayed, worst, body)
-        return Verdict(torch.where(time > 0.0, cause, 0), body)
+        return TerminationResult(torch.where(time > 0.0, reason, 0), body)
 
     def _placed(self, root_rot: Tensor, body_pos: Tensor) -> Tensor:
         """Positions [N, B, 3] m as they are compared."""

@@ -7,8 +7,8 @@ from typing import List
 from pydantic import Field
 from typing_extensions import Annotated
 
+from parc_ray.config.base import Parc
 from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
-from parc_ray.config.sections import Parc
 
 
 class ModelConfig(Parc):

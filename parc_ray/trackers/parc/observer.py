@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import flipped, picked
-from parc_ray.character.layout import Layout, Shape
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.motions.library import ReferenceFrames
+from parc_ray.tensors.layout import Layout, Shape
+from parc_ray.tensors.rows import gather, reverse_dims
 from parc_ray.trackers.character_observation import (
     CharacterObservation,
     axes_of,
@@ -26,7 +26,7 @@ from parc_ray.trackers.character_observation import (
     turned,
 )
 from parc_ray.trackers.parc.config import ParcEnvironmentConfig
-from parc_ray.trackers.tracker import Situation
+from parc_ray.trackers.tracker import ObservationInputs
 
 
 def ray_points(config: ParcEnvironmentConfig) -> Tensor:
@@ -87,17 +87,17 @@ class ParcObserver:
         """Root position and rotation, joint rotations, key bodies from the root on, and contacts if used, [..., F]."""
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
-        keys = picked(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
+        keys = gather(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
         contacts = [frames.contacts] if self.config.use_contact_info else []
         return self.features.join((root, rotations.quat_to_tan_norm(frames.joint_rot), keys, *contacts))
 
     def sample_points(self, root_pos: Tensor, heading: Tensor) -> Tensor:
         """Ground points under the rays of characters at [N, 3] m with headings [N, 2], [N, R, 2] m."""
-        cosine, sine = flipped(heading)
-        along, left = (flipped(points).unsqueeze(-1) for points in (self.ray_points, self._ray_points_left))
-        return flipped(along * cosine + left * sine + flipped(root_pos)[:2].unsqueeze(1))
+        cosine, sine = reverse_dims(heading)
+        along, left = (reverse_dims(points).unsqueeze(-1) for points in (self.ray_points, self._ray_points_left))
+        return reverse_dims(along * cosine + left * sine + reverse_dims(root_pos)[:2].unsqueeze(1))
 
-    def observe(self, situation: Situation) -> Tensor:
+    def observe(self, situation: ObservationInputs) -> Tensor:
         """Observations [N, size] of characters."""
         config, state, pose = self.config, situation.state, situation.pose
         axes = axes_of(state, pose)

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import flipped
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
+from parc_ray.tensors.rows import reverse_dims
 from parc_ray.trackers.termination import (
     BODY_POSITION,
     FALL,
     ROOT_POSITION,
     ROOT_ROTATION,
-    Verdict,
+    TerminationResult,
     forbidden_bodies,
     touching,
 )
@@ -44,7 +44,7 @@ class ParcTermination:
         self._squared_limits = (limits * limits).unsqueeze(1)
         self._forbidden = forbidden_bodies(skeleton, config.contact_bodies, "env.contact_bodies", device)
 
-    def judge(
+    def compute(
         self,
         time: Tensor,
         root_rot: Tensor,
@@ -53,31 +53,31 @@ class ParcTermination:
         reference_body_pos: Tensor,
         contact_force: Tensor,
         ground: Optional[Tensor],
-    ) -> Verdict:
-        """See Termination.judge."""
+    ) -> TerminationResult:
+        """See Termination.compute."""
         config = self.config
-        cause = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
-        body = cause
+        reason = torch.zeros(time.shape, dtype=torch.int64, device=time.device)
+        body = reason
         if not config.enable_early_termination:
-            return Verdict(cause, body)
+            return TerminationResult(reason, body)
         if ground is not None and config.contact_bodies:
             fallen, body = self._fallen(body_pos, contact_force, ground)
-            cause = cause.masked_fill(fallen, FALL)
+            reason = reason.masked_fill(fallen, FALL)
         if config.pose_termination:
             if config.track_root:
                 angle = rotations.quat_diff_angle(root_rot, reference_root_rot)
-                cause = cause.masked_fill(angle > config.root_rot_termination_angle, ROOT_ROTATION)
+                reason = reason.masked_fill(angle > config.root_rot_termination_angle, ROOT_ROTATION)
                 offset = body_pos[:, 0] - reference_body_pos[:, 0]
                 too_far = rotations.dot(offset, offset) > config.root_pos_termination_dist**2
-                cause = cause.masked_fill(too_far, ROOT_POSITION)
+                reason = reason.masked_fill(too_far, ROOT_POSITION)
             strayed, worst = self._strayed(body_pos, reference_body_pos)
-            cause = cause.masked_fill(strayed, BODY_POSITION)
+            reason = reason.masked_fill(strayed, BODY_POSITION)
             body = torch.where(strayed, worst, body)
-        return Verdict(cause.masked_fill(time <= 1e-5, 0), body)
+        return TerminationResult(reason.masked_fill(time <= 1e-5, 0), body)
 
     def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
-        excess = flipped(rotations.dot(offset, offset)) - self._squared_limits
+        excess = reverse_dims(rotations.dot(offset, offset)) - self._squared_limits
         most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 

@@ -6,8 +6,8 @@ from html import escape
 from typing import Iterable, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import printable
-from parc_ray.runs.past import PastAttempt, PastMotion
-from parc_ray.tracking.figures import BY_NAME, Figure
+from parc_ray.runs.history import RunAttempt, RunMotion
+from parc_ray.tracking.metrics import BY_NAME, Metric
 from parc_ray.viewing.scenes.colors import color_of
 from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.playlist import Item
@@ -67,7 +67,7 @@ def failure(clip: Clip, item: Item) -> str:
     return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
 
 
-def _outcome(motion: PastMotion) -> List[str]:
+def _outcome(motion: RunMotion) -> List[str]:
     lines = [f"<div style='{PLAIN}'>{_text(motion.reason)}</div>"] if motion.reason else []
     if motion.attempts:
         lines.append(_heading("Attempts"))
@@ -79,7 +79,7 @@ def _outcome(motion: PastMotion) -> List[str]:
     return lines
 
 
-def _attempt(attempt: PastAttempt) -> str:
+def _attempt(attempt: RunAttempt) -> str:
     ending = f": {attempt.reason}" if attempt.reason else f" after {attempt.seconds:.2f} s"
     return f"from {attempt.start_time:.2f} s on, {attempt.outcome}{ending}"
 
@@ -87,8 +87,8 @@ def _attempt(attempt: PastAttempt) -> str:
 def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
     rows: List[Sequence[str]] = []
     for name, value in quality.items():
-        figure = BY_NAME.get(name, Figure(name, name, ""))
-        rows.append((figure.title, "not finite" if value is None else f"{value:.3g} {figure.unit}"))
+        metric = BY_NAME.get(name, Metric(name, name, ""))
+        rows.append((metric.title, "not finite" if value is None else f"{value:.3g} {metric.unit}"))
     return rows
 
 

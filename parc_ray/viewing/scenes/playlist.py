@@ -10,9 +10,9 @@ from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import read_motion
+from parc_ray.runs.history import Run, RunMotion, read_run
 from parc_ray.runs.motion_files import NOTHING, Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
-from parc_ray.runs.past import PastMotion, PastRun, read_run
 from parc_ray.viewing.scenes.scene import Scene, scene_of_file, scene_of_run
 
 
@@ -25,7 +25,7 @@ class Item:
     """What has become of the motion in its run; "motion" for a file that no run tells of."""
     read: Callable[[], Scene]
     """Raises InputError if there is nothing to see."""
-    motion: Optional[PastMotion] = None
+    motion: Optional[RunMotion] = None
     """What a run tells of it."""
 
 
@@ -63,7 +63,7 @@ def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
     return Playlist(path.resolve().name, tuple(items), skeleton, geoms)
 
 
-def _run_item(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Item:
+def _run_item(run: Run, motion: RunMotion, skeleton: Skeleton) -> Item:
     return Item(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True), motion)
 
 
@@ -72,6 +72,6 @@ def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
     return Item(name, "motion", lambda: scene_of_file(read_motion(file, skeleton)))
 
 
-def _character(run: Optional[PastRun], character: Optional[Path]) -> Tuple[Skeleton, Tuple[Geom, ...]]:
+def _character(run: Optional[Run], character: Optional[Path]) -> Tuple[Skeleton, Tuple[Geom, ...]]:
     text, source = find_character(run, character)
     return parse_skeleton(text, source), read_geoms(text, source)

@@ -15,7 +15,7 @@ from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField, crop
 from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
-from parc_ray.runs.past import PastAttempt, PastMotion, PastRun
+from parc_ray.runs.history import Run, RunAttempt, RunMotion
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def scene_of_file(motion: Motion) -> Scene:
     return _scene(motion.name, [Clip("motion", motion)], [])
 
 
-def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts: bool = False) -> Scene:
+def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool = False) -> Scene:
     """A motion of a run: reference, recording, and with `attempts` those whose trajectories were kept.
 
     Files may be gone since the run, or be others now: notes say what is missing. Raises InputError if nothing is left.
@@ -98,7 +98,7 @@ def scene_of_run(run: PastRun, motion: PastMotion, skeleton: Skeleton, attempts:
     return _scene(motion.name, clips, notes)
 
 
-def _placed(kind: str, motion: Motion, attempt: PastAttempt, reference: Optional[Motion]) -> Clip:
+def _placed(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[Motion]) -> Clip:
     """A clip placed where the reference is at its start: recordings have an origin of their own."""
     offset = np.zeros(3)
     if reference is not None:
@@ -129,7 +129,7 @@ def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[
         return None
 
 
-def _reference(run: PastRun, motion: PastMotion, skeleton: Skeleton) -> Motion:
+def _reference(run: Run, motion: RunMotion, skeleton: Skeleton) -> Motion:
     content = read_bytes(run.folder / motion.path)
     if motion.sha256 and hashlib.sha256(content).hexdigest() != motion.sha256:
         raise InputError(f"{motion.path}: has changed since the run, so it is not shown")

@@ -20,7 +20,7 @@ from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
 from parc_ray.trackers.mimickit.observer import MimickitObserver
 from parc_ray.trackers.mimickit.termination import MimickitTermination
 from parc_ray.trackers.policy import Policy, load_checkpoint
-from parc_ray.trackers.tracker import Situation
+from parc_ray.trackers.tracker import ObservationInputs
 from tests.reference import DATA, HUMANOID, max_error, max_rotation_error, tensor, vectors
 
 CPU = torch.device("cpu")
@@ -102,7 +102,7 @@ class TestVariants:
         state, pose = held(v)
         features = observer.reference_features(*referenced(v))
         contacts = torch.zeros(len(features), SKELETON.num_bodies)
-        obs = observer.observe(Situation(state, pose, contacts, features, no_ground))
+        obs = observer.observe(ObservationInputs(state, pose, contacts, features, no_ground))
         assert observer.layout.size == v["obs"].shape[1]
         # Its slerp leaves quaternions that are not quite of unit length, which turn vectors otherwise than matrices.
         assert max_error(obs, v["obs"]) <= (1e-5 if config.global_obs else 2e-4)
@@ -113,7 +113,7 @@ class TestVariants:
         termination = MimickitTermination(config, 0.3, SKELETON, CPU)
         (state, pose), (frames, reference) = held(v), referenced(v)
         ground = torch.zeros(pose.body_pos.shape[:2]) if termination.needs_ground else None
-        verdict = termination.judge(
+        verdict = termination.compute(
             tensor(v["time"]),
             state.root_rot,
             pose.body_pos,
@@ -122,7 +122,7 @@ class TestVariants:
             state.contact_force,
             ground,
         )
-        failed = verdict.cause.numpy() > 0
+        failed = verdict.reason.numpy() > 0
         assert (failed == v["failed"]).all()
         assert failed.any() == config.enable_early_termination and not failed.all()
 
@@ -133,13 +133,13 @@ def test_nothing_fails_before_the_first_step():
     termination = MimickitTermination(config, 0.3, SKELETON, CPU)
     state, pose = held(v)
     far = pose.body_pos + 10.0
-    causes = [
-        termination.judge(
+    reasons = [
+        termination.compute(
             torch.full((len(far),), time), state.root_rot, pose.body_pos, state.root_rot, far, state.contact_force, None
-        ).cause
+        ).reason
         for time in (0.0, 0.1)
     ]
-    assert not causes[0].any() and causes[1].all()
+    assert not reasons[0].any() and reasons[1].all()
 
 
 def test_action_bounds():

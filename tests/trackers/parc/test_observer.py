@@ -13,7 +13,7 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.trackers.parc.config import ParcEnvironmentConfig
 from parc_ray.trackers.parc.observer import ParcObserver, ray_points
-from parc_ray.trackers.tracker import Situation
+from parc_ray.trackers.tracker import ObservationInputs
 from tests.reference import DEMO, HUMANOID, max_error, tensor, vectors
 
 SKELETON = load_skeleton(HUMANOID)
@@ -66,7 +66,7 @@ def observe(v) -> tuple:
     def heights(points):
         return tensor(terrain.height_at((points + tensor(v["env_offsets"])[:, None, :2]).numpy()))
 
-    return observer, observer.observe(Situation(state, pose, contacts, features, heights))
+    return observer, observer.observe(ObservationInputs(state, pose, contacts, features, heights))
 
 
 @pytest.mark.parametrize("name", ["observations_default", "observations_global"])
@@ -120,7 +120,7 @@ def test_real_isaac_gym_recording():
         torch.zeros(rows, 28), torch.zeros(rows, 15, 3),
     )  # fmt: skip
     terrain = HeightField(v["terrain_hf"], v["terrain_hf_maxmin"], v["terrain_min_point"], float(v["terrain_dx"]))
-    situation = Situation(
+    situation = ObservationInputs(
         state, pose_of(root_pos, root_rot, joint_rot), tensor(v["body_contacts"]),
         torch.zeros(rows, 6, observer.features.size), lambda points: tensor(terrain.height_at(points.numpy())),
     )  # fmt: skip

@@ -27,7 +27,7 @@ LIMITS = {
 }
 
 
-def judge(**changes):
+def compute(**changes):
     terrain = HeightField(
         V["terrain_hf"],
         np.zeros((*V["terrain_hf"].shape, 2), np.float32),
@@ -36,7 +36,7 @@ def judge(**changes):
     )
     ground = terrain.height_at(V["char_body_pos"][..., :2] + V["env_offsets"][:, None, :2])
     termination = ParcTermination(environment_config(**{**LIMITS, **changes}), SKELETON, CPU)
-    return termination.judge(
+    return termination.compute(
         tensor(V["time_buf"]),
         tensor(V["char_root_rot"]),
         tensor(V["char_body_pos"]),
@@ -58,17 +58,17 @@ def judge(**changes):
     ],
 )
 def test_reference_flags(variant, changes):
-    failed = judge(**changes).cause.numpy() > 0
+    failed = compute(**changes).reason.numpy() > 0
     expected = V[f"compute_done_{variant}"] == 1
     assert (failed == expected).all()
 
 
 def test_the_cause_is_named():
-    cause = judge().cause.numpy()
+    reason = compute().reason.numpy()
     for kind, code in ((1, BODY_POSITION), (2, ROOT_POSITION), (3, ROOT_ROTATION)):
-        rows = (V["cause"] == kind) & (cause > 0)
+        rows = (V["cause"] == kind) & (reason > 0)
         assert rows.any()
-        assert (cause[rows] == code).all()
+        assert (reason[rows] == code).all()
 
 
 def test_limits_must_fit_the_character():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 from parc_ray.viewing.scenes.scene import MARGIN, scene_of_file, scene_of_run
 from tests.report.made_run import recording_of
 from tests.viewing.runs import EVIL, look_at_me

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import whole_batches
 from parc_ray.character.pose import Pose
 from parc_ray.character.surface import surface_points
 from parc_ray.config.record import AcceptanceConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_stack import TerrainStack
+from parc_ray.tensors.rows import pad_to_batch
 from parc_ray.tracking.environment import Step
-from parc_ray.tracking.figures import Quality, shortcomings
-from parc_ray.tracking.quality import QualityMeter, figures
+from parc_ray.tracking.meter import MetricMeter, aggregate
+from parc_ray.tracking.metrics import Quality, shortcomings
 from tests.reference import vectors
 from tests.tracking.test_environment import (
     CPU,
@@ -37,8 +37,8 @@ SURFACE = surface_points(TEXT, "humanoid.xml", CPU)
 FLAT = HeightField.flat((9, 9), min_point=(-1.6, -1.6))
 
 
-def meter_on(*terrains: HeightField) -> QualityMeter:
-    return QualityMeter(SURFACE, TerrainStack(terrains, CPU))
+def meter_on(*terrains: HeightField) -> MetricMeter:
+    return MetricMeter(SURFACE, TerrainStack(terrains, CPU))
 
 
 def pose_of(root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Pose:
@@ -61,7 +61,7 @@ def measure(pose: Pose, reference: Pose, *terrains: HeightField, contacts=(), re
     measured = meter_on(*(terrains or (FLAT,))).measure(
         torch.zeros(len(pose.body_pos), dtype=torch.int64), pose, reference, flags(contacts), flags(reference_contacts)
     )
-    return figures(measured.numpy())
+    return aggregate(measured.numpy())
 
 
 # -------------------------------------------------------------------------------------------------- surface points
@@ -138,8 +138,8 @@ def test_each_frame_is_measured_on_the_terrain_of_its_motion():
     both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
     contacts = flags([]).expand(2, -1)
     measured = meter.measure(torch.tensor([0, 1]), both, both, contacts, contacts).numpy()
-    assert figures(measured[:1])["max_penetration"] == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
-    assert figures(measured[1:])["max_penetration"] == 0.0
+    assert aggregate(measured[:1])["max_penetration"] == pytest.approx(0.421546 + 0.40987 + 0.05 - 0.8, abs=1e-4)
+    assert aggregate(measured[1:])["max_penetration"] == 0.0
 
 
 # ------------------------------------------------------------------------------------------------- contacts
@@ -167,10 +167,10 @@ def test_contacts_are_counted_over_all_frames():
     both = Pose(**{name: value.expand(2, *value.shape[1:]) for name, value in vars(pose).items()})
     contacts, labels = torch.cat((flags([11]), flags([11, 14]))), torch.cat((flags([11]), flags([11, 5])))
     measured = meter_on(FLAT).measure(torch.tensor([0, 0]), both, both, contacts, labels)
-    assert figures(measured.numpy())["contact_agreement"] == pytest.approx(2 / 4)
+    assert aggregate(measured.numpy())["contact_agreement"] == pytest.approx(2 / 4)
 
 
-# -------------------------------------------------------------------------------------------------- figures
+# -------------------------------------------------------------------------------------------------- metrics
 
 
 def expected_figures(frames, env: int) -> dict:
@@ -212,12 +212,12 @@ def measured_of(terrains: TerrainStack, steps: Sequence[Step], envs: Sequence[in
 
     def rows(part: str, name: str = "") -> Tensor:
         values = [getattr(step, part) if not name else getattr(getattr(step, part), name) for step in steps]
-        return whole_batches(torch.stack([value[env] for env in envs for value in values]))
+        return pad_to_batch(torch.stack([value[env] for env in envs for value in values]))
 
     poses = [Pose(*(rows(part, name) for name in ("joint_rot", "body_pos", "body_rot"))) for part in
              ("pose", "reference")]  # fmt: skip
-    ids = whole_batches(torch.tensor(list(motions)).repeat_interleave(len(steps)))
-    found = QualityMeter(SURFACE, terrains).measure(ids, *poses, rows("contacts"), rows("reference_contacts"))
+    ids = pad_to_batch(torch.tensor(list(motions)).repeat_interleave(len(steps)))
+    found = MetricMeter(SURFACE, terrains).measure(ids, *poses, rows("contacts"), rows("reference_contacts"))
     return found[: len(envs) * len(steps)]
 
 
@@ -225,7 +225,7 @@ def test_figures_of_a_rollout(tracked):
     terrains, frames = tracked
     measured = measured_of(terrains, [frame.step for frame in frames], range(5), range(5))
     for env, own in enumerate(measured.split(len(frames))):
-        quality = figures(own.numpy())
+        quality = aggregate(own.numpy())
         for name, expected in expected_figures(frames, env).items():
             assert quality[name] == pytest.approx(expected, rel=1e-3, abs=1e-5), name
         assert 0.0 <= quality["max_penetration"] < 0.05
@@ -240,7 +240,7 @@ def test_figures_do_not_depend_on_company(tracked):
     together = measured_of(terrains, steps, crowd, crowd).split(len(steps))
     for place, env in enumerate(crowd):
         alone = measured_of(terrains, steps, [env], [env])
-        assert figures(together[place].numpy()) == figures(alone.numpy())
+        assert aggregate(together[place].numpy()) == aggregate(alone.numpy())
 
 
 def test_what_is_not_a_number_stays_alone(tracked):
@@ -248,7 +248,7 @@ def test_what_is_not_a_number_stays_alone(tracked):
     body_pos = frames[0].step.pose.body_pos.clone()
     body_pos[1] = math.nan
     broken = replace(frames[0].step, pose=replace(frames[0].step.pose, body_pos=body_pos))
-    found = [figures(row[None].numpy()) for row in measured_of(terrains, [broken], range(5), range(5))]
+    found = [aggregate(row[None].numpy()) for row in measured_of(terrains, [broken], range(5), range(5))]
     assert math.isnan(found[1]["root_error"]) and math.isnan(found[1]["max_root_error"])
     assert shortcomings(found[1], AcceptanceConfig(max_mean_root_error=1.0))
     assert all(math.isfinite(value) for env in (0, 2, 3, 4) for value in found[env].values())
@@ -275,7 +275,7 @@ def test_the_real_isaac_gym_recording_is_accepted():
     count = len(root_pos) - 1
     pose = Pose(poses.joint_rot[1:], poses.body_pos[1:], poses.body_rot[1:])
     numbers = meter.measure(torch.zeros(count, dtype=torch.int64), pose, references, contacts[1:], targets)
-    measured = figures(numbers.numpy())
+    measured = aggregate(numbers.numpy())
     # Written out: Jaccard index of the contacts, mean distance of the roots.
     both = np.logical_and(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()
     either = np.logical_or(v["body_contacts"][1:] > 0.5, targets.numpy() > 0.5).sum()

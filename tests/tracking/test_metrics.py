@@ -1,4 +1,4 @@
-"""The list of figures: what hangs on it follows it, and limits are kept."""
+"""The list of metrics: what hangs on it follows it, and limits are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import parc_ray
 from parc_ray.config.record import AcceptanceConfig
-from parc_ray.tracking.figures import BY_LIMIT, BY_NAME, FIGURES, shortcomings
+from parc_ray.tracking.metrics import BY_LIMIT, BY_NAME, METRICS, shortcomings
 from tests.report.made_run import QUALITY
 
 GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
@@ -46,20 +46,20 @@ def test_acceptance_none_accepts_anything():
 
 def test_every_acceptance_limit_is_of_one_figure():
     assert set(BY_LIMIT) == set(AcceptanceConfig.model_fields)
-    assert len(BY_LIMIT) == sum(bool(figure.limit) for figure in FIGURES)
+    assert len(BY_LIMIT) == sum(bool(metric.limit) for metric in METRICS)
 
 
 def test_names_are_those_of_journals():
-    assert list(BY_NAME) == list(QUALITY) and len(BY_NAME) == len(FIGURES)
+    assert list(BY_NAME) == list(QUALITY) and len(BY_NAME) == len(METRICS)
 
 
 def test_the_list_loads_no_torch():
-    command = "import sys, parc_ray.tracking.figures; sys.exit('torch' in sys.modules)"
+    command = "import sys, parc_ray.tracking.metrics; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
 
 
 def test_there_is_no_other_list():
-    """Only what measures the figures names them besides; not the report, nor its page's scripts."""
+    """Only what measures the metrics names them besides; not the report, nor its page's scripts."""
     package = Path(parc_ray.__file__).parent
     names = re.compile(rf"\b({'|'.join(set(BY_NAME) - set(BY_LIMIT))})\b")
     found = {
@@ -67,4 +67,4 @@ def test_there_is_no_other_list():
         for path in package.rglob("*")
         if path.suffix in (".py", ".js", ".html") and names.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"tracking/figures.py", "tracking/quality.py"}
+    assert found == {"tracking/metrics.py", "tracking/meter.py"}

@@ -8,7 +8,7 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.report.page import render
-from parc_ray.runs.past import read_run
+from parc_ray.runs.history import read_run
 
 
 def states(run):

@@ -1,4 +1,4 @@
-"""Slots: control steps of all env slots at once, for devices that are slow to start work and fast to do it."""
+"""BatchedStep: control steps of all env slots at once, for devices that are slow to start work and fast to do it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from typing import Callable, List, Optional
 import torch
 from torch import Tensor
 
-from parc_ray.character.batches import whole_batches
-from parc_ray.simulators.replay import Replayed
+from parc_ray.simulators.cuda_graph import GraphedCall
+from parc_ray.tensors.rows import pad_to_batch
 from parc_ray.tracking.environment import TrackingEnvironment
 
 Decide = Callable[[Tensor, int], Tensor]
 """PD targets [count, D] of envs, given as rows [n], of which the first `count` are different."""
-Judge = Callable[[Tensor, Tensor, Optional[Tensor]], Tensor]
+Evaluate = Callable[[Tensor, Tensor, Optional[Tensor]], Tensor]
 """Verdicts [n, 4] on joined states of envs, given as rows [n], where time goes on (1) or stands still (0)."""
 
 
-class Slots:
+class BatchedStep:
     """Tensors of fixed shape for all envs of an environment.
 
     What is decided and judged is the same work in every step, so that a GPU can replay it: envs without an attempt,
     and those whose attempt has ended since the host last looked, are worked on as well, but their time stands still.
     """
 
-    def __init__(self, environment: TrackingEnvironment, decide: Decide, judge: Judge):
+    def __init__(self, environment: TrackingEnvironment, decide: Decide, evaluate: Evaluate):
         self._environment, device, envs = environment, environment.device, environment.num_envs
-        rows = whole_batches(torch.arange(envs, device=device))
+        rows = pad_to_batch(torch.arange(envs, device=device))
         self._targets = torch.zeros(envs, environment.skeleton.dof_count, device=device)
         self._states = torch.zeros(envs, environment.state_size, device=device)
-        self._going = torch.zeros(envs, dtype=torch.int64, device=device)
+        self._active = torch.zeros(envs, dtype=torch.int64, device=device)
         """1 where an attempt is being made, that has not ended."""
         self._verdicts = torch.zeros(envs, 4, dtype=torch.int64, device=device)
 
         def decide_all() -> None:
             self._targets.copy_(decide(rows, envs))
 
-        def judge_all() -> None:
-            verdicts = judge(rows, self._states.index_select(0, rows), self._going.index_select(0, rows))[:envs]
-            self._verdicts.copy_(torch.where(self._going.unsqueeze(1) > 0, verdicts, self._verdicts))
-            self._going.mul_(1 - self._verdicts[:, 0])
+        def evaluate_all() -> None:
+            verdicts = evaluate(rows, self._states.index_select(0, rows), self._active.index_select(0, rows))[:envs]
+            self._verdicts.copy_(torch.where(self._active.unsqueeze(1) > 0, verdicts, self._verdicts))
+            self._active.mul_(1 - self._verdicts[:, 0])
 
-        self._decide, self._judge = Replayed(decide_all, device), Replayed(judge_all, device)
+        self._decide, self._evaluate = GraphedCall(decide_all, device), GraphedCall(evaluate_all, device)
 
     def start(self, rows: Tensor) -> None:
         """Attempts begin in envs, given as rows."""
-        self._going.index_fill_(0, rows, 1)
+        self._active.index_fill_(0, rows, 1)
         self._verdicts.index_fill_(0, rows, 0)
 
     def step(self, envs: List[int]) -> Tensor:
@@ -55,5 +55,5 @@ class Slots:
         self._decide()
         state = environment.simulator.step(envs, self._targets.index_select(0, rows))
         self._states.index_copy_(0, rows, environment.join(state))
-        self._judge()
+        self._evaluate()
         return self._verdicts.index_select(0, rows)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parc_ray.cluster.blame import (
+from parc_ray.cluster.failure_policy import (
     DEATHS_ALONE,
     DEATHS_IN_TROUBLE,
     FAILED_SETUPS,

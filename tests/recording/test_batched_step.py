@@ -36,8 +36,8 @@ def test_all_slots_at_once_give_the_same_results(results, observations):
         assert by_attempt(found) == by_attempt(run(plain))
     else:
         assert by_attempt(found) == by_attempt(results)
-        assert recorder.usage.steps % LOOK_EVERY == 0
-        assert recorder.usage.env_steps > sum(round(30 * result.seconds) for result in found)
+        assert recorder.utilization.steps % LOOK_EVERY == 0
+        assert recorder.utilization.env_steps > sum(round(30 * result.seconds) for result in found)
 
 
 def demo_recorder(folder: Path, envs: int) -> ShardRecorder:

@@ -1,4 +1,4 @@
-"""Replayed: work on tensors that stay where they are, replayed by the device instead of launched by the host."""
+"""GraphedCall: work on tensors that stay where they are, replayed by the device instead of launched by the host."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ WARM_UP = 2
 """Calls before the work is captured: constants are made and libraries set up meanwhile."""
 
 
-class Replayed:
+class GraphedCall:
     """Work that is the same every time: fixed shapes, no synchronisation, results written to tensors that stay.
 
     On a CUDA device it becomes a CUDA graph after some calls; elsewhere, or if that fails, it is a plain call.
 
-        double = Replayed(lambda: total.mul_(2.0), total.device)
+        double = GraphedCall(lambda: total.mul_(2.0), total.device)
         double()
     """
 

@@ -1,6 +1,6 @@
 """Trying out an engine on a device: in this process, or in one of its own.
 
-`python -m parc_ray.simulators.trial NAME DEVICE` tries one out and prints what comes of it as JSON.
+`python -m parc_ray.simulators.engine_check NAME DEVICE` tries one out and prints what comes of it as JSON.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from typing import Dict
 
 from parc_ray.errors import InputError
 from parc_ray.simulators import engines
-from parc_ray.simulators.engine import Engine, Trial
+from parc_ray.simulators.engine import Engine, EngineCheck
 
 MARK = "parc_ray: "
 """Begins the line of output with the answer: engines print, too."""
 TRIAL_SECONDS = 300.0
 
 
-def try_locally(engine: Engine, device: str) -> Trial:
+def check_locally(engine: Engine, device: str) -> EngineCheck:
     """Try an engine on this machine: in a process of its own if it must be imported before torch."""
-    return _try_apart(engine, device) if engine.import_first else try_here(engine, device)
+    return _try_apart(engine, device) if engine.import_first else check_here(engine, device)
 
 
-def try_here(engine: Engine, device: str) -> Trial:
+def check_here(engine: Engine, device: str) -> EngineCheck:
     """Try an engine in this process."""
     try:
         if engine.import_first:
             engine.import_first(device)
         version = engine.try_out(device)
     except InputError as error:
-        return Trial(str(error))
+        return EngineCheck(str(error))
     import torch
 
     devices = cuda_devices() if device != "cpu" else {}
-    return Trial("", version, platform.python_version(), torch.__version__, devices)
+    return EngineCheck("", version, platform.python_version(), torch.__version__, devices)
 
 
-def _try_apart(engine: Engine, device: str) -> Trial:
-    complaint = engine.complaint()
-    if complaint:
-        return Trial(f"simulator: {complaint}")
+def _try_apart(engine: Engine, device: str) -> EngineCheck:
+    unavailable_reason = engine.unavailable_reason()
+    if unavailable_reason:
+        return EngineCheck(f"simulator: {unavailable_reason}")
     instead = alternative()
-    command = [sys.executable, "-m", "parc_ray.simulators.trial", engine.name, device]
+    command = [sys.executable, "-m", "parc_ray.simulators.engine_check", engine.name, device]
     environment = {**os.environ, **engine.variables()}
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TRIAL_SECONDS)
     except subprocess.TimeoutExpired:
-        return Trial(f"simulator: {engine.title} did not start within {TRIAL_SECONDS:.0f} s; {instead}")
+        return EngineCheck(f"simulator: {engine.title} did not start within {TRIAL_SECONDS:.0f} s; {instead}")
     answers = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
     if not ended.returncode and answers:
-        return Trial(**json.loads(answers[-1]))
+        return EngineCheck(**json.loads(answers[-1]))
     reason = f"was killed by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
     last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    return Trial(
+    return EngineCheck(
         f"simulator: a process that only imports {engine.title} {reason}: {last}; "
         f"do {engine.title}'s own examples run in this environment? {instead}"
     )
@@ -84,6 +84,6 @@ def cuda_devices() -> Dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(f"\n{MARK}{json.dumps(asdict(try_here(engines.engine(sys.argv[1]), sys.argv[2])))}", flush=True)
+    print(f"\n{MARK}{json.dumps(asdict(check_here(engines.engine(sys.argv[1]), sys.argv[2])))}", flush=True)
     # An engine may hang or crash while it is torn down.
     os._exit(0)

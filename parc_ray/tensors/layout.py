@@ -8,7 +8,7 @@ from typing import Dict, Iterable, Mapping, Tuple
 import torch
 from torch import Tensor
 
-from parc_ray.character.batches import flipped
+from parc_ray.tensors.rows import reverse_dims
 
 Shape = Tuple[int, ...]
 
@@ -39,9 +39,9 @@ class Layout:
 
     def stack(self, parts: Iterable[Tensor]) -> Tensor:
         """Columns [size, n] of parts [n, *shape], all of them and in order: rows with every part's numbers reversed."""
-        return torch.cat([flipped(part).flatten(0, -2) for part in parts])
+        return torch.cat([reverse_dims(part).flatten(0, -2) for part in parts])
 
     def unstack(self, columns: Tensor) -> Dict[str, Tensor]:
         """Views of the parts [n, *shape] of columns [size, n]."""
         parts = zip(self.shapes.items(), columns.split_with_sizes(self._sizes))
-        return {name: flipped(part.unflatten(0, shape[::-1])) for (name, shape), part in parts}
+        return {name: reverse_dims(part.unflatten(0, shape[::-1])) for (name, shape), part in parts}

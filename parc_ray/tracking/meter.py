@@ -1,4 +1,4 @@
-"""QualityMeter: measures the figures of attempts, once they have ended."""
+"""MetricMeter: measures the metrics of attempts, once they have ended."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
-from parc_ray.character.batches import flipped
 from parc_ray.character.pose import Pose
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.terrain_stack import TerrainStack
-from parc_ray.tracking.figures import FIGURES, Quality
+from parc_ray.tensors.rows import reverse_dims
+from parc_ray.tracking.metrics import METRICS, Quality
 
-MEANS = tuple(figure.name for figure in FIGURES if figure.over == "mean")
-LARGEST = tuple(figure.name for figure in FIGURES if figure.over == "largest")
+MEANS = tuple(metric.name for metric in METRICS if metric.over == "mean")
+LARGEST = tuple(metric.name for metric in METRICS if metric.over == "largest")
 MEASURED = (*MEANS, *LARGEST, "contacts_agreed", "contacts_either")
 """What is measured of every frame."""
 SHALLOW = 0.01
 """Depth in m up to which it is measured straight up: soft contacts are as deep all the time."""
 
 
-class QualityMeter:
+class MetricMeter:
     """Compares frames of a character with their reference."""
 
     def __init__(self, surface: SurfacePoints, terrains: TerrainStack):
@@ -38,7 +38,7 @@ class QualityMeter:
         """
         offset = pose.body_pos - reference.body_pos
         root = rotations.norm(offset[:, 0])
-        labels, made = flipped(reference_contacts) > 0.5, flipped(contacts) > 0.5
+        labels, made = reverse_dims(reference_contacts) > 0.5, reverse_dims(contacts) > 0.5
         numbers = {
             "root_error": root,
             "root_angle_error": rotations.quat_diff_angle(pose.body_rot[:, 0], reference.body_rot[:, 0]),
@@ -63,7 +63,7 @@ class QualityMeter:
         return depth.amax(dim=1)
 
 
-def figures(measured: npt.NDArray[np.float32]) -> Quality:
+def aggregate(measured: npt.NDArray[np.float32]) -> Quality:
     """Figures of an attempt from the numbers [n, MEASURED] of its frames. Without any contact, contacts agree."""
     numbers = measured.astype(np.float64)
     mean, largest, total = (
@@ -72,9 +72,9 @@ def figures(measured: npt.NDArray[np.float32]) -> Quality:
     agreed, either = total["contacts_agreed"], total["contacts_either"]
     values = {**{name: mean[name] for name in MEANS}, **{name: largest[name] for name in LARGEST}}
     values["contact_agreement"] = agreed / either if either else 1.0
-    return {figure.name: values[figure.name] for figure in FIGURES}
+    return {metric.name: values[metric.name] for metric in METRICS}
 
 
 def _mean(values: Tensor) -> Tensor:
     """Mean over the last dimension, [n, k] -> [n]."""
-    return flipped(values).mean(0)
+    return reverse_dims(values).mean(0)

@@ -1,4 +1,4 @@
-"""PastRun: what an output directory tells of its run, however often that was interrupted and went on."""
+"""Run: what an output directory tells of its run, however often that was interrupted and went on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from parc_ray.runs.events import (
     RunStarted,
     ShardStarted,
 )
-from parc_ray.runs.journal import JournalLine, SessionClock, read_events, understanding
+from parc_ray.runs.journal import JournalLine, SessionClock, journal_errors, read_events
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import JOURNAL, OutputDirectory
 
@@ -37,7 +37,7 @@ STATES = ("recorded", "rejected", "invalid", "crashed", "unfinished")
 
 
 @dataclass(frozen=True)
-class PastAttempt:
+class RunAttempt:
     """One attempt; what its line in the journal does not tell is None, or empty."""
 
     number: int
@@ -53,9 +53,9 @@ class PastAttempt:
     """What ended it, or the acceptance limits that it broke."""
     body: str = ""
     quality: Mapping[str, Optional[float]] = field(default_factory=dict)
-    """By figure; None where it was not finite."""
+    """By metric; None where it was not finite."""
     launch: Optional[int] = None
-    """Index into PastRun.launches."""
+    """Index into Run.launches."""
     env: Optional[int] = None
     began: Optional[float] = None
     """Seconds since its session began."""
@@ -66,7 +66,7 @@ class PastAttempt:
 
 
 @dataclass(frozen=True)
-class PastMotion:
+class RunMotion:
     """One motion of the dataset and what has become of it."""
 
     name: str
@@ -85,10 +85,10 @@ class PastMotion:
     recorded_seconds: float = 0.0
     recording: Optional[Path] = None
     """Where its recording was written."""
-    attempts: Tuple[PastAttempt, ...] = ()
+    attempts: Tuple[RunAttempt, ...] = ()
 
     @property
-    def last_attempt(self) -> Optional[PastAttempt]:
+    def last_attempt(self) -> Optional[RunAttempt]:
         """The attempt that decided, or the latest so far."""
         standing = [attempt for attempt in self.attempts if attempt.outcome != "lost"]
         return standing[-1] if standing else None
@@ -129,7 +129,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class PastRun:
+class Run:
     """A run, read back."""
 
     path: Path
@@ -139,7 +139,7 @@ class PastRun:
     character: str
     """Path of the character file."""
     fingerprint: Mapping[str, Any]
-    motions: Tuple[PastMotion, ...]
+    motions: Tuple[RunMotion, ...]
     sessions: Tuple[Session, ...]
     launches: Tuple[Launch, ...]
     excluded: Tuple[MotionExcluded, ...] = ()
@@ -164,7 +164,7 @@ class PastRun:
     def frame(self) -> pandas.DataFrame:
         """A data frame of one row per attempt that counts, and one per motion without any. Needs pandas.
 
-        Columns are what is known of the motion and of the attempt, and the attempt's figures.
+        Columns are what is known of the motion and of the attempt, and the attempt's metrics.
         """
         import pandas
 
@@ -196,12 +196,12 @@ class PastRun:
                 rows.append({**about, "reason": motion.reason})
         return pandas.DataFrame(rows)
 
-    def attempts(self) -> List[Tuple[PastMotion, PastAttempt]]:
+    def attempts(self) -> List[Tuple[RunMotion, RunAttempt]]:
         """All attempts that count, with their motions."""
         return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != "lost"]
 
 
-def read_run(output_dir: Union[str, Path]) -> PastRun:
+def read_run(output_dir: Union[str, Path]) -> Run:
     """The run in an output directory, at work or not. Raises InputError if there is none, or its journal is damaged.
 
     >>> import parc_ray
@@ -216,7 +216,7 @@ def read_run(output_dir: Union[str, Path]) -> PastRun:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; give the output_dir of a run")
     journal, story = path / JOURNAL, _Story()
-    with understanding(journal):
+    with journal_errors(journal):
         if journal.exists():
             for line in read_events(journal):
                 story.take(line)
@@ -225,7 +225,7 @@ def read_run(output_dir: Union[str, Path]) -> PastRun:
         return _past_run(path, story)
 
 
-def read_character(run: PastRun) -> str:
+def read_character(run: Run) -> str:
     """The text of a run's character file. Raises InputError if it is not there, or has changed since."""
     try:
         text = read_text(run.folder / run.character)
@@ -238,14 +238,14 @@ def read_character(run: PastRun) -> str:
     return text
 
 
-def _past_run(path: Path, story: _Story) -> PastRun:
+def _past_run(path: Path, story: _Story) -> Run:
     last, ledger = story.runs[-1], story.ledger
     assert ledger.started is not None
     fingerprint = ledger.started.fingerprint
     output = OutputDirectory(path, check_config(last.config["output"], OutputConfig, str(path / JOURNAL)))
     motions = [_motion(entry, story, output) for entry in ledger.planned.values()]
-    motions += [PastMotion(motion.motion, motion.path, "invalid", motion.reason) for motion in ledger.invalid]
-    return PastRun(
+    motions += [RunMotion(motion.motion, motion.path, "invalid", motion.reason) for motion in ledger.invalid]
+    return Run(
         path=path,
         folder=Path(last.folder),
         character=last.character or fingerprint["env_file"]["env"].get("char_file", ""),
@@ -257,10 +257,10 @@ def _past_run(path: Path, story: _Story) -> PastRun:
     )
 
 
-def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> PastMotion:
+def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> RunMotion:
     outcome = story.ledger.outcomes.get(entry.name)
     recorded = outcome is not None and outcome.state == "recorded"
-    return PastMotion(
+    return RunMotion(
         name=entry.name,
         path=entry.path,
         state=outcome.state if outcome else "unfinished",
@@ -275,9 +275,9 @@ def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> PastM
     )
 
 
-def _attempt(told: _Told, output: OutputDirectory) -> PastAttempt:
+def _attempt(told: _Told, output: OutputDirectory) -> RunAttempt:
     event = told.event
-    return PastAttempt(
+    return RunAttempt(
         number=event.number,
         start_fraction=event.start_fraction,
         start_time=event.start_time,

@@ -16,7 +16,7 @@ import ray
 from ray.util import metrics as ray_metrics
 
 from parc_ray.cluster.actor import Memory, WorkReport
-from parc_ray.cluster.metrics import COUNTERS, GAUGES, RunMetrics
+from parc_ray.cluster.monitoring import COUNTERS, GAUGES, RunMetrics
 from parc_ray.terminal.progress import Activity
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import write_config
@@ -32,7 +32,7 @@ import json, os, time
 os.environ["RAY_metrics_report_interval_ms"] = "500"
 import ray
 from pathlib import Path
-from parc_ray.cluster import host, metrics
+from parc_ray.cluster import host, monitoring
 from tests.cluster.simulated import install
 install(seconds=0.06)
 metrics.UPDATE_SECONDS = 0.2
@@ -196,7 +196,7 @@ def test_a_shard_on_a_gpu_leaves_nothing_behind(recorded):
 
 
 def test_motions_are_where_an_actor_got_them_last(recorded, monkeypatch):
-    monkeypatch.setattr("parc_ray.cluster.metrics.UPDATE_SECONDS", 0.0)
+    monkeypatch.setattr("parc_ray.cluster.monitoring.UPDATE_SECONDS", 0.0)
     metrics, ledger = RunMetrics("out", pytest.fail), make_ledger(4, invalid=1)
 
     def shown(name, *labels):

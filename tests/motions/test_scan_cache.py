@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from parc_ray.motions import known, scanning
-from parc_ray.motions.known import KnownMotions, cache_of
+from parc_ray.motions import scan_cache, scanning
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.motions.scan_cache import KnownMotions, cache_of
 from parc_ray.motions.scanning import load_dataset
 
 
@@ -18,7 +18,7 @@ from parc_ray.motions.scanning import load_dataset
 def scan(tmp_path, monkeypatch, skeleton, walk):
     """Scans the motions a.pkl and b.pkl with a cache; returns the dataset, and which files were read and parsed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(known, "SETTLED", 0)
+    monkeypatch.setattr(scan_cache, "SETTLED", 0)
     for name, fps in (("a", 30.0), ("b", 60.0)):
         (tmp_path / f"{name}.pkl").write_bytes(motion_file_bytes(replace(walk, fps=fps)))
     (tmp_path / "motions.yaml").write_text("motions: [{file: a.pkl, weight: 1.0}, {file: b.pkl, weight: 2.0}]")
@@ -65,7 +65,7 @@ def test_a_changed_file_is_read_again_whatever_its_size_and_time_say(scan, tmp_p
 
 def test_what_was_written_a_moment_ago_is_not_believed_yet(scan, monkeypatch):
     """It may be written again before the file system's clock ticks."""
-    monkeypatch.setattr(known, "SETTLED", 10**12)
+    monkeypatch.setattr(scan_cache, "SETTLED", 10**12)
     scan()
     _, calls = scan()
     assert ("read_bytes", "a.pkl") in calls
@@ -96,7 +96,7 @@ def test_a_cache_that_cannot_be_written_harms_nothing(scan, tmp_path):
 
 
 def test_the_caches_used_last_are_kept(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr(known, "MAX_CACHES", 2)
+    monkeypatch.setattr(scan_cache, "MAX_CACHES", 2)
     folder = tmp_path / "cache"
     folder.mkdir()
     for age in range(4):

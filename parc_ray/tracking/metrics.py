@@ -1,4 +1,4 @@
-"""The figures: how well an attempt has tracked its motion, in numbers. Everything that shows or judges them reads this
+"""The metrics: how well an attempt has tracked its motion, in numbers. Everything that shows or judges them reads this
 list; loads no torch."""
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing_extensions import Literal
 from parc_ray.config.record import AcceptanceConfig
 
 Quality = Mapping[str, float]
-"""The figures of one attempt by name, in the order of FIGURES."""
+"""The metrics of one attempt by name, in the order of METRICS."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A measured number of an attempt, over all of its frames after the first."""
 
     name: str
@@ -39,47 +39,47 @@ class Figure:
         return not (value <= limit if self.better == "lower" else value >= limit)
 
 
-FIGURES = (
-    Figure(
+METRICS = (
+    Metric(
         "root_error", "Root error", "mean distance of the root from the reference", "m",
         limit="max_mean_root_error", column="Root",
     ),
-    Figure("root_angle_error", "Root angle error", "mean angle between the root and the reference's", "rad"),
-    Figure(
+    Metric("root_angle_error", "Root angle error", "mean angle between the root and the reference's", "rad"),
+    Metric(
         "body_error", "Body error", "mean distance of bodies, relative to the root", "m",
         limit="max_mean_body_error", column="Body",
     ),
-    Figure("joint_angle_error", "Joint angle error", "mean angle between joint rotations", "rad", column="Joints"),
-    Figure("max_root_error", "Largest root error", "largest distance of the root from the reference", "m",
+    Metric("joint_angle_error", "Joint angle error", "mean angle between joint rotations", "rad", column="Joints"),
+    Metric("max_root_error", "Largest root error", "largest distance of the root from the reference", "m",
            over="largest"),
-    Figure(
+    Metric(
         "contact_agreement", "Contact agreement", "contacts in common over all contacts",
         better="higher", over="share", limit="min_contact_agreement", column="Contacts", decimals=2,
     ),
-    Figure(
+    Metric(
         "max_penetration", "Deepest penetration", "deepest that any body was inside the terrain", "m",
         over="largest", limit="max_penetration", column="Depth",
     ),
 )  # fmt: skip
 
-BY_NAME = {figure.name: figure for figure in FIGURES}
-BY_LIMIT = {figure.limit: figure for figure in FIGURES if figure.limit}
+BY_NAME = {metric.name: metric for metric in METRICS}
+BY_LIMIT = {metric.limit: metric for metric in METRICS if metric.limit}
 
 
 def without_labels(quality: Quality) -> Quality:
-    """The figures of an attempt at a motion whose contacts are not known."""
+    """The metrics of an attempt at a motion whose contacts are not known."""
     return {name: value for name, value in quality.items() if name != "contact_agreement"}
 
 
 def shortcomings(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[str]:
     """Which limits an attempt breaks and by how much, in their order; empty if it may be recorded.
 
-    A limit of a figure that was not measured is not applied.
+    A limit of a metric that was not measured is not applied.
     """
     found = []
     for key, limit in limits or ():
-        figure = BY_LIMIT[key]
-        value = quality.get(figure.name)
-        if limit is not None and value is not None and figure.breaks(value, limit):
-            found.append(f"{key}: {value:.3f} {'>' if figure.better == 'lower' else '<'} {limit:g}")
+        metric = BY_LIMIT[key]
+        value = quality.get(metric.name)
+        if limit is not None and value is not None and metric.breaks(value, limit):
+            found.append(f"{key}: {value:.3f} {'>' if metric.better == 'lower' else '<'} {limit:g}")
     return found

@@ -10,13 +10,13 @@ BATCH = 32
 even in its last bit, on how many others are tracked beside it."""
 
 
-def whole_batches(rows: Tensor) -> Tensor:
+def pad_to_batch(rows: Tensor) -> Tensor:
     """Rows [n, ...], the first one repeated up to a multiple of BATCH."""
     missing = -len(rows) % BATCH
     return torch.cat((rows, rows[:1].expand(missing, *rows.shape[1:]))) if missing else rows
 
 
-def flipped(x: Tensor) -> Tensor:
+def reverse_dims(x: Tensor) -> Tensor:
     """A view with all dimensions in reverse order."""
     dims = x.dim()
     # To exchange two is twice as fast, and this is called a hundred times in a control step.
@@ -29,9 +29,9 @@ def batch_last(x: Tensor) -> Tensor:
     So an operation on one component of all rows reads and writes whole vectors, which is many times faster.
     Elementwise operations keep the order, and those in rotations.py make it.
     """
-    return flipped(flipped(x).contiguous())
+    return reverse_dims(reverse_dims(x).contiguous())
 
 
-def picked(x: Tensor, places: Tensor, dim: int) -> Tensor:
+def gather(x: Tensor, places: Tensor, dim: int) -> Tensor:
     """The entries of a tensor at places [k] along a dimension (-1, -2, ...); rows lie last in memory if they did."""
-    return flipped(flipped(x).index_select(-1 - dim, places))
+    return reverse_dims(reverse_dims(x).index_select(-1 - dim, places))
