@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from parc_ray.demo.generator import MotionSpec
     from parc_ray.motions.dataset import Dataset
     from parc_ray.motions.importers import Import
-    from parc_ray.motions.motion_file import Motion
+    from parc_ray.motions.motion import Motion
     from parc_ray.planning.host import Host
 
 app = typer.Typer(

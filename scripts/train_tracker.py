@@ -58,7 +58,8 @@ from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes, read_motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes, read_motion
 from parc_ray.motions.scanning import load_dataset
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder

@@ -7,7 +7,7 @@ import pytest
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.reference import ERRORS, HUMANOID
 from tests.report.browser import Browser, open_browser
 from tests.report.made_run import MadeRun

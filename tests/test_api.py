@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import parc_ray
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.reference import ROOT
 from tests.report.made_run import QUALITY, MadeRun, recording_of
 

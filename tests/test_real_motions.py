@@ -9,7 +9,8 @@ import numpy as np
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.record import RecordConfig
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion, motion_file_bytes, parse_motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes, parse_motion
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from tests.planning.prepared import prepared
 from tests.reference import HUMANOID, ROOT, vectors

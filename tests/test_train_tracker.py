@@ -24,7 +24,8 @@ from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import write_dataset_file
 from parc_ray.motions.library import ReferenceFrames
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.parc.config import AgentConfig
 from parc_ray.trackers.policy import load_checkpoint
 from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors

@@ -22,7 +22,7 @@ from parc_ray.demo.ground import blocky_ground
 from parc_ray.demo.legs import BODY_MASSES
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import crop
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 
 Array = npt.NDArray[Any]
 

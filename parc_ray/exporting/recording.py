@@ -14,7 +14,8 @@ from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
-from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.runs.motion_files import Writers, find_character
 
 if TYPE_CHECKING:

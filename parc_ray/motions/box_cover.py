@@ -8,9 +8,8 @@ from typing import List, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.height_field import FloatArray, HeightField
 
-FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

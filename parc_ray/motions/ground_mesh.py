@@ -7,9 +7,8 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.height_field import FloatArray, HeightField
 
-FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
 Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from parc_ray.tensors.layout import Layout, Shape
 from parc_ray.tensors.rows import batch_last, reverse_dims
 

@@ -8,7 +8,7 @@ are written here have `contacts` [n, B] besides, which MimicKit passes over.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,8 @@ from parc_ray.character.rotations import exp_map_to_quat, quat_positive, quat_to
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, shown
 from parc_ray.files import plain_pickle
+from parc_ray.motions.motion import LOOP_MODES, Motion
 
-if TYPE_CHECKING:
-    from parc_ray.motions.motion_file import Motion
-
-LOOP_MODES = ("CLAMP", "WRAP")
-"""In the order of MimicKit's numbers."""
 REMEDY = "Export it again, or leave it out"
 
 

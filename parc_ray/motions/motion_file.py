@@ -9,7 +9,6 @@ The current one is a dict of three parts, each a pickle of its own: `motion_data
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Tuple
 
@@ -23,11 +22,10 @@ from parc_ray.errors import InputError, shown
 from parc_ray.files import plain_pickle
 from parc_ray.files.plain_pickle import Inert
 from parc_ray.files.reading import read_bytes
-from parc_ray.motions.height_field import HeightField
+from parc_ray.motions.height_field import FloatArray, HeightField
 from parc_ray.motions.mimickit_file import is_mimickit, mimickit_clip
+from parc_ray.motions.motion import LOOP_MODES, Motion
 
-FloatArray = npt.NDArray[np.float32]
-LOOP_MODES = ("CLAMP", "WRAP")
 MAX_NORM_ERROR = 1e-2
 MAX_FRAMES = 10**6
 MAX_SECONDS = 3600.0
@@ -43,37 +41,6 @@ FREQUENCIES = (1e-6, 1e6)
 LEVEL_BORDER = 4.0
 """Level ground around the path of a motion without terrain, m"""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
-
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """One clip of n frames and its terrain, in the motion's own frame (metres, z up, quaternions xyzw)."""
-
-    name: str
-    root_pos: FloatArray
-    """Origin of the root body [n, 3]."""
-    root_rot: FloatArray
-    """Rotation of the root body [n, 4]."""
-    joint_rot: FloatArray
-    """Rotation of every other body relative to its parent [n, J, 4]."""
-    contacts: FloatArray
-    """Contact label of every body in [0, 1] [n, B]."""
-    fps: float
-    loop_mode: str
-    """`CLAMP` or `WRAP`: whether the clip holds its last frame or starts over."""
-    terrain: HeightField
-    labelled: bool = True
-    """Whether the contacts are known; if not, they are zeros."""
-
-    @property
-    def num_frames(self) -> int:
-        """The number of frames n."""
-        return int(self.root_pos.shape[0])
-
-    @property
-    def length(self) -> float:
-        """Seconds from the first frame to the last, (n - 1) / fps."""
-        return (self.num_frames - 1) / self.fps
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> Motion:

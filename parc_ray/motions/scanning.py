@@ -23,7 +23,8 @@ from parc_ray.files.helpers import parallel_map
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
-from parc_ray.motions.motion_file import Motion, parse_motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import parse_motion
 from parc_ray.motions.scan_cache import KnownMotions
 
 Progress = Callable[[int, int], None]

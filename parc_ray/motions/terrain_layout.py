@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import List, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.errors import InputError
 from parc_ray.motions.ground_mesh import Mesh, quad_mesh, voxel_mesh
-from parc_ray.motions.height_field import HeightField
-
-FloatArray = npt.NDArray[np.float32]
+from parc_ray.motions.height_field import FloatArray, HeightField
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from parc_ray.motions.scan_cache import KnownMotions, cache_of
 from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of

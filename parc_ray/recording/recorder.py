@@ -15,7 +15,8 @@ from parc_ray.character.pose import Pose
 from parc_ray.character.state import CharacterState
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import MAX_DISTANCE, Motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import MAX_DISTANCE
 from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
 from parc_ray.recording.batched_step import BatchedStep
 from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file

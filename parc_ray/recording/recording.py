@@ -11,7 +11,8 @@ import numpy.typing as npt
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.height_field import HeightField, slice_around
 from parc_ray.motions.mimickit_file import mimickit_file_bytes
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.tensors.layout import Layout
 
 FloatArray = npt.NDArray[np.float32]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from parc_ray.character.skeleton import Skeleton
     from parc_ray.motions.height_field import HeightField
-    from parc_ray.motions.motion_file import Motion
+    from parc_ray.motions.motion import Motion
     from parc_ray.recording.recorder import ShardRecorder
     from parc_ray.simulators.simulator import SimulatorConfig
     from parc_ray.trackers.tracker import Tracker

@@ -17,7 +17,8 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.cli import app, guarded
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from tests.cluster.runs import Run, write_config
 
 GOOD = ("idle_1", "[red]", "...", "walk é 走る", "-rf", "~", "x" * 249)

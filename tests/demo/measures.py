@@ -14,7 +14,7 @@ from parc_ray.character.rotations import quat_to_matrix
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.box_cover import box_cover
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.reference import HUMANOID
 
 SKELETON = load_skeleton(HUMANOID)

@@ -16,7 +16,7 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.demo.footsteps import KINDS
 from parc_ray.demo.generator import MotionSpec, demo_motions, generate_motion, generate_motions
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.demo.measures import (
     FEET,
     FPS,

@@ -13,7 +13,8 @@ from parc_ray.cli import app
 from parc_ray.errors import InputError
 from parc_ray.exporting import plan_export
 from parc_ray.exporting.recording import read_recording
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from tests.cluster.runs import fingerprints
 from tests.reference import HUMANOID
 from tests.report.made_run import MadeRun, recording_of

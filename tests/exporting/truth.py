@@ -12,7 +12,7 @@ from parc_ray.character.geoms import read_geoms
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.exporting.recording import Recording
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.reference import HUMANOID
 
 ARM = """

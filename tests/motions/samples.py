@@ -11,7 +11,7 @@ from typing import Any, Iterator, Tuple
 import numpy as np
 
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 
 
 def random_motion(

@@ -22,7 +22,8 @@ from parc_ray.motions.importers import FORMATS, Import, clips_in, import_clip
 from parc_ray.motions.importers.bvh import parse_bvh, read_bvh, world_poses
 from parc_ray.motions.importers.clip import Clip, Format, resampled
 from parc_ray.motions.importers.deepmimic import read_deepmimic
-from parc_ray.motions.motion_file import Motion, read_motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import read_motion
 from tests.reference import HUMANOID
 
 SKELETON = load_skeleton(HUMANOID)

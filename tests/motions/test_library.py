@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.library import MotionLibrary
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from tests.motions.samples import random_motion
 from tests.reference import HUMANOID, max_error, max_rotation_error, tensor, vectors
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from parc_ray.character.surface import surface_points
 from parc_ray.config.record import RecordConfig
-from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempts import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder

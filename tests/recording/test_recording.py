@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion, parse_motion, read_misc
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.recording.recording import Trajectory, recording_file, terrain_padding
 from tests.motions.samples import random_motion
 from tests.reference import HUMANOID, max_error, max_rotation_error, tensor, vectors

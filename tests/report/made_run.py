@@ -11,7 +11,8 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 
 from parc_ray.config.record import OutputConfig
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.recording.recording import Trajectory, recording_file
 from tests.reference import HUMANOID
 

@@ -11,7 +11,8 @@ from typing import Any
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.loading import check_config, load_yaml
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.parc.config import ParcEnvironmentFile
 from tests.reference import DATA, DEMO, ROOT, vectors
 

@@ -18,7 +18,7 @@ from parc_ray.character import rotations
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.library import MotionLibrary
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.engines import engine
 from parc_ray.simulators.simulator import SimulatorConfig

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from parc_ray.motions.motion_file import Motion, motion_file_bytes
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes
 from tests.report.made_run import MadeRun, recording_of
 
 EVIL = "<img src=x onerror=alert(1)> **bold** [x](javascript:alert(1))"

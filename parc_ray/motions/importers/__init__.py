@@ -13,7 +13,7 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.importers import bvh, deepmimic, mimickit
 from parc_ray.motions.importers.clip import Format, faster, looped, resampled
 from parc_ray.motions.importers.placing import placed
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 
 FORMATS = (deepmimic.FORMAT, mimickit.FORMAT, bvh.FORMAT)
 

@@ -9,7 +9,7 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.importers.clip import FPS, Clip
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 
 BORDER = 2.0
 """Level ground around a clip's path, m"""

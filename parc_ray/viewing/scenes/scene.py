@@ -14,7 +14,8 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField, crop
-from parc_ray.motions.motion_file import Motion, parse_motion, read_motion
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import parse_motion, read_motion
 from parc_ray.runs.history import Run, RunAttempt, RunMotion
 
 FloatArray = npt.NDArray[np.float64]

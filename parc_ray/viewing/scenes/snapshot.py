@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.library import MotionLibrary, ReferenceFrames
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -13,7 +13,7 @@ from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from parc_ray.viewing.render.camera import View
 from parc_ray.viewing.render.graphics import Search
 from parc_ray.viewing.render.landscape import FIELD_OF_VIEW

@@ -10,7 +10,7 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.motion_file import Motion
+from parc_ray.motions.motion import Motion
 from parc_ray.viewing.render import graphics, landscape
 from parc_ray.viewing.render.camera import best_direction, direction_of, fitting_view, smoothed
 from parc_ray.viewing.render.graphics import Search

@@ -1,0 +1,44 @@
+"""Motion: one clip and its terrain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Tuple
+
+from parc_ray.motions.height_field import FloatArray, HeightField
+
+LOOP_MODES = ("CLAMP", "WRAP")
+"""In the order of MimicKit's numbers 0 and 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """A clip of n frames and its terrain, in the motion's own frame (metres, z up, quaternions xyzw)."""
+
+    name: str
+    root_pos: FloatArray
+    """Origin of the root body [n, 3]."""
+    root_rot: FloatArray
+    """Rotation of the root body [n, 4]."""
+    joint_rot: FloatArray
+    """Rotation of every other body relative to its parent [n, J, 4]."""
+    contacts: FloatArray
+    """Contact label of every body in [0, 1] [n, B]."""
+    fps: float
+    loop_mode: str
+    """`CLAMP` or `WRAP`: whether the clip holds its last frame or starts over."""
+    terrain: HeightField
+    labelled: bool = True
+    """Whether the contacts are known; if not, they are zeros."""
+    notes: Tuple[str, ...] = ()
+    """Repairs made while reading, such as a joint without values that was set to the identity."""
+
+    @property
+    def num_frames(self) -> int:
+        """The number of frames n."""
+        return int(self.root_pos.shape[0])
+
+    @property
+    def length(self) -> float:
+        """Seconds from the first frame to the last, (n - 1) / fps."""
+        return (self.num_frames - 1) / self.fps
