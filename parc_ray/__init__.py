@@ -1,7 +1,8 @@
 """parc_ray: record physically tracked motions with PARC trackers, on every GPU of a workstation or a Ray cluster.
 
-record makes a run, read_run reads one, and read_recording a motion file; what else is public are the classes of what
-they return and raise. Importing parc_ray loads none of this, and neither Ray nor PyTorch: using a name does.
+`record` makes a run, `read_run` reads one, and `read_recording` reads a motion file. The classes that they return and
+raise are public, too; nothing else is. Importing parc_ray is cheap: each name is loaded on first use, and with it Ray
+and PyTorch where needed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
-    from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError, UploadError
+    from parc_ray.errors import (
+        BusyOutputError,
+        InputError,
+        LostRayError,
+        MissingDependencyError,
+        OutputError,
+        ParcRayError,
+        UploadError,
+    )
     from parc_ray.exporting.recording import Recording, read_recording
     from parc_ray.runs.history import Run, RunAttempt, RunMotion, read_run
     from parc_ray.session import record
@@ -18,8 +27,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BusyOutputError",
     "InputError",
     "LostRayError",
+    "MissingDependencyError",
     "OutputError",
     "ParcRayError",
     "Recording",
@@ -33,7 +44,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "parc_ray.errors": ("InputError", "LostRayError", "OutputError", "ParcRayError", "UploadError"),
+    "parc_ray.errors": (
+        "BusyOutputError",
+        "InputError",
+        "LostRayError",
+        "MissingDependencyError",
+        "OutputError",
+        "ParcRayError",
+        "UploadError",
+    ),
     "parc_ray.exporting.recording": ("Recording", "read_recording"),
     "parc_ray.runs.history": ("RunAttempt", "RunMotion", "Run", "read_run"),
     "parc_ray.session": ("record",),

@@ -1,15 +1,26 @@
-"""What can go wrong through no fault of the program."""
+"""The errors that parc_ray raises on purpose, each with one message and an exit code.
+
+ParcRayError                     2   ends a command with one message instead of a traceback
+├── InputError                   2   bad input: a file, a key, an option
+│   ├── MissingDependencyError   2   a package, engine or tool is not installed, or does not start
+│   └── BusyOutputError          2   another run is writing the output directory
+├── OutputError                  4   a file cannot be written
+├── LostRayError                 6   Ray no longer answers
+├── UploadError                  7   copies at output.upload are missing
+├── TooLargeError                    actors only: fewer envs or motions may fit
+└── BrokenSimulationError            actors only: the process must be replaced
+"""
 
 from __future__ import annotations
 
 import re
 
 UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal would obey, or cannot encode, instead of showing it; a newline is not among it"""
+"""Characters that a terminal would obey, or cannot encode; newlines are allowed."""
 
 
 def printable(text: str) -> str:
-    r"""The text with escapes for what no terminal should be sent.
+    r"""Return the text with unprintable characters escaped.
 
     >>> printable("walk\x1b[2J.pkl")
     'walk\\x1b[2J.pkl'
@@ -17,20 +28,20 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
-def shown(value: object, limit: int = 200) -> str:
-    """repr of a value for a message, cut to so many characters."""
-    return shortened(repr(value), limit)
+def quote(value: object, limit: int = 200) -> str:
+    """Return the repr of a value, cut to `limit` characters."""
+    return shorten(repr(value), limit)
 
 
-def shortened(text: str, limit: int) -> str:
-    """The text, cut to so many characters."""
+def shorten(text: str, limit: int) -> str:
+    """Return the text, cut to `limit` characters."""
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 class ParcRayError(Exception):
-    """What ends a command, or an attempt, with one message instead of a traceback.
+    """Base class: ends a command, or an attempt, with one message instead of a traceback.
 
-    Names and values in the message may come from anywhere, so it is made printable.
+    The message is made printable, because it may quote any file.
     """
 
     exit_code = 2
@@ -40,30 +51,38 @@ class ParcRayError(Exception):
 
 
 class InputError(ParcRayError):
-    """Bad input: the message names the file, the key or motion, what is wrong and what to do."""
+    """Bad input. The message names the file, the key or motion, what is wrong and what to do."""
+
+
+class MissingDependencyError(InputError):
+    """A package, engine or tool that is not installed, or does not start. The message says how to install it."""
+
+
+class BusyOutputError(InputError):
+    """The output directory belongs to another run that is still at work."""
 
 
 class OutputError(ParcRayError):
-    """A file that cannot be written: the message names the file, and what is in the way."""
+    """A file that cannot be written. The message names the file and the obstacle."""
 
     exit_code = 4
 
 
 class LostRayError(ParcRayError):
-    """Ray does not answer the run any longer: what has been recorded stays, and the same command goes on."""
+    """Ray no longer answers. Everything recorded so far is kept; run the same command to resume."""
 
     exit_code = 6
 
 
 class UploadError(ParcRayError):
-    """Copies at `output.upload` that are not complete: what was recorded stays, and the same command goes on."""
+    """Copies at `output.upload` are missing. All recordings are kept; run the same command to send the rest."""
 
     exit_code = 7
 
 
 class TooLargeError(ParcRayError):
-    """More envs or motions than a simulation can hold: fewer at a time may fit."""
+    """The envs or motions exceed what a simulator can hold; fewer may fit."""
 
 
 class BrokenSimulationError(ParcRayError):
-    """A simulation whose results are not to be trusted from now on: only a new process helps."""
+    """The simulation can no longer be trusted; only a new process helps."""

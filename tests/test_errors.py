@@ -1,22 +1,41 @@
-"""Errors: siblings, so that a disk that is full is never taken for bad input."""
+"""Errors: their tree and exit codes, and that a full disk is never taken for bad input."""
 
 from __future__ import annotations
 
 import errno
+import inspect
 import os
+import re
 
 import pytest
 
-from parc_ray import cli
-from parc_ray.errors import BrokenSimulationError, InputError, OutputError, ParcRayError, TooLargeError
-
-KINDS = (InputError, OutputError, TooLargeError, BrokenSimulationError)
+from parc_ray import cli, errors
+from parc_ray.errors import BusyOutputError, InputError, MissingDependencyError, ParcRayError
 
 
-def test_no_kind_of_error_is_another():
-    for kind in KINDS:
-        assert issubclass(kind, ParcRayError)
-        assert not any(issubclass(kind, other) for other in KINDS if other is not kind)
+def test_the_tree_at_the_top_of_the_file_is_the_tree():
+    drawn = re.findall(r"^((?:[│ ]   )*)(?:[├└]── )?(\w+) +(\d|)", errors.__doc__, flags=re.MULTILINE)
+    tree = {name: code for _, name, code in drawn if name.endswith("Error")}
+    classes = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+    assert tree.keys() == classes.keys()
+    for name, code in tree.items():
+        assert issubclass(classes[name], ParcRayError)
+        assert classes[name].exit_code == int(code or 2)
+    beneath = {name for name, kind in classes.items() if issubclass(kind, InputError)}
+    assert beneath == {"InputError", "MissingDependencyError", "BusyOutputError"}
+
+
+def test_programs_can_tell_a_missing_package_from_bad_input(tmp_path, monkeypatch):
+    from parc_ray.runs import journal, logger
+
+    monkeypatch.setitem(logger.LIBRARIES, "wandb", "no_such_package")
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        logger.require_logger("wandb")
+    path = tmp_path / "journal.jsonl"
+    opened = journal.Journal(path)
+    with pytest.raises(BusyOutputError, match="another run is at work there"):
+        journal.Journal(path)
+    opened.close()
 
 
 def test_messages_are_printable():

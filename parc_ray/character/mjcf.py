@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Dict, Iterator, List, Optional, Tuple
 from xml.etree.ElementTree import Element
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 
 MAX_DEPTH = 100
 MAX_BODIES = 1000
@@ -77,17 +77,17 @@ class Mjcf:
         """
         text = self.attribute(element, name)
         text = default if text is None else text
-        where = f"{self.source}: <{element.tag} name={shown(element.get('name'))}>"
+        where = f"{self.source}: <{element.tag} name={quote(element.get('name'))}>"
         if text is None:
             raise InputError(f"{where} has no {name!r}: give it there or in its default class")
         try:
             values = [float(part) for part in text.split()]
         except ValueError:
-            raise InputError(f"{where}: {name}={shown(text)} is not a list of numbers") from None
+            raise InputError(f"{where}: {name}={quote(text)} is not a list of numbers") from None
         if any(not math.isfinite(value) or abs(value) > MAX_NUMBER for value in values):
-            raise InputError(f"{where}: {name}={shown(text)} has a number that is not finite, or absurdly large")
+            raise InputError(f"{where}: {name}={quote(text)} has a number that is not finite, or absurdly large")
         if count is not None and len(values) != count:
-            raise InputError(f"{where}: {name}={shown(text)} has {len(values)} numbers instead of {count}")
+            raise InputError(f"{where}: {name}={quote(text)} has {len(values)} numbers instead of {count}")
         return values
 
     def bodies(self) -> Iterator[Tuple[int, Element]]:

@@ -7,7 +7,7 @@ from typing import List, Sequence, Tuple
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import Mjcf
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 
 Vector = Tuple[float, float, float]
 Quaternion = Tuple[float, float, float, float]
@@ -21,7 +21,7 @@ def read_rotation(document: Mjcf, element: Element) -> Quaternion:
 
     Raises InputError for numbers that give no rotation.
     """
-    where = f"{document.source}: {element.tag} {shown(element.get('name'))}"
+    where = f"{document.source}: {element.tag} {quote(element.get('name'))}"
     unit = math.pi / 180 if document.degrees() else 1.0
     if document.attribute(element, "axisangle") is not None:
         x, y, z, angle = document.numbers(element, "axisangle", None, 4)
@@ -70,7 +70,7 @@ def _sequence(document: Mjcf) -> str:
     compiler = document.root.find("compiler")
     sequence = "xyz" if compiler is None else compiler.get("eulerseq", "xyz")
     if len(sequence) != 3 or set(sequence.lower()) - set("xyz"):
-        raise InputError(f"{document.source}: <compiler eulerseq={shown(sequence)}> is not three of x, y, z, X, Y, Z")
+        raise InputError(f"{document.source}: <compiler eulerseq={quote(sequence)}> is not three of x, y, z, X, Y, Z")
     return sequence
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, List, Optional, Tuple
 
 from parc_ray.cluster.crash_output import Printout, own_printouts
 from parc_ray.cluster.failure_policy import Device
-from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shortened
+from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError, shorten
 from parc_ray.recording.shard import RunFiles, Shard, build_recorder
 from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.engine_check import check_here
@@ -174,7 +174,7 @@ class WarningLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         text = " ".join(record.getMessage().split())
-        self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shortened(text, LONGEST_WARNING)}"))
+        self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shorten(text, LONGEST_WARNING)}"))
 
     def take(self) -> Tuple[Tuple[float, str], ...]:
         """Those since the last call, and how long ago they were."""

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import ray
 from ray.exceptions import RayError
 
-from parc_ray.errors import InputError, shortened
+from parc_ray.errors import InputError, shorten
 from parc_ray.planning.placement import Resources
 
 ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
@@ -43,7 +43,7 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
         except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
             if address == "local":
                 raise
-            told = shortened(" ".join(str(error).split()), LONGEST_REASON)
+            told = shorten(" ".join(str(error).split()), LONGEST_REASON)
             raise InputError(f"ray.address = {address!r}: cannot be joined: {told}. {ALIKE}") from None
     return read_resources(url)
 

@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from parc_ray.errors import shortened
+from parc_ray.errors import shorten
 
 STREAMS = (1, 2)
 """File descriptors of standard output and standard error."""
@@ -71,4 +71,4 @@ def read_last(printouts: Iterable[Printout]) -> List[str]:
             file.seek(max(start, size - MAX_BYTES))
             text += file.read(MAX_BYTES) + b"\n"
     lines = text.decode("utf-8", errors="replace").splitlines()
-    return [shortened(line.rstrip(), LONGEST_LINE) for line in lines if line.strip()]
+    return [shorten(line.rstrip(), LONGEST_LINE) for line in lines if line.strip()]

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Set, Tuple
 
-from parc_ray.errors import shown
+from parc_ray.errors import quote
 from parc_ray.runs.ledger import Ledger
 from parc_ray.terminal.progress import Activity
 
@@ -160,7 +160,7 @@ class RunMetrics:
             act(*arguments, **values)
         except Exception as error:
             self._works = False
-            self._tell(f"Ray takes no metrics of this run any longer: {shown(error)}")
+            self._tell(f"Ray takes no metrics of this run any longer: {quote(error)}")
 
 
 def _tag(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tupl
 
 from pydantic import BaseModel, ValidationError
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.files.plain_yaml import read_yaml
 
@@ -80,7 +80,7 @@ def expand(value: Any, data_dir: Optional[str], source: str, key: str = "", unre
             return value
         if data_dir is None:
             raise InputError(
-                f"{source}: key {shown(key)} = {shown(value)}: $DATA_DIR is not known. Set the environment variable "
+                f"{source}: key {quote(key)} = {quote(value)}: $DATA_DIR is not known. Set the environment variable "
                 f"DATA_DIR, pass --data-dir, or write DATA_DIR into {USER_CONFIG_FILES[0]}"
             )
         return DATA_DIR.sub(lambda _: data_dir, value)
@@ -129,16 +129,16 @@ def _explain(place: Tuple[str, ...], problem: Any, model: Type[BaseModel], sourc
         known = _known_keys(model, place[:-1])
         close = difflib.get_close_matches(place[-1], known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-        return f"{source}: key {shown(key)} = {shown(problem['input'])} is unknown; {remedy}"
+        return f"{source}: key {quote(key)} = {quote(problem['input'])} is unknown; {remedy}"
     if problem["type"] == "missing":
-        return f"{source}: key {shown(key)} is missing; add it"
+        return f"{source}: key {quote(key)} is missing; add it"
     if problem["type"] == "model_type":
-        return f"{source}: key {shown(key)} = {shown(problem['input'])}: must be a section of 'key: value' lines"
+        return f"{source}: key {quote(key)} = {quote(problem['input'])}: must be a section of 'key: value' lines"
     kind = KINDS.get(problem["type"].partition("_")[0])
     message = f"must be {kind}" if kind else problem["msg"].replace("Value error, ", "").replace("Input should", "must")
     if not place:
         return f"{source}: {message}"
-    return f"{source}: key {shown(key)} = {shown(problem['input'])}: {message}"
+    return f"{source}: key {quote(key)} = {quote(problem['input'])}: {message}"
 
 
 def _known_keys(model: Type[BaseModel], place: Sequence[str]) -> List[str]:

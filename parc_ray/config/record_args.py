@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from parc_ray.config.loading import check_config, expand, load_yaml
 from parc_ray.config.record import RecordConfig
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_text
 
 OWN_SECTION = "parc_ray"
@@ -87,7 +87,7 @@ def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) 
             "give the record_env.yaml of a recording run"
         ) from None
     if not isinstance(own, dict):
-        raise InputError(f"{record_env}: key {OWN_SECTION!r} = {shown(own)}: must be a section of 'key: value' lines")
+        raise InputError(f"{record_env}: key {OWN_SECTION!r} = {quote(own)}: must be a section of 'key: value' lines")
     device: Any = expanded.get("device", ["cuda"])
     return check_config(
         {

@@ -15,7 +15,7 @@ import torch
 
 from parc_ray.character.rotations import quat_normalize
 from parc_ray.character.solids import KINDS, Mesh, solids_of, unit_mesh
-from parc_ray.errors import InputError
+from parc_ray.errors import MissingDependencyError
 from parc_ray.exporting.format import Y_UP, Format
 from parc_ray.exporting.recording import Recording
 from parc_ray.motions.ground_mesh import ground_mesh
@@ -27,7 +27,7 @@ FLOAT, UNSIGNED_INT = 5126, 5125
 
 
 def glb_bytes(recording: Recording) -> bytes:
-    """A recording as a glTF binary file. Raises InputError where pygltflib is missing."""
+    """A recording as a glTF binary file. Raises MissingDependencyError where pygltflib is missing."""
     gltf = _library()
     data = _Data(gltf)
     meshes = [
@@ -56,7 +56,7 @@ def _library() -> Any:
     try:
         import pygltflib
     except ImportError:
-        raise InputError('pygltflib is not installed, which writes glTF: pip install "parc-ray[export]"') from None
+        raise MissingDependencyError('writing glTF needs pygltflib: pip install "parc-ray[export]"') from None
     return pygltflib
 
 

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _CONTAINERS: Dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
@@ -327,7 +327,7 @@ def _unfinished_array(*_: Any) -> _Unfinished:
 
 def _unfinished_dtype(code: Any, *_: Any) -> _Unfinished:
     if type(code) is not str or not _NUMBER_TYPE.fullmatch(code):
-        raise _Forbidden(f"numpy type {shown(code, 40) if type(code) is str else type(code).__name__}")
+        raise _Forbidden(f"numpy type {quote(code, 40) if type(code) is str else type(code).__name__}")
 
     def finish(state: Any) -> Any:
         _, order, subtype, names, fields = state[:5]

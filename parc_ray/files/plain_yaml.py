@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple, Type, Union
 
 import yaml
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import MAX_TEXT_BYTES, read_text
 
 MAX_YAML_DEPTH = 50
@@ -90,9 +90,9 @@ class _Composer:
     def _alias(self, event: Any) -> yaml.Node:
         node = self._anchors.get(event.anchor)
         if node is None:
-            raise _problem(f"the alias {shown(event.anchor)} stands for nothing", event)
+            raise _problem(f"the alias {quote(event.anchor)} stands for nothing", event)
         if node in self._open:
-            raise _problem(f"the alias {shown(event.anchor)} stands for what it is in", event)
+            raise _problem(f"the alias {quote(event.anchor)} stands for what it is in", event)
         self._aliased += self._size(node)
         if self._aliased > MAX_ALIASED_VALUES:
             raise _problem(f"aliases repeat more than {MAX_ALIASED_VALUES} values", event)
@@ -154,7 +154,7 @@ class _Composer:
         if not isinstance(node, yaml.ScalarNode):
             raise _problem("a list or a mapping is used as a key", event)
         if (node.tag, node.value) in self._keys[-1]:
-            raise _problem(f"the key {shown(node.value)} is there twice", event)
+            raise _problem(f"the key {quote(node.value)} is there twice", event)
         self._keys[-1].add((node.tag, node.value))
         return node
 

@@ -36,7 +36,7 @@ def make_folder(path: Path, parents: bool = True) -> None:
 
 def write_file_atomic(path: Path, content: bytes) -> None:
     """Write a file that is either complete or, after a crash at any moment, as it was before. See `replaced`."""
-    with replaced(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -51,7 +51,7 @@ def write_files_atomic(files: Sequence[Tuple[Path, bytes]]) -> None:
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A new, empty file that takes the place of `path` if the block ends well, and disappears otherwise.
 
     Its permissions follow the umask. Raises OutputError if the directory is missing, full or not writable.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive, quat_to_exp_map
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files import plain_pickle
 from parc_ray.motions.motion import LOOP_MODES, Motion
 
@@ -85,7 +85,7 @@ def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mappi
 def _shown(value: Any) -> str:
     """A short description: the repr of a container could be as long, or nested as deeply, as the file likes."""
     plain = value is None or isinstance(value, (str, int, float, np.number))
-    return shown(value, 40) if plain else f"a {type(value).__name__}"
+    return quote(value, 40) if plain else f"a {type(value).__name__}"
 
 
 def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:

@@ -18,7 +18,7 @@ import torch
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files import plain_pickle
 from parc_ray.files.plain_pickle import Inert
 from parc_ray.files.reading import read_bytes
@@ -329,7 +329,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "missing"
     if isinstance(value, (str, float, bool, np.integer, np.floating)) or (type(value) is int and abs(value) < 2**64):
-        return shown(value, 40)
+        return quote(value, 40)
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype}"
     if isinstance(value, Inert):

@@ -18,7 +18,7 @@ import numpy as np
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.dataset import DatasetConfig
-from parc_ray.errors import UNPRINTABLE, InputError, shown
+from parc_ray.errors import UNPRINTABLE, InputError, quote
 from parc_ray.files.helpers import parallel_map
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
@@ -286,5 +286,5 @@ def _listed_motion(motion: Any, source: str) -> Tuple[str, float]:
         raise InputError(f"{source}: has no `file`. Give it a path to a motion file.")
     weight = motion.get("weight")
     if not isinstance(weight, (int, float)) or isinstance(weight, bool) or not 0 <= weight < 1e300:
-        raise InputError(f"{source}: `weight` is {shown(weight)}. Give it a number of 0 or more, such as 1.0.")
+        raise InputError(f"{source}: `weight` is {quote(weight)}. Give it a number of 0 or more, such as 1.0.")
     return motion["file"], float(weight)

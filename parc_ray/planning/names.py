@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import List, Sequence
 
 from parc_ray.config.record import RecordConfig
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.simulators.engines import AUTO, ENGINES
 from parc_ray.trackers.families import FAMILIES
 
@@ -35,4 +35,4 @@ def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> List[str
 
 
 def _key(source: str, key: str, value: str) -> str:
-    return f"{source}: key {key!r} = {shown(value)}"
+    return f"{source}: key {key!r} = {quote(value)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
 
-from parc_ray.errors import InputError
+from parc_ray.errors import BusyOutputError, InputError
 from parc_ray.files.writing import unwritable
 from parc_ray.runs.events import Event, RunStarted, ShardStarted, event_of, line_of
 
@@ -30,7 +30,7 @@ class Journal:
     def __init__(self, path: Path):
         """Open for appending, after the last whole line.
 
-        Raises InputError if another run has it open, OutputError if it cannot be written.
+        Raises BusyOutputError if another run has it open, OutputError if it cannot be written.
         """
         self.path = path
         self._opened = time.monotonic()
@@ -48,7 +48,7 @@ class Journal:
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 self.close()
-                raise InputError(
+                raise BusyOutputError(
                     f"output_dir {path.parent}: another run is at work there{_owner(path)}; wait for its end, or "
                     "choose another output_dir"
                 ) from None
@@ -93,9 +93,9 @@ class Journal:
             raise unwritable(self.path, error) from error
 
     def require_empty(self) -> None:
-        """Raises InputError if there are events: another run has begun, and ended, since somebody looked."""
+        """Raises BusyOutputError if there are events: another run has begun, and ended, since somebody looked."""
         if self.path.stat().st_size:
-            raise InputError(
+            raise BusyOutputError(
                 f"output_dir {self.path.parent}: another run was at work there while this one read its inputs; "
                 "the same command goes on with it"
             )

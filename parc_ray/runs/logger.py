@@ -12,16 +12,16 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Tuple, Union
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import MissingDependencyError, quote
 
 LIBRARIES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 """What each logger imports."""
 
 
 def require_logger(name: str) -> None:
-    """Raises InputError if the library of a logger (`output.logger`) is missing."""
+    """Raises MissingDependencyError if the library of a logger (`output.logger`) is missing."""
     if name in LIBRARIES and importlib.util.find_spec(LIBRARIES[name]) is None:
-        raise InputError(
+        raise MissingDependencyError(
             f"key 'output.logger' = {name!r}: {LIBRARIES[name]} is not installed: "
             'pip install "parc-ray[tracking]", or leave the key out'
         )
@@ -64,7 +64,7 @@ class RunLogger:
             act()
         except Exception as error:
             self._log = None
-            self._tell(f"{self._name} takes nothing of this run any longer: {shown(error)}")
+            self._tell(f"{self._name} takes nothing of this run any longer: {quote(error)}")
 
 
 class _TensorBoard:

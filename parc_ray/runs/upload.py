@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Collection, Dict, Iterator, Optional, Set, Tuple
 
-from parc_ray.errors import InputError, OutputError, UploadError, shortened
+from parc_ray.errors import InputError, MissingDependencyError, OutputError, UploadError, shorten
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
 from parc_ray.files.writing import unwritable
@@ -92,7 +92,7 @@ class Upload:
             itself = (self._output.path / trial).exists()
             self._address.remove(trial)
         except ImportError as error:
-            raise InputError(
+            raise MissingDependencyError(
                 f'{place}: {_reason(error)}: pip install "parc-ray[upload]" (for s3://; other addresses may need '
                 "another package), or leave the key out"
             ) from None
@@ -281,4 +281,4 @@ def _remembered(path: Path) -> Dict[str, Copies]:
 
 def _reason(error: Exception) -> str:
     """The first line of an error."""
-    return shortened((str(error).strip() or type(error).__name__).splitlines()[0], 200)
+    return shorten((str(error).strip() or type(error).__name__).splitlines()[0], 200)

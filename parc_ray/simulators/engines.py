@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Iterator, List, Sequence, Tuple, Union
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, MissingDependencyError
 from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
@@ -63,9 +63,9 @@ def choose_engine(
         if not trial.problem:
             return Choice(candidate, trial, tuple(passed_over))
         if wanted != AUTO:
-            raise InputError(trial.problem)
+            raise MissingDependencyError(trial.problem)
         passed_over.append(trial.problem)
-    raise InputError(
+    raise MissingDependencyError(
         f"simulator: none works here: {'; '.join(passed_over) or 'none is installed'}. Install one: pip install mujoco"
     )
 
@@ -78,7 +78,7 @@ def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> I
         if named.needs_cuda and device == "cpu" and asked != "cpu":
             reason = reason or f"{named.name} needs a CUDA device, and Ray has none; use device: cpu"
         if reason:
-            raise InputError(f"simulator: {reason}")
+            raise MissingDependencyError(f"simulator: {reason}")
         yield named
         return
     for known in ENGINES:

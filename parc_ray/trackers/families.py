@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.trackers.family import Family
 from parc_ray.trackers.mimickit.family import MIMICKIT
 from parc_ray.trackers.parc.family import PARC
@@ -17,4 +17,4 @@ def family(name: str) -> Family:
     for known in FAMILIES:
         if known.name == name:
             return known
-    raise InputError(f"tracker: unknown family {shown(name)}; use one of: {', '.join(f.name for f in FAMILIES)}")
+    raise InputError(f"tracker: unknown family {quote(name)}; use one of: {', '.join(f.name for f in FAMILIES)}")

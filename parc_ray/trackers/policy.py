@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.config.record import RecordConfig
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
 from parc_ray.trackers.network import HIDDEN, Network
 
@@ -62,7 +62,7 @@ def load_checkpoint(
     source = str(config.model_file)
     if network not in HIDDEN:
         raise InputError(
-            f"{config.agent_file}: key 'model.actor_net' = {shown(network)} is not supported; "
+            f"{config.agent_file}: key 'model.actor_net' = {quote(network)} is not supported; "
             f"supported: {', '.join(HIDDEN)}"
         )
     checkpoint = Checkpoint(content, source)

@@ -35,7 +35,7 @@ from parc_ray.character.rotations import (
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.base import Strict
 from parc_ray.config.loading import load_config
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_text
 from parc_ray.motions.importers.clip import Clip, Format, refusal
 
@@ -121,7 +121,7 @@ def _joints(
     for body, joint in described.bodies.items():
         if joint not in names:
             raise InputError(
-                f"{mapping}: key 'bodies.{body}': {path} has no joint {shown(joint, 40)}; it has: "
+                f"{mapping}: key 'bodies.{body}': {path} has no joint {quote(joint, 40)}; it has: "
                 f"{', '.join(names[:40])}"
             )
     if skeleton.body_names[0] not in described.bodies:
@@ -243,10 +243,10 @@ def _hierarchy(words: Words, source: str) -> List[Node]:
         elif word == "CHANNELS" and open_ and open_[-1] >= 0:
             channels = tuple(line[2:])
             if line[1:2] != [str(len(channels))] or any(channel not in CHANNELS for channel in channels):
-                raise refusal(source, f"line {number}: {shown(' '.join(line), 80)}: unknown or miscounted channels")
+                raise refusal(source, f"line {number}: {quote(' '.join(line), 80)}: unknown or miscounted channels")
             nodes[open_[-1]] = replace(nodes[open_[-1]], channels=channels)
         else:
-            raise refusal(source, f"line {number}: {shown(' '.join(line), 80)} is not expected here")
+            raise refusal(source, f"line {number}: {quote(' '.join(line), 80)} is not expected here")
         if len(nodes) > MAX_JOINTS:
             raise refusal(source, f"has more than {MAX_JOINTS} joints")
     raise refusal(source, f"ends before MOTION, in line {number}")

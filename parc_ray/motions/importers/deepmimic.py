@@ -16,7 +16,7 @@ from torch import Tensor
 
 from parc_ray.character.rotations import axis_angle_to_quat, norm, quat_mul, quat_normalize
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_text
 from parc_ray.motions.importers.clip import Clip, Format, refusal
 
@@ -85,7 +85,7 @@ def _frames(document: Dict[str, Any], path: Path) -> Tensor:
         raise refusal(path, f"key 'Frames' has {len(rows)} frame(s), but a motion needs at least 2")
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != NUMBERS:
-            size = f"{len(row)} numbers" if isinstance(row, list) else shown(row, 40)
+            size = f"{len(row)} numbers" if isinstance(row, list) else quote(row, 40)
             raise refusal(path, f"key 'Frames': frame {index} has {size} instead of {NUMBERS}")
         if not all(type(number) in (int, float) and math.isfinite(number) for number in row):
             raise refusal(path, f"key 'Frames': frame {index} has something else than finite numbers")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 from parc_ray.config.environment import NOT_RECORDED, EnvironmentFile, PhysxConfig, SimulationConfig
 from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_bytes
 from parc_ray.trackers.family import Family, TrackerFiles
 from parc_ray.trackers.mimickit.config import MimickitAgentConfig, MimickitEngineConfig, MimickitEnvironmentConfig
@@ -62,7 +62,7 @@ def _engine(config: RecordConfig, environment: Mapping[str, Any], data_dir: Opti
     """engine_config.yaml, with what the environment says otherwise."""
     own = environment.get("engine", {})
     if not isinstance(own, dict):
-        raise InputError(f"{config.env_file}: key 'engine' = {shown(own)}: must be a section of 'key: value' lines")
+        raise InputError(f"{config.env_file}: key 'engine' = {quote(own)}: must be a section of 'key: value' lines")
     if config.engine_file is None:
         if not own:
             raise InputError(

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional
 
 import torch
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, MissingDependencyError
 from parc_ray.viewing.browser.panel import Action, Panel
 from parc_ray.viewing.browser.viewport import Viewport
 from parc_ray.viewing.scenes.playback import Playback
@@ -121,11 +121,11 @@ def view(playlist: Playlist, host: str, port: Optional[int], say: Callable[[str]
 
 
 def require_viser() -> None:
-    """Raises InputError if viser is not installed."""
+    """Raises MissingDependencyError if viser is not installed."""
     try:
         import viser  # noqa: F401
     except ImportError as error:
-        raise InputError(f"the viewer needs viser ({error}): pip install 'parc-ray[view]'") from None
+        raise MissingDependencyError(f"the viewer needs viser ({error}): pip install 'parc-ray[view]'") from None
 
 
 def _start_server(host: str, port: Optional[int]) -> Any:

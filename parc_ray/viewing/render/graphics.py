@@ -11,7 +11,7 @@ from typing import Any, List, Optional
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.errors import InputError, shown
+from parc_ray.errors import InputError, MissingDependencyError, quote
 
 Picture = npt.NDArray[np.uint8]
 """[height, width, 3] RGB, top row first."""
@@ -52,19 +52,21 @@ class Search:
         """Raises InputError if MUJOCO_GL names a backend that needs a display."""
         wanted = os.environ.get(CHOICE, "").strip().lower()
         if wanted and wanted not in (*BACKENDS, "glfw"):
-            raise InputError(f"{CHOICE}={shown(wanted)}: cannot draw without a display; unset it, or set it to egl")
+            raise InputError(f"{CHOICE}={quote(wanted)}: cannot draw without a display; unset it, or set it to egl")
         self._backends = [wanted] if wanted else list(BACKENDS)
         self._first = self._start(self._backends[0])
 
     def result(self) -> str:
-        """Name of the backend that works. Raises InputError if none does."""
+        """Name of the backend that works. Raises MissingDependencyError if none does."""
         problems = []
         for backend in self._backends:
             problem = self._problem(self._first if backend == self._backends[0] else self._start(backend))
             if not problem:
                 return backend
             problems.append(f"{backend}: {problem}")
-        raise InputError(f"nothing to draw with: OpenGL does not work here ({'; '.join(problems)}). {INSTALL}")
+        raise MissingDependencyError(
+            f"nothing to draw with: OpenGL does not work here ({'; '.join(problems)}). {INSTALL}"
+        )
 
     @staticmethod
     def _start(backend: str) -> subprocess.Popen[str]:

@@ -11,8 +11,8 @@ from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
 
 import numpy as np
 
-from parc_ray.errors import InputError, OutputError
-from parc_ray.files.writing import replaced, write_file_atomic
+from parc_ray.errors import MissingDependencyError, OutputError
+from parc_ray.files.writing import atomic_file, write_file_atomic
 from parc_ray.viewing.render.graphics import Picture
 
 SUFFIXES = (".mp4", ".gif", ".png")
@@ -28,10 +28,10 @@ MAX_SAMPLES = 12
 
 
 def require_video_library() -> None:
-    """Raises InputError if the extra is not installed."""
+    """Raises MissingDependencyError if the extra is not installed."""
     for module in ("av", "PIL"):
         if find_spec(module) is None:
-            raise InputError("rendering needs more packages: pip install 'parc-ray[render]'")
+            raise MissingDependencyError("rendering needs more packages: pip install 'parc-ray[render]'")
 
 
 def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fps: float) -> None:
@@ -39,7 +39,9 @@ def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fp
     import av
 
     if "libx264" not in av.codecs_available:
-        raise InputError(f"{path}: this PyAV has no H.264 encoder (libx264): pip install --force-reinstall av")
+        raise MissingDependencyError(
+            f"{path}: this PyAV has no H.264 encoder (libx264): pip install --force-reinstall av"
+        )
     rate = Fraction(fps).limit_denominator(1000)
     with _encoder(path, "mp4", {"movflags": "+faststart"}) as container:
         stream: Any = container.add_stream("libx264", rate=rate, options={**QUALITY, "x264-params": BT709})
@@ -98,7 +100,7 @@ def _encoder(path: Path, kind: str, options: Dict[str, str]) -> Iterator[Any]:
     import av
 
     try:
-        with replaced(path) as temporary, av.open(str(temporary), "w", format=kind, options=options) as container:
+        with atomic_file(path) as temporary, av.open(str(temporary), "w", format=kind, options=options) as container:
             yield container
     except av.FFmpegError as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
