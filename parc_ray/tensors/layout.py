@@ -1,4 +1,4 @@
-"""Layout: named parts of rows of numbers, side by side."""
+"""Layout: named fields side by side in rows of numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape = Tuple[int, ...]
 
 
 class Layout:
-    """What rows consist of. Their size, and how they are joined and split, follows from the shapes of the parts.
+    """The fields of a row, from which its size, and how to join and split it, follow.
 
     >>> layout = Layout({"position": (3,), "rotations": (14, 4)})
     >>> layout.size, layout.split(torch.zeros(5, 59))["rotations"].shape
@@ -22,26 +22,26 @@ class Layout:
     """
 
     def __init__(self, shapes: Mapping[str, Shape]):
-        """shapes: of one row's parts, in order."""
+        """shapes: of the fields of one row, in order."""
         self.shapes = dict(shapes)
         self._sizes = [math.prod(shape) for shape in shapes.values()]
         self.size = sum(self._sizes)
 
     def split(self, rows: Tensor) -> Dict[str, Tensor]:
-        """Views of the parts [..., *shape] of rows [..., size]."""
-        parts = zip(self.shapes.items(), rows.split_with_sizes(self._sizes, dim=-1))
-        return {name: part if len(shape) == 1 else part.unflatten(-1, shape) for (name, shape), part in parts}
+        """Return views of the fields [..., *shape] of rows [..., size]."""
+        fields = zip(self.shapes.items(), rows.split_with_sizes(self._sizes, dim=-1))
+        return {name: field if len(shape) == 1 else field.unflatten(-1, shape) for (name, shape), field in fields}
 
-    def join(self, parts: Iterable[Tensor]) -> Tensor:
-        """Rows [..., size] of parts [..., *shape], all of them and in order."""
-        shaped = zip(self.shapes.values(), parts)
-        return torch.cat([part.flatten(-len(shape)) for shape, part in shaped], dim=-1)
+    def join(self, fields: Iterable[Tensor]) -> Tensor:
+        """Return rows [..., size] of all fields [..., *shape], given in order."""
+        shaped = zip(self.shapes.values(), fields)
+        return torch.cat([field.flatten(-len(shape)) for shape, field in shaped], dim=-1)
 
-    def stack(self, parts: Iterable[Tensor]) -> Tensor:
-        """Columns [size, n] of parts [n, *shape], all of them and in order: rows with every part's numbers reversed."""
-        return torch.cat([reverse_dims(part).flatten(0, -2) for part in parts])
+    def stack(self, fields: Iterable[Tensor]) -> Tensor:
+        """Return columns [size, n] of all fields [n, *shape], given in order; each field's numbers are reversed."""
+        return torch.cat([reverse_dims(field).flatten(0, -2) for field in fields])
 
     def unstack(self, columns: Tensor) -> Dict[str, Tensor]:
-        """Views of the parts [n, *shape] of columns [size, n]."""
-        parts = zip(self.shapes.items(), columns.split_with_sizes(self._sizes))
-        return {name: reverse_dims(part.unflatten(0, shape[::-1])) for (name, shape), part in parts}
+        """Return views of the fields [n, *shape] of columns [size, n]."""
+        fields = zip(self.shapes.items(), columns.split_with_sizes(self._sizes))
+        return {name: reverse_dims(field.unflatten(0, shape[::-1])) for (name, shape), field in fields}
