@@ -11,15 +11,14 @@ from parc_ray.character.rotations import quat_normalize, quat_to_matrix
 DoubleArray = npt.NDArray[np.float64]
 
 LOCKED = 1e-7
-"""Cosine of the middle angle below which only the sum or difference of the other two is known."""
+"""Cosine of the middle angle below which the angles are in gimbal lock: only the others' sum or difference counts."""
 
 
 def euler_angles(rotations: npt.NDArray[np.floating], order: str) -> DoubleArray:
-    """Angles [n, ..., 3] (rad) of rotations [n, ..., 4] (xyzw) about axes that turn along, such as order "ZXY".
+    """Return intrinsic Euler angles [n, ..., 3] (rad) of rotations [n, ..., 4] (xyzw), in an order such as "ZXY".
 
-    A rotation is the first angle's about the first axis, then the second's about the second axis as it lies then, and
-    so on: as a matrix, R = R_first R_second R_third. They are continuous in n where the rotations are: of the two
-    triples that are one rotation, and of their whole turns, that which is nearest to the frame before.
+    As matrices, R = R_first R_second R_third. Two triples give each rotation, and whole turns may be added; the result
+    is the one nearest to the frame before, so that the angles are continuous in n wherever the rotations are.
     """
     i, j, k = ("XYZ".index(axis) for axis in order)
     sign = 1.0 if (j - i) % 3 == 1 else -1.0
@@ -38,7 +37,7 @@ def euler_angles(rotations: npt.NDArray[np.floating], order: str) -> DoubleArray
 
 
 def _continuous(angles: DoubleArray) -> DoubleArray:
-    """The same rotations, each frame's angles [..., 3] as near to those of the frame before as can be."""
+    """Return the same rotations, with each frame's angles [..., 3] nearest to those of the frame before."""
     others = np.stack([angles[..., 0] + np.pi, np.pi - angles[..., 1], angles[..., 2] + np.pi], axis=-1)
     chosen = angles.copy()
     for n in range(1, len(chosen)):
@@ -49,5 +48,5 @@ def _continuous(angles: DoubleArray) -> DoubleArray:
 
 
 def _wrapped(angles: DoubleArray) -> DoubleArray:
-    """The angles within half a turn of 0."""
+    """Return the angles wrapped to [-pi, pi]."""
     return angles - 2 * np.pi * np.round(angles / (2 * np.pi))

@@ -1,4 +1,4 @@
-"""Geoms: the shapes that a character's bodies are made of, with MuJoCo's defaults and notations resolved."""
+"""Geoms: the shapes of a character's bodies, with MuJoCo's default classes and notations resolved."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parc_ray.character.orientation import Quaternion, Vector, read_rotation, sh
 from parc_ray.errors import InputError
 
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
-"""What a geom may be where it matters; MJCF has others, such as mesh."""
+"""Shapes that may collide; MJCF has others, such as mesh."""
 
 ROUND = ("capsule", "cylinder")
 """Shapes with an axis that has two ends."""
@@ -25,9 +25,9 @@ class Geom:
     body: int
     """Index of the body."""
     name: str
-    """Empty where it has none."""
+    """Empty if it has none."""
     shape: str
-    """One of SHAPES, or what else MJCF has."""
+    """One of SHAPES, or another of MJCF's."""
     size: Vector
     """Half extents along its own axes, m; a capsule's without its caps."""
     position: Vector
@@ -37,15 +37,15 @@ class Geom:
     ends: Tuple[Vector, ...]
     """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
     collides: bool
-    """False for what is only to be seen."""
+    """False for geoms that are only drawn."""
     massless: bool
-    """Whether it adds no mass to its body."""
+    """True if it adds no mass to its body."""
 
 
 def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
-    """The geoms of all bodies of MJCF text, depth first; source names it in messages.
+    """Return the geoms of all bodies of MJCF text, depth first; source names it in messages.
 
-    Raises InputError for numbers that are none or give no rotation.
+    Raises InputError for malformed numbers, and for numbers that give no rotation.
     """
     document = Mjcf(text, source)
     return tuple(
@@ -58,17 +58,16 @@ def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
 def require_shapes(
     geoms: Sequence[Geom], shapes: Sequence[str], bodies: Sequence[str], source: str, otherwise: str = ""
 ) -> None:
-    """Raises InputError for the first geom that collides and is of another shape.
+    """Raise InputError that names every colliding geom of another shape.
 
-    bodies: Names of the bodies. otherwise: Continues the message with another remedy.
+    bodies: Names of the bodies. otherwise: Another remedy, appended to the message.
     """
-    for geom in geoms:
-        if geom.collides and geom.shape not in shapes:
-            seen = '; what is only to be seen has contype="0" conaffinity="0"' if geom.shape == "mesh" else ""
-            raise InputError(
-                f"{source}: geom {geom.name!r} of body {bodies[geom.body]!r} has the shape {geom.shape}; "
-                f"supported shapes: {', '.join(shapes)}{seen}{otherwise}"
-            )
+    others = [geom for geom in geoms if geom.collides and geom.shape not in shapes]
+    if not others:
+        return
+    named = "; ".join(f"geom {geom.name!r} of body {bodies[geom.body]!r} has the shape {geom.shape}" for geom in others)
+    drawn = '; geoms that are only drawn have contype="0" conaffinity="0"' if others[0].shape == "mesh" else ""
+    raise InputError(f"{source}: {named}; supported shapes: {', '.join(shapes)}{drawn}{otherwise}")
 
 
 def _geom(document: Mjcf, body: int, element: Element) -> Geom:
@@ -114,7 +113,7 @@ def _vector(values: Sequence[float]) -> Vector:
 
 
 def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
-    """Middle, rotation of the z axis to the direction from end to start (as in MuJoCo), and half the length."""
+    """Return middle, rotation of the z axis to the direction from end to start (as in MuJoCo), and half the length."""
     direction = [a - b for a, b in zip(start, end)]
     length = math.sqrt(sum(part * part for part in direction))
     middle = _vector([(a + b) / 2 for a, b in zip(start, end)])
@@ -123,7 +122,7 @@ def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
 
 
 def _along(position: Vector, rotation: Quaternion, distance: float) -> Vector:
-    """The point that lies so far along the z axis of a frame."""
+    """Return the point at a distance along the z axis of a frame."""
     x, y, z, w = rotation
     axis: List[float] = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
     return _vector([origin + distance * part for origin, part in zip(position, axis)])

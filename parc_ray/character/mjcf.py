@@ -1,4 +1,4 @@
-"""Reading MJCF: attributes through MuJoCo's default classes."""
+"""Mjcf: an MJCF document, with attributes resolved through MuJoCo's default classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_NUMBER = 1e9
 
 
 class Mjcf:
-    """An MJCF document whose attributes are looked up as MuJoCo does: element, class, enclosing class, main.
+    """An MJCF document. Attributes are resolved in MuJoCo's order: element, class, enclosing class, main.
 
     >>> document = Mjcf('<mujoco><default><joint damping="2"/></default><worldbody><body name="a">'
     ...                 '<joint name="j"/></body></worldbody></mujoco>', "inline")
@@ -26,11 +26,11 @@ class Mjcf:
     def __init__(self, text: str, source: str):
         """Parse MJCF text; source names it in messages.
 
-        Raises InputError if it is not XML, has no body, or is in more than one file.
+        Raises InputError if it is not XML, has no body, or includes other files.
         """
         self.source = source
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            # Entities can make a page of text grow to gigabytes, or read other files. No character needs them.
+            # Entities can expand to gigabytes, or read other files. No character needs them.
             raise InputError(f"{source}: has a document type (<!DOCTYPE ...>): remove it")
         try:
             self.root = ElementTree.fromstring(text)
@@ -44,19 +44,19 @@ class Mjcf:
         self._collect_classes(self.root_body(), None)
 
     def root_body(self) -> Element:
-        """The first body of the world: the character's root."""
+        """Return the first body of the world: the character's root."""
         body = self.root.find("worldbody/body")
         if body is None:
             raise InputError(f"{self.source}: no <body> inside <worldbody>: is this a character file (MJCF)?")
         return body
 
     def degrees(self) -> bool:
-        """Whether angles are in degrees (MuJoCo's default)."""
+        """Return whether angles are in degrees (MuJoCo's default)."""
         compiler = self.root.find("compiler")
         return compiler is None or compiler.get("angle", "degree") == "degree"
 
     def attribute(self, element: Element, name: str) -> Optional[str]:
-        """The value that MuJoCo would use for an attribute, None if neither the element nor a default has it."""
+        """Return the value that MuJoCo would use for an attribute; None if neither the element nor a default has it."""
         value = element.get(name)
         class_name = element.get("class", self._class_of.get(element)) or "main"
         while value is None and class_name in self._defaults:
@@ -71,9 +71,9 @@ class Mjcf:
     def numbers(
         self, element: Element, name: str, default: Optional[str] = None, count: Optional[int] = None
     ) -> List[float]:
-        """A list-valued attribute as `count` floats (None: any number of them).
+        """Return a list-valued attribute as `count` floats (None: any number of them).
 
-        Raises InputError where it is missing, not numeric, not finite or of another length.
+        Raises InputError if it is missing, not numeric, not finite or of another length.
         """
         text = self.attribute(element, name)
         text = default if text is None else text
@@ -91,7 +91,7 @@ class Mjcf:
         return values
 
     def bodies(self) -> Iterator[Tuple[int, Element]]:
-        """All bodies of the character depth first, each with the index of its parent (-1 for the root)."""
+        """Yield all bodies of the character depth first, each with the index of its parent (-1 for the root)."""
         stack = [(-1, self.root_body())]
         index = 0
         while stack:
@@ -101,7 +101,7 @@ class Mjcf:
             index += 1
 
     def _require_plain(self) -> None:
-        """Raises InputError for what would break the recursion of others, or is left to MuJoCo's own parser."""
+        """Raise InputError for depths and sizes that would break recursive readers, and for includes."""
         waiting, bodies = [(self.root, 1)], 0
         while waiting:
             element, depth = waiting.pop()

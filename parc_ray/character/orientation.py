@@ -1,4 +1,4 @@
-"""Orientations of MJCF elements, in all of MuJoCo's notations."""
+"""Orientations of MJCF elements, in every notation that MuJoCo has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALLEST = 1e-6
 
 
 def read_rotation(document: Mjcf, element: Element) -> Quaternion:
-    """Unit quaternion xyzw of an element's quat, axisangle, euler, xyaxes or zaxis; without any, no rotation.
+    """Return the unit quaternion (xyzw) of an element's quat, axisangle, euler, xyaxes or zaxis; identity by default.
 
     Raises InputError for numbers that give no rotation.
     """
@@ -38,7 +38,7 @@ def read_rotation(document: Mjcf, element: Element) -> Quaternion:
 
 
 def shortest_arc(axis: Sequence[float]) -> Quaternion:
-    """The smallest rotation (xyzw) of the z axis to a unit vector; half a turn about x to its opposite."""
+    """Return the smallest rotation (xyzw) of the z axis to a unit vector; half a turn about x for its opposite."""
     x, y, w = -axis[1], axis[0], 1.0 + axis[2]
     length = math.sqrt(x * x + y * y + w * w)
     return (x / length, y / length, 0.0, w / length) if length > SMALLEST else (1.0, 0.0, 0.0, 0.0)
@@ -75,7 +75,7 @@ def _sequence(document: Mjcf) -> str:
 
 
 def _euler(angles: Sequence[float], sequence: str) -> Quaternion:
-    """Rotations one after the other: about the turned axes (lower case) or the fixed ones (upper case)."""
+    """Return the product of three rotations: about the rotated axes (lower case) or the fixed ones (upper case)."""
     rotation: Quaternion = (0.0, 0.0, 0.0, 1.0)
     for angle, letter in zip(angles, sequence):
         turn = _about([float(letter.lower() == axis) for axis in "xyz"], angle)
@@ -84,12 +84,12 @@ def _euler(angles: Sequence[float], sequence: str) -> Quaternion:
 
 
 def _from_axes(x_axis: Sequence[float], y_axis: Sequence[float], place: str) -> Quaternion:
-    """Rotation to a frame with these axes; the second is made perpendicular to the first."""
+    """Return the rotation to a frame with these axes; the second is made perpendicular to the first."""
     x = _unit(x_axis, place)
     along = sum(a * b for a, b in zip(x, y_axis))
     y = _unit([b - along * a for a, b in zip(x, y_axis)], place)
     z = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
-    # The largest component is computed first: dividing by a small one would lose digits.
+    # Divide by the largest component: dividing by a small one would lose digits.
     squares = [1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2], 1 + x[0] + y[1] + z[2]]
     largest = max(range(4), key=lambda k: squares[k])
     rows = [

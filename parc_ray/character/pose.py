@@ -1,4 +1,4 @@
-"""Pose: where the bodies of characters are."""
+"""Pose: positions and rotations of the bodies of characters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from parc_ray.tensors.layout import Shape
 
 @dataclass(frozen=True)
 class Pose:
-    """Poses of N characters (or of any leading dimensions)."""
+    """Poses of N characters, or of any leading dimensions."""
 
     joint_rot: Tensor
     """[N, B - 1, 4] xyzw, relative to the parent body."""
@@ -24,6 +24,6 @@ class Pose:
 
 
 def pose_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
-    """Shapes of the parts of one character's pose, by the names of Pose."""
+    """Return the shape of each field of one character's Pose."""
     bodies = skeleton.num_bodies
     return {"joint_rot": (bodies - 1, 4), "body_pos": (bodies, 3), "body_rot": (bodies, 4)}

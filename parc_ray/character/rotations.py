@@ -20,12 +20,12 @@ SMALL_ANGLE = 1e-5
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Scalar product over the last dimension, [..., n] x [..., n] -> [...]."""
+    """Return the scalar product over the last dimension, [..., n] x [..., n] -> [...]."""
     return reverse_dims(reverse_dims(a * b).sum(0))
 
 
 def norm(v: Tensor) -> Tensor:
-    """Euclidean length over the last dimension, [..., n] -> [...]."""
+    """Return the Euclidean length over the last dimension, [..., n] -> [...]."""
     return torch.sqrt(dot(v, v))
 
 
@@ -37,23 +37,23 @@ _MATRIX = "-yy +xy +xz  +xy -xx +yz  +xz +yz -xx    -zz +zw -yw  -zw -zz +xw  +y
 
 @lru_cache(maxsize=None)
 def _constant(values: Tuple[float, ...], device: torch.device) -> Tensor:
-    # Made once, perhaps in inference mode, and used for ever, perhaps in a training.
+    # Made once, possibly in inference mode, and used later, possibly in training.
     with torch.inference_mode(False):
         return torch.tensor(values, device=device)
 
 
 @lru_cache(maxsize=None)
 def _table(terms: str, factor: float, device: torch.device) -> Tuple[Tensor, Tensor]:
-    """Which of the 16 products of two quaternions' components are added up, and with which sign, times a factor."""
+    """Return indices of terms among the 16 products of two quaternions' components, and signs times a factor."""
     places = tuple("xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms.split())
     signs = tuple(factor if term[0] == "+" else -factor for term in terms.split())
     return _constant(places, device), _constant(signs, device)
 
 
 def _products(a: Tensor, b: Tensor, terms: str, factor: float = 1.0) -> Tensor:
-    """The signed products that terms name, [terms, ...], of reverse_dims quaternions [4, ...].
+    """Return the signed products of the terms, [terms, ...], of reverse_dims quaternions [4, ...].
 
-    Few large operations, since each has a price of its own.
+    A few large operations are faster than many small ones.
     """
     places, signs = _table(terms, factor, a.device)
     products = (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1).index_select(0, places)
@@ -61,7 +61,7 @@ def _products(a: Tensor, b: Tensor, terms: str, factor: float = 1.0) -> Tensor:
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
-    """Numbers along the first dimension of a tensor with as many dimensions as another."""
+    """Return the numbers as a tensor with as many dimensions as another, along the first of them."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
@@ -72,29 +72,29 @@ def _sum_of_products(a: Tensor, b: Tensor, terms: str) -> Tensor:
 
 
 def quat_mul(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product a * b, [..., 4] x [..., 4] -> [..., 4]."""
+    """Return the Hamilton product a * b, [..., 4] x [..., 4] -> [..., 4]."""
     return _sum_of_products(a, b, _PRODUCT)
 
 
 def quat_diff(q0: Tensor, q1: Tensor) -> Tensor:
-    """Rotation from q0 to q1 in world axes: q1 * q0^-1."""
+    """Return the rotation from q0 to q1 in world axes: q1 * q0^-1."""
     return _sum_of_products(q1, q0, _DIFFERENCE)
 
 
 def quat_to_matrix(q: Tensor) -> Tensor:
-    """Rotation matrix of a unit quaternion, [..., 4] -> [..., 3, 3]; its columns are the rotated axes."""
+    """Return the rotation matrix of a unit quaternion, [..., 4] -> [..., 3, 3]; its columns are the rotated axes."""
     q = reverse_dims(q)
     products = _products(q, q, _MATRIX, 2.0).unflatten(0, (2, 9)).sum(0)
     return reverse_dims(products.add_(_column(_constant(_IDENTITY, q.device), q)).unflatten(0, (3, 3)))
 
 
 def matrix_apply(matrix: Tensor, v: Tensor) -> Tensor:
-    """Matrix times vector, [..., 3, 3] x [..., 3] -> [..., 3]."""
+    """Return matrix times vector, [..., 3, 3] x [..., 3] -> [..., 3]."""
     return reverse_dims(reverse_dims(matrix * v.unsqueeze(-2)).sum(0))
 
 
 def quat_conjugate(q: Tensor) -> Tensor:
-    """Inverse rotation of a unit quaternion, [..., 4] -> [..., 4]."""
+    """Return the inverse rotation of a unit quaternion, [..., 4] -> [..., 4]."""
     return q * _constant((-1.0, -1.0, -1.0, 1.0), q.device)
 
 
@@ -116,22 +116,22 @@ def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
 
 
 def quat_positive(q: Tensor) -> Tensor:
-    """The same rotation with w >= 0."""
+    """Return the same rotation with w >= 0."""
     return q * torch.copysign(_constant((1.0,), q.device), q[..., 3:])
 
 
 def quat_normalize(q: Tensor) -> Tensor:
-    """Unit quaternion with w >= 0."""
+    """Return the unit quaternion with w >= 0."""
     return quat_positive(q / norm(q).clamp(min=1e-9).unsqueeze(-1))
 
 
 def quat_diff_angle(q0: Tensor, q1: Tensor) -> Tensor:
-    """Angle in [0, pi] between two rotations, rad. Zero below 2e-5, as in PARC."""
+    """Return the angle in [0, pi] between two rotations, rad. Zero below 2e-5, as in PARC."""
     return _angle(quat_positive(quat_diff(q0, q1)))[0]
 
 
 def quat_to_axis_angle(q: Tensor) -> Tuple[Tensor, Tensor]:
-    """Axis [..., 3] and angle [...] in [0, pi], rad; (0, 0, 1) and 0 where |xyz| <= 1e-5, as in PARC."""
+    """Return the axis [..., 3] and angle [...] in [0, pi], rad; (0, 0, 1) and 0 where |xyz| <= 1e-5, as in PARC."""
     q = quat_positive(q)
     angle, length = _angle(q)
     turned = length > SMALL_ANGLE
@@ -142,20 +142,20 @@ def quat_to_axis_angle(q: Tensor) -> Tuple[Tensor, Tensor]:
 
 
 def quat_to_exp_map(q: Tensor) -> Tensor:
-    """Rotation vector axis * angle, angle in [0, pi]; [..., 4] -> [..., 3], rad."""
+    """Return the rotation vector axis * angle, angle in [0, pi]; [..., 4] -> [..., 3], rad."""
     q = quat_positive(q)
     angle, length = _angle(q)
     return q[..., :3] * (angle / length.clamp(min=SMALL_ANGLE)).unsqueeze(-1)
 
 
 def _angle(q: Tensor) -> Tuple[Tensor, Tensor]:
-    """Rotation angle (0 where too small to have an axis) and length of xyz of a quaternion with w >= 0, both [...]."""
+    """Return angle (0 if too small to have an axis) and length of xyz of a quaternion with w >= 0, both [...]."""
     length = norm(q[..., :3])
     return torch.atan2(length, q[..., 3]).mul_(length > SMALL_ANGLE).mul_(2.0), length
 
 
 def axis_angle_to_quat(axis: Tensor, angle: Tensor) -> Tensor:
-    """Rotation by angle [...] (rad) about axis [..., 3], which need not be a unit vector."""
+    """Return the rotation by angle [...] (rad) about axis [..., 3], which need not be a unit vector."""
     half = 0.5 * angle.unsqueeze(-1)
     unit = axis / norm(axis).clamp(min=1e-9).unsqueeze(-1)
     q = torch.cat((unit * torch.sin(half), torch.cos(half)), dim=-1)
@@ -163,7 +163,7 @@ def axis_angle_to_quat(axis: Tensor, angle: Tensor) -> Tensor:
 
 
 def exp_map_to_quat(exp_map: Tensor) -> Tensor:
-    """Rotation vector to unit quaternion with w >= 0 (the angle is wrapped to (-pi, pi]); [..., 3] -> [..., 4]."""
+    """Return the quaternion, w >= 0, of a rotation vector (angle wrapped to (-pi, pi]); [..., 3] -> [..., 4]."""
     angle = norm(exp_map).unsqueeze(-1)
     half = 0.5 * angle
     scale = (torch.sin(half) / angle.clamp(min=SMALL_ANGLE)).masked_fill(angle <= SMALL_ANGLE, 0.5)
@@ -171,12 +171,12 @@ def exp_map_to_quat(exp_map: Tensor) -> Tensor:
 
 
 def joined(*parts: Tensor) -> Tensor:
-    """Tensors [..., n] side by side along the last dimension."""
+    """Return tensors [..., n] concatenated along the last dimension."""
     return reverse_dims(torch.cat([reverse_dims(part) for part in parts]))
 
 
 def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation, [..., 4] x [..., 4] x [...] -> [..., 4], the shorter way round.
+    """Return the spherical interpolation, [..., 4] x [..., 4] x [...] -> [..., 4], along the shorter arc.
 
     As in PARC, nearly equal ends (sine of the half angle below 0.001) give their mean whatever t is,
     identical ends give q0, and the result is not normalised again.
@@ -194,12 +194,12 @@ def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
 
 
 def heading_direction(q: Tensor) -> Tensor:
-    """Cosine and sine of the heading of a rotation, [..., 4] -> [..., 2]; see heading_of."""
+    """Return cosine and sine of the heading of a rotation, [..., 4] -> [..., 2]; see heading_of."""
     return heading_of(quat_to_matrix(q)[..., 0])
 
 
 def heading_of(x_axis: Tensor) -> Tensor:
-    """Cosine and sine [..., 2] of the heading: where a rotated x axis [..., 3] points on the ground, (1, 0) if nowhere.
+    """Return cosine and sine [..., 2] of the heading of a rotated x axis [..., 3] on the ground; (1, 0) if vertical.
 
     Without angles: square roots and divisions are exact to the bit in any batch, atan2 need not be.
     """
@@ -210,13 +210,13 @@ def heading_of(x_axis: Tensor) -> Tensor:
 
 
 def calc_heading(q: Tensor) -> Tensor:
-    """Heading angle [...] about z, rad in (-pi, pi]."""
+    """Return the heading angle [...] about z, rad in (-pi, pi]."""
     cosine, sine = heading_direction(q).unbind(-1)
     return torch.atan2(sine, cosine)
 
 
 def heading_to_quat(heading: Tensor) -> Tensor:
-    """Rotation about z by heading [...] (rad)."""
+    """Return the rotation about z by heading [...] (rad)."""
     half = 0.5 * heading
     zero = torch.zeros_like(half)
     return torch.stack((zero, zero, torch.sin(half), torch.cos(half)), dim=-1)
@@ -229,7 +229,7 @@ _UPWARDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def heading_matrix(heading: Tensor) -> Tensor:
-    """Matrix [..., 3, 3] of world vectors to the frame turned about z by a heading [..., 2] = (cosine, sine)."""
+    """Return the matrix [..., 3, 3] from the world to the frame turned by a heading [..., 2] = (cosine, sine)."""
     cosine, sine = reverse_dims(heading).unbind(0)
     ahead, left, up = (
         _column(_constant(part, heading.device), heading) for part in (_STRAIGHT_AHEAD, _TO_THE_LEFT, _UPWARDS)
@@ -238,12 +238,12 @@ def heading_matrix(heading: Tensor) -> Tensor:
 
 
 def to_heading_frame(heading: Tensor, v: Tensor) -> Tensor:
-    """World vectors [..., 3] in the frame turned about z by heading [..., 2] = (cosine, sine)."""
+    """Return world vectors [..., 3] in the frame turned about z by heading [..., 2] = (cosine, sine)."""
     return matrix_apply(heading_matrix(heading), v)
 
 
 def quat_to_tan_norm(q: Tensor) -> Tensor:
-    """The rotated x axis and the rotated z axis side by side, [..., 4] -> [..., 6]."""
+    """Return the rotated x axis and the rotated z axis, concatenated, [..., 4] -> [..., 6]."""
     return quat_to_matrix(q)[..., ::2].transpose(-1, -2).flatten(-2)
 
 

@@ -1,4 +1,4 @@
-"""MJCF -> Skeleton: body tree, degrees of freedom, forward kinematics."""
+"""Skeleton: a character's body tree, degrees of freedom and forward kinematics, read from MJCF."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 @dataclass(frozen=True)
 class Joint:
-    """How a body moves relative to its parent. Three hinges x, y, z in one body are one spherical joint."""
+    """The joint between a body and its parent. Three hinges x, y, z in one body are one spherical joint."""
 
     name: str
     kind: str
@@ -68,10 +68,10 @@ class Skeleton:
     """[B, 4]"""
     joints: Tuple[Joint, ...]
     _aligned: bool = False
-    """Whether every body's frame is parallel to its parent's when all joints are at zero."""
+    """True if every body's frame is parallel to its parent's when all joints are at zero."""
     _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     _levels: Tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
-    """For each depth of the tree below the root: the places that its bodies' parents have in the depth above."""
+    """For each depth of the tree below the root: indices of its bodies' parents within the depth above."""
 
     @property
     def num_bodies(self) -> int:
@@ -88,20 +88,20 @@ class Skeleton:
         return any(joint.kind == "fixed" for joint in self.joints)
 
     def body_index(self, name: str) -> int:
-        """Index of a body. Raises InputError for a name that the character lacks."""
+        """Return the index of a body. Raises InputError for an unknown name."""
         if name not in self.body_names:
             raise InputError(f"the character has no body {name!r}; it has: {', '.join(self.body_names)}")
         return self.body_names.index(name)
 
     def body_indices(self, names: Sequence[str], key: str) -> List[int]:
-        """Indices of the bodies that a configuration key lists. Raises InputError that names the key."""
+        """Return the indices of the bodies that a configuration key lists. Raises InputError that names the key."""
         try:
             return [self.body_index(name) for name in names]
         except InputError as error:
             raise InputError(f"key {key!r}: {error}") from None
 
     def to(self, device: torch.device) -> Skeleton:
-        """The same skeleton with its tensors on a device."""
+        """Return the skeleton with its tensors on a device."""
         return replace(
             self,
             local_translation=self.local_translation.to(device),
@@ -111,7 +111,7 @@ class Skeleton:
         )
 
     def dof_to_rot(self, dof: Tensor) -> Tensor:
-        """Joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
+        """Return the joint rotations of degrees of freedom, [..., D] -> [..., B - 1, 4]."""
         tables = self._tables
         sources = reverse_dims(dof).index_select(0, tables["rotation_sources"])
         balls = sources[: tables["ball_dofs"].numel()].unflatten(0, (3, -1))
@@ -128,9 +128,10 @@ class Skeleton:
         return gather(rotations.quat_positive(by_kind), tables["rotation_order"], -2)
 
     def rot_to_dof(self, rot: Tensor) -> Tensor:
-        """Degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
+        """Return the degrees of freedom of joint rotations, [..., B - 1, 4] -> [..., D].
 
-        A hinge reads the whole rotation angle, signed by its axis; what turns about other axes is not removed.
+        As in PARC, a hinge's angle is the whole rotation angle, signed by its axis: rotation about other axes is not
+        removed.
         """
         tables = self._tables
         balls = rotations.quat_to_exp_map(gather(rot, tables["ball_joints"], -2))
@@ -139,9 +140,9 @@ class Skeleton:
         return self._dofs(balls, hinges)
 
     def dof_velocity(self, rot0: Tensor, rot1: Tensor, dt: float) -> Tensor:
-        """Velocities between two poses dt seconds apart, [..., B - 1, 4] x 2 -> [..., D] rad/s.
+        """Return the velocities between two poses dt seconds apart, [..., B - 1, 4] x 2 -> [..., D] rad/s.
 
-        log(rot0^-1 * rot1) / dt: spherical joints in the child's frame, hinges its component along the axis.
+        log(rot0^-1 * rot1) / dt: spherical joints in the child's frame, hinges along their axis.
         """
         tables = self._tables
         turn = rotations.quat_normalize(rotations.quat_mul(rotations.quat_conjugate(rot0), rot1))
@@ -151,20 +152,20 @@ class Skeleton:
         return self._dofs(gather(velocity, tables["ball_joints"], -2), hinges)
 
     def _dofs(self, balls: Tensor, hinges: Tensor) -> Tensor:
-        """Degrees of freedom [..., D] of the ball joints [..., balls, 3] and the hinges [..., hinges]."""
+        """Return the degrees of freedom [..., D] of the ball joints [..., balls, 3] and the hinges [..., hinges]."""
         sources = torch.cat((reverse_dims(balls).flatten(0, 1), reverse_dims(hinges)))
         return reverse_dims(sources.index_select(0, self._tables["dof_order"]))
 
     def to_parents(self, joint_rot: Tensor) -> Tensor:
-        """Rotations from the axes of bodies 1, 2, ... to those of their parents, of joint rotations [..., B - 1, 4]."""
+        """Return the rotations of bodies 1, 2, ... in their parents' frames, of joint rotations [..., B - 1, 4]."""
         if self._aligned:
             return joint_rot
         return rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
 
     def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
-        """Poses of all bodies: [..., 3], [..., 4], [..., B - 1, 4] -> positions [..., B, 3], rotations [..., B, 4].
+        """Return all bodies' positions [..., B, 3], rotations [..., B, 4], from [..., 3], [..., 4], [..., B - 1, 4].
 
-        In the frame of the root's pose; one batched product per depth of the tree.
+        Poses are in the frame of the root's pose. Computed with one batched product per depth of the tree.
         """
         tables = self._tables
         turns = gather(self.to_parents(joint_rot), tables["joints_by_depth"], -2).split(
@@ -177,7 +178,7 @@ class Skeleton:
         body_rot = reverse_dims(by_depth.index_select(1, tables["body_order"]))
         parent_matrix = rotations.quat_to_matrix(gather(body_rot, tables["parents"], -2))
         bones = rotations.matrix_apply(parent_matrix, self.local_translation[1:])
-        # A body's position is that of the root, and every bone from there to the body.
+        # A body's position is the root's plus every bone from there to the body.
         root = reverse_dims(root_pos.unsqueeze(-2))
         terms = torch.cat((root, reverse_dims(bones), torch.zeros_like(root)), dim=1)
         paths = terms.index_select(1, tables["paths"]).unflatten(1, (-1, self.num_bodies))
@@ -185,13 +186,13 @@ class Skeleton:
 
 
 def load_skeleton(path: Path) -> Skeleton:
-    """Read a character file (MJCF). Raises InputError if it is missing or not a PARC-style character."""
+    """Return the skeleton of a plain MJCF file. Raises InputError if it is missing or not a character."""
     return parse_skeleton(read_text(path), str(path))
 
 
 @lru_cache(maxsize=8)
 def parse_skeleton(text: str, source: str) -> Skeleton:
-    """Skeleton of MJCF text; source names it in messages. Raises InputError on what a PARC character cannot have."""
+    """Return the skeleton of plain MJCF text; source names it in messages. Raises InputError for unsupported joints."""
     document = Mjcf(text, source)
     gears = {
         motor.get("joint"): abs((document.numbers(motor, "gear", "1") or [1.0])[0])
@@ -274,7 +275,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
 
 
 def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
-    """Gather indices that let every joint kind be computed in one batched operation."""
+    """Return the gather indices that let all joints of a kind be computed in one batched operation."""
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
     hinges = [i for i, joint in enumerate(moving) if joint.kind == "hinge"]
@@ -312,7 +313,7 @@ def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
 
 
 def _paths(parents: List[int]) -> List[List[int]]:
-    """The bodies from the root to each body, filled up with an index beyond the last body to the same length."""
+    """Return the bodies from the root to each body, padded to one length with an index beyond the last body."""
     paths: List[List[int]] = []
     for body, parent in enumerate(parents):
         paths.append([body] if parent < 0 else [*paths[parent], body])

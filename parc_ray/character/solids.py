@@ -1,4 +1,4 @@
-"""Solids: a character built from a few unit shapes, each placed, turned and stretched."""
+"""Solids: the shapes of a character as meshes, for drawing."""
 
 from __future__ import annotations
 

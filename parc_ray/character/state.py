@@ -1,4 +1,4 @@
-"""CharacterState: where characters are and how they move."""
+"""CharacterState: positions, velocities and contacts of characters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parc_ray.tensors.layout import Shape
 
 @dataclass(frozen=True)
 class CharacterState:
-    """States of N characters, each in the frame of its tile, which is its motion's own frame."""
+    """States of N characters, each in its motion's own frame."""
 
     root_pos: Tensor
     """[N, 3] m, origin of the root body."""
@@ -32,16 +32,16 @@ class CharacterState:
     """[N, B, 3] N, net contact force on each body in the last simulation step, world axes."""
 
     def rows(self, rows: Union[Tensor, slice]) -> CharacterState:
-        """Some of the characters."""
+        """Return the states of some of the characters."""
         return CharacterState(**{name: value[rows] for name, value in vars(self).items()})
 
     def to(self, device: torch.device) -> CharacterState:
-        """The same states on a device."""
+        """Return the states on a device."""
         return CharacterState(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def state_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
-    """Shapes of the parts of one character's state, by the names of CharacterState."""
+    """Return the shape of each field of one character's CharacterState."""
     dofs = skeleton.dof_count
     return {
         "root_pos": (3,),

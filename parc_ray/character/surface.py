@@ -1,4 +1,4 @@
-"""SurfacePoints: where a character may touch the ground, and is tested for being inside it."""
+"""SurfacePoints: points on a character's surface, for measuring penetration of the ground."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from parc_ray.tensors.rows import gather
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of boxes."""
+    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of others."""
 
     bodies: Tensor
     """[P] body of each point."""
     points: Tensor
     """[P, 3] m, in the body's frame."""
     drops: Tensor
-    """[P, 3] m, along the world's z axis: how far the surface is below `points`."""
+    """[P, 3] m: distance of the surface below `points`, along the world's z axis."""
 
     def positions(self, body_pos: Tensor, body_rot: Tensor) -> Tensor:
-        """World positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
+        """Return the world positions [N, P, 3] for body poses [N, B, 3] and [N, B, 4]."""
         axes = gather(rotations.quat_to_matrix(body_rot), self.bodies, -3)
         return gather(body_pos, self.bodies, -2) + rotations.matrix_apply(axes, self.points) - self.drops
 
 
 def surface_points(character: str, source: str, device: torch.device) -> SurfacePoints:
-    """Surface points of the geoms that collide, from the text of a character's MJCF.
+    """Return the surface points of the geoms that collide, from the text of a character's MJCF.
 
-    Raises InputError if one of them is a mesh.
+    Raises InputError if one of them has an unsupported shape.
     """
     geoms = read_geoms(character, source)
     names = [body.get("name", "") for _, body in Mjcf(character, source).bodies()]
@@ -49,7 +49,7 @@ def surface_points(character: str, source: str, device: torch.device) -> Surface
 
 
 def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
-    """Points that span a geom, in its body's frame, and the radius around them."""
+    """Return the points that span a geom, in its body's frame, and the radius around them."""
     if geom.ends:
         return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
     if geom.shape != "box":
