@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Any, Dict, List, Optional, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import ray
 from ray.exceptions import RayError
@@ -19,33 +21,62 @@ LONGEST_REASON = 250
 
 
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
-    """Join the Ray cluster at an address, or start Ray on this machine; returns what it has.
+    """Join the Ray cluster at an address, or start Ray on this machine, and return its resources.
 
-    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether it gets one.
+    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether to start its dashboard.
     Raises InputError if the cluster cannot be reached.
     """
-    chosen = [name.split(":")[1] for name in devices if name.startswith("cuda:")]
+    if ray.is_initialized():
+        return read_resources()
     if address is None:
-        address = "local"  # None would join whatever cluster happens to run on this machine
-        if chosen and "CUDA_VISIBLE_DEVICES" not in os.environ:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
-    url = ""
-    if not ray.is_initialized():
-        _require_listener(address)
-        try:
-            context: Any = ray.init(
-                address=address, log_to_driver=False, include_dashboard=dashboard if address == "local" else None,
-                logging_level=logging.ERROR,
-            )  # fmt: skip
-            url = getattr(context, "dashboard_url", None) or ""
-        except (ConnectionError, ValueError) as error:
-            raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
-        except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
-            if address == "local":
-                raise
-            told = shorten(" ".join(str(error).split()), LONGEST_REASON)
-            raise InputError(f"ray.address = {address!r}: cannot be joined: {told}. {ALIKE}") from None
-    return read_resources(url)
+        return _start_ray(devices, dashboard)
+    _require_listener(address)
+    try:
+        context: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
+    except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
+        reason = shorten(" ".join(str(error).split()), LONGEST_REASON)
+        raise InputError(f"ray.address = {address!r}: cannot be joined: {reason}. {ALIKE}") from None
+    return read_resources(getattr(context, "dashboard_url", None) or "")
+
+
+def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
+    """Start Ray on this machine, with the GPUs that devices name, or with all."""
+    gpus = [] if list(devices) == ["cpu"] else _visible_gpus()
+    numbers = [int(name.partition(":")[2]) for name in devices if name.startswith("cuda:")]
+    chosen = [gpus[number] for number in numbers if number < len(gpus)] if numbers else gpus
+    # "local", because None would join whatever cluster runs on this machine. Ray itself would count whole GPUs only,
+    # where CUDA_VISIBLE_DEVICES names parts of one (MIG).
+    with _show_gpus(chosen):
+        context: Any = ray.init(
+            address="local", num_gpus=len(chosen), include_dashboard=dashboard, log_to_driver=False,
+            logging_level=logging.ERROR,
+        )  # fmt: skip
+    return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
+
+
+def _visible_gpus() -> List[str]:
+    """Return CUDA's names of the GPUs that this process may use: entries of CUDA_VISIBLE_DEVICES, or else numbers."""
+    import torch  # takes seconds, and the planning that follows needs it anyway
+
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [str(number) for number in range(count)] if names is None else names.replace(" ", "").split(",")[:count]
+
+
+@contextmanager
+def _show_gpus(names: Sequence[str]) -> Iterator[None]:
+    """Let processes that start in this context see these GPUs only; afterwards the environment is as it was."""
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def read_resources(dashboard: str = "") -> Resources:

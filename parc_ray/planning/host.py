@@ -29,7 +29,8 @@ class ThisMachine:
         """See Host.resources."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Resources(((cpus, torch.cuda.device_count()),), int(0.7 * memory))
+        gpus = torch.cuda.device_count()
+        return Resources(((cpus, gpus),), int(0.7 * memory), local_gpus=gpus)
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
         """See Host.try_out."""

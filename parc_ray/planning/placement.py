@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
@@ -22,6 +22,8 @@ class Resources:
     """Bytes that actors may use on the smallest node; 0 if unknown."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
+    local_gpus: Optional[int] = None
+    """GPUs of this machine, which `device: cuda:N` numbers; None on a cluster, where Ray assigns GPUs."""
 
     @property
     def cpus(self) -> int:
@@ -51,11 +53,14 @@ class Placement:
 
 
 def _require_devices(devices: Sequence[str], resources: Resources) -> None:
-    """Raises InputError if one of these CUDA devices is not there; "cuda" alone would be any number of them."""
+    """Raises InputError unless all these CUDA devices ("cuda:N") exist."""
+    count, owner = resources.gpus, "Ray"
+    if resources.local_gpus is not None:
+        count, owner = resources.local_gpus, "this machine"
     for device in devices:
-        if int(device.partition(":")[2]) >= resources.gpus:
+        if int(device.partition(":")[2]) >= count:
             raise InputError(
-                f"key 'device' names {device}, but Ray has {resources.gpus or 'no'} CUDA devices; name one that is "
+                f"key 'device' names {device}, but {owner} has {count or 'no'} CUDA devices; name one that is "
                 "there, or cuda (all that there are, else CPUs) or cpu"
             )
 
@@ -74,6 +79,8 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
         gpus = 0.0
     elif devices != ["cuda"]:
         _require_devices(devices, resources)
+        if resources.local_gpus is None:
+            notices.append(f"device: {', '.join(devices)}: on a cluster, Ray assigns GPUs; the numbers have no effect")
     if gpus:
         actors = len(devices) if devices != ["cuda"] else sum(int(own / gpus) for _, own in resources.nodes)
         actors = ray.num_actors or max(1, actors)

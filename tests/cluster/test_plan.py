@@ -37,7 +37,7 @@ from tests.planning.prepared import prepared
 
 
 def node(cpus, gpus):
-    return Resources(((cpus, gpus),))
+    return Resources(((cpus, gpus),), local_gpus=gpus)
 
 
 def config(device="cpu", ray=None, **settings):
@@ -92,9 +92,9 @@ def test_more_actors_than_fit_take_turns():
 @pytest.mark.parametrize(
     "device, ray, has, message",
     [
-        ("cuda:0", {}, (4, 0), "names cuda:0, but Ray has no CUDA devices; name one that is there, or cuda"),
-        ("cuda:2", {}, (8, 2), "names cuda:2, but Ray has 2 CUDA devices"),
-        (["cuda:0", "cuda:1", "cuda:2"], {}, (8, 2), "names cuda:2, but Ray has 2 CUDA devices"),
+        ("cuda:0", {}, (4, 0), "names cuda:0, but this machine has no CUDA devices; name one that is there, or"),
+        ("cuda:2", {}, (8, 2), "names cuda:2, but this machine has 2 CUDA devices"),
+        (["cuda:0", "cuda:1", "cuda:2"], {}, (8, 2), "names cuda:2, but this machine has 2 CUDA devices"),
         ("cpu", {"cpus_per_actor": 9}, (8, 0), "needs 9 CPUs"),
         ("cuda", {"gpus_per_actor": 3, "num_actors": 1}, (8, 2), "3 GPUs, the nodes of Ray have 8 and 2"),
     ],
@@ -114,13 +114,22 @@ def test_what_cannot_be_placed_is_an_input_error(device, ray, has, message):
         ("cpu", {"num_actors": 1}, [(6, 0), (6, 0)], 1, 6),
         ("cpu", {"num_actors": 3}, [(4, 0), (4, 0)], 3, 2),
         ("cpu", {}, [(0, 0), (2, 0)], 2, 1),
-        (["cuda:0", "cuda:1"], {}, [(8, 1), (8, 1)], 2, 8),
     ],
 )
 def test_an_actor_fits_on_one_node(device, ray, nodes, actors, cpus):
     """Ray would wait for ever for a node that is as large as two."""
     placement = place(config(device, ray), Resources(tuple(nodes)))
     assert (placement.actors, placement.cpus, placement.notices) == (actors, cpus, ())
+
+
+def test_on_a_cluster_ray_assigns_gpus_and_it_is_said():
+    placement = place(config(["cuda:0", "cuda:1"]), Resources(((8, 1), (8, 1))))
+    assert (placement.actors, placement.cpus, placement.gpus, placement.device) == (2, 8, 1, "cuda:0")
+    assert placement.notices == (
+        "device: cuda:0, cuda:1: on a cluster, Ray assigns GPUs; the numbers have no effect",
+    )
+    with pytest.raises(InputError, match="names cuda:2, but Ray has 2 CUDA devices"):
+        place(config("cuda:2"), Resources(((8, 1), (8, 1))))
 
 
 def test_an_actor_larger_than_any_node_is_an_input_error():

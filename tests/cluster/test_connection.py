@@ -1,0 +1,104 @@
+"""Which GPUs a Ray on this machine has."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import ray
+import torch
+
+from parc_ray.cluster import connection
+from parc_ray.cluster.connection import connect
+from parc_ray.errors import InputError
+from parc_ray.planning.placement import place
+from tests.cluster.test_plan import config
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What Ray was started with: its GPUs, and what its processes see."""
+    seen = []
+
+    def init(num_gpus=None, **options):
+        visible = os.environ["CUDA_VISIBLE_DEVICES"]
+        seen[:] = [num_gpus, visible]
+        return SimpleNamespace(dashboard_url=None)
+
+    nodes = lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": float(seen[0])}}]  # noqa: E731
+    monkeypatch.setattr(connection, "ray", SimpleNamespace(init=init, is_initialized=lambda: False, nodes=nodes))
+    return seen
+
+
+MIG = "MIG-8aaf61e4", "MIG-b0e3c1d9"
+
+
+@pytest.mark.parametrize(
+    "device, visible, gpus, shown",
+    [
+        ("cuda", None, 4, "0,1,2,3"),
+        ("cuda:0", None, 4, "0"),
+        ("cuda:1", None, 4, "1"),
+        (["cuda:2", "cuda:3"], None, 4, "2,3"),
+        ("cpu", None, 4, ""),
+        ("cuda", "", 0, ""),
+        ("cuda:1", "3, 0", 2, "0"),
+        (["cuda:2", "cuda:0"], "GPU-5ee,GPU-a1,GPU-77", 3, "GPU-77,GPU-5ee"),
+        ("cuda", ",".join(MIG), 2, ",".join(MIG)),
+        ("cuda:1", ",".join(MIG), 2, MIG[1]),
+        ("cuda", "1,-1,0", 1, "1"),
+    ],
+)
+def test_a_number_counts_the_gpus_that_this_process_may_use(monkeypatch, started, device, visible, gpus, shown):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    settings = config(device)
+    resources = connect(None, settings.devices)
+    actors = len(shown.split(",")) if shown else 0
+    assert started == [actors, shown]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible, "a caller's next run counts from its own GPUs"
+    placement = place(settings, resources)
+    if actors:
+        assert (placement.actors, placement.gpus, placement.device) == (actors, 1, "cuda:0")
+        assert placement.notices == ()
+    else:
+        assert (placement.gpus, placement.device) == (0, "cpu")
+
+
+@pytest.mark.parametrize("visible, count", [(None, 4), ("5,6", 2), ("", 0)])
+def test_a_number_that_no_gpu_has_is_refused(monkeypatch, started, visible, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    settings = config(f"cuda:{count}")
+    with pytest.raises(InputError, match=f"names cuda:{count}, but this machine has {count or 'no'} CUDA devices"):
+        place(settings, connect(None, settings.devices))
+
+
+@pytest.mark.slow
+def test_actors_see_the_gpus_that_are_named(monkeypatch):
+    """Ray itself, with names that it would not count here."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5ee,GPU-a1,GPU-77")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    settings = config(["cuda:1", "cuda:2"])
+
+    def visible():
+        import os
+
+        return os.environ["CUDA_VISIBLE_DEVICES"], ray.get_gpu_ids()
+
+    try:
+        placement = place(settings, connect(None, settings.devices))
+        remote = ray.remote(num_cpus=0, num_gpus=placement.gpus)(visible)
+        blocked = ray.remote(num_cpus=0, num_gpus=placement.gpus)(lambda: (visible(), __import__("time").sleep(2))[0])
+        seen = ray.get([blocked.remote() for _ in range(placement.actors)])
+        assert sorted(seen) == [("GPU-77", ["GPU-77"]), ("GPU-a1", ["GPU-a1"])]
+        assert ray.get(remote.remote()) in seen
+    finally:
+        ray.shutdown()
