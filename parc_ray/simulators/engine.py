@@ -72,6 +72,8 @@ class Engine:
     """Sections of phys_record.yaml that only it, and engines like it, read: what it records depends on them."""
     shares_world: bool = False
     """Whether the terrains of all motions of a shard lie in one world."""
+    exact_copies: bool = True
+    """Whether Simulator.copy copies all that the next step reads. If not, it resets the envs to the states."""
     actor_bytes: int = 400 << 20
     """Memory of an actor without envs: libraries and the tracker."""
     env_bytes: int = 2 << 20

@@ -123,6 +123,12 @@ class SceneSimulator(ABC):
             contact_force=force,
         )
 
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        """See Simulator.copy. PhysX keeps more of the past than a state holds, so every env given is reset."""
+        rows, origin = torch.tensor([list(envs), list(sources)], device=self.device)
+        self._root[rows], self._dof[rows] = self._root[origin], self._dof[origin]
+        self._placed.difference_update(envs)
+
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park. An env that is not stepped is at its parking place during the others' step."""
         self._placed.difference_update(envs)

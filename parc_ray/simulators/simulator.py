@@ -80,6 +80,13 @@ class Simulator(Protocol):
         that no step need wait for the device. So nothing that an env has done counts before it is parked.
         """
 
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        """Give the character of each given env the state of the one in a source env, on the same tile.
+
+        Sources are read before any env is written, so an env may be both. Where the engine's record says that copies
+        are not exact, an env and its source continue alike only if both are given: list every env of a population.
+        """
+
     def park(self, envs: Sequence[int]) -> None:
         """Take envs out of the simulation until their next reset, so that they touch nothing."""
 

@@ -83,6 +83,9 @@ class RemoteSimulator:
     def step(self, envs: Sequence[int], targets: Any) -> Any:
         return self._call("step", list(envs), targets)
 
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        self._call("copy", list(envs), list(sources))
+
     def park(self, envs: Sequence[int]) -> None:
         self._call("park", list(envs))
 

@@ -630,6 +630,56 @@ def test_a_run_repeats(make, alone, assert_same_histories):
         simulator.park(envs)
 
 
+# ------------------------------------------------------------------------------------------------- copies
+
+
+def lively(dof: Tensor, count: int, steps: int) -> Tensor:
+    """Targets [steps, count, D] that move every joint, differently in every env."""
+    generator = torch.Generator().manual_seed(5)
+    return dof + 0.2 * torch.randn(steps, count, dof.shape[-1], generator=generator)
+
+
+def test_copies_follow_the_same_path_as_their_originals(make, agree):
+    """Also where an env is source and copy at once."""
+    tiles, state = company(2)
+    simulator = make(tiles=tiles, num_envs=9)
+    envs, sources = [7, 2, 5, 0, 8, 3], [2, 5, 5, 2, 0, 0]
+    simulator.reset(envs, [1] * 6, rows(state, [1] * 6))
+    first = lively(state.dof_pos[1:], 6, 10)
+    before = [simulator.step(envs, targets) for targets in first][-1]
+    assert not agree(rows(before, [0]), rows(before, [1]))
+    simulator.copy(envs, sources)
+    for targets in lively(state.dof_pos[1:], 3, 30):  # one second
+        after = simulator.step(envs, targets[[0, 1, 1, 0, 2, 2]])
+        for copy, original in ((0, 3), (1, 2), (4, 5)):
+            assert agree(rows(after, [copy]), rows(after, [original]))
+        assert not agree(rows(after, [0]), rows(after, [1]))
+
+
+def test_a_lineage_of_copies_replays_in_one_env(make, exact, agree):
+    tiles, state = company(2)
+    simulator, count, window = make(tiles=tiles, num_envs=6), 4, 5
+    targets = lively(state.dof_pos[1:], count, 4 * window)
+    parents = [[2, 2, 0, 3], [1, 1, 3, 0], [3, 0, 3, 1]]
+    simulator.reset(range(count), [1] * count, rows(state, [1] * count))
+    frames = []
+    for step, target in enumerate(targets):
+        if step and step % window == 0:
+            simulator.copy(range(count), parents[step // window - 1])
+        frames.append(simulator.step(range(count), target))
+    lineage = [2]
+    for chosen in parents[::-1]:
+        lineage.insert(0, chosen[lineage[0]])
+    assert len(set(lineage)) > 2
+    simulator.park(range(count))
+    simulator.reset([5], [1], rows(state, [1]))
+    for step, target in enumerate(targets):
+        if step and step % window == 0 and not exact:
+            simulator.copy([5], [5])
+        env = lineage[step // window]
+        assert agree(simulator.step([5], target[env : env + 1]), rows(frames[step], [env]))
+
+
 def test_what_has_diverged_shows_and_harms_nobody(blow, make, alone, assert_same_histories, tmp_path):
     tiles, state, histories = alone
     velocity = {"speed": "root_vel", "spin": "dof_vel", "target": None}[blow]

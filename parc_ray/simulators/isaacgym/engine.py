@@ -30,4 +30,5 @@ ISAAC_GYM = Engine(
     needs_cuda=True,
     control_modes=("pd", "pd_exp"),
     shares_world=True,
+    exact_copies=False,
 )

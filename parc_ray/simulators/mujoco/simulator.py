@@ -111,6 +111,10 @@ class MujocoSimulator:
         )
         return self._states.to_state(*parts).to(self.device)
 
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        """See Simulator.copy. STATE is all that a step reads of the one before, so copies are exact."""
+        self._state[list(envs)] = self._state[list(sources)]
+
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park."""
         for index in envs:

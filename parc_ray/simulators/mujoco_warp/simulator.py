@@ -86,6 +86,16 @@ class MujocoWarpSimulator:
             self._read_states()
         return CharacterState(**self._layout.split(self._now.index_select(0, self._rows)))
 
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        """See Simulator.copy. On a CUDA device it waits for nothing."""
+        worlds, rows, origin = self._worlds, self._index(envs), self._index(sources)
+        for part in (worlds.qpos, worlds.qvel, worlds.warm_start):
+            part.index_copy_(0, rows, part.index_select(0, origin))
+        # Contacts lost in common are still to be reported; a loss of one world goes where its state goes.
+        common, own = worlds.overflow & LOST_IN_COMMON, worlds.overflow & ~LOST_IN_COMMON
+        own.index_copy_(0, rows, own.index_select(0, origin))
+        worlds.overflow.copy_(common | own)
+
     def park(self, envs: Sequence[int]) -> None:
         """See Simulator.park."""
         self._raise_if_contacts_were_lost()

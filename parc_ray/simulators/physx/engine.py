@@ -29,5 +29,6 @@ PHYSX = Engine(
     try_first="unless named",
     unavailable_reason=unavailable_reason,
     shares_world=True,
+    exact_copies=False,
     actor_bytes=700 << 20,  # measured: 540 MiB
 )
