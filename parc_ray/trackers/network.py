@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Dict, Sequence, Tuple
 
 import torch
@@ -20,34 +22,36 @@ HIDDEN: Dict[str, Tuple[int, ...]] = {
 """Widths of the hidden layers, by the names that PARC and MimicKit give their networks."""
 
 CHUNK = {"cpu": 64, "cuda": 1024}
-"""Rows per matrix product: the order in which a product sums may depend on its shape. To a GPU, a product of many rows
-is as dear as one of few."""
+"""Rows per matrix product: its shape may decide in which order it sums. On a GPU, many rows cost as much as few."""
 LARGEST, STEP = 128, 8
 """Rows per product on a CPU on which a row's result is the same bits for every multiple of STEP up to LARGEST."""
+PLAIN = "PARC_RAY_PLAIN_NETWORK"
+"""Environment variable that, set to anything, has PyTorch's public product used on CPUs."""
+
+Layer = Tuple[Tensor, Tensor]
+"""Weight [out, in] and bias [out]."""
 
 
 class Network:
     """Layers with a ReLU after each but the last."""
 
-    def __init__(self, layers: Sequence[Tuple[Tensor, Tensor]], threads: int = 1):
-        """layers: weight [out, in] and bias [out] of each; threads: chunks computed side by side on a CPU."""
+    def __init__(self, layers: Sequence[Layer], threads: int = 1):
+        """threads: number of chunks computed at the same time on a CPU."""
         device = layers[0][0].device.type
         on_cpu = device == "cpu"
-        # PyTorch itself takes MKL, which has half the speed of oneDNN on CPUs that are not Intel's. oneDNN can only be
-        # reached by what torch.compile would call.
-        self._onednn = on_cpu and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        self._onednn = on_cpu and not os.environ.get(PLAIN) and _onednn_works()
         self._layers = list(layers)
         if self._onednn:
             pack = torch.ops.mkldnn._reorder_linear_weight
             self._layers = [(pack(weight, LARGEST), bias) for weight, bias in layers]
         self._size = layers[0][0].shape[1]
         self._rows = CHUNK[device]
-        self._any_size = on_cpu and self._sizes_do_not_matter()
+        self._any_size = on_cpu and self._any_size_repeats()
         self._threads = threads if on_cpu else 1
         self._pool = ThreadPoolExecutor(threads) if self._threads > 1 else None
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Output [N, out] of rows [N, in]."""
+        """Return the output [N, out] of rows [N, in]."""
         count = len(rows)
         size, unit = self._rows, self._rows
         if self._any_size:
@@ -68,11 +72,28 @@ class Network:
         product = linear(rows, weight, bias)
         return product.relu_() if activation == "relu" else product
 
-    def _sizes_do_not_matter(self) -> bool:
+    def _any_size_repeats(self) -> bool:
         """Whether a row's result is the same bits in products of any multiple of STEP rows.
 
-        That depends on the shapes and on how this CPU multiplies matrices, not on the numbers: some random ones tell.
+        That depends on the shapes and on this CPU's products, not on the numbers, so random ones decide it.
         """
         rows = torch.randn(LARGEST, self._size, generator=torch.Generator().manual_seed(0))
         whole = self._chunk(rows)
         return all(torch.equal(self._chunk(rows[:few]), whole[:few]) for few in range(STEP, LARGEST, STEP))
+
+
+@lru_cache(maxsize=None)
+def _onednn_works() -> bool:
+    """Whether oneDNN's packed product is there, and right.
+
+    PyTorch itself takes MKL, at half the speed of oneDNN on CPUs other than Intel's. oneDNN can only be reached through
+    the private operations that torch.compile calls, which may change with any version: hence this test.
+    """
+    generator = torch.Generator().manual_seed(0)
+    rows, weight, bias = (torch.randn(size, generator=generator) for size in ((LARGEST, 96), (40, 96), (40,)))
+    try:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, LARGEST)
+        product = torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "relu", [], "")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return bool(torch.allclose(product, linear(rows, weight, bias).relu(), rtol=1e-4, atol=1e-4))

@@ -1,21 +1,26 @@
-"""Policy: the actor in a checkpoint -> deterministic actions. Agents of PARC and MimicKit are saved alike."""
+"""Policy: the actor of a checkpoint. PARC and MimicKit save their agents alike."""
 
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, quote
+from parc_ray.tensors.rows import pad_to_batch
 from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
 from parc_ray.trackers.network import HIDDEN, Network
 
+MEAN, LOG_STD = "_model._action_dist._mean_net", "_model._action_dist._logstd_net"
+"""Heads of the action distribution. LOG_STD is a vector where the standard deviation is fixed or learned as a constant,
+and a layer where it depends on the observation."""
+
 
 class Policy:
-    """Observation normaliser, actor network and action normaliser of a checkpoint, evaluated at the mode."""
+    """Observation normaliser, actor network and action normaliser of a checkpoint."""
 
     def __init__(
         self,
@@ -34,30 +39,59 @@ class Policy:
         parameters = {name: value.to(device, torch.float32) for name, value in parameters.items()}
         self.obs_mean, self.obs_std = parameters["_obs_norm._mean"], parameters["_obs_norm._std"]
         self.action_mean, self.action_std = parameters["_a_norm._mean"], parameters["_a_norm._std"]
-        names = _layer_names(network)
-        self.network = Network([(parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names], threads)
+
+        def layers(head: str) -> Network:
+            names = [*_hidden_names(network), head]
+            return Network([(parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names], threads)
+
+        self.network = layers(MEAN)
+        self._log_std = layers(LOG_STD) if f"{LOG_STD}.weight" in parameters else None
+        self._std = parameters[LOG_STD].exp() if LOG_STD in parameters else None
         self.bounds = None if bounds is None else (bounds[0].to(device), bounds[1].to(device))
 
     def act(self, obs: Tensor) -> Tensor:
-        """PD targets [N, D] rad for observations [N, size]."""
-        actions = self.normalized_mode(obs) * self.action_std + self.action_mean
+        """Return the most likely PD targets [N, D] rad for observations [N, size]."""
+        return self._targets(self.normalized_mode(obs))
+
+    @property
+    def explores(self) -> bool:
+        """Whether the checkpoint holds the standard deviation of actions."""
+        return self._std is not None or self._log_std is not None
+
+    def explore(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """Return PD targets [N, D] rad, off the most likely ones by noise [N, D] in standard deviations."""
+        return self._targets(self.normalized_mode(obs) + noise * self.std(obs))
+
+    def std(self, obs: Tensor) -> Tensor:
+        """Return the standard deviation of normalised actions with which the agent was trained, [D] or [N, D]."""
+        if self._log_std is None:
+            assert self._std is not None, "a checkpoint without standard deviations"
+            return self._std
+        # In whole batches: vector kernels may round their odd tail differently.
+        return pad_to_batch(self._log_std(self._normalized(obs))).exp()[: len(obs)]
+
+    def normalized_mode(self, obs: Tensor) -> Tensor:
+        """Return the most likely normalised actions [N, D]."""
+        return self.network(self._normalized(obs))
+
+    def _normalized(self, obs: Tensor) -> Tensor:
+        return (obs - self.obs_mean).div_(self.obs_std).clamp_(-self.clip, self.clip)
+
+    def _targets(self, normalized: Tensor) -> Tensor:
+        actions = normalized * self.action_std + self.action_mean
         if self.bounds is None:
             return actions
         low, high = self.bounds
         return torch.minimum(torch.maximum(actions, low), high)
 
-    def normalized_mode(self, obs: Tensor) -> Tensor:
-        """Most likely normalised action [N, D]."""
-        return self.network((obs - self.obs_mean).div_(self.obs_std).clamp_(-self.clip, self.clip))
-
 
 def load_checkpoint(
     content: bytes, network: str, obs_size: int, dof_count: int, config: RecordConfig
 ) -> Dict[str, Tensor]:
-    """The actor's part of an agent's checkpoint (torch.save of its state_dict()), checked.
+    """Read and check the actor's part of an agent's checkpoint (torch.save of its state_dict()).
 
-    config: names the files in messages. Runs nothing of the file. Raises InputError, naming it, if it is no checkpoint,
-    or does not fit the network of the agent file or the size of the observation.
+    config: names the files in messages. Runs nothing of the file. Raises InputError, which names the file, if it is not
+    a checkpoint, or does not fit the network of the agent file or the size of the observation.
     """
     source = str(config.model_file)
     if network not in HIDDEN:
@@ -69,7 +103,7 @@ def load_checkpoint(
     state = checkpoint.state
     if not isinstance(state, dict):
         raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give the tracker's model.pt")
-    shapes = _expected_shapes(network, obs_size, dof_count)
+    shapes = {**_expected_shapes(network, obs_size, dof_count), **_std_shapes(state, network, dof_count)}
     parameters: Dict[str, Tensor] = {}
     for name, shape in shapes.items():
         value = state.get(name)
@@ -88,9 +122,18 @@ def load_checkpoint(
     return parameters
 
 
-def _layer_names(network: str) -> List[str]:
-    hidden = [f"_model._actor_layers.{2 * i}" for i in range(len(HIDDEN[network]))]
-    return [*hidden, "_model._action_dist._mean_net"]
+def _hidden_names(network: str) -> List[str]:
+    return [f"_model._actor_layers.{2 * i}" for i in range(len(HIDDEN[network]))]
+
+
+def _std_shapes(state: Dict[Any, Any], network: str, dof_count: int) -> Dict[str, Tuple[int, ...]]:
+    """Shapes of what a checkpoint holds of the standard deviation of actions."""
+    known: Dict[str, Tuple[int, ...]] = {
+        LOG_STD: (dof_count,),
+        f"{LOG_STD}.weight": (dof_count, HIDDEN[network][-1]),
+        f"{LOG_STD}.bias": (dof_count,),
+    }
+    return {name: shape for name, shape in known.items() if name in state}
 
 
 def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, Tuple[int, ...]]:
@@ -101,7 +144,7 @@ def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, T
         "_a_norm._std": (dof_count,),
     }
     widths = (obs_size, *HIDDEN[network], dof_count)
-    for name, width_in, width_out in zip(_layer_names(network), widths, widths[1:]):
+    for name, width_in, width_out in zip([*_hidden_names(network), MEAN], widths, widths[1:]):
         shapes[f"{name}.weight"] = (width_out, width_in)
         shapes[f"{name}.bias"] = (width_out,)
     return shapes

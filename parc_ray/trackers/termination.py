@@ -1,4 +1,4 @@
-"""Termination: when an attempt has failed. Every family of trackers has its own rule, that of its training."""
+"""Termination: when an attempt has failed. Every family of trackers has the rule of its training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from typing_extensions import Protocol
 
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
 
 REASONS = ("none", "body position", "root position", "root rotation", "fall", "not finite")
 BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
@@ -22,7 +24,7 @@ class TerminationResult:
     """Why attempts have failed, for N envs."""
 
     reason: Tensor
-    """[N]: index into REASONS; 0 where the attempt goes on."""
+    """[N]: index into REASONS; 0 where the attempt has not failed."""
     body: Tensor
     """[N]: the body farthest beyond its limit, meaningful for BODY_POSITION and FALL."""
 
@@ -31,29 +33,27 @@ class Termination(Protocol):
     """The failure test of one character."""
 
     needs_ground: bool
-    """Whether it asks for the height of the terrain."""
+    """Whether compute needs the height of the terrain."""
 
     def compute(
         self,
         time: Tensor,
-        root_rot: Tensor,
-        body_pos: Tensor,
-        reference_root_rot: Tensor,
-        reference_body_pos: Tensor,
-        contact_force: Tensor,
+        state: CharacterState,
+        pose: Pose,
+        reference: Pose,
         ground: Optional[Tensor],
     ) -> TerminationResult:
-        """Judge characters [N] against their references at the same time; no row depends on another.
+        """Compare N characters with their references at the same time; no row depends on another.
 
-        time [N] s since the attempt began (nothing fails at 0), rotations [N, 4], body positions [N, B, 3] m,
-        contact_force [N, B, 3] N, ground [N, B] m: terrain height under each body (None where it is not needed).
+        time: [N] s since the attempt began; nothing fails at 0. ground: [N, B] m, terrain height under each body, or
+        None if needs_ground is false.
         """
 
 
 def forbidden_bodies(skeleton: Skeleton, allowed: Sequence[str], key: str, device: torch.device) -> Tensor:
-    """Which bodies may not touch the ground, [B] bool: all but those that a key of a configuration allows to.
+    """Return which bodies may not touch the ground, [B] bool: all but those that a configuration key allows to.
 
-    Raises InputError if one of these is unknown.
+    Raises InputError, which names the key, if an allowed body is unknown.
     """
     forbidden = torch.ones(skeleton.num_bodies, dtype=torch.bool, device=device)
     forbidden[skeleton.body_indices(allowed, key)] = False
@@ -61,5 +61,5 @@ def forbidden_bodies(skeleton: Skeleton, allowed: Sequence[str], key: str, devic
 
 
 def touching(contact_force: Tensor) -> Tensor:
-    """Which bodies touch something, [N, B, 3] N -> [N, B] bool."""
+    """Return which bodies touch something, [N, B, 3] N -> [N, B] bool."""
     return (contact_force.abs() > TOUCH).any(dim=-1)

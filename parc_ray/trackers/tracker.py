@@ -1,9 +1,9 @@
-"""Tracker: what a trained controller observes, how it acts on that, and when it has failed. Every family builds one."""
+"""Tracker: the observations of a trained controller, its actions, and when it has failed. Every family builds one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Collection
+from typing import Callable, Collection, Optional
 
 from torch import Tensor
 from typing_extensions import Protocol
@@ -17,7 +17,7 @@ from parc_ray.trackers.termination import Termination
 
 @dataclass(frozen=True)
 class ObservationInputs:
-    """What N characters can observe before a control step, each in the frame of its motion."""
+    """Inputs of an observer for N characters before a control step, each in the frame of its motion."""
 
     state: CharacterState
     pose: Pose
@@ -30,22 +30,22 @@ class ObservationInputs:
 
 
 class Observer(Protocol):
-    """Makes observations of one character."""
+    """Computes observations of one character."""
 
     layout: Layout
-    """Parts of an observation; recordings that keep observations name them."""
+    """Parts of an observation, as recordings that keep observations name them."""
     normalized: Collection[str]
-    """Parts that the tracker normalises."""
+    """Names of the parts that the tracker normalises."""
     features: Layout
-    """Features that it needs of each frame of the reference."""
+    """Features needed of each frame of the reference."""
     target_steps: Tensor
-    """[S] int64: control steps from now at which it needs the reference; 0 is now."""
+    """[S] int64: control steps from now at which features are needed; 0 is now."""
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
-        """Features [..., F] of reference frames and their poses; computed once per attempt, ahead of time."""
+        """Return features [..., F] of reference frames and their poses; computed once per attempt, ahead of time."""
 
-    def observe(self, situation: ObservationInputs) -> Tensor:
-        """Observations [N, size]; no row depends on another."""
+    def observe(self, inputs: ObservationInputs) -> Tensor:
+        """Return observations [N, size]; no row depends on another."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,6 @@ class Tracker:
     """PD targets [N, D] rad for observations [N, size]; no row depends on another, not even in its last bit."""
     termination: Termination
     """When its attempts have failed."""
+    explore: Optional[Callable[[Tensor, Tensor], Tensor]] = None
+    """PD targets for observations, off the most likely ones by noise [N, D] in the standard deviations with which the
+    tracker was trained. None if they are not known; recovery needs them."""

@@ -191,15 +191,7 @@ class TrackingEnvironment:
         ground = None
         if self.termination.needs_ground:
             ground = self.terrains.height_at(self.motion.index_select(0, rows), body_pos[..., :2])
-        verdict = self.termination.compute(
-            steps * self.timestep,
-            state.root_rot,
-            body_pos,
-            reference.body_rot[:, 0],
-            reference.body_pos,
-            state.contact_force,
-            ground,
-        )
+        result = self.termination.compute(steps * self.timestep, state, pose, reference, ground)
         lost = (columns - columns != 0).any(dim=0)  # infinite, or not a number
         self._now.index_copy_(1, rows, self._columns(state, pose, contacts))
         return Step(
@@ -209,8 +201,8 @@ class TrackingEnvironment:
             reference=reference,
             reference_contacts=reference_contacts,
             steps=steps,
-            reason=verdict.reason.masked_fill(lost, NOT_FINITE),
-            body=verdict.body,
+            reason=result.reason.masked_fill(lost, NOT_FINITE),
+            body=result.body,
             ended=steps >= self.steps_total.index_select(0, rows),
         )
 

@@ -47,10 +47,10 @@ class ToyObserver:
     def reference_features(self, frames, pose):
         return frames.phase.unsqueeze(-1)
 
-    def observe(self, situation):
-        root = situation.state.root_pos
-        ground = situation.heights(root[:, None, :2])
-        return self.layout.join((situation.targets[:, 0], torch.cat((root[:, 2:], ground), dim=1)))
+    def observe(self, inputs):
+        root = inputs.state.root_pos
+        ground = inputs.heights(root[:, None, :2])
+        return self.layout.join((inputs.targets[:, 0], torch.cat((root[:, 2:], ground), dim=1)))
 
 
 def read_toy(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:

@@ -11,6 +11,7 @@ import torch
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
+from parc_ray.trackers import network as network_module
 from parc_ray.trackers import policy as policy_module
 from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.network import HIDDEN, Network
@@ -99,11 +100,21 @@ def test_an_action_does_not_depend_on_the_batch(rows, threads):
     assert torch.equal(Policy(load(), SMALL_NETWORK, 10.0, BOUNDS, CPU).act(obs), whole)
 
 
-@pytest.mark.parametrize("onednn", [True, False])
-def test_a_network_is_its_layers_with_and_without_onednn(onednn, monkeypatch):
-    """Against sums in double precision, also where PyTorch lacks the product that is used."""
-    if not onednn:
+def wrong_product(rows, weight, bias, activation, scalars, algorithm):
+    return torch.zeros(len(rows), len(bias))
+
+
+@pytest.mark.parametrize("product", ["onednn", "switched off", "missing", "changed", "wrong"])
+def test_a_network_is_its_layers_whatever_computes_the_product(product, monkeypatch):
+    """Against sums in double precision."""
+    monkeypatch.setattr(network_module, "_onednn_works", network_module._onednn_works.__wrapped__)
+    if product == "switched off":
+        monkeypatch.setenv(network_module.PLAIN, "1")
+    elif product == "missing":
         monkeypatch.setattr(torch.ops, "mkldnn", object())
+    elif product in ("changed", "wrong"):
+        fake = (lambda rows: rows) if product == "changed" else wrong_product
+        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", fake, raising=False)
     generator = torch.Generator().manual_seed(0)
     sizes = [(300, 128), (128, 64), (64, 20)]
     layers = [
@@ -115,7 +126,65 @@ def test_a_network_is_its_layers_with_and_without_onednn(onednn, monkeypatch):
     for place, (weight, bias) in enumerate(layers):
         expected = expected @ weight.double().t() + bias.double()
         expected = expected if place == 2 else expected.clamp(min=0)
-    assert max_error(Network(layers)(rows), expected.float().numpy()) <= 1e-5
+    network = Network(layers)
+    assert network._onednn == (product == "onednn" and hasattr(torch.ops.mkldnn, "_linear_pointwise"))
+    assert max_error(network(rows), expected.float().numpy()) <= 1e-5
+
+
+# ------------------------------------------------------------------------------------------------ exploration
+
+
+def with_std(**entries):
+    """The small checkpoint with its standard deviation replaced."""
+    state = torch.load(io.BytesIO(SMALL), weights_only=True)
+    state = {name: value for name, value in state.items() if "_logstd_net" not in name}
+    return save({**state, **{f"{policy_module.LOG_STD}{name}": value for name, value in entries.items()}})
+
+
+def small_policy(content=SMALL, bounds=None):
+    return Policy(load(content), SMALL_NETWORK, 10.0, bounds, CPU)
+
+
+def random_obs(rows=37):
+    return torch.randn(rows, small_size(), generator=torch.Generator().manual_seed(1))
+
+
+def test_noise_is_in_constant_standard_deviations_of_the_normalised_action():
+    log_std = torch.linspace(-4.0, -1.0, 28)
+    policy = small_policy(with_std(**{"": log_std.half()}))
+    obs, noise = random_obs(), torch.randn(37, 28)
+    expected = policy.act(obs) + noise * torch.exp(log_std.half().float()) * policy.action_std
+    assert policy.explores and torch.allclose(policy.explore(obs, noise), expected, atol=1e-5)
+    assert torch.equal(policy.explore(obs, torch.zeros(37, 28)), policy.act(obs))
+
+
+def test_a_standard_deviation_that_depends_on_the_observation():
+    """As a layer beside that of the mean (actor_std_type VARIABLE), against the layers written out."""
+    weight, bias = 0.1 * torch.randn(28, HIDDEN[SMALL_NETWORK][-1]), torch.full((28,), -3.0)
+    content = with_std(**{".weight": weight, ".bias": bias})
+    policy, parameters, obs = small_policy(content), load(content), random_obs()
+    hidden = ((obs - policy.obs_mean) / policy.obs_std).clamp(-10.0, 10.0)
+    for name in ("_model._actor_layers.0", "_model._actor_layers.2"):
+        hidden = torch.relu(hidden @ parameters[f"{name}.weight"].t() + parameters[f"{name}.bias"])
+    expected = torch.exp(hidden @ weight.t() + bias)
+    assert float(expected.std(0).max()) > 0.001
+    assert torch.allclose(policy.std(obs), expected, rtol=1e-4)
+    whole = policy.explore(obs, torch.ones(37, 28))
+    assert torch.allclose(whole, policy.act(obs) + expected * policy.action_std, atol=1e-4)
+    assert torch.equal(policy.explore(obs[5:8], torch.ones(3, 28)), whole[5:8])
+
+
+def test_exploration_stays_within_the_bounds():
+    policy = small_policy(bounds=BOUNDS)
+    targets = policy.explore(random_obs(), torch.full((37, 28), 1e4))
+    assert bool((targets <= BOUNDS[1]).all()) and bool((targets == BOUNDS[1]).any())
+
+
+def test_a_checkpoint_without_standard_deviations_acts_but_does_not_explore():
+    policy = small_policy(with_std())
+    assert not policy.explores and torch.equal(policy.act(random_obs()), small_policy().act(random_obs()))
+    with pytest.raises(InputError, match=r"_logstd_net' has shape \[5\], expected \[28\]"):
+        load(with_std(**{"": torch.zeros(5)}))
 
 
 @pytest.mark.parametrize("network", sorted(HIDDEN))

@@ -124,7 +124,7 @@ def _build(
     parameters = load_checkpoint(files.checkpoint, network, observer.layout.size, skeleton.dof_count, config)
     bounds = action_bounds(skeleton, own.environment.zero_center_action)
     policy = Policy(parameters, network, OBSERVATION_CLIP, bounds, device, threads)
-    return Tracker(observer, policy.act, termination)
+    return Tracker(observer, policy.act, termination, policy.explore if policy.explores else None)
 
 
 MIMICKIT = Family(name="mimickit", read=_read, fingerprint=_fingerprint, build=_build)

@@ -65,17 +65,17 @@ class MimickitObserver:
         joints = rotations.quat_to_tan_norm(frames.joint_rot)
         return self.features.join((frames.phase.unsqueeze(-1), heading, root, joints, keys))
 
-    def observe(self, situation: ObservationInputs) -> Tensor:
-        """Observations [N, size] of characters."""
-        config, state, pose = self.config, situation.state, situation.pose
+    def observe(self, inputs: ObservationInputs) -> Tensor:
+        """See Observer.observe."""
+        config, state, pose = self.config, inputs.state, inputs.pose
         axes = axes_of(state, pose)
         turn = None if config.global_obs else rotations.heading_matrix(heading_of(axes))
         parts = [self._char.observe(state, pose, axes, turn)]
         if config.enable_phase_obs:
-            phase = self.features.split(situation.targets[:, 0])["phase"]
+            phase = self.features.split(inputs.targets[:, 0])["phase"]
             parts.append(torch.cat((phase, torch.sin(phase * self._scales), torch.cos(phase * self._scales)), dim=-1))
         if config.enable_tar_obs:
-            parts.append(self._targets(state, self.features.split(situation.targets[:, 1:])))
+            parts.append(self._targets(state, self.features.split(inputs.targets[:, 1:])))
         return self.layout.join(parts)
 
     def _targets(self, state: CharacterState, targets: Dict[str, Tensor]) -> Tensor:

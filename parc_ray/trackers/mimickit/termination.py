@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
 from parc_ray.trackers.termination import (
     BODY_POSITION,
@@ -21,11 +23,11 @@ from parc_ray.trackers.termination import (
 
 
 class MimickitTermination:
-    """MimicKit's failure test of one character and one environment configuration.
+    """MimicKit's failure test for one character and one environment configuration.
 
-    No body may be farther from its reference than pose_termination_dist: where the root is tracked, in the world;
-    otherwise relative to the root, in the world's axes, or without global_obs in those of the root. A body that may not
-    touch the ground must not feel a force while it is low; on level ground that is the force of the ground.
+    No body may be farther than pose_termination_dist from its reference: in the world where the root is tracked;
+    otherwise relative to the root, in world axes, or without global_obs in those of the root. A body that may not touch
+    the ground must not feel a force while it is low; on level ground that is the force of the ground.
     """
 
     def __init__(
@@ -44,11 +46,9 @@ class MimickitTermination:
     def compute(
         self,
         time: Tensor,
-        root_rot: Tensor,
-        body_pos: Tensor,
-        reference_root_rot: Tensor,
-        reference_body_pos: Tensor,
-        contact_force: Tensor,
+        state: CharacterState,
+        pose: Pose,
+        reference: Pose,
         ground: Optional[Tensor],
     ) -> TerminationResult:
         """See Termination.compute."""
@@ -58,24 +58,24 @@ class MimickitTermination:
         if not config.enable_early_termination:
             return TerminationResult(reason, body)
         if ground is not None:
-            fallen, body = self._fallen(body_pos, contact_force, ground)
+            fallen, body = self._fallen(pose.body_pos, state.contact_force, ground)
             reason = torch.where(fallen, FALL, reason)
         if config.pose_termination:
-            offset = self._placed(root_rot, body_pos) - self._placed(reference_root_rot, reference_body_pos)
+            offset = self._positions(pose) - self._positions(reference)
             farthest, worst = rotations.dot(offset, offset).max(dim=-1)
             strayed = farthest > config.pose_termination_dist**2
             reason = torch.where(strayed, torch.where(worst == 0, ROOT_POSITION, BODY_POSITION), reason)
             body = torch.where(strayed, worst, body)
         return TerminationResult(torch.where(time > 0.0, reason, 0), body)
 
-    def _placed(self, root_rot: Tensor, body_pos: Tensor) -> Tensor:
-        """Positions [N, B, 3] m as they are compared."""
+    def _positions(self, pose: Pose) -> Tensor:
+        """Body positions [N, B, 3] m in the frame in which they are compared."""
         if self.config.track_root:
-            return body_pos
-        relative = body_pos - body_pos[:, :1]
+            return pose.body_pos
+        relative = pose.body_pos - pose.body_pos[:, :1]
         if self.config.global_obs:
             return relative
-        return rotations.quat_rotate(rotations.quat_conjugate(root_rot).unsqueeze(1), relative)
+        return rotations.quat_rotate(rotations.quat_conjugate(pose.body_rot[:, :1]), relative)
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
         low = body_pos[..., 2] - ground <= self.ground_contact_height

@@ -59,7 +59,7 @@ def _build(
     # PARC clamps in control_mode pd, not in pd_exp.
     bounds = action_bounds(skeleton) if env.control_mode == "pd" else None
     policy = Policy(parameters, network, agent.norm_obs_clip, bounds, device, threads)
-    return Tracker(observer, policy.act, termination)
+    return Tracker(observer, policy.act, termination, policy.explore if policy.explores else None)
 
 
 PARC = Family(name="parc", read=_read, fingerprint=_fingerprint, build=_build)

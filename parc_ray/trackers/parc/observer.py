@@ -97,21 +97,21 @@ class ParcObserver:
         along, left = (reverse_dims(points).unsqueeze(-1) for points in (self.ray_points, self._ray_points_left))
         return reverse_dims(along * cosine + left * sine + reverse_dims(root_pos)[:2].unsqueeze(1))
 
-    def observe(self, situation: ObservationInputs) -> Tensor:
-        """Observations [N, size] of characters."""
-        config, state, pose = self.config, situation.state, situation.pose
+    def observe(self, inputs: ObservationInputs) -> Tensor:
+        """See Observer.observe."""
+        config, state, pose = self.config, inputs.state, inputs.pose
         axes = axes_of(state, pose)
         heading = heading_of(axes)
         turn = None if config.global_obs else rotations.heading_matrix(heading)
-        targets = self.features.split(situation.targets)
+        targets = self.features.split(inputs.targets)
         parts = [self._char.observe(state, pose, axes, turn)]
         if config.enable_tar_obs:
             parts.append(self._targets(state, targets, turn))
             if config.use_contact_info:
                 parts.append(targets["contacts"])
         if config.use_contact_info:
-            parts.append(situation.contacts)
-        heights = situation.heights(self.sample_points(state.root_pos, heading))
+            parts.append(inputs.contacts)
+        heights = inputs.heights(self.sample_points(state.root_pos, heading))
         parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
         return self.layout.join(parts)
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from parc_ray.character import rotations
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import EnvironmentConfig
 from parc_ray.errors import InputError
 from parc_ray.tensors.rows import reverse_dims
@@ -24,9 +26,9 @@ from parc_ray.trackers.termination import (
 
 
 class ParcTermination:
-    """PARC's failure test of one character and one environment configuration.
+    """PARC's failure test for one character and one environment configuration.
 
-    Bodies are compared relative to their own root in world axes; every limit must be exceeded strictly.
+    Bodies are compared relative to their root in world axes; reaching a limit is not a failure, exceeding it is.
     """
 
     def __init__(self, config: EnvironmentConfig, skeleton: Skeleton, device: torch.device):
@@ -47,11 +49,9 @@ class ParcTermination:
     def compute(
         self,
         time: Tensor,
-        root_rot: Tensor,
-        body_pos: Tensor,
-        reference_root_rot: Tensor,
-        reference_body_pos: Tensor,
-        contact_force: Tensor,
+        state: CharacterState,
+        pose: Pose,
+        reference: Pose,
         ground: Optional[Tensor],
     ) -> TerminationResult:
         """See Termination.compute."""
@@ -61,28 +61,29 @@ class ParcTermination:
         if not config.enable_early_termination:
             return TerminationResult(reason, body)
         if ground is not None and config.contact_bodies:
-            fallen, body = self._fallen(body_pos, contact_force, ground)
+            fallen, body = self._fallen(pose.body_pos, state.contact_force, ground)
             reason = reason.masked_fill(fallen, FALL)
         if config.pose_termination:
             if config.track_root:
-                angle = rotations.quat_diff_angle(root_rot, reference_root_rot)
+                angle = rotations.quat_diff_angle(state.root_rot, reference.body_rot[:, 0])
                 reason = reason.masked_fill(angle > config.root_rot_termination_angle, ROOT_ROTATION)
-                offset = body_pos[:, 0] - reference_body_pos[:, 0]
+                offset = pose.body_pos[:, 0] - reference.body_pos[:, 0]
                 too_far = rotations.dot(offset, offset) > config.root_pos_termination_dist**2
                 reason = reason.masked_fill(too_far, ROOT_POSITION)
-            strayed, worst = self._strayed(body_pos, reference_body_pos)
+            strayed, worst = self._strayed(pose.body_pos, reference.body_pos)
             reason = reason.masked_fill(strayed, BODY_POSITION)
             body = torch.where(strayed, worst, body)
         return TerminationResult(reason.masked_fill(time <= 1e-5, 0), body)
 
     def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
+        """Whether a body is beyond its limit, and the body farthest beyond."""
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
         excess = reverse_dims(rotations.dot(offset, offset)) - self._squared_limits
         most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
-        """A forbidden body is in contact, and a forbidden body (not necessarily the same) is close to the ground."""
+        """Whether a forbidden body touches something and one, maybe another, is near the ground; and the former."""
         touched = touching(contact_force) & self._forbidden
         low = (body_pos[..., 2] < ground + self.config.termination_height) & self._forbidden
         return touched.any(dim=-1) & low.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

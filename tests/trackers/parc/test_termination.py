@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
+from parc_ray.character.state import CharacterState
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.trackers.parc.termination import ParcTermination
@@ -38,11 +40,9 @@ def compute(**changes):
     termination = ParcTermination(environment_config(**{**LIMITS, **changes}), SKELETON, CPU)
     return termination.compute(
         tensor(V["time_buf"]),
-        tensor(V["char_root_rot"]),
-        tensor(V["char_body_pos"]),
-        tensor(V["ref_root_rot"]),
-        tensor(V["ref_body_pos"]),
-        tensor(V["char_contact_forces"]),
+        CharacterState(None, tensor(V["char_root_rot"]), None, None, None, None, tensor(V["char_contact_forces"])),
+        Pose(None, tensor(V["char_body_pos"]), None),
+        Pose(None, tensor(V["ref_body_pos"]), tensor(V["ref_root_rot"]).unsqueeze(1)),
         tensor(ground),
     )
 
