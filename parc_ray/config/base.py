@@ -1,34 +1,60 @@
-"""What all sections of configuration files have in common."""
+"""Base classes and field types of the configuration models."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any, ClassVar, Optional, Tuple, Type
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Annotated
 
 from parc_ray.errors import UNPRINTABLE
 
 
-def showable(text: object) -> object:
-    """The text itself. Raises ValueError if a terminal or a log could not show it on one line."""
+def require_printable(text: object) -> object:
+    """Return the text. Raises ValueError if a terminal or a log cannot show it on one line."""
     if UNPRINTABLE.search(str(text)) or "\n" in str(text):
         raise ValueError("must not contain control characters")
     return text
 
 
-PlainPath = Annotated[Path, AfterValidator(showable)]
+def expand_user(path: Any) -> Any:
+    """Return a path with `~` and environment variables such as `$HOME` expanded; unknown ones stay.
+
+    >>> expand_user("motions/walk.pkl")
+    'motions/walk.pkl'
+    """
+    if not isinstance(path, str):
+        return path
+    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111
+
+
+def section_of(annotation: Any) -> Optional[Type[BaseModel]]:
+    """Return the model of a field that is a section of its own, else None."""
+    options: Tuple[Any, ...] = getattr(annotation, "__args__", (annotation,))
+    models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    return models[0] if models else None
+
+
+PlainPath = Annotated[Path, BeforeValidator(expand_user), AfterValidator(require_printable)]
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=True)]
-"""0 or more, and .inf for none"""
+"""0 or more; .inf means no limit."""
 
 
 class Strict(BaseModel):
-    """A section of our own: unknown keys are errors."""
+    """A section of parc_ray's own: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    file_kind: ClassVar[str] = ""
+    """Name of the file that the model describes; empty for a section."""
+
 
 class Parc(BaseModel):
-    """A section of PARC's: it has more keys than recording needs."""
+    """A section of PARC's or MimicKit's: keys that recording does not need are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    file_kind: ClassVar[str] = ""
+    """Name of the file that the model describes; empty for a section."""

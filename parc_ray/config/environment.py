@@ -1,13 +1,14 @@
-"""dm_env.yaml: what simulates a character, how it is controlled, and when an attempt has failed."""
+"""dm_env.yaml: how a character is simulated and controlled, and when an attempt fails."""
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Union
+from typing import Any, ClassVar, List, Optional, Union
 
 from pydantic import Field, model_validator
 from typing_extensions import Literal
 
 from parc_ray.config.base import Limit, Parc
+from parc_ray.config.file_kind import ENVIRONMENT
 
 
 class HeightmapConfig(Parc):
@@ -24,7 +25,7 @@ class DeepMimicConfig(Parc):
 
 
 class EnvironmentConfig(Parc):
-    """Section env of dm_env.yaml, but for what a tracker observes: that is read by its family."""
+    """Section env of dm_env.yaml, without the keys of observations, which the tracker's family reads."""
 
     char_file: str
     control_freq: int = Field(default=30, gt=0, le=1000)
@@ -50,8 +51,10 @@ class EnvironmentConfig(Parc):
 
 
 class PhysxConfig(Parc):
-    """Section sim.physx of dm_env.yaml, by the names of Isaac Gym's PhysXParams. What has no value here or there is
-    left to Isaac Gym; the other defaults are PARC's."""
+    """Section sim.physx of dm_env.yaml, with the names of Isaac Gym's PhysXParams.
+
+    None leaves a value to the engine; the other defaults are PARC's.
+    """
 
     solver_type: int = 1
     num_position_iterations: int = 4
@@ -81,16 +84,18 @@ NOT_RECORDED: Any = {
     "env": {"char_file"},
     "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
 }
-"""Keys of dm_env.yaml that change no recording: where the character lies, how much of a machine PhysX gets"""
+"""Keys of dm_env.yaml that change no recording: the character's path, and PhysX's threads and buffers."""
 
 
 class EnvironmentFile(Parc):
     """dm_env.yaml."""
+
+    file_kind: ClassVar[str] = ENVIRONMENT
 
     env: EnvironmentConfig
     sim: SimulationConfig = SimulationConfig()
 
     @property
     def steps_per_control(self) -> int:
-        """Physics steps in one control step."""
+        """Return the number of physics steps in one control step."""
         return self.env.sim_freq // self.env.control_freq * self.sim.substeps

@@ -1,4 +1,4 @@
-"""MimicKit's argument files (args/*.txt): what they say of a tracker, as a recording run."""
+"""MimicKit's argument files (args/*.txt) as recording runs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ def config_of_mimickit(
     settings: Optional[Path],
     data_dir: Optional[str],
 ) -> RecordConfig:
-    """The run that records the motions of an argument file's environment with its tracker.
+    """Return the run that records the motions of an argument file's environment with its tracker.
 
-    model_file: the checkpoint, where not the file's own. settings: a phys_record.yaml with other keys; what it says has
-    the last word. num_envs of the file is that of the training, and passed over. Raises InputError.
+    model_file: the checkpoint, in place of the file's own.
+    settings: a phys_record.yaml whose keys override those of the argument file.
+    The file's num_envs is that of the training and is ignored. Raises InputError.
     """
     table = parse_args(["--arg_file", str(arg_file)])
     source = str(arg_file)
@@ -48,7 +49,7 @@ def config_of_mimickit(
         content["output_dir"] = str(output)
     for key, option in (("model_file", "--model-file"), ("output_dir", "--output")):
         if key not in content:
-            raise InputError(f"{option} is missing; {source} does not say it")
+            raise InputError(f"{option} is missing, and {source} does not give it")
     devices = expanded.get("devices") or expanded.get("device")
     if devices:
         content.setdefault("device", devices[0] if len(devices) == 1 else devices)
@@ -56,7 +57,7 @@ def config_of_mimickit(
 
 
 def _motion_file(env_file: Path, data_dir: Optional[str]) -> Optional[str]:
-    """The motions that the environment was trained on."""
+    """Return the path of the motions that the environment was trained on."""
     name = expand(load_yaml(env_file), data_dir, str(env_file)).get("motion_file")
     if not isinstance(name, str):
         raise InputError(f"{env_file}: key 'motion_file' is missing; give the motion or the dataset to record")

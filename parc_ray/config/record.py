@@ -1,15 +1,16 @@
-"""phys_record.yaml: a recording run. PARC's keys, and ours."""
+"""phys_record.yaml: a recording run. PARC's keys, and parc_ray's."""
 
 from __future__ import annotations
 
 import os
 import re
-from typing import Any, List, Optional, Union
+from typing import Any, ClassVar, List, Optional, Union
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Literal
 
-from parc_ray.config.base import PlainPath, Strict, showable
+from parc_ray.config.base import PlainPath, Strict, require_printable
+from parc_ray.config.file_kind import PHYS_RECORD
 
 
 class RayConfig(Strict):
@@ -45,19 +46,19 @@ class RayConfig(Strict):
 
     @property
     def cluster(self) -> Optional[str]:
-        """Address of the cluster that a run joins; None if it starts a Ray of its own on this machine."""
+        """Return the address of the cluster that a run joins; None if it starts its own Ray on this machine."""
         return self.address or os.environ.get("RAY_ADDRESS") or None
 
     @field_validator("gpus_per_actor")
     @classmethod
-    def _share_that_ray_knows(cls, value: Optional[float]) -> Optional[float]:
+    def _representable_share(cls, value: Optional[float]) -> Optional[float]:
         if value and value < 1e-4:
             raise ValueError("must be 0, or at least 0.0001")
         return value
 
 
 class MujocoConfig(Strict):
-    """How finely MuJoCo steps and how hard its contacts are (mujoco and mujoco_warp)."""
+    """MuJoCo's time step and the stiffness of its contacts (mujoco and mujoco_warp)."""
 
     profile: Literal["fast", "faithful"] = Field(
         default="fast",
@@ -77,7 +78,7 @@ class MujocoConfig(Strict):
 
 
 class RetryConfig(Strict):
-    """What happens after a failed attempt."""
+    """Retries after a failed attempt."""
 
     start_fractions: List[float] = Field(
         default=[0.25, 0.5, 0.75],
@@ -95,7 +96,7 @@ class RetryConfig(Strict):
 
 
 class AcceptanceConfig(Strict):
-    """Limits that a surviving attempt must keep to be recorded. `acceptance: none`, as PARC: whatever survives."""
+    """Limits that a tracked attempt must meet to be recorded. `acceptance: none` records all of them, as PARC does."""
 
     min_contact_agreement: float = Field(
         default=0.4,
@@ -116,7 +117,7 @@ class AcceptanceConfig(Strict):
 
 
 class RecordOptions(Strict):
-    """What is kept besides the recorded motions."""
+    """Data kept besides the recorded motions."""
 
     observations: bool = Field(default=False, description="Store the tracker's observations in misc_data (large).")
     keep_failures: bool = Field(
@@ -126,7 +127,7 @@ class RecordOptions(Strict):
 
 
 class OutputConfig(Strict):
-    """Names and folders of the recordings."""
+    """Names, formats and folders of the output."""
 
     layout: Literal["grouped", "flat"] = Field(
         default="grouped",
@@ -158,7 +159,7 @@ class OutputConfig(Strict):
     def _address(cls, value: Optional[str]) -> Optional[str]:
         if value is not None and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
             raise ValueError("must be an address, such as s3://bucket/run or file:///mnt/run")
-        showable(value)
+        require_printable(value)
         return value
 
     @field_validator("name_suffix")
@@ -166,12 +167,14 @@ class OutputConfig(Strict):
     def _plain(cls, value: str) -> str:
         if "/" in value or "\\" in value or "\0" in value:
             raise ValueError("must not contain a path separator")
-        showable(value)
+        require_printable(value)
         return value
 
 
 class RecordConfig(Strict):
-    """A recording run: PARC's phys_record keys, and ours (all optional)."""
+    """A recording run: PARC's keys, and parc_ray's (all optional)."""
+
+    file_kind: ClassVar[str] = PHYS_RECORD
 
     output_dir: PlainPath = Field(description="Folder for everything the run writes.")
     device: Union[str, List[str]] = Field(
@@ -225,7 +228,7 @@ class RecordConfig(Strict):
 
     @property
     def devices(self) -> List[str]:
-        """The devices asked for, as a list."""
+        """Return the configured devices as a list."""
         return self.device if isinstance(self.device, list) else [self.device]
 
     @field_validator("acceptance", mode="before")
@@ -238,7 +241,7 @@ class RecordConfig(Strict):
     @field_validator("output_dir", mode="before")
     @classmethod
     def _folder(cls, value: Any) -> Any:
-        # A path would make one slash of two, and a local folder of s3://bucket.
+        # pathlib turns two slashes into one, and s3://bucket into a local folder.
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
             raise ValueError("must be a folder here, not an address; output.upload copies what is recorded to one")
         return value

@@ -1,4 +1,4 @@
-"""record_args.txt: PARC's run_tracker arguments, written after a run and read to repeat it."""
+"""record_args.txt: arguments of PARC's run_tracker, written by a run and read to resume or repeat it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_text
 
 OWN_SECTION = "parc_ray"
-"""Key of record_env.yaml under which our own settings travel; PARC ignores it"""
+"""Key of record_env.yaml that holds parc_ray's own settings; PARC ignores it."""
 
 REPLACED = ("env.dm.motion_file", "env.dm.terrain_save_path", "env.output_motion_dir")
-"""Keys of dm_env.yaml that record_environment replaces, and nothing else reads"""
+"""Keys of dm_env.yaml that record_environment replaces; nothing else reads them."""
 
 
 def record_environment(
     environment: Mapping[str, Any], config: RecordConfig, dataset_file: Path, output_dir: Path
 ) -> Dict[str, Any]:
-    """Contents of record_env.yaml: dm_env.yaml pointed at the dataset and the output, as PARC writes it."""
+    """Return the content of record_env.yaml: dm_env.yaml with the paths of dataset and output, as PARC writes it."""
     env = dict(environment["env"])
     env["dm"] = {
         **env.get("dm", {}),
@@ -34,7 +34,7 @@ def record_environment(
 
 
 def format_args(config: RecordConfig, record_env: Path, num_motions: int) -> str:
-    """Contents of record_args.txt. PARC needs one env per motion, so that is its num_envs."""
+    """Return the content of record_args.txt. PARC needs one env per motion, so num_envs is the number of motions."""
     arguments = {
         "env_config": record_env,
         "agent_config": config.agent_file,
@@ -48,7 +48,7 @@ def format_args(config: RecordConfig, record_env: Path, num_motions: int) -> str
 
 
 def parse_args(tokens: Sequence[str]) -> Dict[str, List[str]]:
-    """PARC's `--key value ...` arguments; those of --arg_file come in where not given. The first of a key counts.
+    """Parse PARC's `--key value ...` arguments. The first occurrence of a key counts; --arg_file supplies the others.
 
     Raises InputError if the arg_file cannot be read.
     """
@@ -63,7 +63,7 @@ def parse_args(tokens: Sequence[str]) -> Dict[str, List[str]]:
 
 
 def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) -> RecordConfig:
-    """The run that parsed arguments stand for. Raises InputError for another mode than record, or a missing key."""
+    """Return the run of parsed arguments. Raises InputError for another mode than record, or a missing key."""
     mode = (table.get("mode") or ["train"])[0]
     if mode != "record":
         raise InputError(
@@ -110,7 +110,7 @@ _FROM_ARGUMENTS = (
 
 
 def path_of(values: Sequence[str]) -> Path:
-    """PARC's arguments are split at blanks, so a path with blanks comes in parts; otherwise the first value counts."""
+    """Return the path in an argument's values, which were split at blanks: the joined path if it exists, else the first."""
     whole = Path(" ".join(values))
     return whole if whole.exists() else Path(values[0])
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Tuple, Type
+from typing import Any, Iterator, Mapping, Type
 
 import yaml
 from pydantic import BaseModel
+
+from parc_ray.config.base import section_of
 
 WIDTH = 100
 """Maximum characters of a comment line."""
@@ -27,13 +29,6 @@ def commented_yaml(model: Type[BaseModel], values: Mapping[str, Any], header: st
     optional = [line for name in others for line in _entry(model, name, _default(model, name), "#", "")]
     head = [f"# {line}".rstrip() for line in header.splitlines()]
     return "\n".join([*head, "", *given, "# Optional keys, with their defaults:", "", *optional]).rstrip() + "\n"
-
-
-def section_of(annotation: Any) -> Optional[Type[BaseModel]]:
-    """Return the model of a field that is a section of its own, else None."""
-    options: Tuple[Any, ...] = getattr(annotation, "__args__", (annotation,))
-    models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-    return models[0] if models else None
 
 
 def _entry(model: Type[BaseModel], name: str, value: Any, mark: str, indent: str) -> Iterator[str]:

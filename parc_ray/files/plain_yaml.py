@@ -1,13 +1,15 @@
 """YAML as plain values, with bounds.
 
-A document may be deeper than the C stack, or grow without bounds through its aliases: it is put together from the
-parser's events, and counted.
+A document may nest deeper than the C stack, or grow without bounds through its aliases. So the parser's events are
+checked before PyYAML builds any value.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple, Type, Union
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import yaml
 
@@ -17,149 +19,137 @@ from parc_ray.files.reading import MAX_TEXT_BYTES, read_text
 MAX_YAML_DEPTH = 50
 TOO_DEEP = f"more than {MAX_YAML_DEPTH} levels"
 MAX_ALIASED_VALUES = 100_000
-"""So many values may a YAML document gain through aliases"""
+"""Maximum number of values that aliases may add to a document."""
 MAX_SCALAR = 10_000
-"""Characters of one YAML value; the longest path has 4096"""
+"""Maximum characters of one value; the longest path has 4096."""
 MAX_NUMBER = 100
-"""Characters of a YAML number: some Pythons take hours for long ones"""
+"""Maximum characters of a number: some Pythons take hours for long ones."""
+NUMBER = re.compile(r"[-+0-9._:a-fA-FoxX]+")
+"""Text that may be resolved to a number."""
+UNCLOSED = {
+    "flow sequence": "a '[' is not closed",
+    "flow mapping": "a '{' is not closed",
+    "quoted scalar": "a quote is not closed",
+}
+"""Problems that libyaml notices lines later, by what it was reading."""
 
 # libyaml is ten times faster where PyYAML was built with it; a dataset may have 100,000 motions.
-_Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER: Any = yaml.resolver.Resolver()
 
 
 def read_yaml(path: Path, limit: int = MAX_TEXT_BYTES) -> Any:
-    """The plain values of a YAML file. Raises InputError naming the file, and the line where there is one."""
+    """Return the plain values of a YAML file. Raises InputError naming the file, and the line where there is one."""
     return parse_yaml(read_text(path, limit), str(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The plain values of YAML text with bounded depth, aliases and numbers, and no key twice.
+    """Return the plain values of YAML text with bounded depth, aliases and numbers, and no key twice.
 
-    Raises InputError, which starts with `source`.
+    Raises InputError, whose message starts with `source`.
     """
     try:
-        node = _Composer().compose(yaml.parse(text, Loader=_Parser))
-        return None if node is None else yaml.constructor.SafeConstructor().construct_document(node)
+        _require_bounds(text)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
-        if "nesting depth" in problem:  # libyaml since 0.2.6 has a limit of its own, and looks ahead
-            problem = TOO_DEEP
-        raise InputError(f"{source}: not valid YAML{line}: {problem}. Correct it there") from None
+        raise InputError(f"{source}: not valid YAML{_explain(error, text)}. Correct it there") from None
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        # What PyYAML raises for a value that is not of the kind that its tag claims, such as the 30th of February.
+        # PyYAML raises these for a value that is not of the kind its tag claims, such as the 30th of February.
         raise InputError(f"{source}: not valid YAML: a value is malformed ({error}). Correct it there") from None
 
 
-Collection = Union[yaml.SequenceNode, yaml.MappingNode]
+def _explain(error: yaml.YAMLError, text: str) -> str:
+    """Return the line and the problem of an error."""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    if "nesting depth" in problem:  # libyaml since 0.2.6 has a limit of its own, and looks ahead
+        problem = TOO_DEEP
+    mark, context = getattr(error, "problem_mark", None), getattr(error, "context", None) or ""
+    opened = next((words for part, words in UNCLOSED.items() if part in context), "")
+    if opened and error.context_mark.line < mark.line:  # type: ignore[attr-defined]
+        mark, problem = error.context_mark, opened  # type: ignore[attr-defined]
+    if mark is None:
+        return f": {problem}"
+    lines = text.splitlines()
+    if mark.line < len(lines) and re.match(r" *\t", lines[mark.line]):
+        problem = "a tab indents it; indent with spaces"
+    return f", line {mark.line + 1}: {problem}"
 
 
-class _Composer:
-    """Parser events -> node tree, as yaml.Composer does it, but without recursion and with limits."""
+@dataclass
+class _Collection:
+    """An open list or mapping of a document."""
 
-    def __init__(self) -> None:
-        self._resolver: Any = yaml.resolver.Resolver()
-        self._anchors: Dict[str, yaml.Node] = {}
-        self._open: List[Collection] = []
-        self._keys: List[Set[Tuple[str, str]]] = []
-        self._waiting: List[Optional[yaml.Node]] = []
-        """The key whose value comes next, for each open collection; None where there is none."""
-        self._sizes: Dict[int, int] = {}
-        """Number of values in each collection, including those of aliases."""
-        self._aliased = 0
-        self._root: Optional[yaml.Node] = None
+    is_mapping: bool
+    anchor: Optional[str]
+    size: int = 1
+    """Number of values inside, those of aliases included."""
+    keys: Set[Tuple[str, str]] = field(default_factory=set)
+    """Tags and text of its keys so far."""
+    expects_key: bool = True
 
-    def compose(self, events: Iterator[yaml.Event]) -> Optional[yaml.Node]:
-        """The document's node; None if there is none. Raises YAMLError."""
-        for event in events:
-            if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
+
+def _require_bounds(text: str) -> None:
+    """Raise YAMLError for a document that is too deep or too large, or has a key twice or that is no scalar."""
+    open_: List[_Collection] = []
+    sizes: Dict[str, int] = {}
+    aliased = documents = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.DocumentStartEvent):
+            documents += 1
+            if documents > 1:
                 raise _problem("a second document begins", event)
-            if isinstance(event, yaml.AliasEvent):
-                self._place(self._alias(event), event)
-            elif isinstance(event, yaml.ScalarEvent):
-                self._place(self._scalar(event), event)
-            elif isinstance(event, yaml.SequenceStartEvent):
-                self._begin(yaml.SequenceNode, event)
-            elif isinstance(event, yaml.MappingStartEvent):
-                self._begin(yaml.MappingNode, event)
-            elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
-                self._end(event)
-        return self._root
+        elif isinstance(event, yaml.AliasEvent):
+            if any(collection.anchor == event.anchor for collection in open_):
+                raise _problem(f"the alias {quote(event.anchor)} stands for the collection that it is in", event)
+            if event.anchor not in sizes:
+                raise _problem(f"the alias {quote(event.anchor)} stands for nothing", event)
+            aliased += sizes[event.anchor]
+            if aliased > MAX_ALIASED_VALUES:
+                raise _problem(f"aliases repeat more than {MAX_ALIASED_VALUES} values", event)
+            _add(open_, sizes[event.anchor], event)
+        elif isinstance(event, yaml.ScalarEvent):
+            _require_short(event)
+            if event.anchor:
+                sizes[event.anchor] = 1
+            _add(open_, 1, event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(open_) == MAX_YAML_DEPTH:
+                raise _problem(TOO_DEEP, event)
+            if open_ and open_[-1].is_mapping and open_[-1].expects_key:
+                raise _problem("a list or a mapping is used as a key", event)
+            open_.append(_Collection(isinstance(event, yaml.MappingStartEvent), event.anchor))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            closed = open_.pop()
+            if closed.anchor:
+                sizes[closed.anchor] = closed.size
+            _add(open_, closed.size, event)
 
-    def _alias(self, event: Any) -> yaml.Node:
-        node = self._anchors.get(event.anchor)
-        if node is None:
-            raise _problem(f"the alias {quote(event.anchor)} stands for nothing", event)
-        if node in self._open:
-            raise _problem(f"the alias {quote(event.anchor)} stands for what it is in", event)
-        self._aliased += self._size(node)
-        if self._aliased > MAX_ALIASED_VALUES:
-            raise _problem(f"aliases repeat more than {MAX_ALIASED_VALUES} values", event)
-        return node
 
-    def _scalar(self, event: Any) -> yaml.Node:
-        if len(event.value) > MAX_SCALAR:
-            raise _problem(f"a value has {len(event.value)} characters, and at most {MAX_SCALAR} are possible", event)
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._resolver.resolve(yaml.ScalarNode, event.value, event.implicit)
-        if tag.endswith((":int", ":float")) and len(event.value) > MAX_NUMBER:
-            raise _problem(f"a number has {len(event.value)} characters", event)
-        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark, style=event.style)
-        self._anchor(node, event)
-        return node
+def _add(open_: List[_Collection], size: int, event: Any) -> None:
+    """Add a complete value to the innermost open collection. Raises YAMLError for a key that is there twice."""
+    if not open_:
+        return
+    inner = open_[-1]
+    inner.size += size
+    if not inner.is_mapping:
+        return
+    if inner.expects_key:
+        if isinstance(event, yaml.AliasEvent):
+            raise _problem("an alias is used as a key", event)
+        tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if (tag, event.value) in inner.keys:
+            raise _problem(f"the key {quote(event.value)} is there twice", event)
+        inner.keys.add((tag, event.value))
+    inner.expects_key = not inner.expects_key
 
-    def _begin(self, kind: Type[Collection], event: Any) -> None:
-        if len(self._open) == MAX_YAML_DEPTH:
-            raise _problem(TOO_DEEP, event)
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._resolver.resolve(kind, None, event.implicit)
-        node = kind(tag, [], event.start_mark, None, flow_style=event.flow_style)
-        self._anchor(node, event)
-        self._sizes[id(node)] = 1
-        self._open.append(node)
-        self._keys.append(set())
-        self._waiting.append(None)
 
-    def _end(self, event: yaml.Event) -> None:
-        node = self._open.pop()
-        self._keys.pop()
-        self._waiting.pop()
-        node.end_mark = event.end_mark
-        self._place(node, event)
-
-    def _anchor(self, node: yaml.Node, event: Any) -> None:
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-
-    def _place(self, node: yaml.Node, event: yaml.Event) -> None:
-        """Put a complete node where it belongs."""
-        if not self._open:
-            self._root = node
-            return
-        parent = self._open[-1]
-        self._sizes[id(parent)] += self._size(node)
-        key = self._waiting[-1]
-        if isinstance(parent, yaml.SequenceNode):
-            parent.value.append(node)
-        elif key is not None:
-            parent.value.append((key, node))
-            self._waiting[-1] = None
-        else:
-            self._waiting[-1] = self._key(node, event)
-
-    def _key(self, node: yaml.Node, event: yaml.Event) -> yaml.Node:
-        if not isinstance(node, yaml.ScalarNode):
-            raise _problem("a list or a mapping is used as a key", event)
-        if (node.tag, node.value) in self._keys[-1]:
-            raise _problem(f"the key {quote(node.value)} is there twice", event)
-        self._keys[-1].add((node.tag, node.value))
-        return node
-
-    def _size(self, node: yaml.Node) -> int:
-        return self._sizes.get(id(node), 1)
+def _require_short(event: Any) -> None:
+    length = len(event.value)
+    if length > MAX_SCALAR:
+        raise _problem(f"a value has {length} characters; the maximum is {MAX_SCALAR}", event)
+    number = event.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") or NUMBER.fullmatch(event.value)
+    if length > MAX_NUMBER and number and (event.tag or event.implicit[0]):
+        raise _problem(f"a number has {length} characters", event)
 
 
 def _problem(text: str, event: Any) -> yaml.MarkedYAMLError:

@@ -1,7 +1,7 @@
-"""Reading input files, whatever they turn out to be.
+"""Bounded reading of input files.
 
-A name may stand for a pipe that nobody writes to, a device, or a sparse file of terabytes: only regular files are
-opened, and their size is known to be bearable before the first byte is read.
+A path may name a pipe without a writer, a device, or a sparse file of terabytes. So only regular files are opened, and
+their size is checked before the first byte is read.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Optional
 from parc_ray.errors import InputError
 
 MAX_BYTES = 1 << 30
-"""Of a motion file or a checkpoint. PARC's own are below 2^20 and 2^28; a shard has room for as much"""
+"""Maximum size of a motion file or a checkpoint; PARC's own are below 2^20 and 2^28. A shard holds as much."""
 MAX_TEXT_BYTES = 1 << 24
-"""Of a configuration or a character"""
+"""Maximum size of a configuration or a character."""
 MAX_DATASET_BYTES = 1 << 28
-"""Of a dataset file: a million motions"""
+"""Maximum size of a dataset file: about a million motions."""
 
-KINDS = (
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""First bytes of what Git leaves in place of a large file that was not downloaded."""
+NOT_FILES = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -30,31 +32,35 @@ KINDS = (
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES, place: Optional[str] = None) -> bytes:
-    """The content of a regular file of at most `limit` bytes.
+    """Return the content of a regular file of at most `limit` bytes.
 
-    Raises InputError, which starts with `place` (the path, if not given), for anything else.
+    Raises InputError for anything else. The message starts with `place`, by default the path.
     """
     place = str(path) if place is None else place
     try:
-        # Opening alone waits at a pipe, and does worse to some devices; afterwards it may have become one.
+        # Opening a pipe blocks, and opening some devices acts on them. The path may change in between: check again.
         _require_regular(path.stat(), limit, place)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             size = _require_regular(os.fstat(descriptor), limit, place)
             content = file.read(size + 1)
     except FileNotFoundError:
-        raise InputError(f"{place}: no such file. Check its path") from None
+        raise InputError(f"{place}: {no_such_file(path)}. Check its path") from None
     except OSError as error:
         raise InputError(f"{place}: cannot be read: {error.strerror}. Check its name and permissions") from None
     except ValueError as error:
         raise InputError(f"{place}: cannot be read: {error}. Check its name") from None
+    if content.startswith(LFS_POINTER):
+        raise InputError(
+            f"{place}: is a Git LFS pointer, not the file itself. Run `git lfs pull` in the clone that it is from"
+        )
     if len(content) != size:
-        raise InputError(f"{place}: cannot be read: it is changing. Wait until it is complete")
+        raise InputError(f"{place}: cannot be read: it changed while it was read. Wait until it is complete")
     return content
 
 
 def read_text(path: Path, limit: int = MAX_TEXT_BYTES, place: Optional[str] = None) -> str:
-    """The text of a UTF-8 file. Raises InputError, see `read_bytes`."""
+    """Return the text of a UTF-8 file. Raises InputError as `read_bytes` does."""
     place = str(path) if place is None else place
     try:
         return read_bytes(path, limit, place).decode("utf-8-sig")
@@ -63,14 +69,19 @@ def read_text(path: Path, limit: int = MAX_TEXT_BYTES, place: Optional[str] = No
         raise InputError(f"{place}: cannot be read: line {line} is not UTF-8 text. Save it as UTF-8") from None
 
 
+def no_such_file(path: Path) -> str:
+    """Return what to say of a missing file: a relative path needs the folder that it was looked for in."""
+    return "no such file" if path.is_absolute() else f"no such file in {Path.cwd()}"
+
+
 def _require_regular(status: os.stat_result, limit: int, place: str) -> int:
-    """The size of a regular file. Raises InputError if it is none, or larger than `limit`."""
+    """Return the size of a regular file. Raises InputError for anything else, or if it exceeds `limit`."""
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for test, name in KINDS if test(status.st_mode)), "something else")
+        kind = next((name for test, name in NOT_FILES if test(status.st_mode)), "something else")
         remedy = "Give a file in it" if stat.S_ISDIR(status.st_mode) else "Give a regular file"
         raise InputError(f"{place}: cannot be read: it is {kind}, not a file. {remedy}")
     if status.st_size > limit:
         raise InputError(
-            f"{place}: is too large: {status.st_size} bytes, and at most {limit} are read. Is it the right file?"
+            f"{place}: is too large: {status.st_size} bytes, where the maximum is {limit}. Is it the right file?"
         )
     return status.st_size

@@ -19,7 +19,7 @@ import numpy as np
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.errors import UNPRINTABLE, InputError, quote
-from parc_ray.files.helpers import parallel_map
+from parc_ray.files.parallel import parallel_map
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
@@ -34,7 +34,7 @@ UnsupportedReason = Callable[[Motion], str]
 """Why a valid motion cannot be worked on; empty if it can. It must pickle."""
 
 MANY = 2000
-"""Files from which on other processes help to read them: they need seconds to start"""
+"""Minimum number of files that are read in several processes, which need seconds to start."""
 
 
 def accept_any(motion: Motion) -> str:
@@ -236,7 +236,8 @@ def require_folders(config: DatasetConfig, source: Path) -> None:
     """Raises InputError if a listed folder is none. source: the file of the configuration."""
     for folder in config.folder_paths:
         if not os.path.isdir(folder):  # noqa: PTH112
-            raise InputError(f"{source}: key 'folder_paths': {folder} is not a folder. Check its path")
+            where = "" if folder.is_absolute() else f" in {Path.cwd()}"
+            raise InputError(f"{source}: key 'folder_paths': {folder} is not a folder{where}. Check its path")
 
 
 def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
@@ -278,6 +279,8 @@ def _listed_motions(path: Path) -> List[Tuple[str, float]]:
     motions = document.get("motions") if isinstance(document, dict) else None
     if not isinstance(motions, list):
         raise InputError(f"{path}: has no list `motions`. Give it entries with `file` and `weight`.")
+    if not motions:
+        raise InputError(f"{path}: its list `motions` is empty. Give it entries with `file` and `weight`.")
     return [_listed_motion(motion, f"{path}: motions[{index}]") for index, motion in enumerate(motions)]
 
 

@@ -18,7 +18,7 @@ from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
 from parc_ray.config.loading import expand, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.files.reading import read_text
+from parc_ray.files.reading import no_such_file, read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.scan_cache import KnownMotions, cache_of
@@ -86,7 +86,8 @@ def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Option
     """
     if config.create_dataset_config is None:
         if config.dataset_file is not None and not config.dataset_file.exists():
-            raise InputError(f"key 'dataset_file' = {str(config.dataset_file)!r}: no such file. Check its path")
+            problem = no_such_file(config.dataset_file)
+            raise InputError(f"key 'dataset_file' = {str(config.dataset_file)!r}: {problem}. Check its path")
         return None
     dataset_config = load_config(config.create_dataset_config, DatasetConfig, data_dir)
     for path in (config.create_dataset_config, config.env_file, config.agent_file):

@@ -8,6 +8,7 @@ from typing import List, Sequence
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, quote
+from parc_ray.files.reading import no_such_file
 from parc_ray.simulators.engines import AUTO, ENGINES
 from parc_ray.trackers.families import FAMILIES
 
@@ -27,7 +28,7 @@ def require_names(config: RecordConfig, source: str) -> None:
 def _problem(path: Path) -> str:
     if os.path.isdir(path):  # noqa: PTH112
         return "is a folder; give a file in it"
-    return "" if os.path.exists(path) else "no such file; check its path"  # noqa: PTH110
+    return "" if os.path.exists(path) else f"{no_such_file(path)}; check its path"  # noqa: PTH110
 
 
 def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> List[str]:

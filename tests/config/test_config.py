@@ -14,8 +14,9 @@ from parc_ray.config.loading import find_data_dir, load_config, load_yaml
 from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.bundled import DEFAULT_CONFIG
+from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
 from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
-from tests.reference import DEMO
+from tests.reference import DATA, DEMO
 
 PARC_KEYS = {
     "output_dir": "$DATA_DIR/p4_phys_record/",
@@ -26,6 +27,8 @@ PARC_KEYS = {
     "agent_file": "$DATA_DIR/p3_tracker/agent_config.yaml",
 }
 """PARC's phys_record.yaml, all of it"""
+DATASET = {"folder_paths": ["motions"], "save_path": "motions.yaml"}
+MIMICKIT = DATA / "mimickit"
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +76,14 @@ class TestWhatIsAccepted:
         path = write(tmp_path / "run.yaml", {**keys, "dataset_file": "motions.yaml"})
         assert load_config(path, RecordConfig, "/data").dataset_file == Path("motions.yaml")
 
+    def test_paths_may_use_the_home_folder_and_its_variable(self, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.setenv("HOME", "/home/me")
+        config = load(tmp_path, output_dir="~/run", model_file="$HOME/model.pt", env_file="${HOME}/a/e.yaml")
+        assert config.output_dir == Path("/home/me/run") and config.env_file == Path("/home/me/a/e.yaml")
+        assert config.model_file == Path("/home/me/model.pt")
+        dataset = write(tmp_path / "d.yaml", {"folder_paths": ["~/motions"], "save_path": "m.yaml"})
+        assert load_config(dataset, DatasetConfig, None).folder_paths == [Path("/home/me/motions")]
+
     @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:3", ["cuda:0"], ["cuda:1", "cuda:3"], ["cpu"]])
     def test_devices(self, tmp_path: Path, device: Any) -> None:
         assert load(tmp_path, device=device).device == device
@@ -81,7 +92,7 @@ class TestWhatIsAccepted:
         assert load(tmp_path, acceptance="none").acceptance is None
 
     def test_an_empty_acceptance_is_not_taken_for_none(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="'acceptance' = None: must be a section of limits, or none"):
+        with pytest.raises(InputError, match="'acceptance' has no value: must be a section of limits, or none"):
             load(tmp_path, acceptance=None)
 
     def test_acceptance_limits_are_set_one_by_one(self, tmp_path: Path) -> None:
@@ -115,6 +126,10 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
         ({"devise": "cpu"}, "devise", "cpu", "did you mean 'device'?"),
         ({"zzz": 1}, "zzz", 1, "known keys: acceptance, agent_file"),
         ({"ray": {"num_actor": 2}}, "ray.num_actor", 2, "did you mean 'num_actors'?"),
+        ({"max_retrys": 2}, "max_retrys", 2, "did you mean 'retry.max_retries'?"),
+        ({"max_retries": 2}, "max_retries", 2, "did you mean 'retry.max_retries'?"),
+        ({"num_actors": 2}, "num_actors", 2, "did you mean 'ray.num_actors'?"),
+        ({"seed": None}, "seed", None, "must be a whole number"),
         ({"retry": {"zzz": 2}}, "retry.zzz", 2, "known keys: max_retries, min_segment_seconds, start_fractions"),
         ({"acceptance": {"max_penetratoin": 1}}, "acceptance.max_penetratoin", 1, "did you mean 'max_penetration'?"),
         ({"output": {"layuot": "flat"}}, "output.layuot", "flat", "did you mean 'layout'?"),
@@ -157,7 +172,8 @@ class TestWhatIsRefused:
         self, tmp_path: Path, changes: Dict[str, Any], key: str, value: Any, remedy: str
     ) -> None:
         message = message_of(tmp_path, **changes)
-        assert message.startswith(f"{tmp_path / 'run.yaml'}: key {key!r} = {value!r}"), message
+        given = "has no value" if value is None else f"= {value!r}"
+        assert message.startswith(f"{tmp_path / 'run.yaml'}: key {key!r} {given}"), message
         assert remedy in message
         assert "\n" not in message, "one problem, one line"
 
@@ -219,6 +235,50 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize("name", ["my-key", "list[int]", "RayConfig", "constrained-float", ""])
     def test_an_unknown_key_may_have_any_name(self, tmp_path: Path, name: str) -> None:
         assert f"key {name!r} = 1 is unknown" in message_of(tmp_path, **{name: 1})
+
+    @pytest.mark.parametrize(
+        ("content", "model", "message"),
+        [
+            (DATASET, RecordConfig, "a create_dataset_config.yaml, where a phys_record.yaml is needed; name it by"),
+            (PARC_KEYS, DatasetConfig, "a phys_record.yaml, where a create_dataset_config.yaml is needed; give the"),
+            (
+                DEMO / "agent_config.yaml",
+                ParcEnvironmentFile,
+                "an agent_config.yaml, where a dm_env.yaml is needed; env_",
+            ),
+            (
+                DEMO / "dm_env.yaml",
+                AgentConfig,
+                "a dm_env.yaml, where an agent_config.yaml is needed; env_file and agent_",
+            ),
+            (
+                DEMO / "dm_env.yaml",
+                RecordConfig,
+                "a dm_env.yaml, where a phys_record.yaml is needed; name it by 'env_fi",
+            ),
+            (
+                MIMICKIT / "env_config.yaml",
+                ParcEnvironmentFile,
+                "an env_config.yaml of MimicKit, where a dm_env.yaml is",
+            ),
+            (MIMICKIT / "engine_config.yaml", MimickitEnvironmentConfig, "an engine_config.yaml of MimicKit, where an"),
+            (
+                {"motions": []},
+                RecordConfig,
+                "a motions.yaml, where a phys_record.yaml is needed; name it by 'dataset_fi",
+            ),
+        ],
+        ids=str,
+    )
+    def test_another_file_is_told_in_one_line(self, tmp_path: Path, content: Any, model: Any, message: str) -> None:
+        path = write(tmp_path / "given.yaml", load_yaml(content) if isinstance(content, Path) else content)
+        with pytest.raises(InputError) as error:
+            load_config(path, model, "/data")
+        assert str(error.value).startswith(f"{path}: this looks like {message}")
+        assert "\n" not in str(error.value)
+
+    def test_a_bad_file_of_the_right_kind_is_not_taken_for_another(self, tmp_path: Path) -> None:
+        assert "key 'folder_paths' = 1 is unknown" in message_of(tmp_path, folder_paths=1)
 
     def test_unknown_key_of_a_dataset_config(self, tmp_path: Path) -> None:
         content = {"folder_path": ["motions"], "folder_paths": ["motions"], "save_path": "motions.yaml"}

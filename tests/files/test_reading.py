@@ -100,7 +100,7 @@ class TestOddFiles:
             return size
 
         monkeypatch.setattr(reading, "_require_regular", grow)
-        with pytest.raises(InputError, match="it is changing"):
+        with pytest.raises(InputError, match="it changed while it was read"):
             read_bytes(path)
 
     def test_a_file_that_is_exchanged_for_a_pipe(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,8 +131,23 @@ class TestOddFiles:
         path = tmp_path / "x.pkl"
         path.write_bytes(b"1234")
         assert read_bytes(path, 4) == b"1234"
-        with pytest.raises(InputError, match="4 bytes, and at most 3 are read"):
+        with pytest.raises(InputError, match="4 bytes, where the maximum is 3"):
             read_bytes(path, 3)
+
+    def test_a_git_lfs_pointer_is_told_by_name(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.pt"
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        with pytest.raises(InputError, match="model.pt: is a Git LFS pointer.*git lfs pull"):
+            read_bytes(path)
+
+    def test_a_relative_path_is_told_with_its_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(InputError) as error:
+            read_bytes(Path("gone/x.pkl"))
+        assert str(error.value) == f"gone/x.pkl: no such file in {tmp_path}. Check its path"
+        with pytest.raises(InputError) as error:
+            read_bytes(tmp_path / "x.pkl")
+        assert str(error.value) == f"{tmp_path / 'x.pkl'}: no such file. Check its path"
 
     def test_text_of_other_encodings(self, tmp_path: Path) -> None:
         path = tmp_path / "x.yaml"
@@ -161,8 +176,8 @@ def merges(levels: int) -> str:
 BAD_YAML = {
     "aliases": (laughs(9, 9), "aliases repeat more than 100000 values"),
     "merge keys": (merges(40), "aliases repeat more than 100000 values"),
-    "alias of itself": ("a: &a [*a]", "line 1: the alias 'a' stands for what it is in"),
-    "merge of itself": ("a: &a {<<: *a}", "stands for what it is in"),
+    "alias of itself": ("a: &a [*a]", "line 1: the alias 'a' stands for the collection that it is in"),
+    "merge of itself": ("a: &a {<<: *a}", "stands for the collection that it is in"),
     "alias of nothing": ("a: *b", "'b' stands for nothing"),
     "depth": ("a: " + "[" * 200_000, "more than 50 levels"),
     "depth of mappings": ("{a: " * 200_000, "more than 50 levels"),
@@ -182,7 +197,10 @@ BAD_YAML = {
     "day that is none": ("a: 2023-02-30", "a value is malformed"),
     "binary that is none": ("a: !!binary =x", "failed to decode base64"),
     "two documents": ("a: 1\n---\nb: 1", "a second document begins"),
-    "tab": ("a:\n\tb: 1", "line 2"),
+    "tab": ("a:\n\tb: 1", "line 2: a tab indents it"),
+    "tab after a value": ("a: 1\n\tb: 1", "line 2: a tab indents it"),
+    "an unclosed list": ("a: 1\nb: [1,\nc: 2\nd: 3", r"line 2: a '\[' is not closed"),
+    "an unclosed quote": ('a: 1\nb: "x\nc: 2\n', "line 2: a quote is not closed"),
     "nul": ("a: \0", "not valid YAML"),
     "unclosed": ("a: [1, 2", "not valid YAML, line"),
 }
@@ -245,14 +263,14 @@ class TestYaml:
         except InputError as error:
             assert str(error).startswith("x.yaml: not valid YAML")
             return
-        assert repr(value) == repr(yaml.load(text, Loader=plain_yaml._Parser))
+        assert repr(value) == repr(yaml.load(text, Loader=plain_yaml._Loader))
 
     def test_every_value_of_many_is_looked_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        place, placed = plain_yaml._Composer._place, []
-        monkeypatch.setattr(plain_yaml._Composer, "_place", lambda self, *node: (placed.append(1), place(self, *node)))
+        add, added = plain_yaml._add, []
+        monkeypatch.setattr(plain_yaml, "_add", lambda *value: (added.append(1), add(*value)))
         text = "motions:\n" + "".join(f"- {{file: folder/motion_{k}.pkl, weight: 1.0}}\n" for k in range(4000))
         assert len(parse_yaml(text, "x")["motions"]) == 4000
-        assert len(placed) == 3 + 4000 * 5
+        assert len(added) == 3 + 4000 * 5
 
 
 @given(st.text())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, List
+from typing import Callable, ClassVar, List
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Annotated
 
 from parc_ray.config.base import Limit, Parc
+from parc_ray.config.file_kind import AGENT, MIMICKIT_ENGINE, MIMICKIT_ENVIRONMENT
 
 
 def _one_of(*names: str, otherwise: str) -> Callable[[str], str]:
@@ -30,6 +31,8 @@ def _mjcf(value: str) -> str:
 class MimickitEngineConfig(Parc):
     """engine_config.yaml; section engine of env_config.yaml has the last word."""
 
+    file_kind: ClassVar[str] = MIMICKIT_ENGINE
+
     engine_name: str
     control_mode: Annotated[str, AfterValidator(_one_of("pos", otherwise="only position drives are simulated"))]
     control_freq: int = Field(default=10, gt=0, le=1000)
@@ -45,6 +48,8 @@ class MimickitEngineConfig(Parc):
 
 class MimickitEnvironmentConfig(Parc):
     """env_config.yaml of the environments deepmimic and add."""
+
+    file_kind: ClassVar[str] = MIMICKIT_ENVIRONMENT
 
     env_name: Annotated[
         str, AfterValidator(_one_of("deepmimic", "add", otherwise="does not track motions one by one on level ground"))
@@ -77,6 +82,8 @@ class MimickitModelConfig(Parc):
 
 class MimickitAgentConfig(Parc):
     """The part of agent_config.yaml that acts."""
+
+    file_kind: ClassVar[str] = AGENT
 
     agent_name: Annotated[
         str, AfterValidator(_one_of("PPO", "AWR", "ADD", "LCP", otherwise="has a network of another kind"))

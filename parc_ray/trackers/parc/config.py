@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import ClassVar, List
 
 from pydantic import Field
 from typing_extensions import Annotated
 
 from parc_ray.config.base import Parc
 from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
+from parc_ray.config.file_kind import AGENT
 
 
 class ModelConfig(Parc):
@@ -19,6 +20,8 @@ class ModelConfig(Parc):
 
 class AgentConfig(Parc):
     """The part of agent_config.yaml that acts."""
+
+    file_kind: ClassVar[str] = AGENT
 
     model: ModelConfig
     norm_obs_clip: float = Field(default=10.0, gt=0)
