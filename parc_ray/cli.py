@@ -1,17 +1,19 @@
-"""Command line: parc-ray record | check | report | compare | view | render | export | dataset | demo."""
+"""Command line: parc-ray init | record | check | report | compare | view | render | export | dataset | demo."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 import parc_ray
 from parc_ray.config.loading import find_data_dir, find_default_config, load_config
@@ -21,6 +23,7 @@ from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import HUMANOID
 from parc_ray.terminal.screen import Screen, open_screen, say
+from parc_ray.terminal.words import plural
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -30,32 +33,82 @@ if TYPE_CHECKING:
     from parc_ray.motions.motion import Motion
     from parc_ray.planning.host import Host
 
+
+def _plain_help(text: str) -> str:
+    """Return a help text without what some versions of typer and click add to metavars: types, braces, backslashes."""
+    text = re.sub(r"(?<=\S) <[\w\[\] ]+>(?=\s)", lambda match: " " * len(match.group()), text)
+    text = re.sub(r"\{(\S+?)\}(?:\.\.\.)?", r"\1", text)
+    return text.replace("\\[", "[").replace("[[", "[").replace("]]", "]")
+
+
+class Command(TyperCommand):
+    """A command with plain help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text."""
+        return _plain_help(super().get_help(ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands with plain help."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text."""
+        return _plain_help(super().get_help(ctx))
+
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+RECORD_CODES = """0 every motion was dealt with, rejected ones too; 2 bad input, nothing was written;
+  3 some motions could not be attempted; 4 the output cannot be written; 5 the output contradicts itself;
+  6 Ray no longer answers; 7 copies are missing; 130 interrupted. The same command resumes the run."""
+OTHER_CODES = "0 done; 2 bad input; 4 the output cannot be written"
+READ_CODES = "0 done; 2 bad input"
+
+
+def _epilog(examples: Sequence[str], page: str, codes: str = OTHER_CODES) -> str:
+    """Return the end of a help text: examples, exit codes, and the page that says more."""
+    lines = "".join(f"\n  {example}" for example in examples)
+    return f"\b\nExample{'s' * (len(examples) > 1)}:{lines}\n\n\b\nExit codes:\n  {codes}\n\nPage: {page}"
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=HELP_OPTIONS,
+    epilog="\b\nExample:\n  parc-ray record -h\n\nPage: README.md",
 )
-dataset_app = typer.Typer(help="Make datasets.", no_args_is_help=True)
-tracker_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+dataset_app = typer.Typer(cls=Group, help="Make datasets.", no_args_is_help=True, rich_markup_mode=None)
+tracker_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 """scripts/run_tracker.py"""
 app.add_typer(dataset_app, name="dataset")
 
-MIB = 2**20
-CONFIG = typer.Option(
+CONFIG_ARGUMENT = typer.Argument(
     None,
-    "--config",
-    help="PARC's phys_record YAML. Default: parc_4_phys_record_default.yaml in configs or data/configs, else the "
-    "bundled one.",
+    metavar="CONFIG",
+    show_default=False,
+    help="PARC's phys_record YAML. Default: parc_4_phys_record_default.yaml in configs or data/configs; with a "
+    "$DATA_DIR, the bundled one.",
 )
-DATA_DIR = typer.Option(None, "--data-dir", help="Value of $DATA_DIR in all YAML files.")
-QUIET = typer.Option(False, "--quiet", help="Say only, on standard error, what went wrong or is left out.")
-JSON = typer.Option(False, "--json", help="Print events as JSON lines; all else goes to standard error.")
+CONFIG = typer.Option(None, "--config", metavar="FILE", help="CONFIG, in PARC's way.")
+DATA_DIR = typer.Option(None, "--data-dir", metavar="FOLDER", help="Value of $DATA_DIR in all YAML files.")
+QUIET = typer.Option(False, "--quiet", help="Print warnings and errors only, on standard error.")
+JSON = typer.Option(False, "--json", help="Print events as JSON lines; everything else goes to standard error.")
 ARG_FILE = typer.Option(
-    None, "--arg-file", help="MimicKit's argument file, in place of a configuration; --config may add other keys."
+    None,
+    "--arg-file",
+    metavar="FILE",
+    help="MimicKit's argument file, in place of a configuration; CONFIG may add other keys.",
 )
-MODEL_FILE = typer.Option(None, "--model-file", help="With --arg-file: the checkpoint.")
-OUTPUT = typer.Option(None, "--output", help="With --arg-file: folder for everything the run writes.")
-OVERWRITE = typer.Option(False, "--overwrite", help="Delete what an earlier run left in output_dir.")
+MODEL_FILE = typer.Option(None, "--model-file", metavar="FILE", help="With --arg-file: the checkpoint.")
+OUTPUT = typer.Option(None, "--output", metavar="FOLDER", help="With --arg-file: folder for everything the run writes.")
+OVERWRITE = typer.Option(False, "--overwrite", help="Delete the run that is in output_dir, and start anew.")
+REPLACE = typer.Option(False, "--overwrite", help="Replace existing files.")
+CHARACTER = typer.Option(
+    None, "--character", metavar="FILE", help="The character's MJCF. Default: that of the run, else PARC's humanoid."
+)
+CLIP_FORMATS = "DeepMimic .txt and .json, MimicKit .pkl, .bvh"
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,8 +126,92 @@ def common(
     """Record physically tracked motions with PARC trackers."""
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray init --tracker p3_tracker --motions p2_motions --output-dir p4_phys_record"],
+        "configs/README.md",
+    ),
+)
+def init(
+    tracker: Optional[Path] = typer.Option(
+        None,
+        "--tracker",
+        metavar="FOLDER",
+        help="Folder of a trained tracker: model.pt, dm_env.yaml and agent_config.yaml; of MimicKit's: model.pt, "
+        "env_config.yaml, engine_config.yaml and agent_config.yaml.",
+    ),
+    motions: Optional[List[Path]] = typer.Option(
+        None,
+        "--motions",
+        metavar="PATH",
+        show_default=False,
+        help="A folder of motions, a motions.yaml or a motion file. Several folders: repeat the option.",
+    ),
+    output_dir: Optional[Path] = typer.Option(
+        None, "--output-dir", metavar="FOLDER", help="Folder for everything the run writes. Default: recorded."
+    ),
+    character: Optional[Path] = typer.Option(
+        None, "--character", metavar="FILE", help="The character's MJCF. Default: that of the tracker's environment."
+    ),
+    folder: Path = typer.Option(
+        Path(),
+        "--folder",
+        metavar="FOLDER",
+        show_default=False,
+        help="Folder for the YAML files. Default: this one.",
+    ),
+    overwrite: bool = REPLACE,
+) -> None:
+    """Write a commented phys_record.yaml, and a create_dataset_config.yaml, for a tracker and its motions.
+
+    On a terminal, asks for what the options do not say.
+    """
+    from parc_ray.config.starter import starter_files
+    from parc_ray.files.writing import make_folder, write_file_atomic
+
+    tracker = tracker or _ask("--tracker", "Folder of the tracker (model.pt and its YAML files)")
+    motions = motions or [_ask("--motions", "Folder of motions, or a motions.yaml")]
+    output_dir = output_dir or Path("recorded")
+    texts = starter_files(tracker, motions, output_dir, folder, character)
+    _require_free(list(texts), overwrite)
+    make_folder(folder)
+    console = Console()
+    for path, text in texts.items():
+        write_file_atomic(path, text.encode("utf-8"))
+        say(console, f"{path}: written")
+    say(console, f"Next: parc-ray check {next(iter(texts))}")
+
+
+def _ask(option: str, question: str) -> Path:
+    """Return the answer to a question. Raises InputError where nobody can answer."""
+    if not sys.stdin.isatty():
+        raise InputError(f"{option} is missing; see parc-ray init -h")
+    return Path(typer.prompt(question)).expanduser()
+
+
+def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
+    """Raise InputError if any of the files exists, unless they may be overwritten."""
+    taken = [path for path in paths if path.exists()]
+    if taken and not overwrite:
+        others = f" and {plural(len(taken) - 1, 'other')}" if len(taken) > 1 else ""
+        exist = "exist" if others else "exists"
+        raise InputError(f"{taken[0]}{others} already {exist}; choose another folder, or pass --overwrite")
+
+
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        [
+            "parc-ray record phys_record.yaml",
+            "parc-ray record --arg-file args/ADD.txt --model-file model.pt --output out",
+        ],
+        "parc_ray/runs/README.md",
+        RECORD_CODES,
+    ),
+)
 def record(
+    given: Optional[Path] = CONFIG_ARGUMENT,
     config: Optional[Path] = CONFIG,
     arg_file: Optional[Path] = ARG_FILE,
     model_file: Optional[Path] = MODEL_FILE,
@@ -84,41 +221,66 @@ def record(
     quiet: bool = QUIET,
     json: bool = JSON,
 ) -> None:
-    """Record every motion of a dataset that the tracker can physically track."""
+    """Record every motion of a dataset that the tracker can physically track, or resume such a run."""
     screen = open_screen(quiet, json)
+    config = _one_config(given, config)
     raise typer.Exit(_run(screen, data_dir, overwrite, _configuration(config, arg_file, model_file, output)))
+
+
+def _one_config(given: Optional[Path], option: Optional[Path]) -> Optional[Path]:
+    """Return the configuration that was given as an argument or an option. Raises InputError if there are two."""
+    if given and option and given != option:
+        raise InputError(f"two configurations: {given} and --config {option}; give one")
+    return given or option
 
 
 def _configuration(
     config: Optional[Path], arg_file: Optional[Path], model_file: Optional[Path], output: Optional[Path]
 ) -> Callable[[Optional[str]], RecordConfig]:
-    """What makes the configuration that a command names, of the value of $DATA_DIR."""
+    """Return a function from the value of $DATA_DIR to the configuration that a command names."""
     if arg_file is not None:
-        return partial(config_of_mimickit, arg_file, model_file, output, config)
+        return partial(_load_arg_file, arg_file, model_file, output, config)
     if model_file or output:
         raise InputError("--model-file and --output belong to --arg-file; a configuration has keys for them")
-    return partial(_load, config or find_default_config())
+    return partial(_load, config)
 
 
-def _load(file: Path, data_dir: Optional[str]) -> RecordConfig:
-    """The configuration of a run; that what it names is there is checked. Raises InputError."""
+def _load_arg_file(
+    arg_file: Path, model_file: Optional[Path], output: Optional[Path], config: Optional[Path], data_dir: Optional[str]
+) -> RecordConfig:
+    """Return the run of MimicKit's argument file, once everything it names is known to exist. Raises InputError."""
     from parc_ray.planning.names import require_names
 
+    loaded = config_of_mimickit(arg_file, model_file, output, config, data_dir)
+    require_names(loaded, str(arg_file), data_dir)
+    return loaded
+
+
+def _load(given: Optional[Path], data_dir: Optional[str]) -> RecordConfig:
+    """Return the configuration of a run, once everything it names is known to exist. Raises InputError."""
+    from parc_ray.planning.names import require_names
+
+    file = given or find_default_config(data_dir)
     config = load_config(file, RecordConfig, data_dir)
-    require_names(config, str(file))
+    require_names(config, str(file), data_dir)
     return config
 
 
-@app.command()
+@app.command(cls=Command, epilog=_epilog(["parc-ray demo"], "parc_ray/demo/README.md", RECORD_CODES))
 def demo(
     output: Path = typer.Option(
-        Path("output"), "--output", "-o", help="Motions go to demo_motions in this folder, the run to demo."
+        Path("output"),
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        show_default=False,
+        help="Folder for the motions (demo_motions) and the run (demo). Default: output.",
     ),
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     json: bool = JSON,
 ) -> None:
-    """Generate 48 motions and record them with a bundled tracker: a whole run, without any data."""
+    """Generate 48 motions and record them with a bundled tracker: a complete run that needs no data."""
     screen = open_screen(quiet, json)
 
     def prepare(data_dir: Optional[str]) -> RecordConfig:
@@ -135,7 +297,7 @@ def demo(
 
 
 def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callable[..., RecordConfig]) -> int:
-    """Record what `load` makes of the value of $DATA_DIR; returns the exit code."""
+    """Record the configuration that `load` returns for the value of $DATA_DIR; returns the exit code."""
     with screen.explaining():
         directory = find_data_dir(data_dir)
         config = load(directory)
@@ -144,61 +306,46 @@ def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callabl
         return record_and_report(config, directory, overwrite, screen).exit_code
 
 
-@app.command()
+@app.command(
+    cls=Command, epilog=_epilog(["parc-ray check phys_record.yaml"], "parc_ray/simulators/README.md", READ_CODES)
+)
 def check(
+    given: Optional[Path] = CONFIG_ARGUMENT,
     config: Optional[Path] = CONFIG,
     arg_file: Optional[Path] = ARG_FILE,
     model_file: Optional[Path] = MODEL_FILE,
     output_dir: Optional[Path] = OUTPUT,
     data_dir: Optional[str] = DATA_DIR,
-    overwrite: bool = typer.Option(
-        False, "--overwrite", help="Check what record --overwrite would do: a new run, whatever is in output_dir."
-    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Check a new run in place of the one in output_dir."),
 ) -> None:
-    """Check all inputs of a run and print its plan, as record would, without simulating or writing anything.
+    """Check all inputs of a run and print its plan, without simulating or writing anything.
 
-    Where ray.address or $RAY_ADDRESS names a cluster, that is asked what it has, and an engine is tried out there.
+    With ray.address or $RAY_ADDRESS, the plan is for that cluster, and its engine is tried out there.
     """
-    directory = find_data_dir(data_dir)
+    directory, config = find_data_dir(data_dir), _one_config(given, config)
     loaded = _configuration(config, arg_file, model_file, output_dir)(directory)
-    from parc_ray.planning.plan import bytes_per_env
-    from parc_ray.planning.preparation import prepare
+    from parc_ray.planning.preparation import plan_anew, prepare
     from parc_ray.runs.output import OutputDirectory
+    from parc_ray.terminal.plan_table import plan_lines
 
     console = Console()
     output = OutputDirectory(loaded.output_dir, loaded.output)
     with _host_to_check(loaded) as host:
         run = prepare(loaded, directory, overwrite, output, host, console)
-    inputs, plan, trial = run.inputs, run.plan, run.trial
-    if plan is None:
-        console.print(f"{loaded.output_dir}: nothing is left to do", highlight=False)
-        return
-    dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
-    source = arg_file or config or find_default_config()
-    rows = {
-        "motions": f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)",
-        **({"done by an earlier run": str(len(dataset.entries) - len(run.remaining))} if run.goes_on else {}),
-        "seconds of motion": f"{plan.seconds:.1f}",
-        "simulator": engine.name,
-        "engine": f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}",
-        **trial.devices,
-        "actors": f"{placement.actors} on {placement.device}, {placement.cpus} CPUs and {placement.gpus:g} GPUs each",
-        "shards": f"{len(plan.shards)}, of {_range([len(shard) for shard in plan.shards])} motions",
-        "envs": f"{_range(plan.envs)} per actor",
-        "memory": f"about {plan.actor_bytes / MIB:.0f} MiB per actor, {bytes_per_env(inputs) / MIB:.1f} MiB per env",
-        "output": str(inputs.files.config.output_dir),
-        **({"copies": run.upload.url} if run.upload else {}),
-    }
-    width = max(map(len, rows))
-    say(console, *placement.notices)
+        finished = run.plan is None
+        plan = run.plan or plan_anew(run, host, console)
+    source = arg_file or config or find_default_config(directory)
     where = f"the cluster at {loaded.ray.cluster}" if loaded.ray.cluster else "this machine"
-    say(console, f"{source}: plan for {where}", *(f"  {name:{width}}  {value}" for name, value in rows.items()))
-    _print_set_aside(dataset, console)
+    say(console, *plan.placement.notices)
+    if finished:
+        say(console, f"{loaded.output_dir}: nothing is left to do; the plan is that of record --overwrite")
+    say(console, f"{source}: plan for {where}", *plan_lines(run, plan))
+    _print_set_aside(run.inputs.dataset, console)
 
 
 @contextmanager
 def _host_to_check(config: RecordConfig) -> Iterator[Host]:
-    """Where a run would work: this machine, or a cluster, which is left again."""
+    """Yield where a run would work: this machine, or a cluster, which is left again."""
     if config.ray.cluster is None:
         from parc_ray.planning.host import ThisMachine
 
@@ -214,20 +361,14 @@ def _host_to_check(config: RecordConfig) -> Iterator[Host]:
         ray.shutdown()
 
 
-def _range(counts: Sequence[int]) -> str:
-    """The counts in a few words.
-
-    >>> _range([24, 24]), _range([24, 25, 24])
-    ('24', '24 to 25')
-    """
-    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+RUN = typer.Argument(..., metavar="RUN", show_default=False, help="The output_dir of a run, at work or ended.")
 
 
-@app.command()
+@app.command(cls=Command, epilog=_epilog(["parc-ray report output/demo"], "parc_ray/report/README.md"))
 def report(
-    output_dir: Path = typer.Argument(..., help="The output_dir of a run, at work or ended."),
+    output_dir: Path = RUN,
     character: Optional[Path] = typer.Option(
-        None, help="The character's MJCF, for the 3-D previews. Default: where the run found it."
+        None, "--character", metavar="FILE", help="The character's MJCF, for the 3-D previews. Default: the run's."
     ),
 ) -> None:
     """Write report.html, one page that shows what happened in a run, into its output directory."""
@@ -238,14 +379,25 @@ def report(
     Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray compare output/before output/after", "parc-ray compare output/before output/after --json"],
+        "parc_ray/report/README.md",
+        READ_CODES,
+    ),
+)
 def compare(
-    baseline: Path = typer.Argument(..., metavar="A", help="The output_dir of a run: the baseline."),
-    candidate: Path = typer.Argument(..., metavar="B", help="The output_dir of another: what is compared with it."),
+    baseline: Path = typer.Argument(
+        ..., metavar="A", show_default=False, help="The output_dir of a run: the baseline."
+    ),
+    candidate: Path = typer.Argument(
+        ..., metavar="B", show_default=False, help="The output_dir of the run to compare with it."
+    ),
     everything: bool = typer.Option(False, "--all", help="Show long lists whole."),
     as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
 ) -> None:
-    """Compare two runs of the same motions: what B has won and lost against A, and how its figures differ."""
+    """Compare two runs of the same motions: motions won and lost by B against A, and their metrics."""
     from parc_ray.report.comparison import compare_runs
     from parc_ray.report.comparison_text import plain, print_comparison
     from parc_ray.runs.history import read_run
@@ -258,14 +410,25 @@ def compare(
     print_comparison(comparison, console if console.is_terminal else Console(width=100), everything)
 
 
-@app.command()
+@app.command(cls=Command, epilog=_epilog(["parc-ray view output/demo"], "parc_ray/viewing/README.md", READ_CODES))
 def view(
-    path: Path = typer.Argument(..., help="A motion file, a folder of them, or the output_dir of a run."),
-    character: Optional[Path] = typer.Option(
-        None, help="The character's MJCF. Default: that of the run, else PARC's humanoid."
+    path: Path = typer.Argument(
+        ...,
+        metavar="PATH",
+        show_default=False,
+        help="The output_dir of a run, a folder of motion files, or one of them.",
     ),
-    host: str = typer.Option("127.0.0.1", help="Address to listen on; 0.0.0.0: all of this machine's."),
-    port: Optional[int] = typer.Option(None, help="Port to listen on. Default: 8080, or the next that is free."),
+    character: Optional[Path] = CHARACTER,
+    host: str = typer.Option(
+        "127.0.0.1",
+        "--host",
+        metavar="ADDRESS",
+        show_default=False,
+        help="Address to listen on; 0.0.0.0: all addresses of this machine. Default: 127.0.0.1.",
+    ),
+    port: Optional[int] = typer.Option(
+        None, "--port", metavar="N", help="Port to listen on. Default: 8080, or the next free one."
+    ),
 ) -> None:
     """Look at motions in the browser: recorded and reference, on their terrain."""
     from parc_ray.viewing.browser.viewer import require_viser
@@ -277,55 +440,92 @@ def view(
     show(open_playlist(path, character), host, port, partial(say, console))
 
 
-@app.command()
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray render MOTION.pkl -o walk.mp4", "parc-ray render MOTION.pkl -o walk.png --camera fixed"],
+        "parc_ray/viewing/README.md",
+    ),
+)
 def render(
-    file: Path = typer.Argument(..., help="A motion file. What a run has recorded is shown with its reference."),
-    output: Path = typer.Option(..., "--output", "-o", help="A file that ends in .mp4, .gif or .png (poses in a row)."),
+    file: Path = typer.Argument(
+        ...,
+        metavar="MOTION",
+        show_default=False,
+        help="A motion file. A recording in its run's output_dir is drawn with its reference.",
+    ),
+    output: Path = typer.Option(
+        ..., "--output", "-o", metavar="FILE", help="A file that ends in .mp4, .gif or .png (poses in a row)."
+    ),
     size: Optional[Tuple[int, int]] = typer.Option(
         None, metavar="WIDTH HEIGHT", help="Pixels. Default: 1280 720; .gif: 640 360; poses in a row: 400 480 each."
     ),
-    fps: Optional[float] = typer.Option(None, help="Frames per second. Default: 30; .gif: 25."),
-    start: Optional[float] = typer.Option(None, "--from", help="s, on the reference's clock. Default: all."),
-    end: Optional[float] = typer.Option(None, "--to", help="s, on the reference's clock."),
-    speed: float = typer.Option(1.0, help="0.5: slow motion."),
+    fps: Optional[float] = typer.Option(None, metavar="N", help="Frames per second. Default: 30; .gif: 25."),
+    start: Optional[float] = typer.Option(
+        None, "--from", metavar="SECONDS", help="Start, on the reference's clock. Default: its beginning."
+    ),
+    end: Optional[float] = typer.Option(
+        None, "--to", metavar="SECONDS", help="End, on the reference's clock. Default: its end."
+    ),
+    speed: float = typer.Option(1.0, metavar="FACTOR", show_default=False, help="0.5 is slow motion. Default: 1."),
     camera: str = typer.Option(
-        "follow", help="follow the character, or fixed, with the whole path in sight (.png: all poses in one picture)."
+        "follow",
+        metavar="NAME",
+        show_default=False,
+        help="follow: follow the character; fixed: show the whole path (.png: all poses in one picture). Default: "
+        "follow.",
     ),
-    reference: bool = typer.Option(True, " /--no-reference", show_default=False, help="Leave out the reference."),
-    contacts: bool = typer.Option(
-        True, " /--no-contacts", show_default=False, help="Bodies in contact look like others."
-    ),
+    no_reference: bool = typer.Option(False, "--no-reference", help="Leave out the reference."),
+    no_contacts: bool = typer.Option(False, "--no-contacts", help="Do not colour bodies in contact."),
     attempts: Optional[bool] = typer.Option(
-        None, "--attempts/--no-attempts", help="Kept attempts that failed. Default: where nothing was recorded."
+        None, "--attempts/--no-attempts", help="Draw kept failed attempts. Default: where nothing was recorded."
     ),
-    poses: int = typer.Option(8, help="Number of poses in a .png."),
-    character: Optional[Path] = typer.Option(
-        None, help="The character's MJCF. Default: the run's, else PARC's humanoid."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the output if it exists."),
+    poses: int = typer.Option(8, metavar="N", show_default=False, help="Number of poses in a .png. Default: 8."),
+    character: Optional[Path] = CHARACTER,
+    overwrite: bool = REPLACE,
 ) -> None:
     """Render a motion as a video, an animation or a picture, without a display."""
     from parc_ray.viewing.render.rendering import RenderOptions
     from parc_ray.viewing.render.rendering import render as render_motion
 
     options = RenderOptions(
-        file, output, size, fps, start, end, speed, camera, reference, contacts, attempts, poses, character, overwrite
+        file=file,
+        output=output,
+        size=size,
+        fps=fps,
+        start=start,
+        end=end,
+        speed=speed,
+        camera=camera,
+        reference=not no_reference,
+        contacts=not no_contacts,
+        attempts=attempts,
+        poses=poses,
+        character=character,
+        overwrite=overwrite,
     )
     render_motion(options, Console())
 
 
-@app.command()
+@app.command(
+    cls=Command, epilog=_epilog(["parc-ray export output/demo --to bvh -o elsewhere"], "parc_ray/exporting/README.md")
+)
 def export(
-    path: Path = typer.Argument(..., help="The output_dir of a run, a folder of motion files, or a motion file."),
-    to: str = typer.Option(..., "--to", help="bvh, glb (glTF), csv, npz (MuJoCo's qpos and qvel), or mimickit."),
-    output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Where the files go."),
+    path: Path = typer.Argument(
+        ...,
+        metavar="PATH",
+        show_default=False,
+        help="The output_dir of a run, a folder of motion files, or one of them.",
+    ),
+    to: str = typer.Option(
+        ..., "--to", metavar="FORMAT", help="bvh, glb (glTF), csv, npz (MuJoCo's qpos and qvel), or mimickit."
+    ),
+    output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Folder for the files."),
     failures: bool = typer.Option(
-        False, "--failures", help="The attempts of a run that failed and were kept (record.keep_failures), too."
+        False, "--failures", help="Include the failed attempts that the run has kept (record.keep_failures)."
     ),
-    character: Optional[Path] = typer.Option(
-        None, help="The character's MJCF. Default: the run's, else PARC's humanoid."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace files that are there."),
+    character: Optional[Path] = CHARACTER,
+    overwrite: bool = REPLACE,
 ) -> None:
     """Write recordings, or other motions, in formats of other programs."""
     from rich.progress import track
@@ -345,23 +545,29 @@ def export(
                 raise
             say(console, f"left out: {error}")
     if not written:
-        raise InputError(f"{path}: nothing of it could be exported, for the reasons above")
-    say(console, f"{output}: {written} motions")
+        raise InputError(f"{path}: nothing could be exported, for the reasons above")
+    say(console, f"{output}: {plural(written, 'motion')}")
 
 
-@dataset_app.command("create")
+@dataset_app.command(
+    "create",
+    cls=Command,
+    epilog=_epilog(["parc-ray dataset create create_dataset_config.yaml"], "parc_ray/motions/README.md"),
+)
 def dataset_create(
-    config: Path = typer.Option(
-        ...,
-        "--config",
-        help="PARC's create_dataset_config YAML: folder_paths, where motions are searched; save_path, the motions.yaml "
-        "to write; char_filepath, the character's MJCF.",
+    given: Optional[Path] = typer.Argument(
+        None,
+        metavar="CONFIG",
+        show_default=False,
+        help="PARC's create_dataset_config YAML: folder_paths, the folders of motions; save_path, the motions.yaml to "
+        "write; char_filepath, the character's MJCF.",
     ),
+    config: Optional[Path] = CONFIG,
     data_dir: Optional[str] = DATA_DIR,
 ) -> None:
-    """Write a motions.yaml: all motions in some folders, weighted so that every class of motions has the same share.
+    """Write a motions.yaml of all motions in some folders, weighted so that every class has the same share.
 
-    A folder inside a listed one is a class. Motions are read and checked, and stay as they are.
+    The first-level folders inside a listed one are the classes. Motions are read and checked, and never changed.
     """
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.config.dataset import DatasetConfig
@@ -369,37 +575,52 @@ def dataset_create(
     from parc_ray.motions.dataset import write_dataset
     from parc_ray.motions.scanning import create_dataset, require_folders
 
-    directory = find_data_dir(data_dir)
-    loaded = load_config(config, DatasetConfig, directory)
-    require_folders(loaded, config)
+    file = _one_config(given, config)
+    if file is None:
+        raise InputError("no configuration: give a create_dataset_config.yaml")
+    loaded = load_config(file, DatasetConfig, find_data_dir(data_dir))
+    require_folders(loaded, file)
     try:
         skeleton = load_skeleton(loaded.char_filepath)
     except InputError as error:
         raise InputError(
-            f"{config}: key 'char_filepath': {error}; it is relative to the current folder (the default: PARC's root)"
+            f"{file}: key 'char_filepath': {error}; it is relative to the current folder (the default: PARC's root)"
         ) from None
     dataset = create_dataset(loaded, skeleton)
     make_folder(loaded.save_path.parent)
     write_dataset(dataset, loaded.save_path)
     console = Console()
     _print_set_aside(dataset, console)
-    say(console, f"{loaded.save_path}: {len(dataset.entries)} motions")
+    say(console, f"{loaded.save_path}: {plural(len(dataset.entries), 'motion')}")
 
 
-@dataset_app.command("generate")
+@dataset_app.command(
+    "generate",
+    cls=Command,
+    epilog=_epilog(["parc-ray dataset generate motions --count 100 --difficulty 0 0.5"], "parc_ray/demo/README.md"),
+)
 def dataset_generate(
-    folder: Path = typer.Argument(..., help="Where the motion files go."),
+    folder: Path = typer.Argument(..., metavar="FOLDER", show_default=False, help="Folder for the motion files."),
     character: Path = typer.Option(
-        HUMANOID, show_default=False, help="The character's MJCF. Default: PARC's humanoid."
+        HUMANOID,
+        "--character",
+        metavar="FILE",
+        show_default=False,
+        help="The character's MJCF. Default: PARC's humanoid.",
     ),
-    count: int = typer.Option(0, min=0, help="Number of motions; 0: the demo's motions."),
-    seed: int = typer.Option(0, help="Same seed, same motions."),
+    count: int = typer.Option(
+        0, min=0, metavar="N", show_default=False, help="Number of motions. Default: the demo's 48."
+    ),
+    seed: int = typer.Option(
+        0, metavar="N", show_default=False, help="The same seed makes the same motions. Default: 0."
+    ),
     difficulty: Optional[Tuple[float, float]] = typer.Option(
         None, metavar="LOW HIGH", help="0 to 1: height of blocks, speed and turning; with --count. Default: 0 1."
     ),
     seconds: Optional[Tuple[float, float]] = typer.Option(
         None, metavar="LOW HIGH", help="Length of a motion; with --count. Default: 2 10."
     ),
+    overwrite: bool = REPLACE,
 ) -> None:
     """Generate synthetic motions: the demo's, or any number, for instance for benchmarks."""
     if not count and (difficulty or seconds):
@@ -416,64 +637,92 @@ def dataset_generate(
         motions = generate_motions(count, seed, skeleton, seconds, difficulty)
     else:
         motions, count = demo_motions(skeleton, seed), DEMO_MOTIONS
+    _require_free(sorted(folder.glob("*.pkl")), overwrite)
     _write_motions(folder, motions, count, Console())
 
 
-@dataset_app.command("import")
+@dataset_app.command(
+    "import",
+    cls=Command,
+    epilog=_epilog(["parc-ray dataset import walk.bvh --mapping joints.yaml -o motions"], "parc_ray/motions/README.md"),
+)
 def dataset_import(
     sources: List[Path] = typer.Argument(
-        ..., metavar="SOURCE...", help="Clips, or folders of them: DeepMimic .txt/.json, MimicKit .pkl, .bvh."
+        ..., metavar="SOURCE...", show_default=False, help=f"Clips, or folders of them: {CLIP_FORMATS}."
     ),
-    output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Where the motion files go."),
+    output: Path = typer.Option(
+        ..., "--output", "-o", metavar="FOLDER", help="Folder for the motion files and their motions.yaml."
+    ),
     character: Path = typer.Option(
-        HUMANOID, show_default=False, help="The character's MJCF. Default: PARC's humanoid."
+        HUMANOID,
+        "--character",
+        metavar="FILE",
+        show_default=False,
+        help="The character's MJCF. Default: PARC's humanoid.",
     ),
     terrain: Optional[Path] = typer.Option(
-        None, metavar="FILE", help="A motion file whose terrain is under the clips. Default: level ground."
+        None, metavar="FILE", help="A motion file whose terrain lies under the clips. Default: level ground."
     ),
     mapping: Optional[Path] = typer.Option(
-        None, metavar="FILE", help="YAML that says which joints of a .bvh are which bodies of the character."
+        None,
+        metavar="FILE",
+        help="YAML that maps the character's bodies to the joints of a .bvh. Default: joints have the bodies' names.",
     ),
-    loop: int = typer.Option(1, min=1, max=1000, help="How often a clip is played in a row."),
-    speed: float = typer.Option(1.0, min=0.01, max=100.0, help="Times the clip's pace."),
+    loop: int = typer.Option(
+        1, min=1, max=1000, metavar="N", show_default=False, help="Times that a clip is played in a row. Default: 1."
+    ),
+    speed: float = typer.Option(
+        1.0, min=0.01, max=100.0, metavar="FACTOR", show_default=False, help="2 is twice as fast. Default: 1."
+    ),
+    overwrite: bool = REPLACE,
 ) -> None:
     """Import motion capture: clips become motions of 30 fps, feet on the ground, contacts labelled."""
     import torch
 
     from parc_ray.character.skeleton import load_skeleton
     from parc_ray.character.surface import surface_points
+    from parc_ray.config.dataset import DatasetConfig
     from parc_ray.files.reading import read_text
+    from parc_ray.motions.dataset import write_dataset
     from parc_ray.motions.importers import Import
     from parc_ray.motions.motion_file import read_motion
+    from parc_ray.motions.scanning import create_dataset
 
     skeleton = load_skeleton(character)
     surface = surface_points(read_text(character), str(character), torch.device("cpu"))
     ground = None if terrain is None else read_motion(terrain, skeleton).terrain
     console = Console()
-    motions = _imported(sources, Import(skeleton, surface, ground, mapping, loop, speed), console)
+    motions = _import_clips(sources, Import(skeleton, surface, ground, mapping, loop, speed), console)
+    _require_free([output / f"{motion.name}.pkl" for motion in motions], overwrite)
     _write_motions(output, motions, len(motions), console)
+    dataset_file = output / "motions.yaml"
+    dataset = DatasetConfig(folder_paths=[output.absolute()], save_path=dataset_file, min_num_frames=0)
+    write_dataset(create_dataset(dataset, skeleton), dataset_file)
+    say(console, f"{dataset_file}: every motion in {output}")
 
 
-@tracker_app.command(context_settings={"ignore_unknown_options": True})
+@tracker_app.command(cls=Command, context_settings={"ignore_unknown_options": True, **HELP_OPTIONS})
 def run_tracker(
     arguments: List[str] = typer.Argument(
         None,
         metavar="--KEY VALUE...",
+        show_default=False,
         help="PARC's arguments: --mode record, and --arg_file FILE (the record_args.txt of an output_dir, PARC's own, "
-        "too), or its keys one by one: --env_config (a record_env.yaml), --agent_config, --model_file, --device. What "
-        "is given here comes before the file's. Other keys have no effect.",
+        "too), or its keys: --env_config (a record_env.yaml), --agent_config, --model_file, --device. Arguments "
+        "override the file; other keys have no effect.",
     ),
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     json: bool = JSON,
 ) -> None:
-    """PARC's run_tracker, for recording alone: go on with the run of a record_args.txt, or repeat it (--overwrite)."""
+    """PARC's run_tracker, for recording alone: resume the run of a record_args.txt, or repeat it (--overwrite)."""
     screen = open_screen(quiet, json)
-    raise typer.Exit(_run(screen, None, overwrite, lambda found: config_of_args(parse_args(arguments or []), found)))
+    load = lambda data_dir: config_of_args(parse_args(arguments or []), data_dir)  # noqa: E731
+    raise typer.Exit(_run(screen, None, overwrite, load))
 
 
-def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion]:
-    """The motions of clips, and of all that can be imported from folders. Raises InputError where nothing can."""
+def _import_clips(sources: List[Path], how: Import, console: Console) -> List[Motion]:
+    """Return the motions of all clips, in folders, too. Raises InputError if there is none."""
     from parc_ray.motions.importers import clips_in, import_clip
 
     motions: Dict[str, Motion] = {}
@@ -484,7 +733,7 @@ def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion
             except InputError as error:
                 if path is source:
                     raise
-                console.print(f"left out: {error}", highlight=False, markup=False, soft_wrap=True)
+                say(console, f"left out: {error}")
                 continue
             if motion.name in motions:
                 raise InputError(f"{path}: another clip is named {path.stem}, too: rename one, or import it elsewhere")
@@ -495,6 +744,7 @@ def _imported(sources: List[Path], how: Import, console: Console) -> List[Motion
 
 
 def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console: Console) -> None:
+    """Write motion files into a folder, with progress."""
     from rich.progress import track
 
     from parc_ray.files.writing import make_folder, write_file_atomic
@@ -502,18 +752,18 @@ def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console:
     from parc_ray.terminal.progress import LINE_SECONDS
 
     make_folder(folder)
-    told = time.monotonic()
-    shown = track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal)
-    for done, motion in enumerate(shown):
-        if not console.is_terminal and time.monotonic() - told >= LINE_SECONDS:
-            told = time.monotonic()
+    last_line = time.monotonic()
+    tracked = track(motions, folder.name, count, console=console, transient=True, disable=not console.is_terminal)
+    for done, motion in enumerate(tracked):
+        if not console.is_terminal and time.monotonic() - last_line >= LINE_SECONDS:
+            last_line = time.monotonic()
             say(console, f"{folder}: {done}/{count} motions")
         write_file_atomic(folder / f"{motion.name}.pkl", motion_file_bytes(motion))
-    say(console, f"{folder}: {count} motions")
+    say(console, f"{folder}: {plural(count, 'motion')}")
 
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:
-    """Raises InputError before the first motion is made, not at the first that happens to be out of bounds."""
+    """Raise InputError for bounds that some motion may exceed, before the first one is generated."""
     from parc_ray.demo.generator import check_spec
 
     option = f"--{name} {bounds[0]:g} {bounds[1]:g}"
@@ -537,7 +787,7 @@ def _fail(error: ParcRayError) -> NoReturn:
 
 
 def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
-    """Run a command line; bad input, or what cannot be written, ends it with one message and its exit code."""
+    """Run a command line. A ParcRayError ends it with one message and its exit code."""
     try:
         function(arguments, standalone_mode=True)
     except ParcRayError as error:
@@ -546,5 +796,5 @@ def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoR
 
 
 def main() -> NoReturn:
-    """Console script parc-ray."""
+    """Run the console script parc-ray."""
     guarded(app)

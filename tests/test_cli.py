@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import pytest
+import typer
 import yaml
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cli import app, guarded, tracker_app
+from parc_ray.config.loading import load_config
+from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.terminal import progress
 from tests.reference import DATA, DEMO, HUMANOID, ROOT
+from tests.test_docs import commands
 
 
 class Ended(NamedTuple):
@@ -130,12 +134,9 @@ class TestCheck:
 BAD = {
     "unknown key": ({"devise": "cpu"}, "run.yaml: key 'devise' = 'cpu' is unknown; did you mean 'device'?"),
     "two problems": ({"devise": "cpu", "seed": "x"}, "key 'seed' = 'x'"),
-    "missing checkpoint": (
-        {"model_file": "gone.pt"},
-        "run.yaml: key 'model_file' = 'gone.pt': no such file; check",
-    ),
-    "missing environment": ({"env_file": "gone.yaml"}, "run.yaml: key 'env_file' = 'gone.yaml': no such file; check"),
-    "missing agent": ({"agent_file": "gone.yaml"}, "run.yaml: key 'agent_file' = 'gone.yaml': no such file; check"),
+    "missing checkpoint": ({"model_file": "gone.pt"}, "run.yaml: key 'model_file' = 'gone.pt': no such file in /"),
+    "missing environment": ({"env_file": "gone.yaml"}, "run.yaml: key 'env_file' = 'gone.yaml': no such file in /"),
+    "missing agent": ({"agent_file": "gone.yaml"}, "run.yaml: key 'agent_file' = 'gone.yaml': no such file in /"),
     "missing dataset": ({"create_dataset_config": "gone.yaml"}, "run.yaml: key 'create_dataset_config' = 'gone.yaml'"),
     "folder for a file": ({"model_file": "motions"}, "key 'model_file' = 'motions': is a folder; give"),
     "output is an address": (
@@ -153,13 +154,123 @@ BAD = {
     "output is a file": ({"output_dir": "run.yaml/out"}, "output_dir run.yaml/out: run.yaml is not a folder"),
     "output among the motions": ({"output_dir": "motions/out"}, "is in motions, one of the folder_paths of"),
     "checkpoint is something else": ({"model_file": str(HUMANOID)}, "humanoid.xml: not a checkpoint"),
-    "environment is the agent": ({"env_file": str(DEMO / "agent_config.yaml")}, "key 'env' is missing"),
+    "environment is the agent": (
+        {"env_file": str(DEMO / "agent_config.yaml")},
+        "this looks like an agent_config.yaml, where a dm_env.yaml is needed; env_file and agent_file seem swapped",
+    ),
     "simulator that is not installed": ({"simulator": "isaacgym"}, "Isaac Gym is not installed in"),
     "unknown simulator": (
         {"simulator": "bullet"},
         "run.yaml: key 'simulator' = 'bullet': unknown; use one of: auto, isaacgym, physx, mujoco_warp, mujoco",
     ),
 }
+
+
+class TestInputsOfARun:
+    def test_a_dataset_file_beside_folders_is_told_to_be_unused(
+        self, parc_ray: Call, config: Path, tmp_path: Path
+    ) -> None:
+        write_config(tmp_path, dataset_file="other.yaml")
+        code, out, _ = parc_ray("check", config)
+        assert code == 0
+        assert "dataset_file other.yaml: not used, because create_dataset_config makes the dataset" in out
+
+    @pytest.mark.parametrize(("key", "value"), [("agent_name", "AMP"), ("env_name", "task_location")])
+    def test_an_unsupported_tracker_is_refused_before_motions_are_looked_for(
+        self, parc_ray: Call, tmp_path: Path, key: str, value: str
+    ) -> None:
+        files = {name: DATA / "mimickit" / name for name in ("env_config.yaml", "agent_config.yaml")}
+        for name, path in files.items():
+            content = yaml.safe_load(path.read_text())
+            changed = {**content, **({key: value} if key in content else {})}
+            (tmp_path / name).write_text(yaml.safe_dump({**changed, "char_file": str(HUMANOID)}))
+        (tmp_path / "run.yaml").write_text(
+            "tracker: mimickit\noutput_dir: out\nenv_file: env_config.yaml\nagent_file: agent_config.yaml\n"
+            f"engine_file: {DATA / 'mimickit' / 'engine_config.yaml'}\nmodel_file: {DATA / 'mimickit' / 'stand.pt'}\n"
+            "dataset_file: gone.yaml\n"
+        )
+        code, _, err = parc_ray("check", "run.yaml")
+        assert code == 2 and f"key '{key}' = '{value}'" in err and "gone.yaml" not in err
+
+
+class TestInit:
+    """What init writes is what check accepts."""
+
+    def init(self, parc_ray: Call, *arguments: object) -> Ended:
+        return parc_ray("init", "--tracker", DEMO, *arguments)
+
+    def test_for_folders_of_motions(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        ended = self.init(parc_ray, "--motions", "motions", "--output-dir", "runs/7", "--folder", "conf")
+        assert ended.code == 0 and ended.out.endswith("Next: parc-ray check conf/phys_record.yaml")
+        loaded = load_config(tmp_path / "conf" / "phys_record.yaml", RecordConfig, None)
+        assert loaded.output_dir == tmp_path / "runs" / "7"
+        assert loaded.create_dataset_config == tmp_path / "conf" / "create_dataset_config.yaml"
+        assert loaded.model_file == DEMO / "model.pt"
+        assert parc_ray("check", "conf/phys_record.yaml").code == 0
+
+    def test_for_a_dataset_file_and_from_any_folder(
+        self, parc_ray: Call, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        motion = next((tmp_path / "motions").glob("*.pkl"))
+        assert self.init(parc_ray, "--motions", motion.relative_to(tmp_path)).code == 0
+        assert not (tmp_path / "create_dataset_config.yaml").exists()
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        code, out, _ = parc_ray("check", tmp_path / "phys_record.yaml")
+        assert code == 0 and "motions 1 (0 invalid, 0 excluded)" in out
+
+    def test_for_a_tracker_of_mimickit(self, parc_ray: Call, tmp_path: Path) -> None:
+        (tmp_path / "tracker").mkdir()
+        for path in (*(DATA / "mimickit").glob("*_config.yaml"), HUMANOID):
+            shutil.copy(path, tmp_path / "tracker")
+        shutil.copy(DATA / "mimickit" / "stand.pt", tmp_path / "tracker" / "model.pt")
+        shutil.copy(DATA / "mimickit" / "stand.pkl", tmp_path)
+        assert parc_ray("init", "--tracker", "tracker", "--motions", "stand.pkl").code == 0
+        loaded = load_config(tmp_path / "phys_record.yaml", RecordConfig, None)
+        assert (loaded.tracker, loaded.engine_file) == ("mimickit", tmp_path / "tracker" / "engine_config.yaml")
+        assert parc_ray("check", "phys_record.yaml").code == 0
+
+    def test_nothing_is_overwritten_or_written_by_mistake(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "phys_record.yaml").write_text("mine: 1\n")
+        before = contents(tmp_path)
+        for arguments, message in (
+            (("--motions", "motions"), "phys_record.yaml already exists; choose another folder, or pass --overwrite"),
+            (("--motions", "gone", "--overwrite"), "--motions gone: no such file or folder in"),
+            ((), "--motions is missing; see parc-ray init -h"),
+        ):
+            code, _, err = self.init(parc_ray, *arguments)
+            assert code == 2 and message in err
+        code, _, err = parc_ray("init", "--tracker", "motions", "--motions", "motions")
+        assert code == 2 and "has no tracker; give a folder with model.pt, dm_env.yaml, agent_config.yaml (parc)" in err
+        assert contents(tmp_path) == before
+        assert self.init(parc_ray, "--motions", "motions", "--overwrite").code == 0
+
+
+class TestHelp:
+    def test_every_command_has_an_example_exit_codes_and_a_page(self, parc_ray: Call) -> None:
+        for words, _ in commands(typer.main.get_command(app)):
+            code, out, _ = parc_ray(*words, "-h")
+            assert code == 0 and out == parc_ray(*words, "--help").out
+            assert "Example" in out and "Exit codes: 0 " in out, words
+            page = out.rpartition("Page: ")[2]
+            assert (ROOT / page).is_file() and page.endswith(".md"), words
+
+    def test_placeholders_have_one_style(self, parc_ray: Call) -> None:
+        """Upper-case words; no types, braces or doubled brackets, whatever the versions of typer and click."""
+        for words, _ in commands(typer.main.get_command(app)):
+            out = parc_ray(*words, "-h").out
+            assert not re.search(r"<\w+|[{}]|\[\[|\\\[", out), (words, out)
+            options = re.findall(r" (--[a-z-]+) (\S+)", out.partition("Options:")[2].partition("Example")[0])
+            assert options
+            assert all(re.match(r"[A-Z]+$|[A-Z][a-z]|-|/|0|2|\[", after) for _, after in options), (words, options)
+
+    def test_shells_can_complete(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setenv("_PARC_RAY_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", "parc-ray rec")
+        monkeypatch.setenv("COMP_CWORD", "1")
+        with pytest.raises(SystemExit):
+            app([], prog_name="parc-ray")
+        assert capsys.readouterr().out.split() == ["record"]
 
 
 class TestBadInput:
@@ -183,7 +294,7 @@ class TestBadInput:
         unknown = "key 'output_dir' = '$DATA_DIR/p4_phys_record': $DATA_DIR is not known"
         code, out, err = parc_ray(command)
         assert (code, out) == (2, "")
-        assert err.startswith(f"error: {DEFAULT_CONFIG}: {unknown}")
+        assert err.startswith("error: no configuration: give one, as in `parc-ray record phys_record.yaml`")
         for folder in ("data/configs", "configs"):
             own = Path(folder) / DEFAULT_CONFIG.name
             own.parent.mkdir(parents=True)
@@ -201,8 +312,11 @@ class TestBadInput:
             assert f"{DEFAULT_CONFIG}: key '{key}' = '{file}': no such file; check its path" in err
 
     @pytest.mark.parametrize("command", ["check", "record"])
-    def test_no_such_configuration(self, parc_ray: Call, command: str) -> None:
-        assert parc_ray(command, "--config", "gone.yaml") == (2, "", "error: gone.yaml: no such file. Check its path")
+    def test_no_such_configuration(self, parc_ray: Call, tmp_path: Path, command: str) -> None:
+        message = f"error: gone.yaml: no such file in {tmp_path}. Check its path"
+        assert parc_ray(command, "--config", "gone.yaml") == (2, "", message)
+        assert parc_ray(command, "gone.yaml") == (2, "", message)
+        assert "two configurations: a.yaml and --config b.yaml" in parc_ray(command, "a.yaml", "--config", "b.yaml").err
 
     def test_environment_that_the_checkpoint_was_not_trained_with(
         self, parc_ray: Call, config: Path, tmp_path: Path
@@ -224,7 +338,9 @@ class TestBadInput:
         assert code == 2
         assert "no usable motion. There are no motion files" in err
 
-    @pytest.mark.parametrize("arguments", [["record", "x"], ["check", "--config"], ["play"], ["check", "--confg=x"]])
+    @pytest.mark.parametrize(
+        "arguments", [["record", "x", "y"], ["check", "--config"], ["play"], ["check", "--confg=x"]]
+    )
     def test_a_mistyped_command_line(self, parc_ray: Call, arguments: Any) -> None:
         code, out, err = parc_ray(*arguments)
         assert code == 2
@@ -253,11 +369,13 @@ class TestDataset:
             assert code == 2
             return err
 
-        assert "create.yaml: key 'folder_paths': gone is not a folder. Check its path" in refused(folder_paths=["gone"])
-        missing = "create.yaml: key 'char_filepath': data/assets/humanoid.xml: no such file. Check its path; it is"
+        assert f"create.yaml: key 'folder_paths': gone is not a folder in {tmp_path}. Check its path" in refused(
+            folder_paths=["gone"]
+        )
+        missing = f"'char_filepath': data/assets/humanoid.xml: no such file in {tmp_path}. Check its path; it is"
         assert missing in refused(char_filepath=None)
         code, _, err = parc_ray("dataset", "create", "--config", config)
-        assert code == 2 and "run.yaml: is a phys_record.yaml" in err and "'create_dataset_config'" in err
+        assert code == 2 and "run.yaml: this looks like a phys_record.yaml" in err and "'create_dataset_config'" in err
 
     def test_create_cannot_write_into_a_file(self, parc_ray: Call, config: Path, tmp_path: Path) -> None:
         dataset = yaml.safe_load((tmp_path / "dataset.yaml").read_text())
@@ -303,13 +421,16 @@ class TestDataset:
         arguments = ("dataset", "generate", "g", "--character", HUMANOID, "--count", 2, "--seconds", 1, 1)
         assert parc_ray(*arguments).out == "g: 0/2 motions g: 1/2 motions g: 2 motions"
 
-    def test_generate_replaces_files_of_the_same_name(self, parc_ray: Call, tmp_path: Path) -> None:
+    def test_generate_replaces_files_only_if_told_to(self, parc_ray: Call, tmp_path: Path) -> None:
         arguments = ("dataset", "generate", "g", "--character", HUMANOID, "--count", 1, "--seconds", 1, 1)
         assert parc_ray(*arguments).code == 0
         (path,) = (tmp_path / "g").iterdir()
         content = path.read_bytes()
         path.write_bytes(b"old")
-        assert parc_ray(*arguments).code == 0
+        code, _, err = parc_ray(*arguments)
+        assert code == 2 and f"g/{path.name} already exists; choose another folder, or pass --overwrite" in err
+        assert path.read_bytes() == b"old"
+        assert parc_ray(*arguments, "--overwrite").code == 0
         assert path.read_bytes() == content
 
     @pytest.mark.parametrize(
@@ -335,7 +456,7 @@ class TestDataset:
         (tmp_path / "g").write_text("a file")
         code, _, err = parc_ray("dataset", "generate", "g", "--character", HUMANOID, "--count", 1)
         assert code == 4
-        assert err.startswith("error: g: cannot be made a folder (File exists). Give another one")
+        assert err.startswith("error: g: cannot be made a folder (File exists). Choose another path")
 
 
 def script(name: str, *arguments: str, cwd: Path) -> Ended:
@@ -352,12 +473,12 @@ class TestPhysRecordScript:
     def test_uses_the_default_configuration(self, tmp_path: Path) -> None:
         code, _, err = script("parc_4_phys_record.py", cwd=tmp_path)
         assert code == 2
-        assert err.startswith(f"error: {DEFAULT_CONFIG}: key 'output_dir'")
+        assert err.startswith("error: no configuration: give one")
 
     def test_uses_the_given_configuration(self, tmp_path: Path) -> None:
         for arguments in (["--config", "mine.yaml"], ["--config=mine.yaml"]):
             ended = script("parc_4_phys_record.py", *arguments, cwd=tmp_path)
-            assert ended == (2, "", "error: mine.yaml: no such file. Check its path")
+            assert ended == (2, "", f"error: mine.yaml: no such file in {tmp_path}. Check its path")
 
 
 class TestRunTrackerScript:
@@ -401,7 +522,7 @@ class TestRunTrackerScript:
         assert code == 0 and "--arg_file" in out and "--overwrite" in out
         code, _, err = script("run_tracker.py", "--mode", "record", "--arg_file", "gone.txt", cwd=tmp_path)
         assert code == 2
-        assert err.startswith("error: --arg_file gone.txt: no such file")
+        assert err.startswith("error: --arg_file gone.txt: no such file in /")
         assert list(tmp_path.iterdir()) == []
 
 

@@ -23,7 +23,7 @@ LONGEST_REASON = 250
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
     """Join the Ray cluster at an address, or start Ray on this machine, and return its resources.
 
-    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: whether to start its dashboard.
+    devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: start it with a dashboard.
     Raises InputError if the cluster cannot be reached.
     """
     if ray.is_initialized():

@@ -110,7 +110,7 @@ _FROM_ARGUMENTS = (
 
 
 def path_of(values: Sequence[str]) -> Path:
-    """Return the path in an argument's values, which were split at blanks: the joined path if it exists, else the first."""
+    """Return the path of an argument, whose values were split at blanks: all of them if that exists, else the first."""
     whole = Path(" ".join(values))
     return whole if whole.exists() else Path(values[0])
 

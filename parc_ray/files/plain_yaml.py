@@ -63,10 +63,11 @@ def _explain(error: yaml.YAMLError, text: str) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
     if "nesting depth" in problem:  # libyaml since 0.2.6 has a limit of its own, and looks ahead
         problem = TOO_DEEP
-    mark, context = getattr(error, "problem_mark", None), getattr(error, "context", None) or ""
-    opened = next((words for part, words in UNCLOSED.items() if part in context), "")
-    if opened and error.context_mark.line < mark.line:  # type: ignore[attr-defined]
-        mark, problem = error.context_mark, opened  # type: ignore[attr-defined]
+    mark: Any = getattr(error, "problem_mark", None)
+    start: Any = getattr(error, "context_mark", None)
+    opened = next((words for part, words in UNCLOSED.items() if part in (getattr(error, "context", "") or "")), "")
+    if opened and start is not None and mark is not None and start.line < mark.line:
+        mark, problem = start, opened
     if mark is None:
         return f": {problem}"
     lines = text.splitlines()

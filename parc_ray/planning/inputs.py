@@ -67,7 +67,7 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str]) -> TrackerInputs
     files = kind.read(config, data_dir)
     path = _find_character(files.environment.env.char_file, config.env_file)
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
-    environment = {**files.environment_content["env"], "char_file": str(path)}
+    environment = {**files.environment_content["env"], "char_file": os.path.abspath(path)}  # noqa: PTH100
     skeleton = load_skeleton(path)
     return TrackerInputs(
         files=files,

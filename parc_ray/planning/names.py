@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import no_such_file
 from parc_ray.simulators.engines import AUTO, ENGINES
-from parc_ray.trackers.families import FAMILIES
+from parc_ray.trackers.families import FAMILIES, family
 
 
-def require_names(config: RecordConfig, source: str) -> None:
-    """Raises InputError, with a line for each name that stands for nothing. source: where the configuration is from."""
+def require_names(config: RecordConfig, source: str, data_dir: Optional[str]) -> None:
+    """Raise InputError with a line for each name that stands for nothing; `source` names the configuration.
+
+    Where only the dataset is missing, an unsupported tracker is reported first: no dataset would help it.
+    """
     dataset = "dataset_file" if config.create_dataset_config is None else "create_dataset_config"
-    files = {key: getattr(config, key) for key in (dataset, "env_file", "agent_file", "model_file")}
-    told = {key: _problem(path) for key, path in files.items()}
-    problems = [f"{_key(source, key, str(files[key]))}: {problem}" for key, problem in told.items() if problem]
+    keys = (dataset, "env_file", "agent_file", "model_file", *(["engine_file"] if config.engine_file else []))
+    found = {key: _problem(getattr(config, key)) for key in keys}
+    problems = [f"{_key(source, key, str(getattr(config, key)))}: {text}" for key, text in found.items() if text]
     problems += _unknown(source, "simulator", config.simulator, [AUTO, *(engine.name for engine in ENGINES)])
-    problems += _unknown(source, "tracker", config.tracker, [family.name for family in FAMILIES])
+    problems += _unknown(source, "tracker", config.tracker, [known.name for known in FAMILIES])
+    if found[dataset] and len(problems) == 1:
+        family(config.tracker).read(config, data_dir)
     if problems:
         raise InputError("\n".join(problems))
 

@@ -61,7 +61,7 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
     actors, notices = min(placement.actors, len(shards)), (*placement.notices, *notices)
-    notices = (*notices, *_unlabelled(inputs))
+    notices = (*notices, *_unlabelled(inputs), *_unused(inputs))
     return RunPlan(inputs, replace(placement, actors=actors, notices=notices), shards, bound)
 
 
@@ -74,6 +74,13 @@ def _unlabelled(inputs: Inputs) -> Iterator[str]:
             f"acceptance: {count} of {len(entries)} motions have no contact labels, so min_contact_agreement does not "
             "apply to them; the other limits do"
         )
+
+
+def _unused(inputs: Inputs) -> Iterator[str]:
+    """Yield a notice of a dataset that is configured but not used."""
+    config = inputs.files.config
+    if config.create_dataset_config is not None and config.dataset_file is not None:
+        yield f"dataset_file {config.dataset_file}: not used, because create_dataset_config makes the dataset"
 
 
 def _bound_by_memory(

@@ -86,10 +86,10 @@ def prepare(
     earlier = None if overwrite else read_ledger(output.journal)
     if earlier is None and not overwrite:
         output.require_free()
+    tracker = read_tracker(config, data_dir)
     dataset_config = read_dataset_config(config, data_dir)
     if dataset_config is not None:
         output.require_outside(dataset_config.folder_paths, str(config.create_dataset_config))
-    tracker = read_tracker(config, data_dir)
     wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
     device = "cpu" if config.device == "cpu" else "cuda:0"
     named = None if wanted == AUTO else choose_engine(wanted, config.device, device).engine
@@ -122,6 +122,14 @@ def prepare(
         run.plan = make_plan(inputs, run.remaining, placement, site.resources)
         run.trial, run.dashboard = site.choice.trial, site.resources.dashboard
     return run
+
+
+def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
+    """Return the plan that a finished run would have with --overwrite, and check its engine. Raises InputError."""
+    files = run.inputs.files
+    site = _find_site(files.config, files.simulator, host, console)
+    run.trial = site.choice.trial
+    return make_plan(run.inputs, run.inputs.dataset.entries, site.placement, site.resources)
 
 
 def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) -> Site:

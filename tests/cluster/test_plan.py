@@ -125,9 +125,7 @@ def test_an_actor_fits_on_one_node(device, ray, nodes, actors, cpus):
 def test_on_a_cluster_ray_assigns_gpus_and_it_is_said():
     placement = place(config(["cuda:0", "cuda:1"]), Resources(((8, 1), (8, 1))))
     assert (placement.actors, placement.cpus, placement.gpus, placement.device) == (2, 8, 1, "cuda:0")
-    assert placement.notices == (
-        "device: cuda:0, cuda:1: on a cluster, Ray assigns GPUs; the numbers have no effect",
-    )
+    assert placement.notices == ("device: cuda:0, cuda:1: on a cluster, Ray assigns GPUs; the numbers have no effect",)
     with pytest.raises(InputError, match="names cuda:2, but Ray has 2 CUDA devices"):
         place(config("cuda:2"), Resources(((8, 1), (8, 1))))
 

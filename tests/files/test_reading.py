@@ -137,7 +137,7 @@ class TestOddFiles:
     def test_a_git_lfs_pointer_is_told_by_name(self, tmp_path: Path) -> None:
         path = tmp_path / "model.pt"
         path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-        with pytest.raises(InputError, match="model.pt: is a Git LFS pointer.*git lfs pull"):
+        with pytest.raises(InputError, match=r"model\.pt: is a Git LFS pointer.*git lfs pull"):
             read_bytes(path)
 
     def test_a_relative_path_is_told_with_its_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_bad_files_are_set_aside():
     assert {path[6:]: reason.split(" (")[0].split(",")[0] for path, reason in found.items()} == {
         "cut.pkl": "is not a readable pickle",
         "empty.pkl": "is empty. Generate the motion again",
-        "link.pkl": "no such file. Check its path",
+        "link.pkl": f"no such file in {Path.cwd()}. Check its path",
         "nan.pkl": "root_pos is not finite",
         "text.pkl": "is not a readable pickle",
     }
@@ -380,7 +380,7 @@ def test_load_sets_bad_motions_aside():
         ("data/good.pkl", "has the same name as data/good"),
         ("other/good.pkl", "has the same name as data/good"),
         ("data/empty.pkl", "is empty"),
-        ("data/none.pkl", "no such file"),
+        ("data/none.pkl", f"no such file in {Path.cwd()}"),
     ]
     assert calls[-1] == (5, 5)
 
@@ -399,7 +399,7 @@ def test_load_sets_bad_motions_aside():
         ("motions: [{file: a.pkl, weight: -1}]", r"motions\[0\]: `weight` is -1"),
         ("motions: [{file: a.pkl, weight: .nan}]", r"motions\[0\]: `weight` is nan"),
         ("motions: [{file: a.pkl, weight: .inf}]", r"motions\[0\]: `weight` is inf"),
-        ("motions: []", r"motions.yaml: no usable motion. There are no motion files"),
+        ("motions: []", r"motions.yaml: its list `motions` is empty"),
         ("motions: [{file: a.pkl, weight: 1}]", r"no usable motion. 1 file\(s\).*a.pkl: no such file"),
     ],
 )
