@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Optional, Tuple, Type
+from typing import Any, ClassVar, Dict, Optional, Tuple, Type
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import Annotated
@@ -58,3 +58,30 @@ class Parc(BaseModel):
 
     file_kind: ClassVar[str] = ""
     """Name of the file that the model describes; empty for a section."""
+
+
+def since(version: str) -> Dict[str, Any]:
+    """Return what marks a key as added in a version: `Field(default, json_schema_extra=since("0.2"))`.
+
+    At its default, such a key is no part of a fingerprint, so that runs of earlier versions can be resumed.
+    """
+    return {"since": version}
+
+
+def fingerprint_values(section: BaseModel, exclude: Any = None) -> Dict[str, Any]:
+    """Return the values of a section that recordings depend on.
+
+    Leaves out `exclude` (as in pydantic) and keys of later versions that are at their default.
+    """
+    return _without_later_defaults(section, section.model_dump(exclude=exclude))
+
+
+def _without_later_defaults(section: BaseModel, values: Dict[str, Any]) -> Dict[str, Any]:
+    for name, field in type(section).model_fields.items():
+        value, extra = getattr(section, name), field.json_schema_extra
+        later = isinstance(extra, dict) and "since" in extra
+        if later and value == field.get_default(call_default_factory=True):
+            values.pop(name, None)
+        elif isinstance(value, BaseModel) and name in values:
+            values[name] = _without_later_defaults(value, values[name])
+    return values

@@ -6,14 +6,16 @@ import hashlib
 import json
 from typing import Any, Dict
 
+from parc_ray.config.base import fingerprint_values
 from parc_ray.recording.shard import RunFiles
+from parc_ray.runs.journal import finite
 from parc_ray.trackers.families import family
 
 
 def fingerprint(files: RunFiles) -> Dict[str, Any]:
-    """Everything but the dataset that recordings depend on, as plain values."""
+    """Return everything but the dataset that recordings depend on, as plain values that JSON holds."""
     config = files.config
-    acceptance = config.acceptance.model_dump() if config.acceptance else "none"
+    acceptance = fingerprint_values(config.acceptance) if config.acceptance else "none"
     content = {
         "simulator": files.simulator,
         f"version of {files.simulator}": files.engine.version,
@@ -22,10 +24,10 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "torque_limits": config.torque_limits,
         **{name: getattr(config, name).model_dump(exclude_none=True) for name in files.engine.sections},
         "seed": config.seed,
-        "retry": config.retry.model_dump(),
+        "retry": fingerprint_values(config.retry),
         "acceptance": acceptance,
-        "record": config.record.model_dump(exclude={"keep_failures"}),
-        "output": config.output.model_dump(exclude={"terrain_file", "report", "logger", "upload"}),
+        "record": fingerprint_values(config.record, {"keep_failures"}),
+        "output": fingerprint_values(config.output, {"terrain_file", "report", "logger", "upload"}),
     }
-    plain: Dict[str, Any] = json.loads(json.dumps(content))
+    plain: Dict[str, Any] = json.loads(json.dumps(finite(content)))
     return plain

@@ -117,7 +117,7 @@ class Journal:
 
 def _lines(events: Iterable[Mapping[str, Any]], stamps: Mapping[str, float]) -> bytes:
     lines = [
-        json.dumps(_finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n" for event in events
+        json.dumps(finite({"event": event["event"], **stamps, **event}), allow_nan=False) + "\n" for event in events
     ]
     return "".join(lines).encode("utf-8")
 
@@ -131,12 +131,12 @@ def _owner(path: Path) -> str:
         return ""
 
 
-def _finite(value: Any) -> Any:
-    """null for numbers that JSON does not know: the metrics of an attempt that has diverged are not finite."""
+def finite(value: Any) -> Any:
+    """Return plain values with None for numbers that JSON lacks, such as the metrics of an attempt that diverged."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
 
+from parc_ray.config.base import fingerprint_values
 from parc_ray.config.environment import NOT_RECORDED, EnvironmentFile, PhysxConfig, SimulationConfig
 from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
@@ -98,10 +99,10 @@ def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
     own = files.settings
     return {
         "model_file (sha256)": files.checkpoint_sha256,
-        "env_file": files.environment.model_dump(exclude=NOT_RECORDED),
-        "env_config": own.environment.model_dump(exclude={"char_file"}),
-        "engine_file": own.engine.model_dump(),
-        "agent_file": own.agent.model_dump(),
+        "env_file": fingerprint_values(files.environment, NOT_RECORDED),
+        "env_config": fingerprint_values(own.environment, {"char_file"}),
+        "engine_file": fingerprint_values(own.engine),
+        "agent_file": fingerprint_values(own.agent),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
+from parc_ray.config.base import fingerprint_values
 from parc_ray.config.environment import NOT_RECORDED
 from parc_ray.config.loading import check_config, expand, load_config, load_yaml
 from parc_ray.config.record import RecordConfig
@@ -34,8 +35,8 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
 def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
     return {
         "model_file (sha256)": files.checkpoint_sha256,
-        "env_file": files.environment.model_dump(exclude=NOT_RECORDED),
-        "agent_file": files.settings.model_dump(),
+        "env_file": fingerprint_values(files.environment, NOT_RECORDED),
+        "agent_file": fingerprint_values(files.settings),
     }
 
 
