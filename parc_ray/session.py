@@ -1,4 +1,4 @@
-"""A session: recording, the report of it, and why there is little to report; for the command line and for programs."""
+"""A session: recording, its report, and a diagnosis where little was recorded; for the command line and programs."""
 
 from __future__ import annotations
 
@@ -25,15 +25,19 @@ from parc_ray.terminal.screen import Screen, open_screen
 
 
 def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = False, quiet: bool = False) -> Run:
-    """Record every motion of a dataset that the tracker can physically track; what `parc-ray record` does.
+    """Record every motion of a dataset that the tracker can physically track, as `parc-ray record` does.
 
-    config: a phys_record.yaml, or its keys and values. A run that is in its output_dir already goes on; `overwrite`
-    deletes it first. `quiet`: print only what went wrong or is left out. Returns the run as read_run does: it has
-    ended, though motions may have crashed, which is exit code 3 of its last session. Ray is shut down.
+    config: a phys_record.yaml, or a mapping of its keys. A run in its output_dir is resumed.
+    overwrite: delete that run first.
+    quiet: print warnings and errors only.
 
-    Raises InputError, before anything is written, on bad input; OutputError and LostRayError where the run had to stop,
-    UploadError where copies are missing at its end, and KeyboardInterrupt where it was stopped: what was recorded
-    stays, and the same call goes on.
+    Return the finished run as read_run does. Motions may have crashed; its last session then has exit code 3. A Ray
+    that the caller has started is used and left running; otherwise one is started and shut down. SIGINT and SIGTERM
+    are handled until the run ends if it is called in the main thread.
+
+    Raises InputError, before anything is written, on bad input; OutputError or LostRayError if the run had to stop;
+    UploadError if copies are missing at its end; KeyboardInterrupt if it was interrupted. All recordings are kept;
+    the same call resumes the run.
 
     >>> import parc_ray
     >>> run = parc_ray.record("phys_record.yaml", quiet=True)
@@ -54,7 +58,7 @@ def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = Fal
 
 
 def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> EndedRun:
-    """Record a dataset, and have the report of it written."""
+    """Record a dataset and write its report."""
     with Interruption() as interruption:
         ended = run_recording(config, data_dir, overwrite, screen, interruption)
         if ended.summary is not None:
@@ -69,20 +73,20 @@ def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: 
 
 
 def explain(output_dir: Path, summary: Mapping[str, Any], screen: Screen) -> None:
-    """Say why a run has recorded less than half of what it has attempted. Whatever goes wrong there, it has ended."""
+    """Say why a run recorded less than half of the motions it attempted. Errors are only reported."""
     if 2 * summary["recorded"] >= summary["attempted"]:
         return
     try:
         diagnosis = diagnose(read_run(output_dir))
     except InputError as error:
-        screen.alert(f"why so little was recorded cannot be said: {error}")
+        screen.alert(f"no diagnosis of why so little was recorded: {error}")
         return
     if diagnosis is not None:
         screen.say("", "Why so little was recorded:", *(f"- {line}" for line in diagnosis.lines()))
 
 
 def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
-    """Write report.html. Whatever goes wrong there, the run was as it was."""
+    """Write report.html. Errors are only reported: they do not affect the run."""
     try:
         with screen.console.status("writing the report"):
             path = write_report(output_dir, previews=previews)
@@ -94,7 +98,7 @@ def _write_report(output_dir: Path, previews: bool, screen: Screen) -> None:
 
 
 def _finish_upload(ended: EndedRun, upload: Upload, interruption: Interruption, screen: Screen) -> EndedRun:
-    """Have the copies of a run's files made that are missing. Whatever goes wrong there, the run was as it was."""
+    """Finish copying a run's files. Errors change its exit code, but not the run."""
     if ended.error is not None or ended.exit_code == INTERRUPTED:
         upload.hurry()
     interruption.gently = upload.hurry
@@ -103,7 +107,7 @@ def _finish_upload(ended: EndedRun, upload: Upload, interruption: Interruption, 
         upload.require_complete()
         screen.say(f"copies: {upload.url}")
     except KeyboardInterrupt:
-        screen.alert(f"interrupted while files were copied to {upload.url}; the same command goes on")
+        screen.alert(f"interrupted while copying files to {upload.url}; run the same command to resume")
         return replace(ended, exit_code=ended.exit_code or INTERRUPTED)
     except UploadError as error:
         if ended.exit_code or upload.hurried:
@@ -117,12 +121,12 @@ def _finish_upload(ended: EndedRun, upload: Upload, interruption: Interruption, 
 
 
 def _show_upload(upload: Upload, screen: Screen) -> None:
-    """Wait for the copies, and say how many are missing."""
-    told = time.monotonic() - LINE_SECONDS
+    """Wait for the copies, and show how many are missing."""
+    last_line = time.monotonic() - LINE_SECONDS
     with screen.console.status("") as status:
         for waiting in upload.finish():
             line = f"uploading {waiting} files to {upload.url}"
             status.update(Text(line))
-            if not screen.console.is_terminal and time.monotonic() - told >= LINE_SECONDS:
-                told = time.monotonic()
+            if not screen.console.is_terminal and time.monotonic() - last_line >= LINE_SECONDS:
+                last_line = time.monotonic()
                 screen.say(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,23 @@ def test_the_names_of_type_checkers_are_those_at_run_time() -> None:
     (checked,) = (node for node in tree.body if isinstance(node, ast.If))
     listed = [alias.name for node in ast.walk(checked) if isinstance(node, ast.ImportFrom) for alias in node.names]
     assert sorted(listed) == sorted(parc_ray.__all__)
+
+
+def test_runs_and_recordings_have_short_reprs(made: MadeRun, walk: Motion) -> None:
+    made.begin(1)
+    made.motion_file(walk, "walk")
+    made.attempt("walk", 0, "recorded", 2.0, 0.5, 0.25, recording=recording_of(walk, 0.0))
+    made.final("walk", "recorded", start_fraction=0.0, seconds=2.0)
+    run = parc_ray.read_run(made.path)
+    assert repr(run) == f"<Run {str(made.path)!r}: 1 of 1 motions recorded>"
+    (motion,) = run.motions
+    recording = parc_ray.read_recording(motion.recording)
+    assert re.fullmatch(r"<Recording 'walk': \d+ frames, [\d.]+ s>", repr(recording))
+
+
+def test_a_motion_without_a_recording_is_told_so() -> None:
+    with pytest.raises(parc_ray.InputError, match="was not recorded"):
+        parc_ray.read_recording(None)
 
 
 def test_a_run_as_a_data_frame(made: MadeRun, walk: Motion) -> None:

@@ -57,10 +57,12 @@ class EndedRun:
 def record(
     config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen, interruption: Interruption
 ) -> EndedRun:
-    """Record a dataset, or go on where an earlier run has ended.
+    """Record a dataset, or resume the run in its output directory.
 
-    Raises InputError, before anything is written, on bad input. The interruption must be listening.
+    Raises InputError, before anything is written, on bad input. The interruption must be listening. A Ray that was
+    running in this process before is left alone.
     """
+    owns_ray = not ray.is_initialized()
     output = OutputDirectory(config.output_dir, config.output)
     output.require_unlinked()
     journal = Journal(output.journal) if output.journal.exists() else None
@@ -80,7 +82,8 @@ def record(
     finally:
         if journal:
             journal.close()
-        ray.shutdown()
+        if owns_ray:
+            ray.shutdown()
 
 
 def _record(

@@ -41,6 +41,10 @@ class Recording:
     extras: Mapping[str, Any] = field(default_factory=dict)
     """What lies beside the motion in its file (PARC's misc_data); empty where that is more than plain values."""
 
+    def __repr__(self) -> str:
+        """Return one line: arrays and terrains fill a screen."""
+        return f"<Recording {self.motion.name!r}: {self.motion.num_frames} frames, {self.motion.length:.2f} s>"
+
     @property
     def origin(self) -> Mapping[str, Any]:
         """How a run came by it: source motion, start, attempt, metrics, simulator. Empty if no run recorded it."""
@@ -94,11 +98,12 @@ class Recording:
         return pandas.DataFrame(self.columns())
 
 
-def read_recording(path: Union[str, Path], character: Union[str, Path, None] = None) -> Recording:
-    """A motion file: what a run has recorded, a failed attempt that it kept, or any other motion.
+def read_recording(path: Union[str, Path, None], character: Union[str, Path, None] = None) -> Recording:
+    """Read a motion file: a recording of a run, a failed attempt that it kept, or any other motion.
 
-    The character (MJCF) is by default that of the run whose output directory the file is in, else PARC's humanoid.
-    Raises InputError if the file is no motion of this character.
+    path: the file, such as RunMotion.recording, which is None for a motion that was not recorded.
+    character: the MJCF; by default that of the run whose output directory the file is in, else PARC's humanoid.
+    Raises InputError if there is no recording, or the file is no motion of this character.
 
     >>> import parc_ray
     >>> recording = parc_ray.read_recording("output/recorded_motions/walk_0_49/walk_0.pkl")
@@ -108,6 +113,8 @@ def read_recording(path: Union[str, Path], character: Union[str, Path, None] = N
     >>> positions.shape == (recording.motion.num_frames, recording.skeleton.num_bodies, 3)
     True
     """
+    if path is None:
+        raise InputError("this motion was not recorded, so it has no recording; see its state and reason")
     path = Path(path)
     known = None if character is not None else Writers().of(path)
     text, source = find_character(known[0] if known else None, None if character is None else Path(character))

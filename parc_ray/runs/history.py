@@ -145,6 +145,11 @@ class Run:
     excluded: Tuple[MotionExcluded, ...] = ()
     """What the dataset's configuration leaves out; these are not motions of the run."""
 
+    def __repr__(self) -> str:
+        """Return one line: a run may have 100,000 motions."""
+        recorded = sum(motion.state == "recorded" for motion in self.motions)
+        return f"<Run {str(self.path)!r}: {recorded} of {len(self.motions)} motions recorded>"
+
     @property
     def config(self) -> Mapping[str, Any]:
         """The configuration of the last session."""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, gently."""
+"""SIGINT and SIGTERM: the first asks a run to stop, the second ends it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, Callable, Dict, Optional
 
 
 class Interruption:
-    """While it is entered, SIGINT and SIGTERM call `gently` if that is set; else, and the second time, they raise
-    KeyboardInterrupt."""
+    """A context in which SIGINT and SIGTERM call `gently` once, if it is set, and otherwise raise KeyboardInterrupt.
+
+    The caller's handlers are restored at its end. Outside of the main thread, it changes nothing.
+    """
 
     def __init__(self) -> None:
         self.gently: Optional[Callable[[], None]] = None
@@ -21,11 +23,11 @@ class Interruption:
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: set by another language, and out of Python's reach
+                signal.signal(number, handler)
 
     def listen(self) -> None:
-        """Take the signals, again after somebody else has taken them: ray.init does."""
-        # Python allows handlers in the main thread only; a run in another one cannot be asked to stop.
+        """Take the signals, again after ray.init has taken them."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous.setdefault(number, signal.signal(number, self._handle))

@@ -1,4 +1,4 @@
-"""Where a run speaks: to people on a terminal or in a log, and to scripts in JSON lines."""
+"""The output of a run: text for people on a terminal or in a log, JSON lines for scripts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from parc_ray.errors import ParcRayError, printable
 
 
 class Unbreakable:
-    """A stream for people: whatever becomes of its reader, what writes to it goes on.
+    """A text stream whose writer never fails.
 
-    The reader may go away (`| head -1`), its disk may be full, its terminal may lack the letters of a name.
+    Its reader may go away (`| head -1`), its disk may be full, its terminal may lack the letters of a name.
     """
 
     def __init__(self, stream: TextIO):
@@ -30,7 +30,7 @@ class Unbreakable:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or lose it."""
+        """Write the text, or drop it."""
         try:
             self._stream.write(text)
         except UnicodeEncodeError:
@@ -41,14 +41,14 @@ class Unbreakable:
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or lose it."""
+        """Flush, or drop the text."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
             self._forget()
 
     def _forget(self) -> None:
-        # What is in its buffer would fail again when Python ends, which changes the exit code.
+        # Text left in the buffer would fail again when Python ends, and change the exit code.
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -56,7 +56,7 @@ class Unbreakable:
 
 
 class EventStream:
-    """JSON lines for scripts. A reader that is slow does not slow the run, one that goes away does not end it."""
+    """JSON lines for scripts. A slow reader does not slow the run; one that goes away does not end it."""
 
     def __init__(self, descriptor: int):
         self._descriptor, self._gone = descriptor, False
@@ -65,15 +65,15 @@ class EventStream:
         self._writer.start()
 
     def send(self, lines: bytes) -> None:
-        """Whole lines."""
+        """Send complete lines."""
         self._lines.put(lines)
 
     def event(self, event: str, **values: Any) -> None:
-        """Something that happens outside of a journal."""
+        """Send an event that is not in the journal."""
         self.send((json.dumps({"event": event, "time": round(time.time(), 3), **values}) + "\n").encode("utf-8"))
 
     def close(self) -> None:
-        """Wait until everything is read, or the reader has gone."""
+        """Wait until everything is read, or the reader is gone."""
         self._lines.put(None)
         self._writer.join()
 
@@ -85,7 +85,7 @@ class EventStream:
             while lines and not self._gone:
                 try:
                     lines = lines[os.write(self._descriptor, lines) :]
-                except BlockingIOError:  # a pipe that somebody has made non-blocking is full
+                except BlockingIOError:  # a full pipe that somebody has made non-blocking
                     time.sleep(0.05)
                 except OSError:
                     self._gone = True
@@ -93,25 +93,25 @@ class EventStream:
 
 @dataclass
 class Screen:
-    """What a run says, by whom it is for."""
+    """The outputs of a run, by audience."""
 
     console: Console
-    """Everything that people may want to see."""
+    """Progress and results."""
     alerts: Console
-    """What people must know: why a run ends, what is not recorded."""
+    """Warnings and errors, printed with --quiet, too."""
     events: Optional[EventStream] = None
 
     def say(self, *lines: str) -> None:
-        """For people who look on."""
+        """Print progress or results."""
         say(self.console, *lines)
 
     def alert(self, *lines: str) -> None:
-        """For people who look on or not."""
+        """Print warnings or errors."""
         say(self.alerts, *lines)
 
     @contextmanager
     def explaining(self) -> Iterator[None]:
-        """Lets scripts know why a run cannot begin, and read everything, before what is in it ends."""
+        """Send scripts the error that ends the block, and wait until they have read everything."""
         try:
             yield
         except ParcRayError as error:
@@ -123,13 +123,13 @@ class Screen:
                     self.events.close()
 
     def fail(self, message: str, code: int) -> None:
-        """Why a run ends without a summary, for scripts; people are told by whoever catches the error."""
+        """Send scripts the reason why a run ends without a summary; the error's message is for people."""
         if self.events:
             self.events.event("error", message=message, exit_code=code)
 
 
 def open_screen(quiet: bool = False, json_lines: bool = False) -> Screen:
-    """The screen of this process: standard output is for people, or, if `json_lines`, for scripts alone."""
+    """Return the screen of this process. Standard output is for people; with `json_lines`, for scripts alone."""
     errors = _console(sys.stderr)
     output = Console(quiet=True) if quiet else errors if json_lines else _console(sys.stdout)
     events = _take_standard_output() if json_lines else None
@@ -141,7 +141,7 @@ def _console(stream: Optional[TextIO]) -> Console:
 
 
 def _take_standard_output() -> EventStream:
-    """Events go where standard output went; whatever else is printed there, by any library, goes to standard error."""
+    """Send events to standard output, and everything else that any library prints there to standard error."""
     if sys.stdout:
         sys.stdout.flush()
     events = EventStream(os.dup(1))
@@ -150,6 +150,6 @@ def _take_standard_output() -> EventStream:
 
 
 def say(console: Console, *lines: str) -> None:
-    """Print lines as they are: what is in them may come from files."""
+    """Print lines literally: they may quote files."""
     for line in lines:
         console.print(printable(line), highlight=False, markup=False, soft_wrap=True)

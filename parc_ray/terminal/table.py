@@ -11,7 +11,7 @@ from parc_ray.terminal.screen import Screen
 
 
 def print_summary(summary: Mapping[str, Any], title: str, screen: Screen) -> None:
-    """The run's table on the terminal."""
+    """Print the table of a run's results."""
     table = Table(title=escape(title), show_header=False)
     table.add_row("motions", str(summary["motions"]))
     table.add_row("attempted", str(summary["attempted"]))
