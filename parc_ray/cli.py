@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
     from parc_ray.demo.generator import MotionSpec
     from parc_ray.motions.dataset import Dataset
-    from parc_ray.motions.importers import Import
+    from parc_ray.motions.importers import ImportOptions
     from parc_ray.motions.motion import Motion
     from parc_ray.planning.host import Host
 
@@ -108,7 +108,6 @@ REPLACE = typer.Option(False, "--overwrite", help="Replace existing files.")
 CHARACTER = typer.Option(
     None, "--character", metavar="FILE", help="The character's MJCF. Default: that of the run, else PARC's humanoid."
 )
-CLIP_FORMATS = "DeepMimic .txt and .json, MimicKit .pkl, .bvh"
 
 
 def _print_version(wanted: bool) -> None:
@@ -538,7 +537,8 @@ def export(
         plan.targets, output.name, console=console, transient=True, disable=not console.is_terminal
     ):
         try:
-            plan.write(file, target)
+            notes = plan.write(file, target)
+            say(console, *(f"note: {file}: {note}" for note in notes))
             written += 1
         except InputError as error:
             if len(plan.targets) == 1:
@@ -647,9 +647,7 @@ def dataset_generate(
     epilog=_epilog(["parc-ray dataset import walk.bvh --mapping joints.yaml -o motions"], "parc_ray/motions/README.md"),
 )
 def dataset_import(
-    sources: List[Path] = typer.Argument(
-        ..., metavar="SOURCE...", show_default=False, help=f"Clips, or folders of them: {CLIP_FORMATS}."
-    ),
+    sources: List[Path] = typer.Argument(..., metavar="SOURCE...", show_default=False, help="Clips, or folders of them."),
     output: Path = typer.Option(
         ..., "--output", "-o", metavar="FOLDER", help="Folder for the motion files and their motions.yaml."
     ),
@@ -660,14 +658,33 @@ def dataset_import(
         show_default=False,
         help="The character's MJCF. Default: PARC's humanoid.",
     ),
+    form: Optional[str] = typer.Option(
+        None,
+        "--format",
+        metavar="NAME",
+        help="deepmimic (.txt, .json), mimickit, gmr, phc (PHC, PBHC, ASAP; .pkl), bvh, robot-csv (.csv), "
+        "tracking-npz, amass (.npz). Default: recognized by the content.",
+    ),
     terrain: Optional[Path] = typer.Option(
         None, metavar="FILE", help="A motion file whose terrain lies under the clips. Default: level ground."
     ),
-    mapping: Optional[Path] = typer.Option(
+    mapping: Optional[str] = typer.Option(
         None,
         metavar="FILE",
-        help="YAML that maps the character's bodies to the joints of a .bvh. Default: joints have the bodies' names.",
+        help="YAML that maps the character's bodies to the joints of a .bvh, or lafan1, mixamo, cmu, rokoko or xsens. "
+        "Default: by the joints' names.",
     ),
+    fps: Optional[float] = typer.Option(
+        None, min=1e-3, max=1e4, metavar="N", help="Frames per second, for files without, such as .csv."
+    ),
+    wxyz: bool = typer.Option(False, "--wxyz", help="Root quaternions of a .csv begin with w."),
+    joint_order: str = typer.Option(
+        "mjcf",
+        metavar="ORDER",
+        show_default=False,
+        help="Order of a robot's joint angles: breadth-first (Isaac Lab), or a file of joint names. Default: the MJCF's.",
+    ),
+    degrees: bool = typer.Option(False, "--degrees", help="A robot's joint angles are in degrees."),
     loop: int = typer.Option(
         1, min=1, max=1000, metavar="N", show_default=False, help="Times that a clip is played in a row. Default: 1."
     ),
@@ -676,7 +693,10 @@ def dataset_import(
     ),
     overwrite: bool = REPLACE,
 ) -> None:
-    """Import motion capture: clips become motions of 30 fps, feet on the ground, contacts labelled."""
+    """Import motion capture and robot motions: motions of 30 fps, feet on the ground, contacts labelled.
+
+    Writes a motions.yaml beside them.
+    """
     import torch
 
     from parc_ray.character.skeleton import load_skeleton
@@ -684,15 +704,18 @@ def dataset_import(
     from parc_ray.config.dataset import DatasetConfig
     from parc_ray.files.reading import read_text
     from parc_ray.motions.dataset import write_dataset
-    from parc_ray.motions.importers import Import
+    from parc_ray.motions.importers import ImportOptions
+    from parc_ray.motions.importers.clip import ReadOptions
     from parc_ray.motions.motion_file import read_motion
     from parc_ray.motions.scanning import create_dataset
 
     skeleton = load_skeleton(character)
     surface = surface_points(read_text(character), str(character), torch.device("cpu"))
     ground = None if terrain is None else read_motion(terrain, skeleton).terrain
+    read = ReadOptions(skeleton, mapping, fps, joint_order, wxyz, degrees)
     console = Console()
-    motions = _import_clips(sources, Import(skeleton, surface, ground, mapping, loop, speed), console)
+    options = ImportOptions(read, surface, ground, form, loop, speed)
+    motions = _import_clips(sources, options, console)
     _require_free([output / f"{motion.name}.pkl" for motion in motions], overwrite)
     _write_motions(output, motions, len(motions), console)
     dataset_file = output / "motions.yaml"
@@ -721,23 +744,31 @@ def run_tracker(
     raise typer.Exit(_run(screen, None, overwrite, load))
 
 
-def _import_clips(sources: List[Path], how: Import, console: Console) -> List[Motion]:
-    """Return the motions of all clips, in folders, too. Raises InputError if there is none."""
-    from parc_ray.motions.importers import clips_in, import_clip
+def _import_clips(sources: List[Path], options: ImportOptions, console: Console) -> List[Motion]:
+    """Return the motions of all clips. Files of a folder that cannot be imported are left out.
+
+    Raises InputError if a file given by name cannot be imported, or nothing can.
+    """
+    from parc_ray.motions.importers import clips_in, import_clips
 
     motions: Dict[str, Motion] = {}
     for source in sources:
         for path in clips_in(source) if source.is_dir() else [source]:
             try:
-                motion = import_clip(path, how)
+                imported = list(import_clips(path, options))
             except InputError as error:
                 if path is source:
                     raise
                 say(console, f"left out: {error}")
                 continue
-            if motion.name in motions:
-                raise InputError(f"{path}: another clip is named {path.stem}, too: rename one, or import it elsewhere")
-            motions[motion.name] = motion
+            for motion in imported:
+                if motion.name in motions:
+                    raise InputError(
+                        f"{path}: another clip is also named {motion.name}: rename one, or import it apart"
+                    )
+                motions[motion.name] = motion
+            for note in dict.fromkeys(note for motion in imported for note in motion.notes):
+                say(console, f"note: {path}: {note}")
     if not motions:
         raise InputError(f"{', '.join(map(str, sources))}: no clip could be imported, for the reasons above")
     return list(motions.values())

@@ -30,7 +30,7 @@ REQUIREMENTS = {
     "too": "a list that is not empty",
 }
 """What a value must be, by the first word of pydantic's name for the problem."""
-TYPE_NAME = re.compile(r"\w*Config$|constrained-|list\[")
+TYPE_NAME = re.compile(r"\w*Config$|constrained-|list\[|literal\[|bool$|float$")
 """What pydantic puts among the keys where a value may have several types."""
 USER_CONFIG_FILES = ("data/configs/user_config.yaml", "configs/user_config.yaml")
 

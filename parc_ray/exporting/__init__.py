@@ -1,4 +1,4 @@
-"""Exporting: recordings go where people work. A format is one file here, and its record in FORMATS."""
+"""Exporting: recordings in the formats of other programs. A format is one file here, and its record in FORMATS."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ from typing import Dict, List, Optional, Tuple
 
 from parc_ray.errors import InputError
 from parc_ray.exporting import bvh, csv, glb, mimickit, npz
-from parc_ray.exporting.format import Format
+from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.recording import recording_of
 from parc_ray.files.writing import make_folder, write_file_atomic
 from parc_ray.runs.history import Run, read_run
 from parc_ray.runs.motion_files import Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
 
-FORMATS: Dict[str, Format] = {
+FORMATS: Dict[str, ExportFormat] = {
     known.name: known for known in (bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT)
 }
 
 
 @dataclass(frozen=True)
 class Export:
-    """Motion files to be exported, all of one character."""
+    """Motion files to export, all of one character."""
 
-    format: Format
+    format: ExportFormat
     targets: Tuple[Tuple[Path, Path], ...]
-    """Each motion file, and the file that is written of it."""
+    """Each motion file and its target."""
     character: str
     """Text of the MJCF."""
     source: str
     """Its file, for messages."""
 
-    def write(self, file: Path, target: Path) -> None:
-        """Export one of the motion files, whole or not at all. Raises InputError, OutputError."""
-        content = self.format.content(recording_of(file, self.character, self.source))
+    def write(self, file: Path, target: Path) -> Tuple[str, ...]:
+        """Export a motion file, whole or not at all; returns notes on its repair. Raises InputError, OutputError."""
+        recording = recording_of(file, self.character, self.source)
+        content = self.format.content(recording)
         make_folder(target.parent)
         write_file_atomic(target, content)
+        return recording.motion.notes
 
 
 def plan_export(
@@ -47,10 +49,10 @@ def plan_export(
     character: Optional[Path] = None,
     overwrite: bool = False,
 ) -> Export:
-    """What is to be exported from a run's output directory, a folder of motion files, or a motion file, to a folder.
+    """Return the files to export to a folder from a run's output directory, a folder of motion files, or a motion file.
 
-    name: of a format. failures: Whether the attempts of a run that failed, and were kept, are among it. Raises
-    InputError if there is nothing, or something of it has been exported there before and is not to be overwritten.
+    name: of a format; failures: whether to include the failed attempts that a run has kept. Raises InputError if there
+    is nothing to export, or a target exists and `overwrite` is not given.
     """
     form = FORMATS.get(name)
     if form is None:
@@ -78,13 +80,13 @@ def plan_export(
 
 
 def _files_of(run: Run, failures: bool) -> List[Tuple[Path, Path]]:
-    """A run's motion files, and where each belongs in the folder that they are exported to."""
+    """Return a run's motion files and their places in the target folder."""
     files = [(motion.recording, Path(motion.recording.name)) for motion in run.motions if motion.recording]
     if failures:
         kept = [attempt.trajectory for motion in run.motions for attempt in motion.attempts if attempt.trajectory]
         if not kept:
-            raise InputError(f"{run.path}: has kept no failed attempts; record.keep_failures keeps them")
+            raise InputError(f"{run.path}: has no failed attempts; record.keep_failures keeps them")
         files += [(path, path.relative_to(run.path)) for path in kept]
     if not files:
-        raise InputError(f"{run.path}: has recorded nothing; --failures exports the attempts that it has kept")
+        raise InputError(f"{run.path}: has recorded nothing; --failures exports the failed attempts that it has kept")
     return files

@@ -1,8 +1,7 @@
 """BVH: the character's joints and their motion, without its shapes and the terrain.
 
-Metres, y up, z ahead. A joint's name and offset are those of the MJCF's body; its channels turn it from its parent's
-axes to its own, about z, then x, then y, each as it lies then (`Zrotation Xrotation Yrotation`: R = Rz Rx Ry). Only the
-root has positions.
+Metres, y up, z ahead. A joint has the name and offset of the MJCF's body. Its channels, `Zrotation Xrotation Yrotation`,
+are the rotation from its parent's axes to its own, R = Rz Rx Ry. Only the root has positions.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ import numpy.typing as npt
 import torch
 
 from parc_ray.character.euler import euler_angles
-from parc_ray.exporting.format import Format, y_up
+from parc_ray.exporting.format import ExportFormat, y_up
 from parc_ray.exporting.recording import Recording
 
 ORDER = "ZXY"
 CHANNELS = " ".join(f"{axis}rotation" for axis in ORDER)
 SHORTEST_BONE = 0.05
-"""m; readers leave out bones without a length."""
+"""m; readers drop bones without a length."""
 
 
 def bvh_bytes(recording: Recording) -> bytes:
-    """A recording as a BVH file."""
+    """Return a recording as a BVH file."""
     motion = recording.motion
     file = io.BytesIO()
     lines = ["HIERARCHY", *_joint(recording, 0), "MOTION"]
@@ -37,7 +36,7 @@ def bvh_bytes(recording: Recording) -> bytes:
 
 
 def _local_rotations(recording: Recording) -> npt.NDArray[np.float64]:
-    """[n, B, 4] xyzw from the parents' axes, y up, to those of the bodies, in the order of the hierarchy."""
+    """Return rotations [n, B, 4] from the parents' axes to the bodies', y up, in the order of the hierarchy."""
     motion = recording.motion
     turned = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot).double())
     rotations = np.concatenate([motion.root_rot[:, None].astype(np.float64), turned.numpy()], axis=1)
@@ -45,7 +44,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float64]:
 
 
 def _joint(recording: Recording, body: int) -> List[str]:
-    """The lines of a body and of what hangs on it; depth first, as bodies are numbered."""
+    """Return the lines of a body and its descendants, depth first, in the order of the bodies."""
     skeleton = recording.skeleton
     children = [child for child, parent in enumerate(skeleton.parent_indices) if parent == body]
     name = "_".join(skeleton.body_names[body].split())
@@ -64,9 +63,9 @@ def _offset(offset: npt.ArrayLike) -> str:
 
 
 def _end(recording: Recording, body: int) -> npt.NDArray[np.float64]:
-    """Where a body without children ends, m in its own axes: the middle of its shapes, and as far again.
+    """Return the end of a body without children, m in its own axes: twice as far as the middle of its shapes.
 
-    Where they are around its origin, it goes on in the direction from its parent.
+    If they surround its origin, the end lies in the direction from its parent.
     """
     middles = [geom.position for geom in recording.geoms if geom.body == body]
     end = 2.0 * np.mean(middles, axis=0) if middles else np.zeros(3)
@@ -76,4 +75,4 @@ def _end(recording: Recording, body: int) -> npt.NDArray[np.float64]:
     return np.asarray(end)
 
 
-FORMAT = Format("bvh", ".bvh", bvh_bytes)
+FORMAT = ExportFormat("bvh", ".bvh", bvh_bytes)

@@ -6,12 +6,12 @@ import io
 
 import numpy as np
 
-from parc_ray.exporting.format import Format
+from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.recording import Recording
 
 
 def csv_bytes(recording: Recording) -> bytes:
-    """The columns of a recording. Nine digits are a float32 whole."""
+    """Return the columns of a recording. Nine digits keep every float32."""
     columns = recording.columns()
     file = io.BytesIO()
     header = ",".join(name.replace(",", "_") for name in columns)
@@ -21,4 +21,4 @@ def csv_bytes(recording: Recording) -> bytes:
     return file.getvalue()
 
 
-FORMAT = Format("csv", ".csv", csv_bytes)
+FORMAT = ExportFormat("csv", ".csv", csv_bytes)

@@ -1,4 +1,4 @@
-"""Format: what recordings can be exported to."""
+"""ExportFormat: a file format that recordings can be exported to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from parc_ray.exporting.recording import Recording
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """One file format."""
 
     name: str
     suffix: str
     """Ending of its files' names."""
     content: Callable[[Recording], bytes]
-    """The bytes of a recording's file. Raises InputError if a package is missing, or it cannot hold the recording."""
+    """Returns the bytes of a recording's file. Raises InputError if a package is missing or the format cannot hold it."""
 
 
 Y_UP = (-0.5, -0.5, -0.5, 0.5)
@@ -27,5 +27,5 @@ Y_UP = (-0.5, -0.5, -0.5, 0.5)
 
 
 def y_up(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Vectors [..., 3], turned by Y_UP."""
+    """Return vectors [..., 3] rotated by Y_UP."""
     return vectors[..., [1, 2, 0]]

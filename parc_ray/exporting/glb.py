@@ -1,8 +1,7 @@
-"""glTF binary: the character's shapes, moved by an animation of its bodies, on the terrain.
+"""glTF binary: the character's shapes on the terrain, with an animation of its bodies.
 
-Metres, y up, z ahead. One node stands for the motion's frame; below it, in the motion's own axes (z up), lie the
-terrain and the tree of bodies, each with its shapes. The root's translation and the rotation of every body that moves
-relative to its parent are animated.
+Metres, y up, z ahead. One node is the motion's frame; below it, in the motion's own axes (z up), are the terrain and
+the tree of bodies with their shapes. The root's translation and the rotation of every body with a joint are animated.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch
 from parc_ray.character.rotations import quat_normalize
 from parc_ray.character.solids import KINDS, Mesh, solids_of, unit_mesh
 from parc_ray.errors import MissingDependencyError
-from parc_ray.exporting.format import Y_UP, Format
+from parc_ray.exporting.format import Y_UP, ExportFormat
 from parc_ray.exporting.recording import Recording
 from parc_ray.motions.ground_mesh import ground_mesh
 
@@ -61,7 +60,7 @@ def _library() -> Any:
 
 
 class _Data:
-    """The buffer of a file, and what describes the arrays in it."""
+    """The buffer of a file, and the descriptions of its arrays."""
 
     def __init__(self, gltf: Any) -> None:
         self._gltf = gltf
@@ -70,7 +69,7 @@ class _Data:
         self.accessors: List[Any] = []
 
     def add(self, array: npt.NDArray[Any], target: Any = None) -> int:
-        """Append an array of 32-bit numbers [n] or [n, k]; returns the index of its accessor."""
+        """Append an array of 32-bit numbers [n] or [n, k] and return the index of its accessor."""
         whole = np.issubdtype(array.dtype, np.integer)
         array = np.ascontiguousarray(array, dtype=np.uint32 if whole else np.float32)
         self.views.append(
@@ -91,7 +90,7 @@ class _Data:
 
 
 def _mesh(gltf: Any, data: _Data, name: str, mesh: Mesh, material: int, smooth: bool) -> Any:
-    """A mesh; one that is not smooth gets no normals, so that viewers show its triangles flat."""
+    """Return a mesh; without `smooth` it has no normals, so that viewers shade its triangles flat."""
     vertices, triangles = mesh
     attributes: Dict[str, int] = {"POSITION": data.add(vertices, ARRAY_BUFFER)}
     if smooth:
@@ -102,7 +101,7 @@ def _mesh(gltf: Any, data: _Data, name: str, mesh: Mesh, material: int, smooth: 
 
 
 def _normals(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
-    """Unit normals [V, 3]: those of the triangles around each vertex, weighted by their areas."""
+    """Return unit normals [V, 3]: those of the triangles around each vertex, weighted by area."""
     a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
     normals = np.zeros(vertices.shape)
     for corner in range(3):
@@ -117,7 +116,7 @@ def _material(gltf: Any, name: str, color: Tuple[float, ...]) -> Any:
 
 
 def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
-    """Rotations [n, B, 4] relative to the parents; each on the same side as the one before, as interpolation needs."""
+    """Return rotations [n, B, 4] relative to the parents, with the signs that interpolation needs."""
     motion = recording.motion
     joints = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot))
     rotations = quat_normalize(torch.cat((torch.from_numpy(motion.root_rot)[:, None], joints), dim=1)).numpy()
@@ -127,7 +126,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
 
 
 def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32]) -> List[Any]:
-    """The motion's frame, the bodies in their order, the terrain, and the bodies' shapes."""
+    """Return nodes of the motion's frame, the bodies in order, the terrain, and the bodies' shapes."""
     skeleton = recording.skeleton
     world = gltf.Node(name=recording.motion.name, rotation=list(Y_UP), children=[1, skeleton.num_bodies + 1])
     bodies = []
@@ -166,4 +165,4 @@ def _animation(gltf: Any, data: _Data, recording: Recording, rotations: npt.NDAr
     return animation
 
 
-FORMAT = Format("glb", ".glb", glb_bytes)
+FORMAT = ExportFormat("glb", ".glb", glb_bytes)

@@ -1,8 +1,8 @@
 """NumPy archives of MuJoCo's coordinates, qpos and qvel.
 
-They belong to the character's MJCF as it is, whose joints are hinges: three in one body are angles about x, y and z,
-each as it lies after the one before. `model` is such an MJCF that MuJoCo loads without any other file: the character on
-the recording's ground. The character's own file has the same coordinates, if nothing else moves in it.
+They belong to the character's MJCF, whose joints are hinges: three in one body are angles about x, y and z, each as it
+lies after the one before. `model` is an MJCF that MuJoCo loads without other files: the character on the recording's
+ground. The character's own file has the same coordinates, unless it has other moving bodies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from parc_ray.character.euler import euler_angles
 from parc_ray.errors import InputError
-from parc_ray.exporting.format import Format
+from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.recording import Recording
 from parc_ray.simulators.mujoco.character import plain_character
 from parc_ray.simulators.mujoco.ground import ground_boxes, ground_geoms
@@ -25,11 +25,11 @@ DoubleArray = npt.NDArray[np.float64]
 
 
 def npz_bytes(recording: Recording) -> bytes:
-    """A recording as an archive: qpos [n, 7 + D], qvel [n, 6 + D], time [n] s, contacts [n, B], body_names, model.
+    """Return an archive of qpos [n, 7 + D], qvel [n, 6 + D], time [n] s, contacts [n, B], body_names and model.
 
     qpos begins with the root's position and quaternion wxyz, qvel with the velocity of its origin (world axes) and its
-    angular velocity (its own axes). Velocities lead from a frame to the next, as mj_integratePos does; the last
-    frame repeats the one before it.
+    angular velocity (its own axes). Velocities lead from each frame to the next by mj_integratePos; the last frame
+    repeats that of the frame before.
     """
     text = _model_text(recording)
     try:
@@ -58,14 +58,14 @@ def npz_bytes(recording: Recording) -> bytes:
 
 
 def _model_text(recording: Recording) -> str:
-    """MJCF of the character, without shapes that are in files of their own, on its ground."""
+    """Return the MJCF of the character on its ground, without shapes from other files."""
     text = ElementTree.tostring(plain_character(recording.character, recording.source), encoding="unicode")
     ground = ground_geoms(ground_boxes(recording.motion.terrain))
     return text.replace("<worldbody>", f"<worldbody>{ground}", 1)
 
 
 def _positions(recording: Recording) -> DoubleArray:
-    """qpos [n, 7 + D]."""
+    """Return qpos [n, 7 + D]."""
     motion = recording.motion
     dofs = recording.dof_pos().astype(np.float64)
     for body, joint in enumerate(recording.skeleton.joints):
@@ -76,7 +76,7 @@ def _positions(recording: Recording) -> DoubleArray:
 
 
 def _velocities(model: mujoco.MjModel, qpos: DoubleArray, fps: float) -> DoubleArray:
-    """qvel [n, nv], so that each frame's leads to the next frame."""
+    """Return qvel [n, nv]; each frame's leads to the next frame."""
     qvel = np.zeros((len(qpos), model.nv))
     for frame in range(len(qpos) - 1):
         mujoco.mj_differentiatePos(model, qvel[frame], 1.0 / fps, qpos[frame], qpos[frame + 1])
@@ -84,4 +84,4 @@ def _velocities(model: mujoco.MjModel, qpos: DoubleArray, fps: float) -> DoubleA
     return qvel
 
 
-FORMAT = Format("npz", ".npz", npz_bytes)
+FORMAT = ExportFormat("npz", ".npz", npz_bytes)

@@ -1,4 +1,4 @@
-"""Recording: a motion file, and the character that it is of."""
+"""Recording: a motion file and its character."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Recording:
     source: str
     """The character's file, for messages."""
     extras: Mapping[str, Any] = field(default_factory=dict)
-    """What lies beside the motion in its file (PARC's misc_data); empty where that is more than plain values."""
+    """Plain values beside the motion in its file (PARC's misc_data); empty if they cannot be read."""
 
     def __repr__(self) -> str:
         """Return one line: arrays and terrains fill a screen."""
@@ -47,7 +47,7 @@ class Recording:
 
     @property
     def origin(self) -> Mapping[str, Any]:
-        """How a run came by it: source motion, start, attempt, metrics, simulator. Empty if no run recorded it."""
+        """Origin of a recording: source motion, start, attempt, metrics, simulator. Empty for other motions."""
         origin = self.extras.get("recording", {})
         return origin if isinstance(origin, dict) else {}
 
@@ -57,7 +57,7 @@ class Recording:
         return np.arange(self.motion.num_frames) / self.motion.fps
 
     def body_poses(self) -> Tuple[FloatArray, FloatArray]:
-        """Positions [n, B, 3] m of the bodies' origins, and their rotations [n, B, 4], in the motion's frame."""
+        """Return positions [n, B, 3] m of the bodies' origins, and rotations [n, B, 4], in the motion's frame."""
         motion = self.motion
         position, rotation = self.skeleton.forward_kinematics(
             *(torch.from_numpy(part) for part in (motion.root_pos, motion.root_rot, motion.joint_rot))
@@ -65,12 +65,12 @@ class Recording:
         return position.numpy(), rotation.numpy()
 
     def dof_pos(self) -> FloatArray:
-        """Degrees of freedom [n, D] rad: hinges one angle, spherical joints a rotation vector."""
+        """Return degrees of freedom [n, D] rad: hinges one angle, spherical joints a rotation vector."""
         dofs: FloatArray = self.skeleton.rot_to_dof(torch.from_numpy(self.motion.joint_rot)).numpy()
         return dofs
 
     def columns(self) -> Dict[str, npt.NDArray[np.floating]]:
-        """Everything as named columns [n]: `time` s, then what they are of and their axis, such as `root_pos.x`.
+        """Return all values as columns [n]: `time` s, then columns named after part and axis, such as `root_pos.x`.
 
         root_pos, root_rot (a quaternion), dof.JOINT, body_pos.BODY, contact.BODY (0 to 1).
         """
@@ -92,7 +92,7 @@ class Recording:
         return columns
 
     def frame(self) -> pandas.DataFrame:
-        """The columns as a data frame, one row per frame of the motion. Needs pandas."""
+        """Return the columns as a data frame, one row per frame of the motion. Needs pandas."""
         import pandas
 
         return pandas.DataFrame(self.columns())
@@ -122,7 +122,7 @@ def read_recording(path: Union[str, Path, None], character: Union[str, Path, Non
 
 
 def recording_of(path: Path, character: str, source: str) -> Recording:
-    """The motion file at a path, of the character of MJCF text. Raises InputError."""
+    """Read the motion file at a path, of the character in MJCF text. Raises InputError."""
     content, skeleton = read_bytes(path), parse_skeleton(character, source)
     motion = parse_motion(content, path.stem, skeleton, str(path))
     try:

@@ -15,7 +15,7 @@ import pickle
 import pickletools
 import re
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ Builder = Callable[..., Any]
 
 
 def loads(
-    content: bytes,
+    content: Union[bytes, io.BytesIO],
     source: str,
     inert: Callable[[str], bool] = lambda name: False,
     builders: Optional[Mapping[str, Builder]] = None,
@@ -60,13 +60,15 @@ def loads(
 ) -> Any:
     """The value that a pickle describes, built from plain Python values and numpy arrays only.
 
-    Arrays are views of the pickle's own bytes and mostly read-only. Objects whose dotted name `inert` accepts
+    content: the bytes, or a file at the position of the pickle, which is left at its end. Arrays are views of the
+    pickle's own bytes and mostly read-only. Objects whose dotted name `inert` accepts
     become `Inert` instead of being built; any other class or function raises InputError, as does a damaged
     pickle. `builders` are called, with plain values, in place of what the pickle names so, `persistent` with
     the name of what lies outside of it. Messages start with `source`.
     """
     try:
-        return _Reader(inert, {**_BUILDERS, **(builders or {})}, persistent).read(content)
+        file = content if isinstance(content, io.BytesIO) else io.BytesIO(content)
+        return _Reader(inert, {**_BUILDERS, **(builders or {})}, persistent, file).read()
     except _Forbidden as error:
         raise InputError(
             f"{source}: asks for {error}, which is neither plain data nor a numpy array; nothing was run. "
@@ -122,10 +124,13 @@ class _Name:
         self.name, self.builder = name, builder
 
 
-class _Unfinished:
-    """An array or dtype whose content follows in a BUILD; the memo's `memo_keys` must learn of it then."""
+class Unfinished:
+    """A value that `finish` makes of the content in a later BUILD, and of the file behind it; `memo_keys` refer to it.
 
-    def __init__(self, finish: Callable[[Any], Any]) -> None:
+    What a builder returns for a class whose instances are filled in after they are created.
+    """
+
+    def __init__(self, finish: Callable[[Any, io.BytesIO], Any]) -> None:
         self.finish = finish
         self.memo_keys: List[int] = []
 
@@ -134,16 +139,21 @@ class _Reader:
     """The machine that executes a pickle's opcodes on plain data."""
 
     def __init__(
-        self, inert: Callable[[str], bool], builders: Mapping[str, Builder], persistent: Optional[Builder]
+        self,
+        inert: Callable[[str], bool],
+        builders: Mapping[str, Builder],
+        persistent: Optional[Builder],
+        file: io.BytesIO,
     ) -> None:
+        self._file = file
         self._inert, self._builders, self._persistent = inert, builders, persistent
         self._odd_keys = 0
         self._stack: List[Any] = []
         self._marks: List[int] = []
         self._memo: Dict[int, Any] = {}
 
-    def read(self, content: bytes) -> Any:
-        for name, argument in _operations(content):
+    def read(self) -> Any:
+        for name, argument in _operations(self._file):
             if name in _LITERALS:
                 self._stack.append(argument)
             elif name in _CONSTANTS:
@@ -206,14 +216,14 @@ class _Reader:
     def _finished(self, value: Any) -> Any:
         if isinstance(value, _Name):
             raise _Forbidden(f"{value.name} as a value")
-        if isinstance(value, _Unfinished):
+        if isinstance(value, Unfinished):
             raise ValueError("an array without content")
         return value
 
     def _remember(self, key: int) -> None:
         value = self._stack[-1]
         self._memo[key] = value
-        if isinstance(value, _Unfinished):
+        if isinstance(value, Unfinished):
             value.memo_keys.append(key)
 
     def _named(self, module: Any, attribute: Any) -> Any:
@@ -232,8 +242,8 @@ class _Reader:
         target = self._stack[-1]
         if isinstance(target, Inert):
             target.state = state
-        elif isinstance(target, _Unfinished):
-            value = target.finish(state)
+        elif isinstance(target, Unfinished):
+            value = target.finish(state, self._file)
             self._stack[-1] = value
             for key in target.memo_keys:
                 self._memo[key] = value
@@ -268,10 +278,9 @@ class _Reader:
         raise ValueError(f"a key of type {type(key).__name__}")
 
 
-def _operations(content: bytes) -> Iterator[Tuple[str, Any]]:
+def _operations(file: io.BytesIO) -> Iterator[Tuple[str, Any]]:
     """Names and arguments of a pickle's operations. Of others than Python 3 writes, arguments are not even read:
     some Pythons take hours for the text of a long integer."""
-    file = io.BytesIO(content)
     for _ in range(_MAX_OPERATIONS):
         code = file.read(1)
         if code not in _OPERATIONS:
@@ -303,7 +312,7 @@ def _call(function: Any, arguments: Any) -> Any:
     return function.builder(*arguments)
 
 
-def _array(shape: Any, dtype: Any, data: Any, order: Any) -> npt.NDArray[Any]:
+def plain_array(shape: Any, dtype: Any, data: Any, order: Any) -> npt.NDArray[Any]:
     """An array on `data`, which must have exactly the size that `shape` and `dtype` claim."""
     if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
         raise ValueError("an array without a proper shape")
@@ -317,35 +326,42 @@ def _array(shape: Any, dtype: Any, data: Any, order: Any) -> npt.NDArray[Any]:
     return np.ndarray(shape, dtype, data, order=order)
 
 
-def _unfinished_array(*_: Any) -> _Unfinished:
-    def finish(state: Any) -> npt.NDArray[Any]:
-        _, shape, dtype, is_fortran, data = state
-        return _array(shape, dtype, data, "F" if is_fortran else "C")
+def _unfinished_array(*_: Any) -> Unfinished:
+    def finish(state: Any, _: io.BytesIO) -> npt.NDArray[Any]:
+        _version, shape, dtype, is_fortran, data = state
+        return plain_array(shape, dtype, data, "F" if is_fortran else "C")
 
-    return _Unfinished(finish)
+    return Unfinished(finish)
 
 
-def _unfinished_dtype(code: Any, *_: Any) -> _Unfinished:
+def _unfinished_dtype(code: Any, *_: Any) -> Unfinished:
     if type(code) is not str or not _NUMBER_TYPE.fullmatch(code):
         raise _Forbidden(f"numpy type {quote(code, 40) if type(code) is str else type(code).__name__}")
 
-    def finish(state: Any) -> Any:
-        _, order, subtype, names, fields = state[:5]
+    def finish(state: Any, _: io.BytesIO) -> Any:
+        _version, order, subtype, names, fields = state[:5]
         if order not in ("<", ">", "|", "=") or (subtype, names, fields) != (None, None, None):
             raise ValueError("a structured numpy type")
         return np.dtype(code).newbyteorder(order)
 
-    return _Unfinished(finish)
+    return Unfinished(finish)
 
 
 def _array_from_buffer(data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> npt.NDArray[Any]:
     if order == "K":
-        return _array(shape, dtype, data, "C").transpose(axes)
-    return _array(shape, dtype, data, order)
+        return plain_array(shape, dtype, data, "C").transpose(axes)
+    return plain_array(shape, dtype, data, order)
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    return _array((), dtype, data, "C")[()]
+    return plain_array((), dtype, data, "C")[()]
+
+
+def _encoded(text: Any, encoding: Any) -> bytes:
+    """Bytes, which protocol 2 has as text. Raises ValueError for any other encoding."""
+    if type(text) is not str or encoding != "latin1":
+        raise ValueError("bytes in an unknown encoding")
+    return text.encode("latin1")
 
 
 def _ordered_dict() -> Any:
@@ -358,5 +374,6 @@ _BUILDERS: Dict[str, Callable[..., Any]] = {
     "numpy.core.numeric._frombuffer": _array_from_buffer,
     "numpy.dtype": _unfinished_dtype,
     "collections.OrderedDict": _ordered_dict,
+    "_codecs.encode": _encoded,
 }
 """What a pickle may call, under the names of numpy 1, and what is done in its place."""

@@ -1,4 +1,4 @@
-"""A height field as a few overlapping boxes."""
+"""Boxes: a height field as few overlapping boxes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ IndexArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 LEVEL_GAP = 1e-4
 MAX_CORNERS = 50_000
-"""Corners and heights of a terrain in boxes: there are half as many boxes, and each takes 200 to 400 bytes per env"""
+"""Maximum corners and heights of a terrain: there are half as many boxes, each of 200 to 400 bytes per env."""
 MAX_COVER_WORK = 2 * 10**10
-"""Corners and heights times cells: minutes of work"""
+"""Maximum corners and heights times cells: minutes of work."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +31,13 @@ class Boxes:
 
 
 def box_cover(terrain: HeightField, border: float = 0.0) -> Boxes:
-    """Few overlapping boxes whose union is the terrain.
+    """Return few overlapping boxes whose union is the terrain.
 
     For each height level, rectangles inside {hf >= level} that cannot be extended in any direction cover the
     cells of that height; each becomes a box from 1 m below the lowest cell up to the level. Because the boxes
-    overlap and run on beneath higher ground, there are hardly any inner edges for a foot to catch on. Heights
-    less than 0.1 mm apart count as one level, the lowest of them. Boxes that touch the edge of the map reach
-    `border` (m) beyond it, which is what the height lookup says there.
+    overlap and extend beneath higher ground, a foot finds hardly any inner edges to catch on. Heights less than 0.1 mm
+    apart count as one level, the lowest of them. Boxes at the edge of the map reach `border` (m) beyond it, as the
+    height lookup does.
     """
     level, heights = _levels(terrain.hf)
     bordered = np.pad(level, 1, constant_values=-1)
@@ -55,7 +55,7 @@ def box_cover(terrain: HeightField, border: float = 0.0) -> Boxes:
 
 
 def too_rough_for_boxes(terrain: HeightField) -> str:
-    """Why `box_cover` would not end, or not fit the memory; empty if it can be used."""
+    """Return the reason why `box_cover` would take too much time or memory; empty if it would not."""
     level, heights = _levels(terrain.hf)
     corners = int(np.count_nonzero(np.diff(np.diff(level, axis=0), axis=1))) + len(heights)
     if corners <= MAX_CORNERS and corners * level.size <= MAX_COVER_WORK:
@@ -64,7 +64,7 @@ def too_rough_for_boxes(terrain: HeightField) -> str:
 
 
 def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:
-    """Level number of every cell [X, Y] and the height of every level, ascending."""
+    """Return the level number of every cell [X, Y] and the height of every level, ascending."""
     values, value_of_cell = np.unique(hf, return_inverse=True)
     level_of_value = np.zeros(len(values), dtype=np.int64)
     heights = [values[0]]
@@ -76,12 +76,11 @@ def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:
 
 
 def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> List[Tuple[int, int, int, int]]:
-    """Maximal rectangles of cells that are not blocked, which together cover `wanted`: x0 <= x < x1, y0 <= y < y1.
+    """Return maximal rectangles (x0 <= x < x1, y0 <= y < y1) of unblocked cells that cover `wanted`.
 
-    blocked: the map [X + 2, Y + 2] with a border that is. Greedy: of all rectangles through the first uncovered cell,
-    take the one that covers most of what is still uncovered, and among equals the largest (so it is maximal: an
-    extension would be preferred). On PARC's maps this needs at most 1.5 % more rectangles than the minimum, except that
-    one needs 15 instead of 14.
+    blocked: the map [X + 2, Y + 2] with a blocked border. Greedy: of all rectangles through the first uncovered cell,
+    take the one that covers most uncovered cells, and among equals the largest, which is maximal. On PARC's maps this
+    needs at most 1.5 % more rectangles than the minimum, except for one map with 15 instead of 14.
     """
     uncovered = wanted.copy()
     count = np.zeros((wanted.shape[0] + 1, wanted.shape[1] + 1), dtype=np.int64)
@@ -93,17 +92,17 @@ def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> List[Tuple[int, i
         np.cumsum(uncovered.cumsum(axis=0), axis=1, out=count[1:, 1:])
         x0, x1, y0, y1 = _rectangles_through(x, y, blocked)
         gain = count[x1, y1] - count[x0, y1] - count[x1, y0] + count[x0, y0]
-        worth = gain * (wanted.size + 1) + (x1 - x0) * (y1 - y0)
-        before, after = divmod(int(worth.argmax()), worth.shape[1])
+        value = gain * (wanted.size + 1) + (x1 - x0) * (y1 - y0)
+        before, after = divmod(int(value.argmax()), value.shape[1])
         best = int(x0[before, 0]), int(x1[0, after]), int(y0[before, after]), int(y1[before, after])
         uncovered[best[0] : best[1], best[2] : best[3]] = False
         chosen.append(best)
 
 
 def _rectangles_through(x: int, y: int, blocked: BoolArray) -> Tuple[IndexArray, IndexArray, IndexArray, IndexArray]:
-    """For each range of rows around cell (x, y), the widest rectangle through it: x0 [R, 1], x1 [1, S], y0, y1 [R, S].
+    """Return the widest rectangle for each range of rows around cell (x, y): x0 [R, 1], x1 [1, S], y0, y1 [R, S].
 
-    argmax finds the first cell that is blocked, and there always is one: the border.
+    argmax finds the first blocked cell; the border guarantees that there is one.
     """
     before, after = int(blocked[x + 1 :: -1, y + 1].argmax()), int(blocked[x + 1 :, y + 1].argmax())
     rows = blocked[x + 2 - before : x + 1 + after]

@@ -17,7 +17,7 @@ _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass(frozen=True)
 class MotionEntry:
-    """A valid motion of a dataset: all that is known of it without its frames."""
+    """A valid motion of a dataset, without its frames."""
 
     name: str
     """File name without its ending; unique in the dataset."""
@@ -32,21 +32,23 @@ class MotionEntry:
     """Cells along x and y."""
     file_bytes: int
     sha256: str = ""
-    """Fingerprint of the file's content."""
+    """Hash of the file's content."""
     terrain_range: Optional[float] = None
     """Height of the highest cell above the lowest (m)."""
     labelled: bool = True
     """Whether its contacts are known."""
+    notes: Tuple[str, ...] = ()
+    """Repairs made while reading it."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory at least: a file may have a byte per terrain cell, where floats take 12."""
+        """Minimum bytes in memory: a file may have one byte per terrain cell, where floats take 12."""
         return max(self.file_bytes, 12 * self.terrain_shape[0] * self.terrain_shape[1])
 
 
 @dataclass(frozen=True)
 class InvalidMotion:
-    """A file that cannot be used, and why."""
+    """An unusable file."""
 
     name: str
     path: str
@@ -55,7 +57,7 @@ class InvalidMotion:
 
 @dataclass(frozen=True)
 class ExcludedMotion:
-    """A valid motion that the configuration leaves out, and by which rule."""
+    """A valid motion that a rule of the configuration leaves out."""
 
     name: str
     path: str
@@ -64,7 +66,7 @@ class ExcludedMotion:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The motions to work on, in order, and what was found but set aside."""
+    """Motions in order, and the files that were set aside."""
 
     entries: Tuple[MotionEntry, ...]
     invalid: Tuple[InvalidMotion, ...] = ()
@@ -72,7 +74,7 @@ class Dataset:
 
 
 def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[float]:
-    """PARC's weight of each motion: its length (s), scaled so that all classes sum to the same.
+    """Return PARC's weight of each motion: its length (s), scaled so that all classes have the same sum.
 
     >>> class_weights([2.0, 1.0, 3.0], ["boxes", "boxes", "stairs"])
     [2.0, 1.0, 3.0]
@@ -87,17 +89,17 @@ def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[floa
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
-    """Write the dataset's valid motions as a PARC dataset file, complete or not at all."""
+    """Write the dataset's valid motions as a PARC dataset file, whole or not at all."""
     write_dataset_file(((entry.path, entry.weight) for entry in dataset.entries), path)
 
 
 def write_dataset_file(motions: Iterable[Tuple[str, float]], path: Path) -> None:
-    """Write motion files and their weights as a PARC dataset file, complete or not at all."""
+    """Write motion files and their weights as a PARC dataset file, whole or not at all."""
     write_file_atomic(path, dataset_file_bytes(motions))
 
 
 def dataset_file_bytes(motions: Iterable[Tuple[str, float]]) -> bytes:
-    """The content of a PARC dataset file of motion files and their weights."""
+    """Return the content of a PARC dataset file of motion files and their weights."""
     lines = [{"file": file, "weight": weight} for file, weight in motions]
     content: bytes = yaml.dump({"motions": lines}, Dumper=_Dumper).encode("utf-8")
     return content

@@ -16,7 +16,7 @@ Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 
 
 def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
-    """Triangle mesh of the cell tops and of the walls between neighbours, in PARC's order.
+    """Return the triangle mesh of the cell tops and of the walls between neighbours, in PARC's order.
 
     Four vertices per cell, two triangles per top and per wall (walls of no height included). A positive
     `padding` (m) adds a skirt of that width around the map at the lowest height.
@@ -35,14 +35,14 @@ def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
 
 
 def ground_mesh(terrain: HeightField, border: float) -> Mesh:
-    """Triangle mesh of a terrain whose outermost cells reach `border` (m) beyond the map.
+    """Return the triangle mesh of a terrain whose outermost cells reach `border` (m) beyond the map.
 
     That is the ground as the height lookup reads it, on and off the map. A flat terrain is two triangles.
     """
     if terrain.is_flat:
         return quad_mesh(terrain, border)
     vertices, triangles = voxel_mesh(terrain, None)
-    # Walls of no height would be slivers, in the rounding of their corners, that may face down.
+    # Rounding makes slivers of walls without height, which may face down.
     tops, height = 2 * terrain.hf.size, np.ptp(vertices[triangles, 2], axis=1)
     triangles = triangles[(np.arange(len(triangles)) < tops) | (height > 0)]
     (low, high), close = _rectangle(terrain, 0.0, 0.0)[[0, 3], :2], terrain.dx / 4
@@ -52,7 +52,7 @@ def ground_mesh(terrain: HeightField, border: float) -> Mesh:
 
 
 def _top_vertices(terrain: HeightField) -> DoubleArray:
-    """The corners (-x-y, -x+y, +x+y, +x-y) of every cell top [X * Y * 4, 3]."""
+    """Return the corners (-x-y, -x+y, +x+y, +x-y) of every cell top [X * Y * 4, 3]."""
     centre = np.stack(np.meshgrid(*_centres(terrain), indexing="ij"), axis=-1)
     corner = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * (terrain.dx / 2)
     xy = centre[:, :, None, :] + corner
@@ -61,28 +61,28 @@ def _top_vertices(terrain: HeightField) -> DoubleArray:
 
 
 def _centres(terrain: HeightField) -> List[DoubleArray]:
-    """x of every row and y of every column of cells (m)."""
+    """Return x of every row and y of every column of cells (m)."""
     return [np.arange(n) * terrain.dx + float(p) for n, p in zip(terrain.hf.shape, terrain.min_point)]
 
 
 def _wall(cell: IndexArray, corners: Tuple[int, int], other: IndexArray, facing: Tuple[int, int]) -> IndexArray:
-    """Vertex numbers [..., 4] of the walls between neighbouring cells."""
+    """Return vertex numbers [..., 4] of the walls between neighbouring cells."""
     return np.concatenate([cell[..., None] * 4 + np.array(corners), other[..., None] * 4 + np.array(facing)], axis=-1)
 
 
 def _triangles(quads: IndexArray, split: Sequence[Tuple[int, int, int]]) -> IndexArray:
-    """Two triangles [2 * Q, 3] from each quad [..., 4], its corners taken in the order of `split`."""
+    """Return two triangles [2 * Q, 3] per quad [..., 4], with corners in the order of `split`."""
     return quads.reshape(-1, 4)[:, np.array(split)].reshape(-1, 3)
 
 
 def _rectangle(terrain: HeightField, margin: float, height: float) -> DoubleArray:
-    """Corners (-x-y, +x-y, -x+y, +x+y) of the map widened by `margin` (m) at one height [4, 3]."""
+    """Return the corners (-x-y, +x-y, -x+y, +x+y) of the map widened by `margin` (m) at one height [4, 3]."""
     (x0, x1), (y0, y1) = ((c[0] - terrain.dx / 2 - margin, c[-1] + terrain.dx / 2 + margin) for c in _centres(terrain))
     return np.array([(x0, y0, height), (x1, y0, height), (x0, y1, height), (x1, y1, height)])
 
 
 def _skirt(terrain: HeightField, padding: float) -> Tuple[DoubleArray, IndexArray]:
-    """A level ring around the map: inner corners 0 to 3, outer corners 4 to 7."""
+    """Return a level ring around the map: inner corners 0 to 3, outer corners 4 to 7."""
     lowest = float(terrain.hf.min())
     vertices = np.concatenate([_rectangle(terrain, 0.0, lowest), _rectangle(terrain, padding, lowest)])
     sides = np.array([(0, 4, 5, 1), (1, 5, 7, 3), (3, 7, 6, 2), (2, 6, 4, 0)])
@@ -90,6 +90,6 @@ def _skirt(terrain: HeightField, padding: float) -> Tuple[DoubleArray, IndexArra
 
 
 def quad_mesh(terrain: HeightField, margin: float = 0.0) -> Mesh:
-    """A flat map, widened by `margin` (m), as two triangles."""
+    """Return a flat map, widened by `margin` (m), as two triangles."""
     corners = _rectangle(terrain, margin, float(terrain.hf[0, 0]))
     return corners.astype(np.float32), np.array([(0, 1, 2), (1, 3, 2)], dtype=np.uint32)

@@ -30,7 +30,7 @@ class HeightField:
     hf: FloatArray
     """Height of every cell [X, Y]."""
     hf_maxmin: FloatArray
-    """Upper and lower bound of every cell for terrain augmentation [X, Y, 2]; carried along, never used."""
+    """Upper and lower bound of every cell for terrain augmentation [X, Y, 2]; kept but never used."""
     min_point: FloatArray
     """xy of the centre of cell (0, 0) [2]."""
     dx: float
@@ -60,13 +60,13 @@ class HeightField:
         min_point: Tuple[float, float] = (0.0, 0.0),
         height: float = 0.0,
     ) -> HeightField:
-        """Level ground of `size` cells."""
+        """Return level ground of `size` cells."""
         hf = np.full(size, height, dtype=np.float32)
         return HeightField(hf, np.stack([hf, hf], axis=-1), np.asarray(min_point, dtype=np.float32), dx)
 
     @staticmethod
     def level(path: npt.NDArray[Any], border: float, dx: float = 0.4) -> HeightField:
-        """Level ground of height 0 under a path [n, 2], and `border` around it, m.
+        """Return level ground of height 0 under a path [n, 2] and `border` (m) around it.
 
         Raises InputError for a path that spans more than MAX_SLICE_CELLS.
         """
@@ -82,19 +82,19 @@ class HeightField:
         return bool(self.hf.max() - self.hf.min() < FLATNESS)
 
     def grid_index(self, points: npt.NDArray[Any]) -> IndexArray:
-        """Cell that each point [..., 2] (m) reads: int64 [..., 2], clamped to the map; NaN reads cell 0."""
+        """Return the cell that each point [..., 2] (m) reads, int64 [..., 2], clamped to the map; NaN reads cell 0."""
         cell = np.rint((np.asarray(points, dtype=np.float32) - self.min_point) / np.float32(self.dx))
         last = np.array(self.hf.shape, dtype=np.float32) - 1
         index: IndexArray = np.clip(np.nan_to_num(cell), 0, last).astype(np.int64)
         return index
 
     def height_at(self, points: npt.NDArray[Any]) -> FloatArray:
-        """Ground height (m) under each point [..., 2]: float32 [...]."""
+        """Return the ground height (m) under each point [..., 2], float32 [...]."""
         index = self.grid_index(points)
         return np.asarray(self.hf[index[..., 0], index[..., 1]], dtype=np.float32)
 
     def padded(self, cells: int, height: float) -> HeightField:
-        """The same terrain in a frame `cells` wide of the given height (m).
+        """Return the terrain in a frame `cells` wide of the given height (m).
 
         The frame's augmentation bounds are the widest of the map, as PARC has them.
         """
@@ -110,7 +110,7 @@ class HeightField:
 
 
 def crop(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any]) -> HeightField:
-    """The cells that the rectangle from `min_xy` [2] to `max_xy` [2] (m) touches, clamped to the map."""
+    """Return the cells that the rectangle from `min_xy` [2] to `max_xy` [2] (m) touches, clamped to the map."""
     x0, y0 = terrain.grid_index(min_xy)
     x1, y1 = terrain.grid_index(max_xy) + 1
     first = np.array([x0, y0], dtype=np.float32)
@@ -125,12 +125,11 @@ def crop(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any
 def slice_around(
     motion_root_pos: npt.NDArray[Any], terrain: HeightField, padding: float
 ) -> Tuple[HeightField, FloatArray]:
-    """The terrain around a motion, both moved so that the motion starts at xy = 0 above ground of height 0.
+    """Return the terrain around a motion and its root positions [n, 3], both moved to start at xy = 0 and ground 0.
 
-    `motion_root_pos` [n, 3] is in the terrain's frame; `padding` (m) is what is kept beyond the path on each
-    side (PARC's recorder: `round(1.0 // dx) * dx`). Cells off the map repeat the border. Returns the slice
-    and the moved positions [n, 3]. `hf_maxmin` keeps its heights, as in PARC. Raises InputError for a path that
-    spans more than MAX_SLICE_CELLS.
+    `motion_root_pos` [n, 3] is in the terrain's frame; `padding` (m) is kept beyond the path on each side (PARC's
+    recorder: `round(1.0 // dx) * dx`). Cells off the map repeat the border. `hf_maxmin` keeps its heights, as in PARC.
+    Raises InputError for a path that spans more than MAX_SLICE_CELLS.
     """
     root_pos = np.asarray(motion_root_pos, dtype=np.float32)
     dx = np.float32(terrain.dx)

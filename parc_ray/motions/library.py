@@ -35,13 +35,13 @@ class ReferenceFrames:
     contacts: Tensor
     """[..., B] labels in [0, 1]"""
     phase: Tensor
-    """[...] share of the motion that has passed, from 0 to 1; a WRAP motion begins anew"""
+    """[...] elapsed share of the motion, 0 to 1; a WRAP motion starts over"""
 
 
 class MotionLibrary:
     """All frames of a list of motions in flat tensors.
 
-    Velocities are forward differences; the last frame repeats the one before it.
+    Velocities are forward differences; the last frame repeats that of the frame before.
     """
 
     def __init__(self, motions: Sequence[Motion], skeleton: Skeleton, device: torch.device):
@@ -51,25 +51,25 @@ class MotionLibrary:
         parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
         self._layout = Layout(reference_shapes(skeleton))
         self._rows = torch.cat([self._layout.stack(vars(part).values()).t() for part in parts]).contiguous().to(device)
-        """What is known of each frame side by side: one operation reads it all."""
+        """All numbers of a frame side by side, so that one operation reads them."""
         counts = torch.tensor([motion.num_frames for motion in motions])
         self.num_frames = counts.to(device)
         self.start = (torch.cumsum(counts, 0) - counts).to(device)
         self.seconds = np.array([motion.length for motion in motions], dtype=np.float32)
-        """[M] s from the first frame to the last; on the host."""
+        """[M] s from the first frame to the last, on the host."""
         self.lengths = torch.from_numpy(self.seconds).to(device)
-        """The same."""
+        """The same on the device."""
         self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
         root_pos = self.frames.root_pos
         self.stride = root_pos[self.start + self.num_frames - 1] - root_pos[self.start]
-        """[M, 3] m that a WRAP motion travels in one cycle; never vertically."""
+        """[M, 3] m of horizontal travel of a WRAP motion in one cycle."""
         self.stride[:, 2] = 0.0
 
     def sample(self, ids: Tensor, times: Tensor) -> ReferenceFrames:
-        """The states of motions [N] at times [N] (s).
+        """Return the states of motions [N] at times [N] (s).
 
         Positions and contacts are interpolated linearly, rotations by slerp, velocities are the lower frame's.
-        CLAMP motions hold their ends; WRAP motions start over, moved on by their stride.
+        CLAMP motions hold their ends; WRAP motions start over, displaced by their stride.
         """
         low, high, blend, phase, cycles = self._blend(ids, times)
         at, following = self._frames_at(low), self._frames_at(high)
@@ -87,7 +87,7 @@ class MotionLibrary:
 
     @property
     def frames(self) -> ReferenceFrames:
-        """All frames of all motions, one after the other."""
+        """All frames of all motions, in order."""
         return self._parts(self._rows.t())
 
     def _frames_at(self, places: Tensor) -> ReferenceFrames:
@@ -109,7 +109,7 @@ class MotionLibrary:
 
 
 def reference_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
-    """Shapes of the parts of one reference frame, by the names of ReferenceFrames."""
+    """Return the shapes of the parts of one reference frame, by the names of ReferenceFrames."""
     bodies, dofs = skeleton.num_bodies, skeleton.dof_count
     return {
         "root_pos": (3,),

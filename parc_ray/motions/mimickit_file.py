@@ -1,14 +1,14 @@
 """MimicKit's motion files (pickles): https://github.com/xbpeng/MimicKit
 
 A dict with `fps`, `loop_mode` (0: it ends, 1: it starts over) and `frames` [n, 6 + D]: the root's position and rotation
-vector, then the degrees of freedom of the character. Such a motion has no terrain, and no contact labels; files that
-are written here have `contacts` [n, B] besides, which MimicKit passes over.
+vector, then the degrees of freedom of the character. Such a motion has neither terrain nor contact labels; files
+written here also have `contacts` [n, B], which MimicKit ignores.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,12 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, quote
 from parc_ray.files import plain_pickle
 from parc_ray.motions.motion import LOOP_MODES, Motion
-
-REMEDY = "Export it again, or leave it out"
+from parc_ray.motions.unset_joints import REMEDY, fill_dofs
 
 
 @dataclass(frozen=True, eq=False)
 class MimickitClip:
-    """What such a file holds of n frames, float64."""
+    """The content of such a file of n frames, float64."""
 
     root_pos: Tensor
     """[n, 3] m."""
@@ -37,22 +36,25 @@ class MimickitClip:
     fps: float
     loop_mode: str
     """One of LOOP_MODES."""
+    notes: Tuple[str, ...] = ()
+    """Joints without values."""
 
 
 def is_mimickit(content: Any) -> bool:
-    """Whether the content of a pickle is that of a MimicKit file; PARC's older files have loop modes by name."""
+    """Whether this is the content of a MimicKit file; PARC's older files have loop modes by name."""
     return isinstance(content, dict) and "frames" in content and not isinstance(content.get("loop_mode", ""), str)
 
 
 def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -> MimickitClip:
-    """The clip in the content of a MimicKit file. Raises InputError if it is malformed, or of another character."""
-    frames = torch.from_numpy(_frames(content.get("frames"), 6 + skeleton.dof_count, source))
-    fps, mode = content.get("fps"), content.get("loop_mode")
+    """Return the clip in the content of a MimicKit file. Raises InputError if malformed or of another character."""
+    table, notes = fill_dofs(_frames(content.get("frames"), 6 + skeleton.dof_count, source), skeleton, "frames", source)
+    frames = torch.from_numpy(table)
+    fps, mode = _scalar(content.get("fps")), _scalar(content.get("loop_mode"))
     if not isinstance(fps, (int, float, np.number)) or isinstance(fps, bool) or not 0.0 < float(fps) < 1e4:
-        raise InputError(f"{source}: key 'fps' is {_shown(fps)} instead of a positive number. {REMEDY}")
+        raise InputError(f"{source}: key 'fps' is {_describe(fps)} instead of a positive number. {REMEDY}")
     if not isinstance(mode, (int, np.integer)) or int(mode) not in (0, 1):
         raise InputError(
-            f"{source}: key 'loop_mode' is {_shown(mode)} instead of 0 (ends) or 1 (starts over). {REMEDY}"
+            f"{source}: key 'loop_mode' is {_describe(mode)} instead of 0 (ends) or 1 (starts over). {REMEDY}"
         )
     return MimickitClip(
         root_pos=frames[:, :3],
@@ -60,11 +62,12 @@ def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -
         joint_rot=quat_positive(skeleton.dof_to_rot(frames[:, 6:])),
         fps=float(fps),
         loop_mode=LOOP_MODES[int(mode)],
+        notes=notes,
     )
 
 
 def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]] = None) -> bytes:
-    """The bytes of a MimicKit file, without terrain; `misc` (plain values and numpy arrays) lies beside its frames.
+    """Return the bytes of a MimicKit file, without terrain; `misc` (plain values, numpy arrays) lies beside its frames.
 
     Frames are lists, as MimicKit itself writes them.
     """
@@ -82,8 +85,13 @@ def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mappi
     )
 
 
-def _shown(value: Any) -> str:
-    """A short description: the repr of a container could be as long, or nested as deeply, as the file likes."""
+def _scalar(value: Any) -> Any:
+    """Return the number in an array of one, which a tensor is read as."""
+    return value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def _describe(value: Any) -> str:
+    """Return a short description; the repr of a container could be as long, or nested as deeply, as the file likes."""
     plain = value is None or isinstance(value, (str, int, float, np.number))
     return quote(value, 40) if plain else f"a {type(value).__name__}"
 
@@ -101,7 +109,4 @@ def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:
         )
     if len(frames) < 2:
         raise InputError(f"{source}: key 'frames' has {len(frames)} frame(s), but a motion needs at least 2. {REMEDY}")
-    if not np.isfinite(frames).all():
-        row = int(np.argwhere(~np.isfinite(frames))[0][0])
-        raise InputError(f"{source}: key 'frames' is not finite, first in row {row}. {REMEDY}")
     return frames

@@ -1,7 +1,7 @@
 """Motions on disk: PARC's `.pkl` files, both generations, and MimicKit's.
 
-The current one is a dict of three parts, each a pickle of its own: `motion_data`, `terrain_data` and
-`misc_data` (anything, so it stays unread unless asked for). The older one is a single dict with `frames`
+The current generation is a dict of three parts, each a pickle of its own: `motion_data`, `terrain_data` and
+`misc_data` (any content, read only on request). The older one is a single dict with `frames`
 (root position, root rotation vector and dofs side by side) and a `terrain`, an instance of PARC's class
 `SubTerrain`. MimicKit's files have no terrain: their motions are on level ground.
 """
@@ -19,41 +19,43 @@ import torch
 from parc_ray.character.rotations import exp_map_to_quat, quat_positive
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, quote
-from parc_ray.files import plain_pickle
-from parc_ray.files.plain_pickle import Inert
+from parc_ray.files import plain_pickle, torch_values
+from parc_ray.files.plain_pickle import Builder, Inert
 from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import FloatArray, HeightField
 from parc_ray.motions.mimickit_file import is_mimickit, mimickit_clip
 from parc_ray.motions.motion import LOOP_MODES, Motion
+from parc_ray.motions.unset_joints import fill_dofs, fill_rotations
 
 MAX_NORM_ERROR = 1e-2
 MAX_FRAMES = 10**6
 MAX_SECONDS = 3600.0
-"""Longest motion: every env of an actor has room for the longest, 1.5 kB per control step"""
+"""Longest motion: every env of an actor has buffers for the longest, 1.5 kB per control step."""
 MAX_DISTANCE = 1e5
-"""Largest coordinate of a motion or its terrain, m: float32 has steps of 8 mm there"""
+"""Largest coordinate of a motion or its terrain, m: float32 has steps of 8 mm there."""
 MAX_TERRAIN_CELLS = 10**7
-"""Ten times what PARC's dataset scan lets pass unless told otherwise"""
+"""Ten times the default limit of PARC's dataset scan."""
 CELL_SIZES = (1e-3, 1e3)
 """m"""
 FREQUENCIES = (1e-6, 1e6)
-"""frames per second: beyond, what is computed from them overflows"""
+"""Frames per second; beyond, numbers derived from them overflow."""
 LEVEL_BORDER = 4.0
-"""Level ground around the path of a motion without terrain, m"""
+"""Level ground around the path of a motion without terrain, m."""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
 
 
 def read_motion(path: Path, skeleton: Skeleton) -> Motion:
-    """The motion in the file `path`, named after it. Raises InputError; see `parse_motion`."""
+    """Return the motion in a file, named after it. Raises InputError; see `parse_motion`."""
     return parse_motion(read_bytes(path), path.stem, skeleton, str(path))
 
 
 def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> Motion:
-    """The motion in the bytes of a motion file of either generation, or of MimicKit, checked against `skeleton`.
+    """Return the motion in a file's bytes, of either generation or of MimicKit, checked against `skeleton`.
 
     Quaternions are kept as they are stored; those of the older generation are computed from its rotation
-    vectors and dofs, with w >= 0. Raises InputError, which starts with `source`, for anything that is not a
-    complete, finite motion of this character with a terrain. Never runs code from the file.
+    vectors and dofs, with w >= 0. A joint without a finite value in any frame is the identity, with a note. Raises
+    InputError, which starts with `source`, for anything else that is not a complete, finite motion of this character.
+    Never runs code from the file.
     """
     container = _load_container(content, source)
     if is_mimickit(container):
@@ -62,29 +64,29 @@ def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> 
     if "frames" in container:
         motion, terrain = _legacy_parts(container, skeleton, source)
     else:
-        motion = _load_part(container, "motion_data", source)
+        motion = {**_load_part(container, "motion_data", source), "notes": ()}
         terrain = _load_part(container, "terrain_data", source)
     return _checked_motion(motion, _height_field(terrain, source), name, skeleton, source)
 
 
 def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
-    """The extras of a motion file that are plain values and read-only numpy arrays; {} if it has none.
+    """Return the extras of a motion file that are plain values and read-only numpy arrays; {} if it has none.
 
-    What is, or holds, anything else is left out: the torch tensors of PARC's preprocessing, objects of its classes.
+    Values that are or contain anything else are left out: tensors of PARC's preprocessing, objects of its classes.
     Raises InputError if the file is damaged.
     """
-    container = _load_container(content, source)
+    container = _load_container(content, source, builders={})
     if "frames" in container:
         extras = {key: value for key, value in container.items() if key not in LEGACY_KEYS}
     elif container.get("misc_data") is None:
         return {}
     else:
-        extras = _load_part(container, "misc_data", source, inert=lambda name: True)
+        extras = _load_part(container, "misc_data", source, inert=lambda name: True, builders={})
     return {key: value for key, value in extras.items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether there is nothing in it that was not built. A file may nest it as deeply as it likes, or into itself."""
+    """Whether the value contains no object that was not built. A file may nest it to any depth, or into itself."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
@@ -97,7 +99,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) -> bytes:
-    """The bytes of a motion file of the current generation, readable by PARC and under numpy 1 and 2.
+    """Return the bytes of a motion file of the current generation, readable by PARC and under numpy 1 and 2.
 
     `misc` may hold dicts, lists, tuples, scalars and numpy arrays; InputError otherwise.
     """
@@ -130,26 +132,32 @@ def _fail(source: str, problem: str, remedy: str = "Generate the motion again, o
     raise InputError(f"{source}: {problem}. {remedy}")
 
 
-def _load_container(content: bytes, source: str) -> Dict[str, Any]:
+def _load_container(
+    content: bytes, source: str, builders: Mapping[str, Builder] = torch_values.BUILDERS
+) -> Dict[str, Any]:
     if not content:
         _fail(source, "is empty")
-    container = plain_pickle.loads(content, source, inert=_is_legacy_object)
+    container = plain_pickle.loads(content, source, inert=_is_legacy_object, builders=builders)
     if not isinstance(container, dict) or not ("frames" in container or "motion_data" in container):
         _fail(source, "is not a motion file (no `motion_data` and no `frames`)", "Leave it out of the dataset.")
     return container
 
 
 def _load_part(
-    container: Mapping[str, Any], key: str, source: str, inert: Callable[[str], bool] = lambda name: False
+    container: Mapping[str, Any],
+    key: str,
+    source: str,
+    inert: Callable[[str], bool] = lambda name: False,
+    builders: Mapping[str, Builder] = torch_values.BUILDERS,
 ) -> Dict[str, Any]:
     content = container.get(key)
     if content is None:
         _fail(source, f"has no {key}")
     if not isinstance(content, (bytes, bytearray)):
-        _fail(source, f"{key} is {_shown(content)} instead of a pickle of its own")
-    part = plain_pickle.loads(bytes(content), f"{source}: {key}", inert)
+        _fail(source, f"{key} is {_describe(content)} instead of a pickle of its own")
+    part = plain_pickle.loads(bytes(content), f"{source}: {key}", inert, builders)
     if not isinstance(part, dict):
-        _fail(source, f"{key} is {_shown(part)} instead of a dict")
+        _fail(source, f"{key} is {_describe(part)} instead of a dict")
     return part
 
 
@@ -158,15 +166,17 @@ def _is_legacy_terrain(name: str) -> bool:
 
 
 def _is_legacy_object(name: str) -> bool:
-    """Extras of older files hold torch tensors next to the frames: they are passed over, not built."""
+    """Extras of older files hold torch objects next to the frames: they are skipped, not built."""
     return _is_legacy_terrain(name) or name.startswith("torch.")
 
 
 def _legacy_parts(
     container: Mapping[str, Any], skeleton: Skeleton, source: str
 ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """The older generation's single dict as the `motion_data` and `terrain_data` of the current one."""
-    frames = _array(_first_of_one(container["frames"], 3), "frames", (None, 6 + skeleton.dof_count), source)
+    """Return the older generation's single dict as the `motion_data` and `terrain_data` of the current one."""
+    shape = (None, 6 + skeleton.dof_count)
+    frames = _array(_first_of_one(container["frames"], 3), "frames", shape, source, finite=False)
+    frames, notes = fill_dofs(frames, skeleton, "frames", source)
     poses = torch.from_numpy(frames)
     fps = container.get("fps", 30)
     motion = {
@@ -177,6 +187,7 @@ def _legacy_parts(
         # Older exporters wrote 30 fps as 1 / 0.0333 and the like.
         "fps": 30 if isinstance(fps, (float, np.floating)) and 29 < fps < 31 else fps,
         "loop_mode": container.get("loop_mode", "CLAMP"),
+        "notes": notes,
     }
     terrain = container.get("terrain")
     if not isinstance(terrain, Inert) or not isinstance(terrain.state, dict):
@@ -188,7 +199,7 @@ def _legacy_parts(
 
 
 def _mimickit_part(container: Mapping[str, Any], skeleton: Skeleton, source: str) -> Dict[str, Any]:
-    """What a MimicKit file holds as the `motion_data` of the current generation."""
+    """Return the content of a MimicKit file as the `motion_data` of the current generation."""
     clip = mimickit_clip(container, skeleton, source)
     return {
         "root_pos": clip.root_pos.numpy(),
@@ -197,6 +208,7 @@ def _mimickit_part(container: Mapping[str, Any], skeleton: Skeleton, source: str
         "body_contacts": container.get("contacts"),
         "fps": clip.fps,
         "loop_mode": clip.loop_mode,
+        "notes": clip.notes,
     }
 
 
@@ -209,7 +221,7 @@ def _level_ground(part: Mapping[str, Any], source: str) -> HeightField:
 
 
 def _first_of_one(value: Any, dimensions: int) -> Any:
-    """Some older files have a leading batch dimension of one motion."""
+    """Return an array without the leading batch dimension of one motion that some older files have."""
     if isinstance(value, np.ndarray) and value.ndim == dimensions and value.shape[0] == 1:
         return value[0]
     return value
@@ -240,17 +252,21 @@ def _checked_motion(
         contacts = np.zeros((num_frames, bodies), dtype=np.float32)
     loop_mode = part.get("loop_mode")
     if not isinstance(loop_mode, str) or loop_mode not in LOOP_MODES:
-        _fail(source, f"its loop_mode is {_shown(loop_mode)}", f"Known are {' and '.join(LOOP_MODES)}.")
+        _fail(source, f"its loop_mode is {_describe(loop_mode)}", f"Known are {' and '.join(LOOP_MODES)}.")
+    root_rot = _rotations(part.get("root_rot"), "root_rot", (num_frames, 4), source)
+    joint_rot = _array(part.get("joint_rot"), "joint_rot", (num_frames, bodies - 1, 4), source, finite=False)
+    joint_rot, notes = fill_rotations(joint_rot, skeleton, "joint_rot", source)
     return Motion(
         name=name,
         root_pos=root_pos,
-        root_rot=_rotations(part.get("root_rot"), "root_rot", (num_frames, 4), source),
-        joint_rot=_rotations(part.get("joint_rot"), "joint_rot", (num_frames, bodies - 1, 4), source),
+        root_rot=root_rot,
+        joint_rot=_rotations(joint_rot, "joint_rot", (num_frames, bodies - 1, 4), source),
         contacts=_array(contacts, "body_contacts", (num_frames, bodies), source),
         fps=fps,
         loop_mode=str(loop_mode),
         terrain=terrain,
         labelled=labelled,
+        notes=(*part["notes"], *notes),
     )
 
 
@@ -269,7 +285,7 @@ def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
         bounds = np.stack([hf, hf], axis=-1)
     return HeightField(
         hf=hf,
-        # Carried along, never used: PARC accepts unbounded augmentation, so no need for finite values.
+        # Kept but never used: PARC accepts unbounded augmentation, so values need not be finite.
         hf_maxmin=_array(bounds, "terrain hf_maxmin", (*hf.shape, 2), source, finite=False),
         min_point=min_point,
         dx=dx,
@@ -277,9 +293,9 @@ def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
 
 
 def _array(value: Any, what: str, shape: Tuple[Optional[int], ...], source: str, finite: bool = True) -> FloatArray:
-    """A copy of `value` as a float32 array of `shape`, where None matches any size."""
+    """Return a copy of `value` as a float32 array of `shape`, where None matches any size."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        _fail(source, f"{what} is {_shown(value)} instead of an array of numbers")
+        _fail(source, f"{what} is {_describe(value)} instead of an array of numbers")
     if len(value.shape) != len(shape) or any(want not in (None, have) for want, have in zip(shape, value.shape)):
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         _fail(
@@ -321,11 +337,11 @@ def _positive_number(value: Any, what: str, bounds: Tuple[float, float], source:
     with suppress(OverflowError):
         if is_number and bounds[0] <= float(value) <= bounds[1]:
             return float(value)
-    _fail(source, f"{what} is {_shown(value)} instead of a positive number ({bounds[0]:g} to {bounds[1]:g})")
+    _fail(source, f"{what} is {_describe(value)} instead of a positive number ({bounds[0]:g} to {bounds[1]:g})")
 
 
-def _shown(value: Any) -> str:
-    """A short description of a value; a repr could be as long, or nested as deeply, as the file likes."""
+def _describe(value: Any) -> str:
+    """Return a short description of a value; its repr could be as long, or nested as deeply, as the file likes."""
     if value is None:
         return "missing"
     if isinstance(value, (str, float, bool, np.integer, np.floating)) or (type(value) is int and abs(value) < 2**64):

@@ -1,8 +1,8 @@
-"""KnownMotions: what is known of motion files from reading them before.
+"""ScanCache: results of earlier scans of motion files.
 
-The cache is a file for each dataset and each way to check it, in $XDG_CACHE_HOME/parc_ray (by default ~/.cache). What
-it says of a file holds as long as that has the same size, times and inode. Only the driver's process uses it, and
-actors get no motion whose content has another hash.
+There is one cache file per dataset and way of checking it, in $XDG_CACHE_HOME/parc_ray (by default ~/.cache). An entry
+is valid while the motion file has the same size, times and inode. Only the driver's process uses it, and actors get no
+motion whose content has another hash.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.dataset import MotionEntry
 
-CHECKS = 2
-"""To be raised whenever another motion is valid than before: all caches are void then"""
+CHECKS = 3
+"""Version of the checks; raise it when the set of valid motions changes, which makes all caches void."""
 MAX_CACHES = 32
-"""The caches used last are kept"""
+"""Number of cache files kept, those used last."""
 SETTLED = 2_000_000_000
-"""ns after its last change before a file's times are trusted: it may change again before the clock ticks"""
+"""Time since its last change before a file is trusted, ns: it may change again before the clock ticks."""
 
 Stamp = Tuple[int, int, int, int]
-"""Size, time of the last change of content (ns), of anything (ns; no program can set it), inode."""
+"""Size, time of the last change of content (ns), of anything (ns; programs cannot set it), inode."""
 
 
-class KnownMotions:
-    """Entries of motions that were valid, and fit, before.
+class ScanCache:
+    """Entries of motions that were valid and supported before.
 
-    known = KnownMotions(); known.entry(path) or known.learn(path, read(path))
+    cache = ScanCache(); cache.entry(path) or cache.add(path, read(path))
     """
 
-    def __init__(self, entries: Iterable[MotionEntry] = (), cache: Optional[Path] = None):
-        """entries: known by their content alone; cache: its file, which need not exist."""
+    def __init__(self, entries: Iterable[MotionEntry] = (), file: Optional[Path] = None):
+        """entries: found by their content alone; file: of the cache, which need not exist."""
         self.by_hash: Dict[str, MotionEntry] = {entry.sha256: entry for entry in entries}
-        """By the hash of the content."""
-        self._cache = cache
-        self._cached: Dict[str, Tuple[Stamp, MotionEntry]] = _read(cache) if cache else {}
+        """Entries by the hash of their content."""
+        self._file = file
+        self._cached: Dict[str, Tuple[Stamp, MotionEntry]] = _read(file) if file else {}
         for _, entry in self._cached.values():
             self.by_hash.setdefault(entry.sha256, entry)
         self._stamps: Dict[str, Stamp] = {}
-        """Of files that were looked at, where they are settled."""
+        """Stamps of requested files that have not changed lately."""
         self._used: Dict[str, Tuple[Stamp, MotionEntry]] = {}
 
     def entry(self, path: str) -> Optional[MotionEntry]:
-        """The entry of a file that has not changed since it was learnt; None if it has to be read."""
-        if self._cache is None:
+        """Return the entry of a file that has not changed since it was added; None if it must be read."""
+        if self._file is None:
             return None
         stamp = _stamp(path)
         if stamp is None:
@@ -64,36 +64,36 @@ class KnownMotions:
         self._used[path] = known
         return known[1]
 
-    def learn(self, path: str, entry: MotionEntry) -> None:
-        """Keep the entry of a file that was read after `entry` had asked for it."""
+    def add(self, path: str, entry: MotionEntry) -> None:
+        """Keep the entry of a file that was requested and then read."""
         if path in self._stamps:
             self._used[path] = (self._stamps[path], entry)
 
     def save(self) -> None:
-        """Write the cache, with what was used or learnt and nothing else. A run does not need it: it may fail."""
-        if self._cache is None:
+        """Write the entries used or added, and no others. Errors are ignored: a run does not need the cache."""
+        if self._file is None:
             return
         with suppress(OSError, OutputError):
             if self._used == self._cached:
-                os.utime(self._cache)
+                os.utime(self._file)
                 return
-            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             lines = [[path, stamp, _values(entry)] for path, (stamp, entry) in self._used.items()]
-            write_file_atomic(self._cache, json.dumps(lines, separators=(",", ":")).encode("utf-8"))
-            by_use = sorted(self._cache.parent.glob("motions-*.json"), key=lambda path: path.stat().st_mtime)
+            write_file_atomic(self._file, json.dumps(lines, separators=(",", ":")).encode("utf-8"))
+            by_use = sorted(self._file.parent.glob("motions-*.json"), key=lambda path: path.stat().st_mtime)
             for old in by_use[:-MAX_CACHES]:
                 old.unlink()
 
 
-def cache_of(*depends_on: Any) -> Path:
-    """The cache of a dataset and a way to check it, from all (JSON values) that the outcome of checking depends on."""
+def cache_file(*depends_on: Any) -> Path:
+    """Return the cache file for JSON values that determine the result of checking a dataset."""
     content = json.dumps([CHECKS, *depends_on], sort_keys=True)
     name = f"motions-{hashlib.sha256(content.encode('utf-8')).hexdigest()[:32]}.json"
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "parc_ray" / name
 
 
 def _stamp(path: str) -> Optional[Stamp]:
-    """None if the file cannot be looked at, or has changed so lately that its times may stay when it changes again."""
+    """Return a file's stamp; None if it is inaccessible, or changed so lately that another change may not show."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
@@ -104,7 +104,7 @@ def _stamp(path: str) -> Optional[Stamp]:
 
 
 def _read(path: Path) -> Dict[str, Tuple[Stamp, MotionEntry]]:
-    """What a cache holds; nothing if it is damaged or not there."""
+    """Return the content of a cache file; empty if it is damaged or missing."""
     try:
         lines: List[Tuple[str, List[int], Mapping[str, Any]]] = json.loads(read_bytes(path))
         return {name: (_four(stamp), _entry(values)) for name, stamp, values in lines}
@@ -118,10 +118,10 @@ def _four(stamp: List[int]) -> Stamp:
 
 
 def _values(entry: MotionEntry) -> Dict[str, Any]:
-    """Without what is a matter of the dataset, not of the file."""
+    """Return the values of an entry that belong to the file, not to the dataset."""
     return {**vars(replace(entry, name="", path="", weight=0.0))}
 
 
 def _entry(values: Mapping[str, Any]) -> MotionEntry:
     size_x, size_y = values["terrain_shape"]
-    return MotionEntry(**{**values, "terrain_shape": (size_x, size_y)})
+    return MotionEntry(**{**values, "terrain_shape": (size_x, size_y), "notes": tuple(values["notes"])})

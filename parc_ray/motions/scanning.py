@@ -1,8 +1,7 @@
 """Folders of motion files, or a dataset file -> a checked list of motions.
 
-Every file is read once, to learn its length and whether it is a valid motion, or not at all if it is known from before;
-its contents are dropped, so memory does not grow with the frames. A bad file never stops a run: it is set aside with a
-reason.
+Each file is read once, for its length and validity, or not at all if the scan cache has it; its frames are dropped, so
+memory does not grow with them. A bad file never stops a run: it is set aside with a reason.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry, class_weights
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion
-from parc_ray.motions.scan_cache import KnownMotions
+from parc_ray.motions.scan_cache import ScanCache
 
 Progress = Callable[[int, int], None]
-"""Called with the number of files done and the number of files in all."""
+"""Called with the number of files done and the total number."""
 
 UnsupportedReason = Callable[[Motion], str]
-"""Why a valid motion cannot be worked on; empty if it can. It must pickle."""
+"""Returns the reason why a valid motion is not supported; empty if it is. It must pickle."""
 
 MANY = 2000
 """Minimum number of files that are read in several processes, which need seconds to start."""
 
 
 def accept_any(motion: Motion) -> str:
-    """Nothing is against any motion."""
+    """Accept every motion."""
     return ""
 
 
@@ -47,12 +46,12 @@ def create_dataset(
     skeleton: Skeleton,
     progress: Optional[Progress] = None,
     unsupported_reason: UnsupportedReason = accept_any,
-    known: Optional[KnownMotions] = None,
+    cache: Optional[ScanCache] = None,
 ) -> Dataset:
-    """The motions in `config.folder_paths`, weighted so that every class has the same share.
+    """Return the motions in `config.folder_paths`, weighted so that every class has the same share.
 
-    A motion's class is the first-level folder that it is in, at any depth. For a file directly in a listed
-    folder, which PARC passes over, it is that folder. Classes of the same name in several listed folders are
+    A motion's class is the first-level folder above it, at any depth. For a file directly in a listed folder,
+    which PARC ignores, it is that folder. Classes of the same name in several listed folders are
     one class. Folders inside a listed folder with "ignore" in their name are skipped. Entries are in the
     order of `folder_paths`, and sorted by path within each.
 
@@ -60,14 +59,14 @@ def create_dataset(
     Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
     counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
 
-    Motions for which `unsupported_reason` returns one are `invalid`. `known` holds motions of the same character that
-    were valid before: such files are not parsed, or not even read, again.
+    Motions with an `unsupported_reason` are `invalid`. `cache` holds motions of the same character that were valid
+    before; such files are not parsed again.
     Raises InputError if a listed folder is missing or no usable motion is found.
     """
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
     scan = _Scan()
     classes: List[str] = []
-    outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unsupported_reason), known, progress)
+    outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unsupported_reason), cache, progress)
     for (path, motion_class), outcome in zip(files, outcomes):
         if scan.add(path, outcome, 0.0, config):
             classes.append(motion_class)
@@ -88,19 +87,19 @@ def load_dataset(
     expand: Callable[[str], str] = str,
     progress: Optional[Progress] = None,
     unsupported_reason: UnsupportedReason = accept_any,
-    known: Optional[KnownMotions] = None,
+    cache: Optional[ScanCache] = None,
 ) -> Dataset:
-    """The motions that a dataset file lists, each read and checked; or one motion file, with weight 1.
+    """Return the motions of a dataset file, each read and checked; or of one motion file, with weight 1.
 
     `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
-    directory. Files that are missing, unusable or repeat an earlier name are `invalid`, as are those for
-    which `unsupported_reason` returns one. `known` as for create_dataset.
+    directory. Files that are missing, unusable, unsupported or repeat an earlier name are `invalid`. `cache` as for
+    create_dataset.
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
     files = [Path(expand(file)) for file, _ in motions]
     scan = _Scan()
-    outcomes = _read_all(list(map(str, files)), MotionReader(skeleton, unsupported_reason), known, progress)
+    outcomes = _read_all(list(map(str, files)), MotionReader(skeleton, unsupported_reason), cache, progress)
     for file, (_, weight), outcome in zip(files, motions, outcomes):
         scan.add(file, outcome, weight)
     return scan.dataset(str(path))
@@ -108,15 +107,15 @@ def load_dataset(
 
 @dataclass(frozen=True)
 class MotionReader:
-    """Reads motion files, in whatever process."""
+    """Reads motion files, in any process."""
 
     skeleton: Skeleton
     unsupported_reason: UnsupportedReason
     by_hash: Mapping[str, MotionEntry] = field(default_factory=dict)
-    """Entries that are known by the hash of their content."""
+    """Cached entries by the hash of their content."""
 
     def __call__(self, file: str) -> Union[MotionEntry, str]:
-        """A motion, with weight 0, or why the file is none that can be used."""
+        """Return the entry of a motion, with weight 0, or the reason why the file is unusable."""
         if not _writable(file):
             return "its path has characters that are not text. Rename it"
         try:
@@ -148,34 +147,35 @@ class MotionReader:
             sha256=sha256,
             terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
             labelled=motion.labelled,
+            notes=motion.notes,
         )
 
 
 def _read_all(
-    files: Sequence[str], reader: MotionReader, known: Optional[KnownMotions], progress: Optional[Progress]
+    files: Sequence[str], reader: MotionReader, cache: Optional[ScanCache], progress: Optional[Progress]
 ) -> List[Union[MotionEntry, str]]:
-    """What each file turns out to be. Many are read by several processes."""
-    known = known or KnownMotions()
+    """Return the entry of each file, or the reason why it is unusable. Many are read by several processes."""
+    cache = cache or ScanCache()
     outcomes: Dict[str, Union[MotionEntry, str]] = {}
     different = list(dict.fromkeys(files))
     for file in different:
-        entry = known.entry(file)
+        entry = cache.entry(file)
         if entry is not None:
             outcomes[file] = dataclasses.replace(entry, name=Path(file).stem, path=file)
     unread = [file for file in different if file not in outcomes]
-    reader = dataclasses.replace(reader, by_hash=known.by_hash)
+    reader = dataclasses.replace(reader, by_hash=cache.by_hash)
     for file, outcome in zip(unread, parallel_map(reader, unread, MANY)):
         outcomes[file] = outcome
         if isinstance(outcome, MotionEntry):
-            known.learn(file, outcome)
+            cache.add(file, outcome)
         if progress is not None:
             progress(len(outcomes), len(different))
-    known.save()
+    cache.save()
     return [outcomes[file] for file in files]
 
 
 class _Scan:
-    """Collects what files turn out to be, one after the other."""
+    """Collects entries and unusable files in order."""
 
     def __init__(self) -> None:
         self._paths: Dict[str, str] = {}
@@ -186,7 +186,7 @@ class _Scan:
     def add(
         self, path: Path, outcome: Union[MotionEntry, str], weight: float, limits: Optional[DatasetConfig] = None
     ) -> bool:
-        """Take the next file and what it turned out to be; whether it has become an entry."""
+        """Add the next file; returns whether it became an entry."""
         name, file = path.stem, str(path)
         if not _writable(file):
             name, file = ascii(name), ascii(file)
@@ -204,7 +204,7 @@ class _Scan:
         return True
 
     def dataset(self, source: str) -> Dataset:
-        """What was found. Raises InputError if there is no entry."""
+        """Return the dataset. Raises InputError if it has no entry."""
         if not self._entries:
             raise InputError(f"{source}: no usable motion. {self._reasons()}")
         return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
@@ -218,7 +218,7 @@ class _Scan:
 
 
 def _writable(file: str) -> bool:
-    """Whether a path can be written to a dataset file, and would not take a terminal or a log for its own."""
+    """Whether a path can be written to a dataset file, a log and a terminal without control characters."""
     return not UNPRINTABLE.search(file) and "\n" not in file
 
 
@@ -233,7 +233,7 @@ def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig)
 
 
 def require_folders(config: DatasetConfig, source: Path) -> None:
-    """Raises InputError if a listed folder is none. source: the file of the configuration."""
+    """Raise InputError if a listed folder does not exist. source: the file of the configuration."""
     for folder in config.folder_paths:
         if not os.path.isdir(folder):  # noqa: PTH112
             where = "" if folder.is_absolute() else f" in {Path.cwd()}"
@@ -241,21 +241,21 @@ def require_folders(config: DatasetConfig, source: Path) -> None:
 
 
 def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
-    """The motion files in a listed folder and the class of each."""
+    """Yield the motion files in a listed folder and the class of each."""
     for directory in _directories(folder):
         inside = directory.relative_to(folder).parts
         motion_class = inside[0] if inside else folder.resolve().name
         is_cut = config.cut_some_classes_in_half and any(
             name in str(directory) for name in config.motion_classes_to_cut_in_half
         )
-        # os.path takes what cannot be looked at for no folder, where pathlib would raise.
+        # os.path.isdir is False without permission, where pathlib raises.
         paths = sorted(path for path in directory.glob("*.pkl") if not os.path.isdir(path))  # noqa: PTH112
         for path in paths[:: 2 if is_cut else 1]:
             yield path, motion_class
 
 
 def _directories(top: Path) -> Iterator[Path]:
-    """`top` and all folders in it, each sorted, also behind links, each once."""
+    """Yield `top` and all folders in it, sorted, following links, each once."""
     seen: Set[Tuple[int, int]] = set()
     waiting = [top]
     while waiting:
@@ -274,7 +274,7 @@ def _directories(top: Path) -> Iterator[Path]:
 
 
 def _listed_motions(path: Path) -> List[Tuple[str, float]]:
-    """File name and weight of every motion in a dataset file."""
+    """Return file name and weight of every motion in a dataset file."""
     document = read_yaml(path, MAX_DATASET_BYTES)
     motions = document.get("motions") if isinstance(document, dict) else None
     if not isinstance(motions, list):

@@ -1,4 +1,4 @@
-"""All terrains of a dataset in one world, as PARC lays them out in terrain.pkl."""
+"""TerrainLayout: all terrains of a dataset in one world, as in PARC's terrain.pkl."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from parc_ray.motions.height_field import FloatArray, HeightField
 
 @dataclass(frozen=True, eq=False)
 class TerrainLayout:
-    """The terrains of many motions side by side in one world: what PARC's terrain.pkl holds."""
+    """Terrains of many motions side by side in one world, the content of PARC's terrain.pkl."""
 
     motion_offsets: FloatArray
-    """What moves each motion from its own frame to its tile [n, 1, 2] (m)."""
+    """Offset of each motion's tile from its own frame [n, 1, 2] (m)."""
     terrain: HeightField
     """All tiles as one height field."""
     meshes: List[Mesh]
@@ -28,8 +28,8 @@ class TerrainLayout:
 def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) -> TerrainLayout:
     """Lay out terrains on a square of equal tiles, motion k in tile (k // n, k % n), centred on the origin.
 
-    Each terrain is framed by `padding` (m, whole cells, rounded down) of its own lowest height. What no
-    terrain covers has height 0 and no mesh. Raises InputError when a terrain's cell size is not `dx` (m).
+    Each terrain is framed by `padding` (m, whole cells, rounded down) of its own lowest height. The rest of a tile
+    has height 0 and no mesh. Raises InputError when a terrain's cell size is not `dx` (m).
     """
     for k, terrain in enumerate(terrains):
         if not math.isclose(terrain.dx, dx, rel_tol=1e-5):
@@ -50,8 +50,8 @@ def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) ->
     meshes = []
     for terrain, (x, y), corner in zip(framed, first_cell, tile_min):
         hf[x : x + terrain.hf.shape[0], y : y + terrain.hf.shape[1]] = terrain.hf
-        placed = HeightField(terrain.hf, terrain.hf_maxmin, corner, terrain.dx)
-        meshes.append(quad_mesh(placed) if placed.is_flat else voxel_mesh(placed, None))
+        in_world = HeightField(terrain.hf, terrain.hf_maxmin, corner, terrain.dx)
+        meshes.append(quad_mesh(in_world) if in_world.is_flat else voxel_mesh(in_world, None))
     bounds = np.broadcast_to(np.array([1.0, -1.0]), (*hf.shape, 2))
     offsets = tile_min - np.stack([t.min_point for t in framed])
     return TerrainLayout(offsets[:, None, :], HeightField(hf, bounds, world_min, dx), meshes)

@@ -1,4 +1,4 @@
-"""Height lookups for many motions at once, as tensors."""
+"""TerrainStack: height lookups for many motions at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from parc_ray.motions.height_field import HeightField
 class TerrainStack:
     """The terrains of many motions in one place: row n of a query reads terrain `ids[n]`.
 
-    Only exact elementwise operations, so a row's result does not depend on its company. Immutable; takes as
-    many numbers as the terrains have cells.
+    Operations are elementwise and exact, so a row's result does not depend on other rows. Immutable; one number per
+    cell.
 
         stack = TerrainStack([motion.terrain for motion in motions], "cpu")
         ground = stack.height_at(motion_ids, body_pos[..., :2])
@@ -29,26 +29,26 @@ class TerrainStack:
         self._grids = torch.tensor(np.array(grids, dtype=np.float32).T, device=device).contiguous()
         """[5, M]: min_point, dx and last cell of each terrain."""
         self._places = torch.from_numpy(np.stack([np.cumsum(sizes) - sizes, last[:, 1] + 1])).to(device)
-        """[2, M]: where each terrain begins among the heights, and the length of its rows."""
+        """[2, M]: index of each terrain's first height, and the length of its rows."""
         self._zero = torch.zeros((), device=device)
         steps = torch.arange(-1, 2, device=device)
         self._directions = torch.cartesian_prod(steps, steps)
 
     def height_at(self, ids: Tensor, points: Tensor) -> Tensor:
-        """Ground height (m) [N, P] under points [N, P, 2] in the frames of terrains `ids` int64 [N].
+        """Return ground heights (m) [N, P] under points [N, P, 2] in the frames of terrains `ids` int64 [N].
 
-        The same numbers as `HeightField.height_at`.
+        Equal to `HeightField.height_at`.
         """
         cells, _, _ = self._cells(ids, points)
         return self._read(ids, cells)
 
     def penetration_depth(self, ids: Tensor, points: Tensor) -> Tensor:
-        """How deep (m) [N, P] each point [N, P, 3] lies inside the ground of terrain `ids` [N]; 0 above it.
+        """Return the depth (m) [N, P] of points [N, P, 3] inside the ground of terrains `ids` [N]; 0 above it.
 
         The distance to the nearest free space above the point's own cell and its eight neighbours,
         `min over cells of sqrt(gap_x^2 + gap_y^2 + max(0, top - z)^2)` with the horizontal gaps from the
-        point to the cell: just inside a wall a point is a little deep, not as deep as the wall is high. A
-        result up to dx is the exact Euclidean distance; a larger one means at least dx. NaN gives NaN.
+        point to the cell, so that a point just inside a wall is not as deep as the wall is high. Results up to dx are
+        exact Euclidean distances; a larger one means at least dx. NaN gives NaN.
         """
         cells, dx, last = self._cells(ids, points[..., :2])
         min_point = self._grids[:2].index_select(1, ids).t().unsqueeze(1)
@@ -61,15 +61,14 @@ class TerrainStack:
         return torch.sqrt(gap_x * gap_x + gap_y * gap_y + rise * rise).amin(dim=-1)
 
     def _cells(self, ids: Tensor, points: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """Cell (a whole number) [N, P, 2] that each point [N, P, 2] reads, and of its grid dx and last cell."""
+        """Return the cell (whole numbers) [N, P, 2] of each point [N, P, 2], and dx and last cell of its grid."""
         min_point, dx, last = self._grids.index_select(1, ids).t().unsqueeze(1).split([2, 1, 2], dim=-1)
         cell = torch.round((points - min_point) / dx)
-        # A character whose simulation blew up must not take the process with it: an index out of range does. NaN is
-        # cell 0 then.
+        # NaN of a simulation that blew up reads cell 0: an index out of range would end the process.
         return torch.minimum(torch.fmax(cell, self._zero), last), dx, last
 
     def _read(self, ids: Tensor, cells: Tensor) -> Tensor:
-        """Heights of cells [N, ..., 2] inside the grid: [N, ...]."""
+        """Return the heights [N, ...] of cells [N, ..., 2] inside the grid."""
         first, columns = self._places.index_select(1, ids).view(2, len(ids), *[1] * (cells.dim() - 2)).unbind(0)
         x, y = cells.long().unbind(dim=-1)
         return self._heights[first + x * columns + y]

@@ -21,7 +21,7 @@ from parc_ray.errors import InputError
 from parc_ray.files.reading import no_such_file, read_text
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion import Motion
-from parc_ray.motions.scan_cache import KnownMotions, cache_of
+from parc_ray.motions.scan_cache import ScanCache, cache_file
 from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
 from parc_ray.runs.output import OutputDirectory
@@ -125,7 +125,7 @@ def read_inputs(
     )
     require_simulable(files, tracker.skeleton)
     unsupported_reason: UnsupportedReason = partial(_unsupported_reason, engine.name, environment.env)
-    motions = KnownMotions(known, _cache(config, tracker, dataset_config, engine))
+    motions = ScanCache(known, _cache(config, tracker, dataset_config, engine))
     if dataset_config is not None:
         dataset = create_dataset(dataset_config, tracker.skeleton, progress, unsupported_reason, motions)
     else:
@@ -154,7 +154,7 @@ def _cache(
     """The cache of what is known of a dataset's motions, for all that decides which are fit."""
     source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
     checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character]
-    return cache_of(*checked_by, dict(tracker.environment_content), [os.path.abspath(str(path)) for path in source])  # noqa: PTH100
+    return cache_file(*checked_by, dict(tracker.environment_content), [os.path.abspath(str(path)) for path in source])  # noqa: PTH100
 
 
 def _require_control_mode(engine: Engine, environment: EnvironmentFile, env_file: Path) -> None:

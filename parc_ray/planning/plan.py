@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.inputs import Inputs
@@ -61,7 +61,7 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
     actors, notices = min(placement.actors, len(shards)), (*placement.notices, *notices)
-    notices = (*notices, *_unlabelled(inputs), *_unused(inputs))
+    notices = (*notices, *_unlabelled(inputs), *_unused(inputs), *_repairs(inputs))
     return RunPlan(inputs, replace(placement, actors=actors, notices=notices), shards, bound)
 
 
@@ -81,6 +81,17 @@ def _unused(inputs: Inputs) -> Iterator[str]:
     config = inputs.files.config
     if config.create_dataset_config is not None and config.dataset_file is not None:
         yield f"dataset_file {config.dataset_file}: not used, because create_dataset_config makes the dataset"
+
+
+def _repairs(inputs: Inputs) -> Iterator[str]:
+    """Yield a notice for each kind of repair, with a motion that it was made to."""
+    repaired: Dict[str, List[str]] = {}
+    for entry in inputs.dataset.entries:
+        for note in entry.notes:
+            repaired.setdefault(note, []).append(entry.name)
+    for note, names in repaired.items():
+        others = f" and {len(names) - 1} other motions" if len(names) > 1 else ""
+        yield f"motions: {names[0]}{others}: {note}"
 
 
 def _bound_by_memory(

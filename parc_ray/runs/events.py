@@ -273,4 +273,5 @@ def dataset_events(dataset: Dataset) -> List[DatasetEvent]:
 
 def _planned(entry: MotionEntry) -> MotionPlanned:
     values = {**vars(entry)}
+    del values["notes"]
     return MotionPlanned(motion=values.pop("name"), **values)

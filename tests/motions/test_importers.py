@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.surface import surface_points
@@ -18,18 +20,37 @@ from parc_ray.cli import app
 from parc_ray.errors import InputError
 from parc_ray.motions import importers
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.importers import FORMATS, Import, clips_in, import_clip
-from parc_ray.motions.importers.bvh import parse_bvh, read_bvh, world_poses
-from parc_ray.motions.importers.clip import Clip, Format, resampled
-from parc_ray.motions.importers.deepmimic import read_deepmimic
+from parc_ray.motions.importers import FORMATS, ImportOptions, clips_in, import_clips
+from parc_ray.motions.importers.bvh import bvh_clips, load_bvh
+from parc_ray.motions.importers.bvh_document import parse_bvh, world_poses
+from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, resample
+from parc_ray.motions.importers.deepmimic import deepmimic_clips, load_deepmimic
 from parc_ray.motions.motion import Motion
-from parc_ray.motions.motion_file import read_motion
+from parc_ray.motions.motion_file import motion_file_bytes, read_motion
+from parc_ray.motions.scanning import load_dataset
 from tests.reference import HUMANOID
 
 SKELETON = load_skeleton(HUMANOID)
 SURFACE = surface_points(HUMANOID.read_text(), "humanoid.xml", torch.device("cpu"))
-HOW = Import(SKELETON, SURFACE)
+READ = ReadOptions(SKELETON)
+HOW = ImportOptions(READ, SURFACE)
 THIGH, SHIN, HIP_ASIDE, SOLE = 0.421546, 0.40987, 0.084887, 0.05
+
+
+def import_clip(path: Path, options: ImportOptions = HOW) -> Motion:
+    (motion,) = import_clips(path, options)
+    return motion
+
+
+def read_deepmimic(path: Path) -> SourceClip:
+    (clip,) = deepmimic_clips(load_deepmimic(path), path, READ).values()
+    return clip
+
+
+def read_bvh(path: Path, mapping: "Path | str | None") -> SourceClip:
+    options = ReadOptions(SKELETON, mapping=None if mapping is None else str(mapping))
+    (clip,) = bvh_clips(load_bvh(path), path, options).values()
+    return clip
 
 
 def deepmimic_frame(
@@ -118,7 +139,7 @@ def test_terrain_is_level_and_wide_enough_unless_one_is_given(tmp_path):
     far = level.min_point + level.dx * (np.array(level.hf.shape) - 1)
     assert (level.min_point <= [-2.0, -2.1]).all() and (far >= [2.4, 1.9]).all()
     step = HeightField.flat((20, 20), 0.4, (-4.0, -4.0), height=0.7)
-    raised = import_clip(path, Import(SKELETON, SURFACE, step))
+    raised = import_clip(path, ImportOptions(READ, SURFACE, step))
     assert raised.terrain is step
     np.testing.assert_allclose(raised.root_pos[:, 2], import_clip(path, HOW).root_pos[:, 2] + 0.7, atol=1e-5)
 
@@ -149,7 +170,7 @@ def test_a_foot_that_rests_a_little_above_the_ground_stands_on_it(tmp_path):
 
 def test_speed_stretches_time(tmp_path):
     path = squats(tmp_path / "squat.txt")
-    slow = import_clip(path, Import(SKELETON, SURFACE, speed=0.5))
+    slow = import_clip(path, ImportOptions(READ, SURFACE, speed=0.5))
     assert (slow.name, slow.num_frames) == ("squat_speed50", 41)
     fast = import_clip(path, HOW)
     np.testing.assert_allclose(slow.joint_rot[::2], fast.joint_rot, atol=1e-5)
@@ -160,8 +181,8 @@ def test_resampling_is_even_interpolation():
     angles = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
     turned = torch.stack((0 * angles, 0 * angles, torch.sin(angles / 2), torch.cos(angles / 2)), dim=-1)
     times = torch.tensor([0.0, 0.05, 0.2], dtype=torch.float64)
-    clip = Clip(times, torch.stack((times, times, times), dim=-1), turned, turned[:, None].expand(3, 14, 4))
-    even = resampled(clip)
+    clip = SourceClip(times, torch.stack((times, times, times), dim=-1), turned, turned[:, None].expand(3, 14, 4))
+    even = resample(clip)
     assert len(even.times) == 7
     expected = np.interp(np.arange(7) / 30, times.numpy(), angles.numpy())
     np.testing.assert_allclose(2 * torch.atan2(even.root_rot[:, 2], even.root_rot[:, 3]), expected, atol=1e-6)
@@ -179,7 +200,7 @@ def test_loops_go_on_without_a_jump(tmp_path, degrees):
             deepmimic_frame(1 / 30, [0.02 * index, 0.9, 0.0], bend, 0.5 * bend, [math.cos(half), 0, math.sin(half), 0])
         )
     path = write_deepmimic(tmp_path / "clip.txt", frames)
-    motion = import_clip(path, Import(SKELETON, SURFACE, loop=3))
+    motion = import_clip(path, ImportOptions(READ, SURFACE, loop=3))
     assert (motion.name, motion.num_frames) == ("clip_loop3", 61)
     moved = np.linalg.norm(np.diff(motion.root_pos, axis=0), axis=1)
     assert moved.max() < 0.03
@@ -197,10 +218,10 @@ def test_what_does_not_loop_is_not_repeated(tmp_path):
     path = squats(tmp_path / "squat.txt")
     path.write_text(path.read_text().replace("wrap", "none"))
     with pytest.raises(InputError, match=r"squat.txt: cannot be repeated: the file says .* without --loop 2"):
-        import_clip(path, Import(SKELETON, SURFACE, loop=2))
+        import_clip(path, ImportOptions(READ, SURFACE, loop=2))
     frames = [deepmimic_frame(0.1, [0, 0.9, 0], knee) for knee in (0.0, 0.5, 1.2)]
     with pytest.raises(InputError, match=r"bent.txt: cannot be repeated: a joint .* 69 degrees"):
-        import_clip(write_deepmimic(tmp_path / "bent.txt", frames), Import(SKELETON, SURFACE, loop=2))
+        import_clip(write_deepmimic(tmp_path / "bent.txt", frames), ImportOptions(READ, SURFACE, loop=2))
 
 
 def test_faults_of_deepmimic_clips_are_named(tmp_path):
@@ -215,7 +236,7 @@ def test_faults_of_deepmimic_clips_are_named(tmp_path):
         ([good, bad_root], r"the rotation of pelvis in frame 1 is no unit quaternion"),
     ):
         with pytest.raises(InputError, match=message):
-            read_deepmimic(write_deepmimic(path, frames), SKELETON)
+            read_deepmimic(write_deepmimic(path, frames))
     for text, message in (
         ("{", "is no JSON"),
         ("[1]", "has no list 'Frames'"),
@@ -223,7 +244,7 @@ def test_faults_of_deepmimic_clips_are_named(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
-            read_deepmimic(path, SKELETON)
+            read_deepmimic(path)
 
 
 # --- MimicKit ------------------------------------------------------------------------------------------------
@@ -257,12 +278,12 @@ def test_a_mimickit_clip_keeps_its_degrees_of_freedom(tmp_path):
 
 def test_faults_of_mimickit_clips_are_named(tmp_path):
     for changes, message in (
-        ({"frames": None}, r"clip.pkl: is no MimicKit clip"),
+        ({"frames": None}, r"clip.pkl: is a dict of fps, loop_mode, and no mimickit or gmr or phc clip"),
         ({"fps": 0}, r"key 'fps' is 0 instead of a positive number"),
         ({"loop_mode": 7}, r"key 'loop_mode' is 7"),
         ({"frames": [[0.0] * 30] * 4}, r"key 'frames' has shape \[4, 30\] instead of \[any, 34\]"),
         ({"frames": [[0.0] * 34]}, r"key 'frames' has 1 frame"),
-        ({"frames": [[0.0] * 34, [math.nan] * 34]}, r"key 'frames' is not finite, first in row 1"),
+        ({"frames": [[0.0] * 34, [math.nan] * 34]}, r"key 'frames': the root position is not finite in frame 1"),
         ({"frames": [["a"]]}, r"key 'frames' is no table of numbers"),
     ):
         with pytest.raises(InputError, match=message):
@@ -338,7 +359,7 @@ def test_a_bvh_skeleton_becomes_the_character(tmp_path):
     rows[:, 8] = -30.0  # about x: the thigh swings to the front
     rows[:, 11] = 70.0  # and the shin back
     path, mapping = bvh_files(tmp_path, rows)
-    clip = read_bvh(path, SKELETON, mapping)
+    clip = read_bvh(path, mapping)
     np.testing.assert_allclose(clip.root_pos, [[0.0, 0.1, 0.9], [0.1, 0.1, 0.9], [0.2, 0.1, 0.9]], atol=1e-9)
     np.testing.assert_allclose(clip.root_rot.abs(), [[0, 0, 0, 1]] * 3, atol=1e-9)
     dofs = SKELETON.rot_to_dof(clip.joint_rot)[0]
@@ -346,13 +367,13 @@ def test_a_bvh_skeleton_becomes_the_character(tmp_path):
     np.testing.assert_allclose(dofs[thigh : thigh + 3], [0.0, math.radians(-30), 0.0], atol=1e-6)
     assert float(dofs[shin]) == pytest.approx(math.radians(70))
     assert int((dofs.abs() > 1e-6).sum()) == 2  # all other bodies keep still
-    assert import_clip(path, Import(SKELETON, SURFACE, mapping=mapping)).num_frames == 7
+    assert import_clip(path, ImportOptions(ReadOptions(SKELETON, mapping=str(mapping)), SURFACE)).num_frames == 7
 
 
 def test_another_rest_pose_is_taken_into_account(tmp_path):
     rows = np.zeros((3, 12))
     path, mapping = bvh_files(tmp_path, rows, f"{MAPPING}rest: {{right_thigh: [0, -90, 0], right_shin: [0, -90, 0]}}\n")
-    dofs = SKELETON.rot_to_dof(read_bvh(path, SKELETON, mapping).joint_rot)[0]
+    dofs = SKELETON.rot_to_dof(read_bvh(path, mapping).joint_rot)[0]
     thigh = SKELETON.joints[SKELETON.body_index("right_thigh")].dof_index
     np.testing.assert_allclose(dofs[thigh : thigh + 4], [0.0, -math.pi / 2, 0.0, 0.0], atol=1e-6)
 
@@ -360,8 +381,10 @@ def test_another_rest_pose_is_taken_into_account(tmp_path):
 def test_faults_of_bvh_files_and_mappings_are_named(tmp_path):
     rows = np.zeros((3, 12))
     path, mapping = bvh_files(tmp_path, rows)
-    with pytest.raises(InputError, match=r"clip.bvh: say with --mapping FILE"):
-        read_bvh(path, SKELETON)
+    with pytest.raises(
+        InputError, match=r"its joints have neither the character's names nor .* Write a file for --mapping"
+    ):
+        read_bvh(path, None)
     good = path.read_text()
     for old, new, message in (
         ("HIERARCHY", "H", r"clip.bvh: is no BVH file.*\. Export it again, or leave it out"),
@@ -374,45 +397,56 @@ def test_faults_of_bvh_files_and_mappings_are_named(tmp_path):
     ):
         path.write_text(good.replace(old, new, 1))
         with pytest.raises(InputError, match=message):
-            read_bvh(path, SKELETON, mapping)
+            read_bvh(path, mapping)
     path.write_text(good.replace("0.000000\n", "\n", 1))
     with pytest.raises(InputError, match=r"line 24 has 11 numbers instead of 12"):
-        read_bvh(path, SKELETON, mapping)
+        read_bvh(path, mapping)
     path.write_text(good)
     for old, new, message in (
         ("pelvis: Hips, ", "", r"mapping.yaml: key 'bodies' has no pelvis"),
         ("RightLeg", "Knee", r"mapping.yaml: key 'bodies.right_shin': .* has no joint 'Knee'; it has: Hips"),
         ("right_shin", "tail", r"mapping.yaml: key 'bodies.tail': the character has no such body"),
         ("facing: z", "facing: y", r"mapping.yaml: key 'facing' = 'y' is the axis that points up; give another"),
-        ("scale: 0.01", "scale: 0", r"mapping.yaml: key 'scale'"),
+        ("scale: 0.01", "scale: 0", r"mapping.yaml: key 'scale' = 0: must be .*'auto'"),
     ):
         mapping.write_text(MAPPING.replace(old, new))
         with pytest.raises(InputError, match=message):
-            read_bvh(path, SKELETON, mapping)
+            read_bvh(path, mapping)
 
 
 # --- All of them ---------------------------------------------------------------------------------------------
 
 
-def test_formats_are_told_apart_by_names(tmp_path):
-    endings = [ending for known in FORMATS for ending in known.suffixes]
-    assert len(endings) == len(set(endings))
-    with pytest.raises(InputError, match=r"clip.fbx: its name does not end .* \.bvh \(BVH\)"):
-        import_clip(tmp_path / "clip.fbx", HOW)
+def test_formats_are_recognized_by_names_and_contents(tmp_path):
+    names = [form.name for form in FORMATS]
+    assert len(names) == len(set(names))
+    with pytest.raises(InputError, match=r"clip.fbx: its name does not end .* \.bvh \(bvh\)"):
+        import_clip(tmp_path / "clip.fbx")
     with pytest.raises(InputError, match="has no clips"):
         clips_in(tmp_path)
+    with pytest.raises(InputError, match=r"--format toy: no such format; there are: deepmimic, mimickit, bvh"):
+        import_clip(mimickit(tmp_path / "clip.pkl"), replace(HOW, format="toy"))
+    with pytest.raises(InputError, match=r"clip.pkl: is no motion of GMR, which has the keys root_pos"):
+        import_clip(tmp_path / "clip.pkl", replace(HOW, format="gmr"))
+    motion = import_clip(tmp_path / "clip.pkl")
+    (tmp_path / "parc.pkl").write_bytes(motion_file_bytes(motion))
+    with pytest.raises(InputError, match=r"parc.pkl: is a motion file already: use it as it is"):
+        import_clip(tmp_path / "parc.pkl")
 
 
-def read_toy(path: Path, skeleton, mapping) -> Clip:
-    """Rows of time and the root's place: the character stands upright and stiff."""
+def load_toy(path: Path) -> torch.Tensor:
     try:
-        rows = torch.tensor([[float(part) for part in line.split()] for line in path.read_text().splitlines()])
+        return torch.tensor([[float(part) for part in line.split()] for line in path.read_text().splitlines()])
     except ValueError as error:
         raise InputError(f"{path}: {error}; a row is: time x y z") from None
+
+
+def toy_clips(rows: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+    """Rows of time and the root's place: the character stands upright and stiff."""
     rows = rows.double()
     upright = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    joints = upright.expand(len(rows), skeleton.num_bodies - 1, 4)
-    return Clip(rows[:, 0], rows[:, 1:], upright.expand(len(rows), 4), joints.clone())
+    joints = upright.expand(len(rows), options.skeleton.num_bodies - 1, 4)
+    return {path.stem: SourceClip(rows[:, 0], rows[:, 1:], upright.expand(len(rows), 4), joints.clone())}
 
 
 def test_a_toy_format_is_imported_once_its_record_is_listed(tmp_path, invoke, monkeypatch):
@@ -420,7 +454,9 @@ def test_a_toy_format_is_imported_once_its_record_is_listed(tmp_path, invoke, mo
     path.write_text("0 0 0 2\n1 0.5 0 2\n")
     refused = invoke("dataset", "import", str(path), "-o", str(tmp_path / "out"))
     assert "its name does not end like that of a clip" in str(refused.exception)
-    monkeypatch.setattr(importers, "FORMATS", (*FORMATS, Format("Toy", (".toy",), read_toy)))
+    monkeypatch.setattr(
+        importers, "FORMATS", (*FORMATS, ClipFormat("toy", (".toy",), load_toy, lambda rows: True, toy_clips))
+    )
     result = invoke("dataset", "import", str(path), "-o", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output
     motion = read_motion(tmp_path / "out" / "slide.pkl", SKELETON)
@@ -444,15 +480,50 @@ def test_the_command_imports_files_and_folders(tmp_path, invoke):
     assert result.exit_code == 0, result.output
     assert "left out" in result.output and "notes.txt: is no JSON" in result.output.replace("\n", "")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["a_speed50.pkl", "b_speed50.pkl", "single_speed50.pkl"]
+    assert names == ["a_speed50.pkl", "b_speed50.pkl", "motions.yaml", "single_speed50.pkl"]
     assert read_motion(tmp_path / "out" / "a_speed50.pkl", SKELETON).num_frames == 41
     again = tmp_path / "again"
     again.mkdir()
     squats(again / "a.txt")
     result = invoke("dataset", "import", str(clips), str(again), "-o", str(tmp_path / "out"))
-    assert "another clip is named a" in str(result.exception)
+    assert "another clip is also named a" in str(result.exception)
     result = invoke("dataset", "import", str(clips / "notes.txt"), "-o", str(tmp_path / "out"))
     assert "notes.txt: is no JSON" in str(result.exception)
+
+
+def test_imported_motions_are_listed_and_never_replaced_unasked(tmp_path, invoke):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    squats(clips / "long.txt")
+    squats(clips / "short.txt", count=10)
+    arguments = ("dataset", "import", str(clips), "-o", str(out))
+    assert invoke(*arguments).exit_code == 0
+    listed = yaml.safe_load((out / "motions.yaml").read_text())["motions"]
+    assert [(Path(entry["file"]).name, entry["weight"]) for entry in listed] == [
+        ("long.pkl", pytest.approx(21 / 30)),
+        ("short.pkl", pytest.approx(11 / 30)),
+    ]
+    assert len(load_dataset(out / "motions.yaml", SKELETON).entries) == 2
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    squats(clips / "long.txt", count=30)
+    refused = invoke(*arguments)
+    assert "long.pkl: exists; choose another folder, or pass --overwrite" in str(refused.exception)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "long.pkl").unlink()
+    (out / "short.pkl").unlink()
+    assert "motions.yaml: exists" in str(invoke(*arguments).exception)
+    assert invoke(*arguments, "--overwrite").exit_code == 0
+    assert read_motion(out / "long.pkl", SKELETON).num_frames == 31
+
+
+def test_generated_motions_are_never_replaced_unasked(tmp_path, invoke):
+    arguments = ("dataset", "generate", str(tmp_path), "--count", "1", "--seconds", "2", "2")
+    assert invoke(*arguments).exit_code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "has motions; choose another folder, or pass --overwrite" in str(invoke(*arguments, "--seed", "1").exception)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert invoke(*arguments, "--seed", "1", "--overwrite").exit_code == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} != before
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
@@ -39,6 +40,34 @@ def test_both_numbers_of_loop_modes_are_known():
     assert parse(loop_mode=np.int64(0)).loop_mode == "CLAMP"
 
 
+def unset(columns, rows=slice(None)):
+    """Frames of a body that stands still, with NaN in some columns."""
+    frames = np.tile(CLIP["frames"][0], (4, 1))
+    frames[rows, columns] = np.nan
+    return frames
+
+
+@pytest.mark.parametrize("columns", [slice(9, 12), slice(10, 11)])
+def test_a_joint_that_is_never_set_is_the_identity(columns):
+    """MimicKit's own humanoid_walk.pkl has NaN for the neck in all frames, and plays it so."""
+    motion = parse(frames=unset(columns))
+    head = SKELETON.body_index("head") - 1
+    assert max_error(motion.joint_rot[:, head], np.tile([0.0, 0.0, 0.0, 1.0], (4, 1))) == 0
+    others = np.delete(motion.joint_rot, head, axis=1)
+    assert max_error(others, np.delete(parse(frames=unset(slice(0))).joint_rot, head, axis=1)) == 0
+    assert motion.notes == ("joint neck has no finite value in any frame; it is taken as the identity",)
+    assert parse().notes == ()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_tensors_are_numbers(protocol):
+    """MimicKit's own humanoid_double_kong.pkl has a tensor for its frames per second."""
+    changes = {"fps": torch.tensor(60.0), "loop_mode": torch.tensor(1), "frames": torch.tensor(CLIP["frames"])}
+    motion = parse_motion(pickle.dumps({**CLIP, **changes}, protocol), "clip", SKELETON, "clip.pkl")
+    assert (motion.fps, motion.loop_mode) == (60.0, "WRAP")
+    assert max_error(motion.joint_rot, parse().joint_rot) <= 1e-6
+
+
 @pytest.mark.parametrize("kind", ["walk", "turn"])
 def test_written_frames_are_plain_and_give_the_same_motion(kind):
     motion = generate_motion(MotionSpec(kind, 5, 1.0), SKELETON, kind)
@@ -61,7 +90,13 @@ def test_written_frames_are_plain_and_give_the_same_motion(kind):
         ({"fps": [[30]]}, "key 'fps' is a list"),
         ({"frames": [[0.0] * 33] * 4}, r"shape \[4, 33\] instead of \[any, 34\]: is it for this character"),
         ({"frames": [[0.0] * 34]}, "has 1 frame"),
-        ({"frames": [[0.0] * 34, [float("nan")] * 34]}, "not finite, first in row 1"),
+        ({"frames": [[0.0] * 34, [float("nan")] * 34]}, "key 'frames': the root position is not finite in frame 1"),
+        ({"frames": unset(slice(3, 6))}, r"the root rotation is not finite in 4 frames, first in frame 0"),
+        (
+            {"frames": unset(slice(9, 10), rows=slice(2, 4))},
+            "the joint neck is not finite in 2 frames, first in frame 2",
+        ),
+        ({"fps": torch.tensor([30.0, 60.0])}, "key 'fps' is a ndarray"),
         ({"frames": [[0.0] * 34, [9e4, 9e4] + [0.0] * 32]}, "cells of ground. Check its units"),
         ({"frames": "many"}, "no table of numbers"),
     ],

@@ -162,8 +162,8 @@ def test_legacy_variants():
             {"frames": np.zeros((5, 33), dtype=np.float32)},
             r"frames has shape \[5, 33\] instead of \[any, 34\]",
         ),
-        ({"frames": np.full((5, 34), np.nan, dtype=np.float32)}, "frames is not finite"),
-        ({"frames": torch.zeros(5, 34)}, "frames is a torch"),
+        ({"frames": np.full((5, 34), np.nan, dtype=np.float32)}, "key 'frames': the root position is not finite"),
+        ({"frames": torch.zeros(5, 34, dtype=torch.bfloat16)}, r"torch\.BFloat16Storage"),
         ({"terrain": None}, "has no terrain"),
         ({"terrain": {"hf": 1}}, "has no terrain"),
         ({"contacts": np.zeros((4, 15), dtype=np.float32)}, "body_contacts has shape"),
@@ -172,6 +172,25 @@ def test_legacy_variants():
 def test_unusable_legacy_motions(change, message):
     with pytest.raises(InputError, match=message):
         parse(legacy_bytes({**legacy_parts(), **change}))
+
+
+def test_tensors_and_unset_joints_of_either_generation():
+    legacy = legacy_parts()
+    frames = torch.from_numpy(legacy["frames"]).clone()
+    frames[:, 9:12] = np.nan
+    head = SKELETON.body_index("head") - 1
+    motion, plain = parse(legacy_bytes({**legacy, "frames": frames})), parse(legacy_bytes(legacy))
+    assert max_error(motion.root_pos, plain.root_pos) == 0
+    assert max_error(motion.joint_rot[:, head], np.tile([0.0, 0.0, 0.0, 1.0], (len(frames), 1))) == 0
+    assert "joint neck" in motion.notes[0] and plain.notes == ()
+    parts = parts_of(CURRENT)
+    rotations = torch.from_numpy(parts["motion_data"]["joint_rot"].copy())
+    rotations[:, head] = np.nan
+    parts["motion_data"] = {**parts["motion_data"], "joint_rot": rotations, "notes": ["not ours"]}
+    assert parse(bytes_of(parts)).notes == motion.notes
+    parts["motion_data"]["joint_rot"][1, head] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    with pytest.raises(InputError, match="the joint neck is not finite in 4 frames, first in frame 0"):
+        parse(bytes_of(parts))
 
 
 def test_legacy_terrain_needs_square_cells():

@@ -10,7 +10,7 @@ import pytest
 
 from parc_ray.motions import scan_cache, scanning
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.motions.scan_cache import KnownMotions, cache_of
+from parc_ray.motions.scan_cache import ScanCache, cache_file
 from parc_ray.motions.scanning import load_dataset
 
 
@@ -31,9 +31,7 @@ def scan(tmp_path, monkeypatch, skeleton, walk):
 
     def scan(file="motions.yaml"):
         calls.clear()
-        dataset = load_dataset(
-            tmp_path / file, skeleton, known=KnownMotions(cache=tmp_path / "cache" / "motions-1.json")
-        )
+        dataset = load_dataset(tmp_path / file, skeleton, cache=ScanCache(file=tmp_path / "cache" / "motions-1.json"))
         return dataset, calls
 
     return scan
@@ -108,5 +106,5 @@ def test_the_caches_used_last_are_kept(scan, tmp_path, monkeypatch):
 
 def test_every_way_to_check_has_a_cache_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_of("mujoco", {"a": 1}).parent == tmp_path / "parc_ray"
-    assert cache_of("mujoco", {"a": 1}) == cache_of("mujoco", {"a": 1}) != cache_of("physx", {"a": 1})
+    assert cache_file("mujoco", {"a": 1}).parent == tmp_path / "parc_ray"
+    assert cache_file("mujoco", {"a": 1}) == cache_file("mujoco", {"a": 1}) != cache_file("physx", {"a": 1})

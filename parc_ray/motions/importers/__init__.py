@@ -4,71 +4,105 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.importers import bvh, deepmimic, mimickit
-from parc_ray.motions.importers.clip import Format, faster, looped, resampled
-from parc_ray.motions.importers.placing import placed
+from parc_ray.motions.importers import amass, bvh, deepmimic, gmr, mimickit, phc, robot_csv, tracking_npz
+from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, change_speed, resample
+from parc_ray.motions.importers.placing import to_motion
+from parc_ray.motions.importers.repetition import repeat
 from parc_ray.motions.motion import Motion
 
-FORMATS = (deepmimic.FORMAT, mimickit.FORMAT, bvh.FORMAT)
+FORMATS = (
+    deepmimic.FORMAT,
+    mimickit.FORMAT,
+    bvh.FORMAT,
+    gmr.FORMAT,
+    phc.FORMAT,
+    robot_csv.FORMAT,
+    tracking_npz.FORMAT,
+    amass.FORMAT,
+)
 
 
 @dataclass(frozen=True)
-class Import:
+class ImportOptions:
     """How clips are imported."""
 
-    skeleton: Skeleton
+    read: ReadOptions
     surface: SurfacePoints
     """Surface points of the same character."""
     terrain: Optional[HeightField] = None
     """Terrain under all clips, where they are; None for level ground under each."""
-    mapping: Optional[Path] = None
-    """File that says what the joints of BVH files are to the character."""
+    format: Optional[str] = None
+    """Name of the format; None to recognize it."""
     loop: int = 1
-    """How often a clip is played in a row."""
+    """Number of passes of each clip."""
     speed: float = 1.0
     """Factor of the clip's pace."""
 
 
-def format_of(path: Path) -> Optional[Format]:
-    """The format that a file's name ends like, if it is a known one."""
-    return next((known for known in FORMATS if path.suffix.lower() in known.suffixes), None)
-
-
 def clips_in(folder: Path) -> List[Path]:
-    """The files in a folder whose names end like those of a format, in order. Raises InputError if it has none."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and format_of(path))
+    """Return the files of known formats in a folder, by name, in order. Raises InputError if there are none."""
+    suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes)
     if not files:
         raise InputError(f"{folder}: has no clips; their names end in {_endings()}")
     return files
 
 
-def import_clip(path: Path, how: Import) -> Motion:
-    """The motion that a clip becomes: 30 fps, CLAMP, feet on the ground, contacts labelled.
+def import_clips(path: Path, options: ImportOptions) -> Iterator[Motion]:
+    """Yield the motions of a file's clips: 30 fps, CLAMP, feet on the ground, contacts labelled.
 
-    Raises InputError, which names the file, if the file is no clip of a known format, or of another character.
+    Raises InputError, which names the file, if it is of no known format, or of another character.
     """
-    form = format_of(path)
+    form, content = _open(path, options.format)
+    for name, source in form.clips(content, path, options.read).items():
+        clip = resample(change_speed(repeat(source, options.loop, str(path)), options.speed))
+        if len(clip.times) < 2:
+            raise InputError(f"{path}: at speed {options.speed:g} it is shorter than a frame of 1/30 s")
+        yield to_motion(clip, imported_name(name, options), options.read.skeleton, options.surface, options.terrain)
+
+
+def imported_name(name: str, options: ImportOptions) -> str:
+    """Return the motion's name: the clip's, and how it was changed."""
+    loop = f"_loop{options.loop}" if options.loop != 1 else ""
+    speed = f"_speed{round(100 * options.speed)}" if options.speed != 1.0 else ""
+    return f"{name}{loop}{speed}"
+
+
+def _open(path: Path, wanted: Optional[str]) -> Tuple[ClipFormat, Any]:
+    """Return a file's format and content."""
+    if wanted is not None:
+        form = next((form for form in FORMATS if form.name == wanted), None)
+        if form is None:
+            raise InputError(
+                f"--format {wanted}: no such format; there are: {', '.join(form.name for form in FORMATS)}"
+            )
+        return form, form.load(path)
+    forms = [form for form in FORMATS if path.suffix.lower() in form.suffixes]
+    if not forms:
+        raise InputError(f"{path}: its name does not end like that of a clip: {_endings()}. --format NAME reads it")
+    content = forms[0].load(path)
+    form = next((form for form in forms if form.recognize(content)), None)
     if form is None:
-        raise InputError(f"{path}: its name does not end like that of a clip: {_endings()}")
-    clip = looped(form.read(path, how.skeleton, how.mapping), how.loop, str(path))
-    clip = resampled(faster(clip, how.speed))
-    if len(clip.times) < 2:
-        raise InputError(f"{path}: at speed {how.speed:g} it is shorter than a frame of 1/30 s")
-    return placed(clip, imported_name(path, how), how.skeleton, how.surface, how.terrain)
+        raise InputError(f"{path}: is {_describe(content)}, and no {' or '.join(form.name for form in forms)} clip")
+    return form, content
 
 
-def imported_name(path: Path, how: Import) -> str:
-    """The motion's name: its file's, and what was done to it."""
-    loop = f"_loop{how.loop}" if how.loop != 1 else ""
-    speed = f"_speed{round(100 * how.speed)}" if how.speed != 1.0 else ""
-    return f"{path.stem}{loop}{speed}"
+def _describe(content: Any) -> str:
+    """Return a short description of content that no format recognizes."""
+    if isinstance(content, dict) and {"motion_data", "terrain_data"} & set(content):
+        return "a motion file already: use it as it is"
+    if isinstance(content, dict):
+        return f"a dict of {', '.join(sorted(str(key)[:40] for key in list(content)[:8])) or 'nothing'}"
+    return f"a {type(content).__name__}"
 
 
 def _endings() -> str:
-    return ", ".join(f"{' or '.join(known.suffixes)} ({known.name})" for known in FORMATS)
+    endings: Dict[str, List[str]] = {}
+    for form in FORMATS:
+        endings.setdefault(" or ".join(form.suffixes), []).append(form.name)
+    return ", ".join(f"{suffixes} ({', '.join(names)})" for suffixes, names in endings.items())

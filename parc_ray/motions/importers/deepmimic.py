@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from parc_ray.character.rotations import axis_angle_to_quat, norm, quat_mul, qua
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError, quote
 from parc_ray.files.reading import read_text
-from parc_ray.motions.importers.clip import Clip, Format, refusal
+from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, refusal
 
 JOINTS = (
     ("torso", 4),
@@ -34,19 +34,19 @@ JOINTS = (
     ("left_upper_arm", 4),
     ("left_lower_arm", 1),
 )
-"""The bodies that the joints move, and the numbers of each"""
+"""Body of each joint, and its count of numbers."""
 HINGE_SIGNS = {"right_shin": -1.0, "left_shin": -1.0, "right_lower_arm": 1.0, "left_lower_arm": -1.0}
-"""From the clips' angles to the character's"""
+"""From the clips' angles to the character's."""
 HANGING = {"right_upper_arm": 0.5 * math.pi, "left_upper_arm": -0.5 * math.pi}
-"""About x, from the character's stretched arms to the clips' hanging ones, rad"""
+"""About x, from the character's stretched arms to the clips' hanging ones, rad."""
 NUMBERS = 8 + sum(count for _, count in JOINTS)
 MAX_NORM_ERROR = 0.5
-"""In DeepMimic's own clips the length of a quaternion is off by up to 0.42"""
+"""In DeepMimic's own clips the length of a quaternion is off by up to 0.42."""
 
 
-def read_deepmimic(path: Path, skeleton: Skeleton, mapping: Optional[Path] = None) -> Clip:
-    """The clip in a file of DeepMimic's humanoid. Raises InputError if it is none, or for another character."""
-    document = _document(path)
+def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+    """Return the clip of a file of DeepMimic's humanoid. Raises InputError if it is none, or for another character."""
+    skeleton = options.skeleton
     frames = _frames(document, path)
     durations = frames[:-1, 0]
     if not bool((durations > 0.0).all()):
@@ -59,16 +59,18 @@ def read_deepmimic(path: Path, skeleton: Skeleton, mapping: Optional[Path] = Non
         part = frames[:, column : column + count]
         joint_rot[:, _joint(skeleton, body, path)] = _rotation(body, part, skeleton, path)
         column += count
-    return Clip(
+    clip = SourceClip(
         times=torch.cat((torch.zeros(1, dtype=torch.float64), torch.cumsum(durations, 0))),
         root_pos=_z_up(frames[:, 1:4]),
         root_rot=_ball(frames[:, 4:8], "pelvis", path),
         joint_rot=joint_rot,
         loops=document.get("Loop", "none") == "wrap",
     )
+    return {path.stem: clip}
 
 
-def _document(path: Path) -> Dict[str, Any]:
+def load_deepmimic(path: Path) -> Dict[str, Any]:
+    """Return the content of a DeepMimic clip. Raises InputError if it is none."""
     try:
         document = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -100,7 +102,7 @@ def _joint(skeleton: Skeleton, body: str, path: Path) -> int:
 
 
 def _rotation(body: str, part: Tensor, skeleton: Skeleton, path: Path) -> Tensor:
-    """Rotations [n, 4] of a body relative to its parent."""
+    """Return rotations [n, 4] of a body relative to its parent."""
     if body in HINGE_SIGNS:
         axis = torch.tensor(skeleton.joints[skeleton.body_index(body)].axis, dtype=torch.float64)
         return axis_angle_to_quat(axis.expand(len(part), 3), HINGE_SIGNS[body] * part[:, 0])
@@ -112,7 +114,7 @@ def _rotation(body: str, part: Tensor, skeleton: Skeleton, path: Path) -> Tensor
 
 
 def _ball(part: Tensor, body: str, path: Path) -> Tensor:
-    """Unit quaternions xyzw, z up, of wxyz, y up, [n, 4]."""
+    """Return unit quaternions xyzw, z up, of wxyz, y up, [n, 4]."""
     error = (norm(part) - 1.0).abs()
     if float(error.max()) > MAX_NORM_ERROR:
         row = int(error.argmax())
@@ -125,4 +127,10 @@ def _z_up(vectors: Tensor) -> Tensor:
     return torch.stack((x, -z, y), dim=-1)
 
 
-FORMAT = Format("DeepMimic", (".txt", ".json"), read_deepmimic)
+FORMAT = ClipFormat(
+    name="deepmimic",
+    suffixes=(".txt", ".json"),
+    load=load_deepmimic,
+    recognize=lambda document: True,
+    clips=deepmimic_clips,
+)

@@ -1,32 +1,32 @@
-"""MimicKit's clips, from its motion files."""
+"""MimicKit's motion files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Any, Dict
 
 import torch
 
-from parc_ray.character.skeleton import Skeleton
-from parc_ray.files import plain_pickle
-from parc_ray.files.reading import read_bytes
-from parc_ray.motions.importers.clip import Clip, Format, refusal
+from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, refusal
+from parc_ray.motions.importers.pickled import has_keys, load_pickle
 from parc_ray.motions.mimickit_file import mimickit_clip
 
 
-def read_mimickit(path: Path, skeleton: Skeleton, mapping: Optional[Path] = None) -> Clip:
-    """The clip in a MimicKit file. Raises InputError if it is none, or of another character."""
-    content = plain_pickle.loads(read_bytes(path), str(path))
-    if not isinstance(content, dict) or "frames" not in content:
+def mimickit_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+    """Return the clip of a MimicKit file. Raises InputError if it is none, or of another character."""
+    if not has_keys(content, ("frames",)):
         raise refusal(path, "is no MimicKit clip: it has no 'frames'")
-    clip = mimickit_clip(content, skeleton, str(path))
-    return Clip(
-        times=torch.arange(len(clip.root_pos), dtype=torch.float64) / clip.fps,
-        root_pos=clip.root_pos,
-        root_rot=clip.root_rot,
-        joint_rot=clip.joint_rot,
-        loops=clip.loop_mode == "WRAP",
-    )
+    clip = mimickit_clip(content, options.skeleton, str(path))
+    times = torch.arange(len(clip.root_pos), dtype=torch.float64) / clip.fps
+    return {
+        path.stem: SourceClip(times, clip.root_pos, clip.root_rot, clip.joint_rot, clip.loop_mode == "WRAP", clip.notes)
+    }
 
 
-FORMAT = Format("MimicKit", (".pkl", ".pickle"), read_mimickit)
+FORMAT = ClipFormat(
+    name="mimickit",
+    suffixes=(".pkl", ".pickle"),
+    load=load_pickle,
+    recognize=lambda content: has_keys(content, ("frames",)),
+    clips=mimickit_clips,
+)

@@ -1,4 +1,4 @@
-"""From a clip to a motion: on its terrain, feet on the ground, contacts labelled."""
+"""A clip becomes a motion: on its terrain, feet on the ground, contacts labelled."""
 
 from __future__ import annotations
 
@@ -8,28 +8,30 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.importers.clip import FPS, Clip
+from parc_ray.motions.importers.clip import FPS, SourceClip
 from parc_ray.motions.motion import Motion
 
 BORDER = 2.0
 """Level ground around a clip's path, m"""
 CONTACT_DISTANCE = 0.02
-"""A body whose lowest surface point is less above the ground touches it, m"""
+"""Height of a body's lowest surface point above the ground below which it touches the ground, m."""
 STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
-"""So does the end of a limb that is less above it and hardly moves, m and m/s: captured feet and hands do not land to
-the millimetre"""
+"""Height and speed below which the end of a limb stands on the ground, m and m/s: captured feet and hands do not land
+to the millimetre."""
 LOWEST_SHARE = 0.05
-"""The whole clip is set down until this share of its frames reaches the ground"""
+"""Share of frames that reach the ground once the whole clip is set down."""
 FLIGHT = 0.15
-"""A body that is off the ground for longer before and after a frame is in the air, s"""
+"""Time off the ground before and after a frame from which a body is in the air, s."""
 DRIFT = 0.06
-"""What is left of its height above the ground is not the body's but the capture's, if it is less, m"""
+"""Remaining height above the ground that is an error of the capture, not a flight, m."""
 SMOOTHING = 2.0
-"""Frames over which that changes"""
+"""Standard deviation of the kernel that smooths this error, frames."""
 
 
-def placed(clip: Clip, name: str, skeleton: Skeleton, surface: SurfacePoints, terrain: HeightField | None) -> Motion:
-    """The motion that a clip of FPS frames a second becomes on a terrain (None: level ground)."""
+def to_motion(
+    clip: SourceClip, name: str, skeleton: Skeleton, surface: SurfacePoints, terrain: HeightField | None
+) -> Motion:
+    """Return the motion of a clip of FPS frames per second on a terrain (None: level ground)."""
     root_pos, root_rot, joint_rot = clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float()
     ground = terrain or HeightField.level(root_pos[:, :2].numpy(), BORDER)
 
@@ -47,11 +49,12 @@ def placed(clip: Clip, name: str, skeleton: Skeleton, surface: SurfacePoints, te
         fps=float(FPS),
         loop_mode="CLAMP",
         terrain=ground,
+        notes=clip.notes,
     )
 
 
 def drift(gaps: Tensor) -> Tensor:
-    """How far a body whose lowest point is at heights [n] (m) above the ground has to come down, smoothly, [n] m."""
+    """Return the smooth correction [n] (m) that brings a lowest point at heights [n] (m) down to the ground."""
     radius = round(FLIGHT * FPS)
     lowest = -torch.nn.functional.max_pool1d(-gaps[None], 2 * radius + 1, stride=1, padding=radius)[0]
     reach = 2 * round(2.0 * SMOOTHING) + 1
@@ -61,16 +64,16 @@ def drift(gaps: Tensor) -> Tensor:
 
 
 def heights_above(ground: HeightField, points: Tensor) -> Tensor:
-    """Heights of points [n, P, 3] above the ground below them, [n, P] m."""
+    """Return heights [n, P] (m) of points [n, P, 3] above the ground below them."""
     return points[..., 2] - torch.from_numpy(ground.height_at(points[..., :2].numpy()))
 
 
 def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
-    """Which bodies touch the ground, [n, B] 0 or 1, by their surface points [n, P, 3] and owners [P]."""
+    """Return contact labels [n, B] (0 or 1) from surface points [n, P, 3] and the body of each [P]."""
     heights = heights_above(ground, points)
     speeds = (points[1:] - points[:-1]).norm(dim=-1) * FPS
     speeds = torch.cat((speeds, speeds[-1:]))
-    # A shin does not stand on the ground where its foot does: no neighbour may be lower.
+    # A shin does not stand where its foot does: no neighbour may be lower.
     lowest = heights < lowest_around(heights, bodies, skeleton)[:, bodies] + CONTACT_DISTANCE
     stands = (heights < STANDING_DISTANCE) & lowest & (speeds < STANDING_SPEED)
     touches = ((heights < CONTACT_DISTANCE) | stands).float()
@@ -78,7 +81,7 @@ def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton
 
 
 def lowest_around(heights: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
-    """Least height of each body, its parent and its children, [n, B], of heights of points [n, P] and their owners."""
+    """Return the least height [n, B] of each body, its parent and its children, from heights of points [n, P]."""
     own = torch.full((len(heights), skeleton.num_bodies), float("inf"))
     own = own.scatter_reduce(1, bodies.expand_as(heights), heights, "amin")
     around = own.clone()

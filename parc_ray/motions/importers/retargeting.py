@@ -1,0 +1,44 @@
+"""Rotations of some bodies in the world, applied to a character."""
+
+from __future__ import annotations
+
+from typing import List, Mapping, Tuple
+
+import torch
+from torch import Tensor
+
+from parc_ray.character.rotations import quat_conjugate, quat_mul, quat_normalize
+from parc_ray.character.skeleton import Skeleton
+
+
+def retarget(world: Mapping[str, Tensor], skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
+    """Return the root's rotation [n, 4] and the joint rotations [n, B - 1, 4] of bodies' rotations [n, 4], float64.
+
+    `world` has the root. A body without a rotation keeps still relative to its parent, and a hinge turns about its axis
+    only; what it cannot follow is left to its children.
+    """
+    bodies: List[Tensor] = []
+    local: List[Tensor] = []
+    for index, body in enumerate(skeleton.body_names):
+        parent = skeleton.parent_indices[index]
+        if parent < 0:
+            bodies.append(quat_normalize(world[body]))
+            continue
+        frame = quat_mul(bodies[parent], skeleton.local_rotation[index].double().expand_as(bodies[parent]))
+        pose = world.get(body, frame)
+        turn = quat_normalize(quat_mul(quat_conjugate(frame), quat_normalize(pose)))
+        local.append(_within_joint(turn, skeleton, index))
+        bodies.append(quat_mul(frame, local[-1]))
+    return bodies[0], torch.stack(local, dim=1)
+
+
+def _within_joint(rotation: Tensor, skeleton: Skeleton, body: int) -> Tensor:
+    """Return the part of rotations [n, 4] that a body's joint can do."""
+    joint = skeleton.joints[body]
+    if joint.kind == "fixed":
+        return torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64).expand_as(rotation)
+    if joint.kind != "hinge":
+        return rotation
+    axis = torch.tensor(joint.axis, dtype=torch.float64)
+    along = (rotation[:, :3] * axis).sum(-1, keepdim=True) * axis
+    return quat_normalize(torch.cat((along, rotation[:, 3:]), dim=-1))
