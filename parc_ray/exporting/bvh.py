@@ -1,6 +1,6 @@
 """BVH: the character's joints and their motion, without its shapes and the terrain.
 
-Metres, y up, z ahead. A joint has the name and offset of the MJCF's body. Its channels, `Zrotation Xrotation Yrotation`,
+Metres, y up, z ahead. A joint has the name and offset of the MJCF's body. Its channels, Zrotation Xrotation Yrotation,
 are the rotation from its parent's axes to its own, R = Rz Rx Ry. Only the root has positions.
 """
 
