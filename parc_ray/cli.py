@@ -647,7 +647,9 @@ def dataset_generate(
     epilog=_epilog(["parc-ray dataset import walk.bvh --mapping joints.yaml -o motions"], "parc_ray/motions/README.md"),
 )
 def dataset_import(
-    sources: List[Path] = typer.Argument(..., metavar="SOURCE...", show_default=False, help="Clips, or folders of them."),
+    sources: List[Path] = typer.Argument(
+        ..., metavar="SOURCE...", show_default=False, help="Clips, or folders of them."
+    ),
     output: Path = typer.Option(
         ..., "--output", "-o", metavar="FOLDER", help="Folder for the motion files and their motions.yaml."
     ),
@@ -682,7 +684,7 @@ def dataset_import(
         "mjcf",
         metavar="ORDER",
         show_default=False,
-        help="Order of a robot's joint angles: breadth-first (Isaac Lab), or a file of joint names. Default: the MJCF's.",
+        help="Order of a robot's joint angles: breadth-first (Isaac Lab) or a file of joint names. Default: MJCF.",
     ),
     degrees: bool = typer.Option(False, "--degrees", help="A robot's joint angles are in degrees."),
     loop: int = typer.Option(

@@ -19,7 +19,7 @@ class ExportFormat:
     suffix: str
     """Ending of its files' names."""
     content: Callable[[Recording], bytes]
-    """Returns the bytes of a recording's file. Raises InputError if a package is missing or the content does not fit."""
+    """Returns the bytes of a recording's file. Raises InputError if a package is missing or it does not fit."""
 
 
 Y_UP = (-0.5, -0.5, -0.5, 0.5)

@@ -46,7 +46,7 @@ def exported(folder: Path) -> "set[str]":
 def test_of_a_run_what_was_recorded(run: Path, tmp_path: Path) -> None:
     before = fingerprints(run)
     done = export(run, "--to", "csv", "-o", tmp_path / "csv")
-    assert done.exit_code == 0 and "1 motions" in done.output
+    assert done.exit_code == 0 and "1 motion\n" in done.output
     assert exported(tmp_path / "csv") == {"walk.csv"}
     assert fingerprints(run) == before
 
