@@ -371,10 +371,10 @@ def report(
     ),
 ) -> None:
     """Write report.html, one page that shows what happened in a run, into its output directory."""
-    from parc_ray.files.reading import read_text
+    from parc_ray.character.character import read_character
     from parc_ray.report.page import write_report
 
-    text = None if character is None else read_text(character)
+    text = None if character is None else read_character(character, driven=False).text
     Console().print(f"{write_report(output_dir, text)}", highlight=False, soft_wrap=True)
 
 
@@ -569,7 +569,7 @@ def dataset_create(
 
     The first-level folders inside a listed one are the classes. Motions are read and checked, and never changed.
     """
-    from parc_ray.character.skeleton import load_skeleton
+    from parc_ray.character.character import read_character
     from parc_ray.config.dataset import DatasetConfig
     from parc_ray.files.writing import make_folder
     from parc_ray.motions.dataset import write_dataset
@@ -581,7 +581,7 @@ def dataset_create(
     loaded = load_config(file, DatasetConfig, find_data_dir(data_dir))
     require_folders(loaded, file)
     try:
-        skeleton = load_skeleton(loaded.char_filepath)
+        skeleton = read_character(loaded.char_filepath, driven=False).skeleton
     except InputError as error:
         raise InputError(
             f"{file}: key 'char_filepath': {error}; it is relative to the current folder (the default: PARC's root)"
@@ -701,18 +701,18 @@ def dataset_import(
     """
     import torch
 
-    from parc_ray.character.skeleton import load_skeleton
+    from parc_ray.character.character import read_character
     from parc_ray.character.surface import surface_points
     from parc_ray.config.dataset import DatasetConfig
-    from parc_ray.files.reading import read_text
     from parc_ray.motions.dataset import write_dataset
     from parc_ray.motions.importers import ImportOptions
     from parc_ray.motions.importers.clip import ReadOptions
     from parc_ray.motions.motion_file import read_motion
     from parc_ray.motions.scanning import create_dataset
 
-    skeleton = load_skeleton(character)
-    surface = surface_points(read_text(character), str(character), torch.device("cpu"))
+    own = read_character(character, driven=False)
+    skeleton = own.skeleton
+    surface = surface_points(own.text, str(character), torch.device("cpu"))
     ground = None if terrain is None else read_motion(terrain, skeleton).terrain
     read = ReadOptions(skeleton, mapping, fps, joint_order, wxyz, degrees)
     console = Console()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.orientation import Quaternion, Vector, read_rotation, shortest_arc
 from parc_ray.errors import InputError
 
-SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid")
-"""Shapes that may collide; MJCF has others, such as mesh."""
+SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid", "hull")
+"""Shapes that may collide. A hull is a mesh whose vertices are in the text; MJCF has others, such as mesh."""
+
+HULL_VERTICES = 64
+"""Maximum number of vertices of a hull: PhysX takes no more on a GPU."""
 
 ROUND = ("capsule", "cylinder")
 """Shapes with an axis that has two ends."""
@@ -40,6 +43,8 @@ class Geom:
     """False for geoms that are only drawn."""
     massless: bool
     """True if it adds no mass to its body."""
+    hull: Tuple[Vector, ...] = ()
+    """Vertices of a hull, m, in its own frame; empty for other shapes."""
 
 
 def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
@@ -48,8 +53,13 @@ def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
     Raises InputError for malformed numbers, and for numbers that give no rotation.
     """
     document = Mjcf(text, source)
+    hulls = {
+        mesh.get("name", ""): _points(document.numbers(mesh, "vertex"))
+        for mesh in document.root.findall("asset/mesh")
+        if mesh.get("vertex") is not None
+    }
     return tuple(
-        _geom(document, index, geom)
+        _geom(document, index, geom, hulls)
         for index, (_, body) in enumerate(document.bodies())
         for geom in body.findall("geom")
     )
@@ -70,10 +80,16 @@ def require_shapes(
     raise InputError(f"{source}: {named}; supported shapes: {', '.join(shapes)}{drawn}{otherwise}")
 
 
-def _geom(document: Mjcf, body: int, element: Element) -> Geom:
+def _points(values: Sequence[float]) -> Tuple[Vector, ...]:
+    return tuple(_vector(values[start : start + 3]) for start in range(0, len(values) - 2, 3))
+
+
+def _geom(document: Mjcf, body: int, element: Element, hulls: Mapping[str, Tuple[Vector, ...]]) -> Geom:
     shape = document.attribute(element, "type") or "sphere"
-    if document.attribute(element, "mesh") is not None:
-        shape = "mesh"  # of another type it is fitted to the mesh, which is in a file of its own
+    mesh = document.attribute(element, "mesh")
+    if mesh is not None:
+        # A shape of another type is fitted to its mesh, which may be in a file.
+        shape = "hull" if shape == "mesh" and mesh in hulls else "mesh"
     sizes = [*document.numbers(element, "size", "0"), 0.0, 0.0, 0.0]
     between = document.numbers(element, "fromto", "")
     if between:
@@ -96,6 +112,7 @@ def _geom(document: Mjcf, body: int, element: Element) -> Geom:
         collides=any(document.numbers(element, name, "1", 1)[0] for name in ("contype", "conaffinity")),
         massless=document.numbers(element, "mass", "1", 1)[0] == 0
         or document.numbers(element, "density", "1", 1)[0] == 0,
+        hull=hulls[mesh] if mesh is not None and shape == "hull" else (),
     )
 
 

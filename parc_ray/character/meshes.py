@@ -1,8 +1,10 @@
-"""Meshes: shapes in files of their own. No simulator here reads them; what is only to be seen is left out."""
+"""MJCF without what is only drawn, such as visual meshes. Hulls, whose vertices are in the text, stay."""
 
 from __future__ import annotations
 
+import copy
 import xml.etree.ElementTree as ElementTree
+from xml.etree.ElementTree import Element, SubElement
 
 from parc_ray.character.geoms import SHAPES, read_geoms, require_shapes
 from parc_ray.character.mjcf import Mjcf
@@ -10,7 +12,7 @@ from parc_ray.errors import InputError
 
 
 def without_meshes(text: str, source: str) -> str:
-    """MJCF text without its meshes; the text itself if it has none. source names it in messages.
+    """Return MJCF text without its visual meshes; the text itself if it has none. source names it in messages.
 
     Raises InputError if a mesh collides, or has the mass of its body.
     """
@@ -32,9 +34,49 @@ def without_meshes(text: str, source: str) -> str:
                 'body an <inertial>, or the geom density="0" if it has no mass'
             )
         body.remove(element)
+    hulls = set()
     for asset in document.root.findall("asset"):
         for mesh in asset.findall("mesh"):
-            asset.remove(mesh)
+            if mesh.get("vertex") is None:
+                asset.remove(mesh)
+            else:
+                hulls.add(mesh.get("name"))
     for element in document.root.iter("geom"):
-        element.attrib.pop("mesh", None)
+        if element.get("mesh") not in hulls:
+            element.attrib.pop("mesh", None)
     return ElementTree.tostring(document.root, encoding="unicode")
+
+
+def without_looks(character: str, source: str) -> Element:
+    """Return a model of the character alone: bodies, joints, solid shapes and excluded pairs; no floor, no actuators.
+
+    Raises InputError for a body that has its mass from a mesh.
+    """
+    document = Mjcf(without_meshes(character, source), source)
+    root = ElementTree.Element("mujoco")
+    hulls = [mesh for mesh in document.root.findall("asset/mesh") if mesh.get("vertex") is not None]
+    if hulls:
+        SubElement(root, "asset").extend(copy.deepcopy(hulls))
+    for tag in ("compiler", "default"):
+        for element in document.root.findall(tag):
+            root.append(copy.deepcopy(element))
+    compiler = root.find("compiler")
+    if compiler is not None:
+        compiler.attrib.pop("meshdir", None)
+    body = copy.deepcopy(document.root_body())
+    for parent in list(body.iter("body")):
+        for child in list(parent):
+            if child.tag not in ("body", "geom", "joint", "freejoint", "inertial"):
+                parent.remove(child)
+            elif child.tag == "geom":
+                child.attrib.pop("material", None)
+    SubElement(root, "worldbody").append(body)
+    for default in root.iter("default"):
+        for geom in default.findall("geom"):
+            geom.attrib.pop("material", None)
+    pairs = document.excluded_pairs()
+    if pairs:
+        contact = SubElement(root, "contact")
+        for body1, body2 in pairs:
+            SubElement(contact, "exclude", body1=body1, body2=body2)
+    return root

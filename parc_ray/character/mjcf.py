@@ -100,6 +100,12 @@ class Mjcf:
             stack.extend((index, child) for child in reversed(body.findall("body")))
             index += 1
 
+    def excluded_pairs(self) -> List[Tuple[str, str]]:
+        """Return the pairs of the character's bodies, by name, that do not collide with each other."""
+        names = {body.get("name") for _, body in self.bodies()}
+        pairs = [(pair.get("body1", ""), pair.get("body2", "")) for pair in self.root.findall("contact/exclude")]
+        return [pair for pair in pairs if names.issuperset(pair)]
+
     def _require_plain(self) -> None:
         """Raise InputError for depths and sizes that would break recursive readers, and for includes."""
         waiting, bodies = [(self.root, 1)], 0
@@ -121,7 +127,7 @@ class Mjcf:
     def _collect_classes(self, body: Element, inherited: Optional[str]) -> None:
         inherited = body.get("childclass", inherited)
         for child in body:
-            if child.tag == "body":
+            if child.tag in ("body", "frame"):
                 self._collect_classes(child, inherited)
             else:
                 self._class_of[child] = inherited

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from parc_ray.character import rotations
 from parc_ray.character.mjcf import Mjcf
-from parc_ray.character.orientation import read_rotation
+from parc_ray.character.orientation import SMALLEST, read_rotation
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
 from parc_ray.tensors.rows import gather, reverse_dims
 
+UNIT_TOLERANCE = 1e-4
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
@@ -249,7 +250,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
             raise InputError(f"{where}: joint {element.get('name')!r} is not a hinge")
         if any(document.numbers(element, "pos", "0 0 0")):
             raise InputError(f"{where}: joint {element.get('name')!r} is off the body's origin ('pos')")
-    axes = tuple(tuple(document.numbers(element, "axis", "0 0 1", 3)) for element in elements)
+    axes = tuple(_unit_axis(document.numbers(element, "axis", "0 0 1", 3), where) for element in elements)
     if len(elements) == 3 and axes != AXES:
         raise InputError(f"{where}: the axes of its three hinges are {axes}; they must be x, y, z in this order")
     unit = math.pi / 180.0 if document.degrees() else 1.0
@@ -272,6 +273,14 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
         armature=values("armature"),
         torque_limit=tuple(gears.get(element.get("name"), math.inf) for element in elements),
     )
+
+
+def _unit_axis(axis: List[float], where: str) -> Tuple[float, ...]:
+    length = math.sqrt(sum(value * value for value in axis))
+    if length < SMALLEST:
+        raise InputError(f"{where}: the axis of a hinge has length 0, which is no direction")
+    # Axes that are unit vectors but for rounding stay as they are, to the bit.
+    return tuple(axis) if abs(length - 1) < UNIT_TOLERANCE else tuple(value / length for value in axis)
 
 
 def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:

@@ -52,8 +52,19 @@ def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
     """Return the points that span a geom, in its body's frame, and the radius around them."""
     if geom.ends:
         return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
-    if geom.shape != "box":
+    if geom.shape not in ("box", "hull"):
         return [geom.position], min(geom.size)
-    corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geom.size))
+    if geom.shape == "hull":
+        corners = _outermost(torch.tensor(geom.hull))
+    else:
+        corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geom.size))
     rotation = torch.tensor(geom.rotation).expand(len(corners), 4)
     return (torch.tensor(geom.position) + rotations.quat_rotate(rotation, corners)).tolist(), 0.0
+
+
+def _outermost(points: Tensor) -> Tensor:
+    """Return those of the points [V, 3] that are farthest towards the faces, edges and corners of a cube."""
+    steps = torch.tensor([-1.0, 0.0, 1.0])
+    directions = torch.cartesian_prod(steps, steps, steps)
+    directions = directions[directions.abs().sum(dim=1) > 0]
+    return points[(points @ directions.t()).argmax(dim=0).unique()]

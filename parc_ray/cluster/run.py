@@ -32,7 +32,7 @@ from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.logger import RunLogger
-from parc_ray.runs.output import DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
+from parc_ray.runs.output import CHARACTER, DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
 from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.progress import RunProgress
@@ -215,7 +215,7 @@ def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progre
 
 
 def _write_inputs(run: PreparedRun) -> None:
-    """The dataset, record_env.yaml and record_args.txt."""
+    """Write the dataset, the character, record_env.yaml and record_args.txt."""
     inputs, output = run.inputs, run.output
     config = inputs.files.config
     dataset_file = output.path / DATASET
@@ -230,6 +230,7 @@ def _write_inputs(run: PreparedRun) -> None:
         write_dataset(inputs.dataset, path)
     content = record_environment(inputs.environment_content, config, dataset_file, output.path)
     output.write_text("record_env.yaml", yaml.safe_dump(content))
+    output.write_text(CHARACTER, inputs.character.text)
     entries = inputs.dataset.entries
     output.write_text("record_args.txt", format_args(config, output.path / "record_env.yaml", len(entries)))
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.character.euler import euler_angles
+from parc_ray.character.meshes import without_looks
 from parc_ray.errors import InputError
 from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.recording import Recording
-from parc_ray.simulators.mujoco.character import plain_character
 from parc_ray.simulators.mujoco.ground import ground_boxes, ground_geoms
 
 DoubleArray = npt.NDArray[np.float64]
@@ -59,7 +59,7 @@ def npz_bytes(recording: Recording) -> bytes:
 
 def _model_text(recording: Recording) -> str:
     """Return the MJCF of the character on its ground, without shapes from other files."""
-    text = ElementTree.tostring(plain_character(recording.character, recording.source), encoding="unicode")
+    text = ElementTree.tostring(without_looks(recording.character, recording.source), encoding="unicode")
     ground = ground_geoms(ground_boxes(recording.motion.terrain))
     return text.replace("<worldbody>", f"<worldbody>{ground}", 1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, Dict
 
+from parc_ray.character.character import text_sha256
 from parc_ray.config.base import fingerprint_values
 from parc_ray.recording.shard import RunFiles
 from parc_ray.runs.journal import finite
+from parc_ray.runs.ledger import CHARACTER_SHA256
 from parc_ray.trackers.families import family
 
 
@@ -20,7 +21,7 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "simulator": files.simulator,
         f"version of {files.simulator}": files.engine.version,
         **family(config.tracker).fingerprint(files.tracker),
-        "char_file (sha256)": hashlib.sha256(files.character.encode("utf-8")).hexdigest(),
+        CHARACTER_SHA256: text_sha256(files.character),
         "torque_limits": config.torque_limits,
         **{name: getattr(config, name).model_dump(exclude_none=True) for name in files.engine.sections},
         "seed": config.seed,

@@ -11,20 +11,21 @@ from typing import Any, Callable, Iterable, Mapping, Optional
 import torch
 
 import parc_ray
-from parc_ray.character.skeleton import Skeleton, load_skeleton
+from parc_ray.character.character import Character, read_character
+from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.surface import surface_points
 from parc_ray.config.dataset import DatasetConfig
 from parc_ray.config.environment import EnvironmentConfig, EnvironmentFile
 from parc_ray.config.loading import expand, load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
-from parc_ray.files.reading import no_such_file, read_text
+from parc_ray.files.reading import no_such_file
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.scan_cache import ScanCache, cache_file
 from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
-from parc_ray.runs.output import OutputDirectory
+from parc_ray.runs.output import CHARACTER, OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.engines import engine as find_engine
 from parc_ray.trackers.families import family
@@ -39,10 +40,7 @@ class TrackerInputs:
     files: TrackerFiles
     environment_content: Mapping[str, Any]
     """dm_env.yaml as it is, expanded, with the character's path as it was found."""
-    character: str
-    """Text of the MJCF."""
-    character_source: str
-    skeleton: Skeleton
+    character: Character
     observer: Observer
     """On the CPU."""
 
@@ -52,7 +50,7 @@ class Inputs:
     """All inputs of a run, read and checked: whatever its recordings depend on. Made once, changed never."""
 
     files: RunFiles
-    skeleton: Skeleton
+    character: Character
     observer: Observer
     """On the CPU."""
     environment_content: Mapping[str, Any]
@@ -60,22 +58,28 @@ class Inputs:
     dataset: Dataset
     dataset_config: Optional[DatasetConfig]
 
+    @property
+    def skeleton(self) -> Skeleton:
+        """The character's skeleton."""
+        return self.character.skeleton
 
-def read_tracker(config: RecordConfig, data_dir: Optional[str]) -> TrackerInputs:
-    """Read and check the tracker's files. Raises InputError; writes nothing."""
+
+def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_character: str = "") -> TrackerInputs:
+    """Read and check the files of the tracker and its character. Raises InputError; writes nothing.
+
+    earlier_character: Digest of the character's text in an earlier run of the same output directory.
+    """
     kind, cpu = family(config.tracker), torch.device("cpu")
     files = kind.read(config, data_dir)
     path = _find_character(files.environment.env.char_file, config.env_file)
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
     environment = {**files.environment_content["env"], "char_file": os.path.abspath(path)}  # noqa: PTH100
-    skeleton = load_skeleton(path)
+    character = read_character(path, earlier_character, config.output_dir / CHARACTER)
     return TrackerInputs(
         files=files,
         environment_content={**files.environment_content, "env": environment},
-        character=read_text(path),
-        character_source=str(path),
-        skeleton=skeleton,
-        observer=kind.build(config, files, skeleton, cpu, 1).observer,
+        character=character,
+        observer=kind.build(config, files, character.skeleton, cpu, 1).observer,
     )
 
 
@@ -120,22 +124,24 @@ def read_inputs(
         config=config,
         simulator=engine.name,
         tracker=tracker.files,
-        character=tracker.character,
-        character_source=tracker.character_source,
+        character=tracker.character.text,
+        character_source=tracker.character.source,
     )
-    require_simulable(files, tracker.skeleton)
+    require_simulable(files, tracker.character.skeleton)
     unsupported_reason: UnsupportedReason = partial(_unsupported_reason, engine.name, environment.env)
     motions = ScanCache(known, _cache(config, tracker, dataset_config, engine))
     if dataset_config is not None:
-        dataset = create_dataset(dataset_config, tracker.skeleton, progress, unsupported_reason, motions)
+        dataset = create_dataset(dataset_config, tracker.character.skeleton, progress, unsupported_reason, motions)
     else:
         assert config.dataset_file is not None, "RecordConfig requires one of the two"
         source = str(config.dataset_file)
         expanded: Callable[[str], str] = lambda name: str(expand(name, data_dir, source, "motions.file"))  # noqa: E731
-        dataset = load_dataset(config.dataset_file, tracker.skeleton, expanded, progress, unsupported_reason, motions)
+        dataset = load_dataset(
+            config.dataset_file, tracker.character.skeleton, expanded, progress, unsupported_reason, motions
+        )
     return Inputs(
         files=files,
-        skeleton=tracker.skeleton,
+        character=tracker.character,
         observer=tracker.observer,
         environment_content=tracker.environment_content,
         dataset=_writable(dataset, config),
@@ -153,7 +159,7 @@ def _cache(
 ) -> Path:
     """The cache of what is known of a dataset's motions, for all that decides which are fit."""
     source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
-    checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character]
+    checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character.text]
     return cache_file(*checked_by, dict(tracker.environment_content), [os.path.abspath(str(path)) for path in source])  # noqa: PTH100
 
 

@@ -86,7 +86,7 @@ def prepare(
     earlier = None if overwrite else read_ledger(output.journal)
     if earlier is None and not overwrite:
         output.require_free()
-    tracker = read_tracker(config, data_dir)
+    tracker = read_tracker(config, data_dir, earlier.character_sha256 if earlier else "")
     dataset_config = read_dataset_config(config, data_dir)
     if dataset_config is not None:
         output.require_outside(dataset_config.folder_paths, str(config.create_dataset_config))

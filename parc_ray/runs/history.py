@@ -26,8 +26,8 @@ from parc_ray.runs.events import (
     ShardStarted,
 )
 from parc_ray.runs.journal import JournalLine, SessionClock, journal_errors, read_events
-from parc_ray.runs.ledger import Ledger
-from parc_ray.runs.output import JOURNAL, OutputDirectory
+from parc_ray.runs.ledger import CHARACTER_SHA256, Ledger
+from parc_ray.runs.output import CHARACTER, JOURNAL, OutputDirectory
 
 if TYPE_CHECKING:
     import pandas
@@ -231,15 +231,19 @@ def read_run(output_dir: Union[str, Path]) -> Run:
 
 
 def read_character(run: Run) -> str:
-    """The text of a run's character file. Raises InputError if it is not there, or has changed since."""
+    """Return the MJCF text of a run's character. Raises InputError if it is missing, or has changed since.
+
+    Runs made before parc_ray stored it are read from the file that they used.
+    """
+    stored = run.path / CHARACTER
+    path = stored if stored.is_file() else run.folder / run.character
     try:
-        text = read_text(run.folder / run.character)
+        text = read_text(path)
     except InputError as error:
         raise InputError(f"{error}, or name the character's MJCF by --character") from None
-    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get("char_file (sha256)"):
-        raise InputError(
-            f"{run.character}: the character has changed since the run; name the right file by --character"
-        )
+    if hashlib.sha256(text.encode("utf-8")).hexdigest() != run.fingerprint.get(CHARACTER_SHA256):
+        name = CHARACTER if path == stored else run.character
+        raise InputError(f"{name}: the character has changed since the run; name the right file by --character")
     return text
 
 

@@ -27,6 +27,9 @@ from parc_ray.runs.events import (
 )
 from parc_ray.runs.journal import SessionClock, journal_errors, read_events
 
+CHARACTER_SHA256 = "char_file (sha256)"
+"""Key of the fingerprint for the text of the character."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -159,6 +162,11 @@ class Ledger:
     def simulator(self) -> str:
         """Name of the engine; empty if the run has not begun."""
         return str(self.started.fingerprint["simulator"]) if self.started else ""
+
+    @property
+    def character_sha256(self) -> str:
+        """Digest of the character's text; empty if the run has not begun."""
+        return str(self.started.fingerprint.get(CHARACTER_SHA256, "")) if self.started else ""
 
     @property
     def total(self) -> int:

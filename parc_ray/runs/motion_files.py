@@ -51,7 +51,9 @@ def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, 
     Raises InputError if it is not there, or not the one that the run had.
     """
     if character is not None:
-        return read_text(character), str(character)
+        from parc_ray.character.character import read_character as read_file  # loads torch and MuJoCo
+
+        return read_file(character, driven=False).text, str(character)
     if run is not None:
         return read_character(run), run.character
     return read_text(HUMANOID), str(HUMANOID)

@@ -27,11 +27,14 @@ RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
 SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
 DATASET, UPLOADS = "motions.yaml", "uploads.jsonl"
+CHARACTER = "record_character.xml"
+"""The character's MJCF as it was simulated."""
 ARGUMENTS = ("record_env.yaml", "record_args.txt")
 """What PARC's run_tracker is told, and reads"""
 OWN_FILES = (
     RECORDED_DATASET,
     *ARGUMENTS,
+    CHARACTER,
     TERRAIN,
     JOURNAL,
     SUMMARY,

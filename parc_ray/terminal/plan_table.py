@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence, Tuple
 
+from parc_ray.character.decisions import describe
 from parc_ray.planning.plan import RunPlan, bytes_per_env
 from parc_ray.planning.preparation import PreparedRun
 from parc_ray.terminal.words import plural
@@ -26,6 +27,11 @@ def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[Tuple[str, str]]:
     if run.goes_on:
         yield "done by an earlier run", str(len(dataset.entries) - len(run.remaining))
     yield "seconds of motion", f"{plan.seconds:.1f}"
+    skeleton = inputs.character.skeleton
+    size = f"{skeleton.num_bodies} bodies, {skeleton.dof_count} degrees of freedom"
+    yield "character", f"{inputs.character.source}, {size}"
+    for line in describe(inputs.character.decisions):
+        yield "", line
     yield "simulator", engine.name
     yield "engine", f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}"
     yield from trial.devices.items()

@@ -99,7 +99,7 @@ def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
     output = undisturbed.output
     assert {path.name for path in output.iterdir()} == {
         "recorded_motions", "recorded_motions.yaml", "motions.yaml", "record_env.yaml", "record_args.txt",
-        "terrain.pkl", "journal.jsonl", "summary.json", "report.html", "logs",
+        "record_character.xml", "terrain.pkl", "journal.jsonl", "summary.json", "report.html", "logs",
     }  # fmt: skip
     dataset = yaml.safe_load((output / "motions.yaml").read_text())["motions"]
     assert {line["file"] for line in dataset} == {str(path) for path in motions.rglob("*.pkl")} - set(

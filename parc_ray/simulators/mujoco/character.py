@@ -5,23 +5,22 @@ PD drives are joint springs: three hinges in one body become a ball joint whose 
 
 from __future__ import annotations
 
-import copy
 import xml.etree.ElementTree as ElementTree
-from typing import List, Sequence, Tuple
+from typing import List, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
 import numpy as np
 
-from parc_ray.character.meshes import without_meshes
-from parc_ray.character.mjcf import Mjcf
-from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.meshes import without_looks
+from parc_ray.character.skeleton import Joint, Skeleton, parse_skeleton
 from parc_ray.errors import InputError
 from parc_ray.motions.box_cover import Boxes
 from parc_ray.simulators.mujoco.ground import ground_geoms
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
+ROOT_DOFS = 6
 NO_BOXES = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
 
 # MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
@@ -33,42 +32,23 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
 
     In two pieces of text, between which the geoms of a tile belong.
     """
-    root = plain_character(config.character, config.character_source)
-    SubElement(
+    root = without_looks(config.character, config.character_source)
+    option = SubElement(
         root,
         "option",
         timestep=repr(mujoco_settings(config).timestep),
         integrator="implicitfast",
         gravity=f"0 0 {config.gravity!r}",
     )
+    if root.find("asset/mesh") is not None:
+        # Otherwise MuJoCo 3 gives a hull one contact point with the ground, on which it rocks. Later it is the default.
+        SubElement(option, "flag", multiccd="enable")
     body = root.find("worldbody/body")
     assert body is not None
     for element, joint in zip(_bodies(body), skeleton.joints):
-        _drive(element, joint.kind, joint.stiffness, joint.damping, joint.armature, config.character_source)
+        _drive(element, joint, config.character_source)
     head, _, tail = ElementTree.tostring(root, encoding="unicode").partition("<worldbody>")
     return f"{head}<worldbody>", tail
-
-
-def plain_character(character: str, source: str) -> Element:
-    """A model of a character alone: its bodies with their joints and solid shapes, without floor, looks and actuators.
-
-    Raises InputError for a body that has its mass from a mesh.
-    """
-    document = Mjcf(without_meshes(character, source), source)
-    root = ElementTree.Element("mujoco")
-    for tag in ("compiler", "default"):
-        for element in document.root.findall(tag):
-            root.append(copy.deepcopy(element))
-    compiler = root.find("compiler")
-    if compiler is not None:
-        compiler.attrib.pop("meshdir", None)
-    body = copy.deepcopy(document.root_body())
-    _strip(body)
-    SubElement(root, "worldbody").append(body)
-    for default in root.iter("default"):
-        for geom in default.findall("geom"):
-            geom.attrib.pop("material", None)
-    return root
 
 
 def _bodies(root: Element) -> List[Element]:
@@ -76,49 +56,44 @@ def _bodies(root: Element) -> List[Element]:
     return [root] + [body for child in root.findall("body") for body in _bodies(child)]
 
 
-def _drive(
-    body: Element,
-    kind: str,
-    stiffness: Sequence[float],
-    damping: Sequence[float],
-    armature: Sequence[float],
-    source: str,
-) -> None:
+def _drive(body: Element, joint: Joint, source: str) -> None:
     """Give a body's joint the PD gains as spring and damper; three hinges become one ball joint."""
-    joints = body.findall("joint")
-    if kind == "hinge":
-        joints[0].set("stiffness", repr(stiffness[0]))
-        joints[0].set("damping", repr(damping[0]))
-        joints[0].set("limited", "true")
-    if kind == "spherical":
-        for name, values in (("stiffness", stiffness), ("damping", damping), ("armature", armature)):
-            if len(set(values)) > 1:
-                raise InputError(
-                    f"{source}: the three hinges of body {body.get('name')!r} have different {name} {tuple(values)}; "
-                    "a spherical drive needs one value"
-                )
-        for joint in joints:
-            body.remove(joint)
+    hinges = body.findall("joint")
+    if joint.kind == "hinge":
+        hinges[0].set("stiffness", repr(joint.stiffness[0]))
+        hinges[0].set("damping", repr(joint.damping[0]))
+        hinges[0].set("limited", "true")
+    if joint.kind == "spherical":
+        if len(set(joint.stiffness)) > 1:
+            raise InputError(
+                f"{source}: the three hinges of body {body.get('name')!r} have different stiffness {joint.stiffness}; "
+                "a spherical drive needs one value"
+            )
+        for hinge in hinges:
+            body.remove(hinge)
         ball = Element(
             "joint",
-            name=str(joints[0].get("name") or body.get("name")),
+            name=str(hinges[0].get("name") or body.get("name")),
             type="ball",
             limited="false",
-            stiffness=repr(stiffness[0]),
-            damping=repr(damping[0]),
-            armature=repr(armature[0]),
+            stiffness=repr(joint.stiffness[0]),
+            damping=repr(joint.damping[0]),
+            armature=repr(joint.armature[0]),
         )
         body.insert(0, ball)
 
 
-def _strip(root: Element) -> None:
-    """Drop what only looks need."""
-    for body in _bodies(root):
-        for child in list(body):
-            if child.tag not in ("body", "geom", "joint", "freejoint", "inertial"):
-                body.remove(child)
-            elif child.tag == "geom":
-                child.attrib.pop("material", None)
+def _set_per_axis(model: mujoco.MjModel, skeleton: Skeleton) -> None:
+    """Set damping and armature of ball joints whose axes differ, which MJCF cannot say."""
+    differing = [j for j in skeleton.joints if len(set(j.armature)) > 1 or len(set(j.damping)) > 1]
+    for joint in differing:
+        first = ROOT_DOFS + joint.dof_index
+        model.dof_armature[first : first + joint.dof_count] = joint.armature
+        # From MuJoCo 3.4 on, a dof may have several coefficients; the first is the linear one.
+        damping = model.dof_damping.reshape(model.nv, -1)
+        damping[first : first + joint.dof_count, 0] = joint.damping
+    if differing:
+        mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
 def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
@@ -145,6 +120,7 @@ def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorCon
     contact_time = mujoco_settings(config).contact_time
     if contact_time is not None:
         model.geom_solref[:] = (contact_time, 1.0)
+    _set_per_axis(model, parse_skeleton(config.character, config.character_source))
     # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model

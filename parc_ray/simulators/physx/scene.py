@@ -18,7 +18,8 @@ import torch
 import warp
 from ovphysx.population import PrimBatch, write_stage_units
 
-from parc_ray.character.geoms import Geom, read_geoms, require_shapes
+from parc_ray.character.geoms import HULL_VERTICES, Geom, read_geoms, require_shapes
+from parc_ray.character.mjcf import Mjcf
 from parc_ray.character.rotations import quat_to_matrix
 from parc_ray.character.skeleton import Joint, Skeleton
 from parc_ray.simulators.mujoco.character import compile_character
@@ -35,7 +36,7 @@ CONTACT_OFFSET, REST_OFFSET = 0.02, 0.0
 """PARC's, where dm_env.yaml has none, m."""
 BOUNCE_THRESHOLD_VELOCITY, MAX_DEPENETRATION_VELOCITY = 0.2, 10.0
 """PARC's, where dm_env.yaml has none, m/s."""
-SHAPES = ("sphere", "capsule", "box", "cylinder")
+SHAPES = ("sphere", "capsule", "box", "cylinder", "hull")
 AXES = ("rotX", "rotY", "rotZ")
 ALL_BODIES = "/World/envs/*/b*"
 """Pattern of all paths that body_path gives; one pattern per body would take PhysX four times as long."""
@@ -183,7 +184,18 @@ class SceneWriter:
                     stabilization_threshold=0.0,
                 )
             )
+        partners = self._excluded_partners(body)
+        if partners:
+            batch.apply_physics_filtered_pairs_api(
+                filtered_pairs=[[body_path(env, other) for other in partners] for env in range(self.config.num_envs)]
+            )
         self._save(batch)
+
+    def _excluded_partners(self, body: int) -> List[int]:
+        """Return the bodies that the character's file keeps from colliding with a body, where it names that first."""
+        pairs = Mjcf(self.config.character, self.config.character_source).excluded_pairs()
+        name = self.skeleton.body_names[body]
+        return [self.skeleton.body_index(second) for first, second in pairs if first == name]
 
     def _rest_pose(self, body: int) -> Tuple[DoubleArray, DoubleArray]:
         """Position [3] and rotation matrix [3, 3] of a body in its root's frame when all joints are at zero."""
@@ -192,12 +204,12 @@ class SceneWriter:
         return position[body].double().numpy(), quat_to_matrix(turn[body]).double().numpy()
 
     def _write_shape(self, number: int, geom: Geom) -> None:
-        """A geom of all characters."""
+        """Write a geom of all characters."""
+        matrix = _geom_matrix(geom)
+        if geom.shape == "hull":
+            self._write_hull(number, geom, matrix)
+            return
         batch = self._batch([f"{body_path(env, geom.body)}/g{number:03d}" for env in range(self.config.num_envs)])
-        x, y, z, w = geom.rotation
-        matrix = np.eye(4)
-        matrix[:3, :3] = _rotation(np.array([w, x, y, z])).T
-        matrix[3, :3] = geom.position
         radius, _, half = geom.size
         if geom.shape == "box":
             matrix[:3, :3] = np.diag(geom.size) @ matrix[:3, :3]
@@ -209,6 +221,25 @@ class SceneWriter:
             define(**self._same(local_matrix=matrix.ravel(), radius=radius, height=2 * half, axis="Z"))
         self._collide(batch, self.config.num_envs)
         self._save(batch)
+
+    def _write_hull(self, number: int, geom: Geom, matrix: DoubleArray) -> None:
+        """Write a hull of all characters, env by env: ovstage refuses `points` of several prims ("element size")."""
+        points = warp.array(np.array(geom.hull, dtype=np.float32), dtype=warp.float32, device="cpu")
+        # PhysX makes the convex hull of the points, whatever the triangles.
+        fan = np.array([(0, corner, corner + 1) for corner in range(1, len(geom.hull) - 1)], dtype=np.int32)
+        counts = warp.full(len(fan), 3, dtype=warp.int32, device="cpu")
+        indices = warp.array(fan.ravel(), dtype=warp.int32, device="cpu")
+        for env in range(self.config.num_envs):
+            batch = self._batch([f"{body_path(env, geom.body)}/g{number:03d}"]).define_mesh(
+                local_matrix=[matrix.ravel()],
+                points=[points],
+                face_vertex_indices=[indices],
+                face_vertex_counts=[counts],
+            )
+            self._collide(batch, 1)
+            batch.apply_physics_mesh_collision_api(approximation=["convexHull"])
+            batch.apply_physx_convex_hull_collision_api(hull_vertex_limit=[HULL_VERTICES])
+            self._save(batch)
 
     def _write_joint(self, body: int, joint: Joint) -> None:
         """A joint with its drives and limits; those of a ball joint are per component of its rotation vector.
@@ -311,6 +342,15 @@ def upright_axes(inertia: DoubleArray, quaternion: DoubleArray) -> Tuple[DoubleA
     mujoco.mju_mat2Quat(result, turned.ravel())
     w, x, y, z = result.tolist()
     return inertia[order], (x, y, z, w)
+
+
+def _geom_matrix(geom: Geom) -> DoubleArray:
+    """Return the pose of a geom in its body's frame [4, 4], for row vectors."""
+    x, y, z, w = geom.rotation
+    matrix = np.eye(4)
+    matrix[:3, :3] = _rotation(np.array([w, x, y, z])).T
+    matrix[3, :3] = geom.position
+    return matrix
 
 
 def _gpu_capacities(config: SimulatorConfig) -> Dict[str, int]:

@@ -1,0 +1,79 @@
+"""Decisions: what was decided to make a character of its file, and the sentences that say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Sequence, Tuple
+
+
+@dataclass(frozen=True)
+class Hull:
+    """A mesh as a convex hull."""
+
+    mesh: str
+    mesh_vertices: int
+    vertices: int
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the reader decided about a character, for `parc-ray check`."""
+
+    compiled: bool = False
+    """False if the file is used as it is."""
+    gains_from_servos: int = 0
+    """Degrees of freedom whose gains are those of an actuator."""
+    hulls: Tuple[Hull, ...] = ()
+    """Colliding meshes that became convex hulls."""
+    mended_inertia: Tuple[Tuple[str, str, str], ...] = ()
+    """Body, its moments of inertia in the file, and those used instead."""
+    unlimited: Tuple[str, ...] = ()
+    """Joints without limits, which became +-pi."""
+    ignored: Tuple[str, ...] = ()
+    """Elements that act on the character but are not simulated."""
+    uneven: Tuple[str, ...] = ()
+    """Spherical joints whose three axes have different armature or damping."""
+    excluded_pairs: int = 0
+    """Pairs of bodies that do not collide with each other."""
+    undriven: Tuple[str, ...] = ()
+    """Joints without stiffness."""
+    undamped: Tuple[str, ...] = ()
+    """Joints with stiffness, but without damping."""
+
+
+def describe(decisions: Decisions) -> List[str]:
+    """Return the decisions as sentences."""
+    lines: List[str] = []
+    if decisions.gains_from_servos:
+        lines.append(f"gains of {decisions.gains_from_servos} degrees of freedom from its <position> actuators")
+    elif decisions.compiled:
+        lines.append("gains from its joints")
+    if decisions.hulls:
+        vertices, kept = (sum(counts) for counts in zip(*((h.mesh_vertices, h.vertices) for h in decisions.hulls)))
+        lines.append(f"{len(decisions.hulls)} colliding meshes as convex hulls, {kept} of {vertices} vertices")
+    for body, before, after in decisions.mended_inertia:
+        lines.append(f"body {body}: no solid has the moments of inertia {before}; taken as {after}")
+    if decisions.unlimited:
+        lines.append(f"without limits, taken as one turn: {_listed(decisions.unlimited)}")
+    if decisions.ignored:
+        lines.append(f"not simulated: {', '.join(decisions.ignored)}")
+    if decisions.uneven:
+        lines.append(f"armature or damping of its own on each axis: {_listed(decisions.uneven)}")
+    if decisions.excluded_pairs:
+        lines.append(f"{decisions.excluded_pairs} pairs of bodies do not collide (<exclude>)")
+    return lines
+
+
+def warnings(decisions: Decisions, source: str) -> List[str]:
+    """Return what is likely to be a mistake in a character, as sentences. source: Path of its file."""
+    lines = []
+    if decisions.undriven:
+        lines.append(f"{source}: no stiffness, so nothing drives these joints: {_listed(decisions.undriven)}")
+    if decisions.undamped:
+        lines.append(f"{source}: no damping, so these joints may oscillate: {_listed(decisions.undamped)}")
+    return lines
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,0 +1,73 @@
+"""Gains: the PD drive of each joint of a compiled character, from the joint itself or from its servo.
+
+The numbers are those of MuJoCo's documentation of <position>: force = kp (ctrl - length) - kv velocity, and the
+joint's torque is the force times the gear; the length is the joint's angle times the gear.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Dict, List
+
+import mujoco
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Gains:
+    """The drive of one hinge."""
+
+    stiffness: float
+    """N m / rad; 0 if nothing drives it."""
+    damping: float
+    """N m s / rad."""
+    torque_limit: float
+    """N m; infinite without one."""
+    from_servo: bool
+    """True if an actuator has the stiffness, False if the joint has."""
+    actuated: bool
+    """True if any actuator acts on it."""
+
+
+def read_gains(model: mujoco.MjModel) -> List[Gains]:
+    """Return the gains of each joint. A joint's own stiffness counts before that of a servo."""
+    actuators: Dict[int, List[int]] = {}
+    for number in range(model.nu):
+        actuators.setdefault(int(model.actuator_trnid[number, 0]), []).append(number)
+    return [_gains(model, joint, actuators.get(joint, [])) for joint in range(model.njnt)]
+
+
+def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
+    # From MuJoCo 3.4 on, a joint may have several coefficients; the first is the linear one.
+    stiffness = float(np.ravel(model.jnt_stiffness[joint])[0])
+    damping = float(np.ravel(model.dof_damping[model.jnt_dofadr[joint]])[0])
+    limits = [_force_limit(model, number) for number in actuators]
+    if model.jnt_actfrclimited[joint]:
+        limits.append(float(np.abs(model.jnt_actfrcrange[joint]).max()))
+    from_servo = not stiffness and len(actuators) == 1 and _is_servo(model, actuators[0])
+    if from_servo:
+        gear = float(model.actuator_gear[actuators[0], 0])
+        stiffness = float(model.actuator_gainprm[actuators[0], 0]) * gear * gear
+        damping -= float(model.actuator_biasprm[actuators[0], 2]) * gear * gear
+    return Gains(stiffness, damping, min(limits, default=math.inf), from_servo, bool(actuators))
+
+
+def _is_servo(model: mujoco.MjModel, actuator: int) -> bool:
+    """Return whether an actuator pulls a joint to its control value, as <position> does."""
+    kp, bias = float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator]
+    affine = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE
+    return bool(affine and kp > 0 and abs(bias[1] + kp) <= 1e-6 * kp and bias[0] == 0 and bias[2] <= 0)
+
+
+def _force_limit(model: mujoco.MjModel, actuator: int) -> float:
+    """Return the largest torque of an actuator, N m. Without other limits, a motor's gear is its limit, as in PARC."""
+    gear = abs(float(model.actuator_gear[actuator, 0]))
+    if model.actuator_forcelimited[actuator]:
+        return gear * float(np.abs(model.actuator_forcerange[actuator]).max())
+    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_NONE:
+        return math.inf
+    if model.actuator_ctrllimited[actuator]:
+        gear *= abs(float(model.actuator_gainprm[actuator, 0]))
+        return gear * float(np.abs(model.actuator_ctrlrange[actuator]).max())
+    return gear
