@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
+import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -21,10 +22,10 @@ KINDS = ("cylinder", "ball", "box")
 
 @dataclass(frozen=True)
 class Solid:
-    """A unit shape that is fixed to a body."""
+    """A shape that is fixed to a body, scaled from a unit shape."""
 
     kind: str
-    """One of KINDS."""
+    """One of KINDS, or "hull 0", "hull 1", ...: a name of meshes_of."""
     body: int
     """Index of the body."""
     position: Vector
@@ -32,14 +33,18 @@ class Solid:
     rotation: Quaternion
     """Unit quaternion xyzw, in the body's frame."""
     scale: Vector
-    """Half extents along its own axes, m."""
+    """Factors of its mesh along its own axes: half extents (m) of unit shapes, 1 for hulls."""
 
 
 def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
-    """The solids of a character: a capsule is three. Meshes and other shapes that are not solid are left out."""
+    """Return the solids of a character: a capsule is three. Meshes and other shapes that are not solid are left out."""
     solids: List[Solid] = []
+    hulls = _hulls(geoms)
     for geom in geoms:
-        if geom.shape in SHAPES:
+        if geom.shape == "hull":
+            kind = f"hull {hulls.index(geom.hull)}"
+            solids.append(Solid(kind, geom.body, geom.position, geom.rotation, (1.0, 1.0, 1.0)))
+        elif geom.shape in SHAPES:
             kind = {"box": "box", "sphere": "ball", "ellipsoid": "ball"}.get(geom.shape, "cylinder")
             solids.append(Solid(kind, geom.body, geom.position, geom.rotation, geom.size))
         if geom.shape == "capsule":
@@ -48,9 +53,40 @@ def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
     return solids
 
 
+def meshes_of(geoms: Sequence[Geom]) -> Dict[str, Mesh]:
+    """Return the meshes of all kinds of solids that a character may have, by kind."""
+    return {
+        **{kind: unit_mesh(kind) for kind in KINDS},
+        **{f"hull {number}": hull_mesh(hull) for number, hull in enumerate(_hulls(geoms))},
+    }
+
+
+def hull_mesh(hull: Sequence[Vector]) -> Mesh:
+    """Return the convex hull of points, facing outwards; each triangle has corners of its own, so that edges are sharp.
+
+    MuJoCo finds the triangles.
+    """
+    vertices = " ".join(f"{value:.9g}" for point in hull for value in point)
+    model = mujoco.MjModel.from_xml_string(
+        f'<mujoco><asset><mesh name="hull" vertex="{vertices}"/></asset>'
+        '<worldbody><geom type="mesh" mesh="hull"/></worldbody></mujoco>'
+    )
+    axes = np.zeros(9)
+    mujoco.mju_quat2Mat(axes, model.geom_quat[0])
+    # MuJoCo moves a mesh to its centre of mass and turns it to its axes of inertia.
+    corners = model.mesh_vert @ axes.reshape(3, 3).T + model.geom_pos[0]
+    triangles = corners[model.mesh_face].reshape(-1, 3)
+    return triangles.astype(np.float32), np.arange(len(triangles), dtype=np.uint32).reshape(-1, 3)
+
+
 def unit_mesh(kind: str) -> Mesh:
-    """A ball or cylinder of radius 1, or a box; from -1 to 1 along every axis."""
+    """Return a ball or cylinder of radius 1, or a box; from -1 to 1 along every axis."""
     return {"ball": _ball, "cylinder": _cylinder, "box": _box}[kind]()
+
+
+def _hulls(geoms: Sequence[Geom]) -> List[Tuple[Vector, ...]]:
+    """Return the different hulls of a character."""
+    return list(dict.fromkeys(geom.hull for geom in geoms if geom.shape == "hull"))
 
 
 def _ball(sides: int = 24, rings: int = 13) -> Mesh:

@@ -438,6 +438,79 @@ def test_resting_feet_carry_the_weight(make):
     assert float(force[:, :2].sum(dim=0).norm()) <= 0.01 * WEIGHT
 
 
+def with_hull_feet(text: str) -> str:
+    """The humanoid with the same feet as hulls: of the corners of its boxes, and of points inside them."""
+    size, center = (0.0885, 0.045, 0.0275), (0.045, 0.0, -0.0225)
+    corners = [(sx * size[0], sy * size[1], sz * size[2]) for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]
+    vertex = " ".join(f"{value:g}" for corner in [*corners, (0.01, 0.02, 0.0)] for value in corner)
+    for side in ("right", "left"):
+        box = f'name="{side}_foot" type="box" size=".0885 .045 .0275" pos=".045 0 -.0225"'
+        assert box in text
+        pos = " ".join(f"{value:g}" for value in center)
+        text = text.replace(box, f'name="{side}_foot" type="mesh" mesh="sole" pos="{pos}"')
+    return text.replace("<worldbody>", f'<asset><mesh name="sole" vertex="{vertex}"/></asset><worldbody>', 1)
+
+
+def test_hulls_stand_as_the_boxes_of_the_same_corners_do(make):
+    """On the whole of their soles: a hull with one contact point would let the character rock."""
+    state, ground = standing()
+    histories = []
+    for text in (TEXT, with_hull_feet(TEXT)):
+        simulator = make(tiles=[ground], control_freq=120, steps=16, text=text)
+        simulator.reset([0], [0], state)
+        histories.append(rollout(simulator, [0], state.dof_pos, 240))
+    boxes, hulls = (history[-1] for history in histories)
+    force = torch.stack([frame.contact_force[0] for frame in histories[1][-120:]]).mean(dim=0)
+    assert float(force[:, 2].sum()) == pytest.approx(WEIGHT, rel=0.02)
+    assert (force[FEET, 2] > 0.2 * WEIGHT).all()
+    assert not force[[body for body in range(15) if body not in FEET]].any()
+    assert torch.allclose(hulls.root_pos, boxes.root_pos, atol=0.003)
+    assert float(rotations.quat_diff_angle(hulls.root_rot, boxes.root_rot)) < 0.01
+
+
+def test_excluded_bodies_do_not_touch(make):
+    """Two arms that overlap: forces push them apart, unless the file excludes the pair."""
+    arms = "".join(
+        f'<body name="arm{k}" pos="0 0 2"><joint name="j{k}" type="hinge" axis="0 0 1" {DRIVE}/>'
+        f'<geom type="sphere" size="0.1" density="1000" pos="0.5 {0.05 * k} 0"/></body>'
+        for k in range(2)
+    )
+    text = f'<mujoco><worldbody><body name="base"><freejoint/><geom size="1" density="1e6"/>{arms}</body></worldbody>'
+    touching = []
+    for more in ("", '<contact><exclude body1="arm1" body2="arm0"/></contact>'):
+        own = f"{text}{more}</mujoco>"
+        skeleton = parse_skeleton(own, "character.xml")
+        simulator = make(text=own)
+        simulator.reset([0], [0], still(torch.zeros(1, 2), skeleton=skeleton))
+        after = rollout(simulator, [0], torch.zeros(1, 2), 3)[-1]
+        touching.append(bool(after.contact_force[0, 1:].abs().max() > 1) or bool(after.dof_pos.abs().max() > 0.01))
+    assert touching == [True, False]
+
+
+@pytest.mark.parametrize("armature", ["0.02 0.02 0.02", "0.02 0.3 0.02"])
+def test_armature_counts_on_its_own_axis(make, armature):
+    """What one axis of a ball joint needs to be turned, in the first instant: its torque over inertia and armature."""
+    hinges = "".join(
+        f'<joint name="j_{letter}" axis="{axis}" range="-180 180" stiffness="20" damping="0" armature="{value}"/>'
+        for letter, axis, value in zip("xyz", ("1 0 0", "0 1 0", "0 0 1"), armature.split())
+    )
+    text = (
+        '<mujoco><worldbody><body name="base"><freejoint/><geom size="1" density="1e6"/>'
+        f'<body name="ball" pos="0 0 2">{hinges}<geom size="0.1" density="1000"/></body></body></worldbody></mujoco>'
+    )
+    skeleton = parse_skeleton(text, "character.xml")
+    simulator = make(text=text, control_freq=480, steps=1)
+    for axis, value in enumerate(armature.split()):
+        simulator.reset([0], [0], still(torch.zeros(1, 3), skeleton=skeleton))
+        target = torch.zeros(1, 3)
+        target[0, axis] = 0.1
+        velocity = simulator.step([0], target).dof_vel[0, axis]
+        dt = 1 / 480
+        inertia = BALL_INERTIA + float(value)
+        # Between a step of an explicit and of an implicit spring.
+        assert 20 * 0.1 * dt / (inertia + 20 * dt * dt) * 0.98 <= float(velocity) <= 20 * 0.1 * dt / inertia * 1.02
+
+
 @pytest.mark.parametrize("height", [0.0, 0.35, -0.7])
 def test_ground_is_as_high_as_its_height_field_says(make, height):
     """Feet side by side, each on a cell of its own, between higher and lower ground."""

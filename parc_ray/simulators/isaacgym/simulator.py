@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parc_ray.character.meshes import without_meshes
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
+from parc_ray.simulators.isaacgym.asset import MJCF, asset_files
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.isaacgym.process import loaded_version
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY, SceneSimulator, first_error
@@ -116,10 +116,9 @@ class IsaacGymSimulator(SceneSimulator):
         options.default_dof_drive_mode = mode
         source = self._config.character_source
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "character.xml").write_text(
-                without_meshes(self._config.character, source), encoding="utf-8"
-            )
-            asset = self._gym.load_asset(self._sim, folder, "character.xml", options)
+            for name, text in asset_files(self._config.character, source).items():
+                (Path(folder) / name).write_text(text, encoding="utf-8")
+            asset = self._gym.load_asset(self._sim, folder, MJCF, options)
         if asset is None:
             raise InputError(f"{source}: Isaac Gym cannot load the character{first_error(self._output.new_text())}")
         bodies, dofs = self._gym.get_asset_rigid_body_names(asset), self._gym.get_asset_dof_count(asset)

@@ -37,7 +37,11 @@ class Character:
         _check_options(options)
         self.options = copy.deepcopy(options)
         self._document = _without_looks(ElementTree.parse(str(path)).getroot())
-        hinges = mujoco.MjModel.from_xml_string(ElementTree.tostring(self._document, encoding="unicode"))
+        for mesh in self._document.iter("mesh"):
+            if mesh.get("vertex") is not None:
+                not_modelled("a mesh whose vertices are in the MJCF")
+        self._files = {file.name: file.read_bytes() for file in path.parent.glob("*.obj")}
+        hinges = mujoco.MjModel.from_xml_string(ElementTree.tostring(self._document, encoding="unicode"), self._files)
         self.body_names: List[str] = [hinges.body(body).name for body in range(1, hinges.nbody)]
         self.dof_names: List[str] = [hinges.joint(joint).name for joint in range(1, hinges.njnt)]
         if hinges.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or np.any(
@@ -110,9 +114,13 @@ class Character:
         root = ElementTree.Element("mujoco")
         for tag in ("compiler", "default"):
             root.extend(copy.deepcopy(element) for element in self._document.findall(tag))
+        ElementTree.SubElement(root, "asset").extend(
+            copy.deepcopy(mesh) for mesh in self._document.findall("asset/mesh")
+        )
         step = params.dt / params.substeps
         gravity = f"0 0 {params.gravity.z!r}"
-        ElementTree.SubElement(root, "option", timestep=repr(step), integrator="implicitfast", gravity=gravity)
+        option = ElementTree.SubElement(root, "option", timestep=repr(step), integrator="implicitfast", gravity=gravity)
+        ElementTree.SubElement(option, "flag", multiccd="enable" if self._files else "disable")
         world = ElementTree.SubElement(root, "worldbody")
         for _ in range(boxes):
             ElementTree.SubElement(world, "geom", type="box", pos=f"0 0 {-UNUSED}", size="1e-3 1e-3 1e-3")
@@ -121,7 +129,7 @@ class Character:
         for element, joints in zip(_bodies(body), self.joints_of_body):
             _drive(element, properties[joints])
         world.append(body)
-        model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
+        model = mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"), self._files)
         _prepare(model, boxes, friction, self_collision)
         return model
 
