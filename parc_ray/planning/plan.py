@@ -62,12 +62,8 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
     actors, notices = min(placement.actors, len(shards)), (*placement.notices, *notices)
-<<<<<<< HEAD
     notices = (*notices, *_unlabelled(inputs), *_unused(inputs), *_repairs(inputs))
-=======
-    notices = (*notices, *_unlabelled(inputs), *_unused(inputs))
     notices = (*notices, *warnings(inputs.character.decisions, inputs.character.source))
->>>>>>> 578e50c (Any MJCF that MuJoCo compiles is a character: as plain text, with convex hulls for meshes and the gains of servos; robots without gains are refused)
     return RunPlan(inputs, replace(placement, actors=actors, notices=notices), shards, bound)
 
 
