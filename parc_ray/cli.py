@@ -517,7 +517,11 @@ def export(
         help="The output_dir of a run, a folder of motion files, or one of them.",
     ),
     to: str = typer.Option(
-        ..., "--to", metavar="FORMAT", help="bvh, glb (glTF), csv, npz (MuJoCo's qpos and qvel), or mimickit."
+        ...,
+        "--to",
+        metavar="FORMAT",
+        help="bvh, glb (glTF), csv, npz (MuJoCo's qpos and qvel), mimickit; for robots robot-csv, robot-csv-wxyz, "
+        "tracking-npz (mjlab), tracking-npz-isaaclab.",
     ),
     output: Path = typer.Option(..., "--output", "-o", metavar="FOLDER", help="Folder for the files."),
     failures: bool = typer.Option(

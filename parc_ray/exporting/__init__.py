@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from parc_ray.errors import InputError
-from parc_ray.exporting import bvh, csv, glb, mimickit, npz
-from parc_ray.exporting.format import ExportFormat
+from parc_ray.exporting import bvh, csv, glb, mimickit, npz, robot_csv, tracking_npz
+from parc_ray.exporting.format import NAMES, ExportFormat
 from parc_ray.exporting.recording import recording_of
 from parc_ray.files.writing import make_folder, write_file_atomic
 from parc_ray.runs.history import Run, read_run
@@ -16,7 +16,11 @@ from parc_ray.runs.motion_files import Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
 
 FORMATS: Dict[str, ExportFormat] = {
-    known.name: known for known in (bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT)
+    form.name: form
+    for form in (
+        *(bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT),
+        *(robot_csv.FORMAT, robot_csv.FORMAT_WXYZ, tracking_npz.FORMAT, tracking_npz.FORMAT_ISAACLAB),
+    )
 }
 
 
@@ -38,6 +42,8 @@ class Export:
         content = self.format.content(recording)
         make_folder(target.parent)
         write_file_atomic(target, content)
+        if self.format.names is not None:
+            write_file_atomic(target.with_name(NAMES), self.format.names(recording))
         return recording.motion.notes
 
 
@@ -70,7 +76,10 @@ def plan_export(
         known = next(filter(None, map(writers.of, found)), None)
         run = known[0] if known else None
     targets = tuple((file, folder / place.with_name(f"{place.stem}{form.suffix}")) for file, place in files)
-    there = [target for _, target in targets if target.exists()]
+    written = [target for _, target in targets]
+    if form.names is not None:
+        written += sorted({target.with_name(NAMES) for target in written})
+    there = [target for target in written if target.exists()]
     own = {file.resolve() for file, _ in targets}.intersection(target.resolve() for target in there)
     if own:
         raise InputError(f"{own.pop()}: would be replaced by its own export; choose another folder")

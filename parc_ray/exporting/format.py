@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import numpy.typing as npt
 
 from parc_ray.exporting.recording import Recording
+
+NAMES = "joints.txt"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class ExportFormat:
     """Ending of its files' names."""
     content: Callable[[Recording], bytes]
     """Returns the bytes of a recording's file. Raises InputError if a package is missing or it does not fit."""
+    names: Optional[Callable[[Recording], bytes]] = None
+    """Returns the names of its columns, for a file NAMES beside the exports; None if the format has them itself."""
 
 
 Y_UP = (-0.5, -0.5, -0.5, 0.5)

@@ -14,10 +14,10 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.character.euler import euler_angles
 from parc_ray.character.meshes import without_looks
 from parc_ray.errors import InputError
 from parc_ray.exporting.format import ExportFormat
+from parc_ray.exporting.qpos import qpos_of
 from parc_ray.exporting.recording import Recording
 from parc_ray.simulators.mujoco.ground import ground_boxes, ground_geoms
 
@@ -43,7 +43,7 @@ def npz_bytes(recording: Recording) -> bytes:
         raise InputError(
             f"{recording.source}: MuJoCo makes {model.nv - 6} degrees of freedom of the character, which has {dofs}"
         )
-    qpos = _positions(recording)
+    qpos = qpos_of(recording)
     file = io.BytesIO()
     np.savez_compressed(
         file,
@@ -62,17 +62,6 @@ def _model_text(recording: Recording) -> str:
     text = ElementTree.tostring(without_looks(recording.character, recording.source), encoding="unicode")
     ground = ground_geoms(ground_boxes(recording.motion.terrain))
     return text.replace("<worldbody>", f"<worldbody>{ground}", 1)
-
-
-def _positions(recording: Recording) -> DoubleArray:
-    """Return qpos [n, 7 + D]."""
-    motion = recording.motion
-    dofs = recording.dof_pos().astype(np.float64)
-    for body, joint in enumerate(recording.skeleton.joints):
-        if joint.kind == "spherical":
-            own = slice(joint.dof_index, joint.dof_index + 3)
-            dofs[:, own] = euler_angles(motion.joint_rot[:, body - 1], "XYZ")
-    return np.concatenate([motion.root_pos, motion.root_rot[:, [3, 0, 1, 2]], dofs], axis=1, dtype=np.float64)
 
 
 def _velocities(model: mujoco.MjModel, qpos: DoubleArray, fps: float) -> DoubleArray:

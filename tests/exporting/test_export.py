@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from parc_ray.character.skeleton import load_skeleton
 from parc_ray.cli import app
 from parc_ray.errors import InputError
 from parc_ray.exporting import plan_export
 from parc_ray.exporting.recording import read_recording
+from parc_ray.motions import importers
+from parc_ray.motions.importers.clip import ReadOptions
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from tests.cluster.runs import fingerprints
@@ -132,3 +135,29 @@ def test_a_data_frame(run: Path) -> None:
     frame = recording.frame()
     assert isinstance(frame, pandas.DataFrame) and len(frame) == recording.motion.num_frames
     np.testing.assert_array_equal(frame["root_pos.z"], recording.motion.root_pos[:, 2])
+
+
+@pytest.mark.parametrize("to", ["robot-csv", "tracking-npz", "tracking-npz-isaaclab"])
+def test_robots_motions_come_back(tmp_path: Path, walk: Motion, to: str) -> None:
+    """Joints in another order come back by their names."""
+    motion, folder = tmp_path / "walk.pkl", tmp_path / to
+    motion.write_bytes(motion_file_bytes(walk))
+    assert export(motion, "--to", to, "-o", folder).exit_code == 0
+    assert (folder / "joints.txt").exists() == (to == "robot-csv")
+    order = str(folder / "joints.txt") if to == "robot-csv" else "mjcf"
+    (file,) = folder.glob("walk.*")
+    form, content = importers._open(file, None)
+    options = ReadOptions(load_skeleton(HUMANOID), fps=walk.fps, joint_order=order)
+    (clip,) = form.clips(content, file, options).values()
+    np.testing.assert_allclose(clip.root_pos, walk.root_pos, atol=1e-5)
+    assert np.abs((clip.joint_rot.numpy() * walk.joint_rot).sum(-1)).min() > 1 - 1e-5
+
+
+def test_a_file_of_names_is_not_replaced_unasked(tmp_path: Path, walk: Motion) -> None:
+    (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(walk))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "joints.txt").write_text("mine")
+    arguments = (tmp_path / "walk.pkl", "--to", "robot-csv", "-o", tmp_path / "out")
+    assert "joints.txt: exists" in str(export(*arguments).exception)
+    assert exported(tmp_path / "out") == {"joints.txt"}
+    assert export(*arguments, "--overwrite").exit_code == 0

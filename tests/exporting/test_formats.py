@@ -183,3 +183,76 @@ def test_mimickit(true: Truth) -> None:
         mujoco.mju_axisAngle2Quat(found, rotation / angle, angle)
         assert abs(found @ quat) == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(frames[:, 6:], true.recording.dof_pos(), atol=1e-6)
+
+
+def breadth_first(model: mujoco.MjModel) -> "list[int]":
+    """Bodies by depth in MuJoCo's tree, without the world."""
+    depth = [0] * model.nbody
+    for body in range(1, model.nbody):
+        depth[body] = depth[model.body_parentid[body]] + 1
+    return [body - 1 for body in sorted(range(1, model.nbody), key=lambda body: depth[body])]
+
+
+@pytest.mark.parametrize(("name", "rotation"), [("robot-csv", [4, 5, 6, 3]), ("robot-csv-wxyz", [3, 4, 5, 6])])
+def test_robot_csv(true: Truth, name: str, rotation: "list[int]") -> None:
+    """Without a header, and with the angles of MuJoCo's hinges, by the poses that they lead to."""
+    rows = np.loadtxt(io.BytesIO(content(name, true.recording)), delimiter=",")
+    model = mujoco.MjModel.from_xml_string(true.recording.character)
+    data, qpos = mujoco.MjData(model), np.empty((12, model.nq))
+    qpos[:, :3], qpos[:, rotation], qpos[:, 7:] = rows[:, :3], rows[:, 3:7], rows[:, 7:]
+    for frame in range(12):
+        data.qpos[:] = qpos[frame]
+        mujoco.mj_kinematics(model, data)
+        np.testing.assert_allclose(data.xpos[1:], true.body_pos[frame], atol=ROUNDING)
+    names = FORMATS[name].names
+    assert names is not None
+    assert names(true.recording).decode().splitlines() == [model.joint(k).name for k in range(1, model.njnt)]
+
+
+@pytest.mark.parametrize("name", ["tracking-npz", "tracking-npz-isaaclab"])
+def test_tracking_npz(true: Truth, name: str) -> None:
+    archive = np.load(io.BytesIO(content(name, true.recording)))
+    model = mujoco.MjModel.from_xml_string(true.recording.character)
+    bodies = breadth_first(model) if name == "tracking-npz-isaaclab" else list(range(model.nbody - 1))
+    joints = [
+        k for body in bodies for k in range(1, model.njnt) if model.jnt_bodyid[k] == body + 1
+    ]  # fmt: skip
+    assert list(archive["body_names"]) == [model.body(body + 1).name for body in bodies]
+    assert list(archive["joint_names"]) == [model.joint(joint).name for joint in joints]
+    assert archive["fps"] == [20.0] and archive["fps"].shape == (1,)
+    np.testing.assert_allclose(archive["body_pos_w"], true.body_pos[:, bodies], atol=ROUNDING)
+    data = mujoco.MjData(model)
+    for frame in range(12):
+        data.qpos[:3], data.qpos[3:7] = archive["body_pos_w"][frame, 0], archive["body_quat_w"][frame, 0]
+        for column, joint in enumerate(joints):
+            data.qpos[model.jnt_qposadr[joint]] = archive["joint_pos"][frame, column]
+        mujoco.mj_kinematics(model, data)
+        np.testing.assert_allclose(data.xpos[1:][bodies], archive["body_pos_w"][frame], atol=ROUNDING)
+        turned = (data.xquat[1:][bodies] * archive["body_quat_w"][frame]).sum(-1)
+        np.testing.assert_allclose(np.abs(turned), 1.0, atol=1e-5)
+
+
+def test_velocities_for_tracking_are_those_of_a_steady_motion() -> None:
+    """A body that moves and turns evenly, and bends one knee, has the same velocities in all frames."""
+    base = truth("humanoid", 2).recording
+    skeleton, times = base.skeleton, np.arange(8) / 50
+    shin = skeleton.body_index("left_shin")
+    root_rot = np.zeros((8, 4), dtype=np.float32)
+    root_rot[:, 2], root_rot[:, 3] = np.sin(times), np.cos(times)  # about z at 2 rad/s
+    joint_rot = np.tile(np.array([0, 0, 0, 1], dtype=np.float32), (8, 14, 1))
+    joint_rot[:, shin - 1, 1], joint_rot[:, shin - 1, 3] = np.sin(1.5 * times), np.cos(1.5 * times)  # 3 rad/s
+    motion = replace(
+        base.motion,
+        root_pos=np.stack([0.5 * times, -times, 0 * times], axis=1).astype(np.float32),
+        root_rot=root_rot,
+        joint_rot=joint_rot,
+        contacts=np.zeros((8, 15), dtype=np.float32),
+        fps=50.0,
+    )
+    archive = np.load(io.BytesIO(content("tracking-npz", replace(base, motion=motion))))
+    np.testing.assert_allclose(archive["body_lin_vel_w"][:, 0], np.tile([0.5, -1.0, 0.0], (8, 1)), atol=1e-4)
+    np.testing.assert_allclose(archive["body_ang_vel_w"][:, 0], np.tile([0.0, 0.0, 2.0], (8, 1)), atol=1e-3)
+    knee = skeleton.joints[shin].dof_index
+    np.testing.assert_allclose(archive["joint_vel"][:, knee], 3.0, atol=1e-3)
+    hinge = np.stack([-np.sin(2 * times), np.cos(2 * times), 0 * times], axis=1)
+    np.testing.assert_allclose(archive["body_ang_vel_w"][1:-1, shin], (3.0 * hinge + [0.0, 0.0, 2.0])[1:-1], atol=0.02)

@@ -7,10 +7,11 @@ others have `link_body_list`, the names of all bodies, whose order is that of th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
+from parc_ray.character.joint_order import dof_names, dofs_of
 from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, fail
-from parc_ray.motions.importers.joint_angles import JointAngles, dof_names, to_clip
+from parc_ray.motions.importers.joint_angles import JointAngles, to_clip
 from parc_ray.motions.importers.pickled import has_keys, load_pickle
 
 KEYS = ("root_pos", "root_rot", "dof_pos")
@@ -42,11 +43,7 @@ def _joints(content: Mapping[str, Any], options: ReadOptions) -> Tuple[str, ...]
     if len(moving) != skeleton.num_bodies:
         return ()
     own = dof_names(skeleton)
-    ordered: List[str] = []
-    for link in moving:
-        joint = skeleton.joints[skeleton.body_index(link)]
-        ordered += own[joint.dof_index : joint.dof_index + joint.dof_count]
-    return tuple(ordered)
+    return tuple(own[dof] for dof in dofs_of(skeleton, [skeleton.body_index(link) for link in moving]))
 
 
 FORMAT = ClipFormat(

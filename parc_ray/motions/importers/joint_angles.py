@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from parc_ray.character.joint_order import breadth_first, dof_names, dofs_of
 from parc_ray.character.rotations import axis_angle_to_quat, quat_mul, quat_normalize
 from parc_ray.character.skeleton import AXES, Skeleton
 from parc_ray.errors import quote
@@ -104,28 +105,6 @@ def frame_rate(fps: Any, options: ReadOptions, source: str) -> float:
     return value
 
 
-def dof_names(skeleton: Skeleton) -> List[str]:
-    """Return the name of each degree of freedom, in the character's order."""
-    names: List[str] = []
-    for joint in skeleton.joints:
-        names += (
-            [f"{joint.name}_{axis}" for axis in "xyz"]
-            if joint.kind == "spherical"
-            else [joint.name] * (joint.dof_count)
-        )
-    return names
-
-
-def breadth_first(skeleton: Skeleton) -> List[int]:
-    """Return the degrees of freedom in the order of PhysX and Isaac Lab: by depth in the tree."""
-    depth: List[int] = []
-    for parent in skeleton.parent_indices:
-        depth.append(0 if parent < 0 else depth[parent] + 1)
-    bodies = sorted(range(skeleton.num_bodies), key=lambda body: depth[body])
-    joints = [skeleton.joints[body] for body in bodies]
-    return [joint.dof_index + place for joint in joints for place in range(joint.dof_count)]
-
-
 def joint_rotations(angles: Tensor, skeleton: Skeleton) -> Tensor:
     """Return rotations [n, B - 1, 4] of hinge angles [n, D], float64. Three hinges of a body: R = Rx Ry Rz."""
     rotations = torch.zeros(len(angles), skeleton.num_bodies - 1, 4, dtype=torch.float64)
@@ -149,7 +128,7 @@ def doubts(angles: DoubleArray, skeleton: Skeleton) -> List[str]:
     if not names:
         return []
     remedy = "check the order (--joint-order) and the units (--degrees)"
-    other = angles[:, np.argsort(breadth_first(skeleton))]
+    other = angles[:, np.argsort(dofs_of(skeleton, breadth_first(skeleton)))]
     if shares_outside(other, skeleton).sum() < 0.5 * outside.sum():
         remedy = "--joint-order breadth-first fits better"
     return [f"joints are beyond their limits in many frames: {', '.join(names[:8])}; {remedy}"]
@@ -177,7 +156,7 @@ def _match(
             "Give the character's MJCF with --character, or the names of the columns with --joint-order FILE",
         )
     if options.joint_order == "breadth-first":
-        order = breadth_first(skeleton)
+        order = dofs_of(skeleton, breadth_first(skeleton))
         return angles[:, np.argsort(order)], [_order_note([own[index] for index in order], "breadth first")]
     return angles, [_order_note(own, "the MJCF's order")]
 
@@ -218,7 +197,8 @@ def _plain(name: str) -> str:
 
 
 def _file_of_names(joint_order: str) -> Tuple[str, ...]:
-    """Return the names in a file, one a line or separated by commas; none for the name of an order."""
+    """Return the names in a file, one a line, or in one line with commas; none for the name of an order."""
     if joint_order in ORDERS:
         return ()
-    return tuple(name for name in read_text(Path(joint_order)).replace(",", "\n").split() if name)
+    lines = [line.strip() for line in read_text(Path(joint_order)).splitlines() if line.strip()]
+    return tuple(lines if len(lines) > 1 else [name.strip() for line in lines for name in line.split(",")])
