@@ -190,7 +190,7 @@ def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
         bare_steps += len(envs)
     for simulator in (environment.simulator, recorder.environment.simulator):
         simulator.close()
-    bare, whole = bare_steps / bare_seconds, recorder.usage.env_steps / seconds
+    bare, whole = bare_steps / bare_seconds, recorder.utilization.env_steps / seconds
     return {"a_bare_steps_per_s": bare, "b_recorder_steps_per_s": whole, "b_over_a": whole / bare}
 
 
@@ -235,7 +235,7 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
     retried = len({result.motion for result in results if result.number > 0})
     recorded = sum(result.outcome == "recorded" for result in results)
     return {
-        "d_busy_share": recorder.usage.busy / max(1, recorder.usage.slots),
+        "d_busy_share": recorder.utilization.busy / max(1, recorder.utilization.slots),
         "share_of_motions_retried": retried / len(shard.motions),
         "share_of_motions_recorded": recorded / len(shard.motions),
     }

@@ -262,7 +262,8 @@ def residual(
         (after.dof_vel - wanted.dof_vel) * seconds,
     )
     # A state that could not be integrated is far from any.
-    return np.nan_to_num(torch.cat(parts, dim=1).double().numpy(), nan=10.0, posinf=10.0, neginf=-10.0)
+    errors: Array = np.nan_to_num(torch.cat(parts, dim=1).double().numpy(), nan=10.0, posinf=10.0, neginf=-10.0)
+    return errors
 
 
 @dataclass(frozen=True)
@@ -322,7 +323,8 @@ def _bounded_step(slope: Array, left: Array, now: Array, damping: Array, low: Ar
     matrix = np.where(held[:, :, None] | held[:, None, :], 0.0, matrix)
     matrix[:, each, each] += held
     change = np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
-    return np.clip(now + np.clip(change, -LARGEST_CHANGE, LARGEST_CHANGE), low, high)
+    bounded: Array = np.clip(now + np.clip(change, -LARGEST_CHANGE, LARGEST_CHANGE), low, high)
+    return bounded
 
 
 def fit(
@@ -359,7 +361,8 @@ def fit(
 
 def size(residuals: Array) -> Array:
     """Root mean square of a residual's numbers, [n], in 1e-3."""
-    return np.sqrt((residuals**2).mean(axis=1)) * 1e3
+    sizes: Array = np.sqrt((residuals**2).mean(axis=1)) * 1e3
+    return sizes
 
 
 def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps: float) -> Dict[str, float]:
@@ -482,7 +485,7 @@ def picture(data: Transitions, fits: Mapping[str, Fit]) -> str:
 
     parts = [f'<rect width="{width}" height="{height + 20 * len(fits)}" fill="white"/>']
     step = x(1) - x(0)
-    for row in np.flatnonzero(data.kinds["flight"]):
+    for row in np.flatnonzero(data.kinds["flight"]).tolist():
         parts.append(
             f'<rect x="{x(row) - step / 2:.1f}" y="20" width="{step:.1f}" height="{height - 60}" fill="#eee"/>'
         )
@@ -491,11 +494,11 @@ def picture(data: Transitions, fits: Mapping[str, Fit]) -> str:
         parts += [f"<line {line}/>", f'<text x="8" y="{y(10.0**power) + 4:.1f}">{10.0**power:g}</text>']
     parts.append(f'<text x="60" y="{height - 14}">residual in 1e-3 of every control step; grey: flight</text>')
     for place, (label, values) in enumerate(sizes.items()):
-        color, line = COLORS[place % len(COLORS)], height + 4 + 20 * place
+        color, baseline = COLORS[place % len(COLORS)], height + 4 + 20 * place
         points = " ".join(f"{x(row):.1f},{y(value):.1f}" for row, value in enumerate(values))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"/>')
-        parts.append(f'<rect x="60" y="{line - 8}" width="20" height="4" fill="{color}"/>')
-        parts.append(f'<text x="88" y="{line}">{html.escape(label)}, median {np.median(values):.2f}</text>')
+        parts.append(f'<rect x="60" y="{baseline - 8}" width="20" height="4" fill="{color}"/>')
+        parts.append(f'<text x="88" y="{baseline}">{html.escape(label)}, median {np.median(values):.2f}</text>')
     frame = f'viewBox="0 0 {width} {height + 20 * len(fits)}" font-family="sans-serif" font-size="13"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{"".join(parts)}</svg>\n'
 
@@ -544,7 +547,8 @@ def compare(options: argparse.Namespace) -> Dict[str, Dict[str, Any]]:
     write_file_atomic(options.output / "figures.json", json.dumps(results, indent=1).encode())
     write_file_atomic(options.output / "residuals.svg", picture(data, fits).encode())
     targets = io.BytesIO()
-    np.savez_compressed(targets, **{label: fitted.targets.astype(np.float32) for label, fitted in fits.items()})
+    arrays: Any = {label: fitted.targets.astype(np.float32) for label, fitted in fits.items()}
+    np.savez_compressed(targets, **arrays)
     write_file_atomic(options.output / "targets.npz", targets.getvalue())
     print(f"{options.output}: figures.json, residuals.svg, targets.npz")
     return results

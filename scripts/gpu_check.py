@@ -403,7 +403,8 @@ def _speed(check: Check, known: Any, device: str, row: Row) -> None:
 
     gpu, before = device != "cpu", _memory(device)
     recorder = _recorder(_files(check, known, device, 0), device, row.envs)
-    simulator, last = recorder.environment.simulator, []  # the last step that was made
+    simulator = recorder.environment.simulator
+    last: List[Any] = []  # the last step that was made
     step = simulator.step
 
     def noted(envs: Any, targets: Any) -> Any:

@@ -137,11 +137,12 @@ def run(folder: Path) -> Dict[str, float]:
     """One run, in this process; returns what its parts took (s)."""
     from parc_ray import session
     from parc_ray.cluster import driver
-    from parc_ray.cluster import run as runs
+    from parc_ray.cluster import run as run_module
     from parc_ray.config.record import RecordConfig
     from parc_ray.terminal.screen import open_screen
 
-    driver.ShardActor = instant_actor()  # type: ignore[misc]
+    runs: Any = run_module
+    driver.ShardActor = instant_actor()  # type: ignore
     peak = Peak()
     peak.start()
     times: Dict[str, float] = {}

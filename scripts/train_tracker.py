@@ -769,7 +769,7 @@ class Training:
     @property
     def criticized(self) -> bool:
         """Whether PPO is to follow, which alone needs a critic."""
-        return self.options.samples > self.agent.normalizer_samples
+        return bool(self.options.samples > self.agent.normalizer_samples)
 
     def iterate(self) -> None:
         """Collect experience and learn from it."""

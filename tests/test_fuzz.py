@@ -1,4 +1,4 @@
-"""A small, fixed portion of scripts/fuzz.py: nothing may crash, hang or be executed."""
+"""A small, fixed portion of fuzz.py: nothing may crash, hang or be executed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_no_file_does_harm(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", str(ROOT / "scripts" / "fuzz.py"), "--count", "500", "--seed", "7"]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "fuzz.py"), "--count", "500", "--seed", "7"]
     done = subprocess.run(
         [*command, "--keep", str(tmp_path / "kept")], cwd=str(ROOT), capture_output=True, text=True, timeout=200
     )

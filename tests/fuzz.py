@@ -1,7 +1,7 @@
 """Feeds broken and hostile files to the readers, and what they accept to everything that happens before a simulation.
 
-    python scripts/fuzz.py --count 20000 --seed 1 --targets motions
-    python scripts/fuzz.py --seed 1 --first 1234 --count 1 --targets motions    # one case again
+    python tests/fuzz.py --count 20000 --seed 1 --targets motions
+    python tests/fuzz.py --seed 1 --first 1234 --count 1 --targets motions    # one case again
 
 Motions of both generations, their misc parts, checkpoints, YAML files and characters are mutated: hostile values,
 damaged pickle operations, damaged bytes, programs. A file must be refused with an InputError, or be read; a motion that
