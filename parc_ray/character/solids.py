@@ -39,7 +39,7 @@ class Solid:
 def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
     """Return the solids of a character: a capsule is three. Meshes and other shapes that are not solid are left out."""
     solids: List[Solid] = []
-    hulls = _hulls(geoms)
+    hulls = hulls_of(geoms)
     for geom in geoms:
         if geom.shape == "hull":
             kind = f"hull {hulls.index(geom.hull)}"
@@ -57,7 +57,7 @@ def meshes_of(geoms: Sequence[Geom]) -> Dict[str, Mesh]:
     """Return the meshes of all kinds of solids that a character may have, by kind."""
     return {
         **{kind: unit_mesh(kind) for kind in KINDS},
-        **{f"hull {number}": hull_mesh(hull) for number, hull in enumerate(_hulls(geoms))},
+        **{f"hull {number}": hull_mesh(hull) for number, hull in enumerate(hulls_of(geoms))},
     }
 
 
@@ -84,8 +84,8 @@ def unit_mesh(kind: str) -> Mesh:
     return {"ball": _ball, "cylinder": _cylinder, "box": _box}[kind]()
 
 
-def _hulls(geoms: Sequence[Geom]) -> List[Tuple[Vector, ...]]:
-    """Return the different hulls of a character."""
+def hulls_of(geoms: Sequence[Geom]) -> List[Tuple[Vector, ...]]:
+    """Return the different hulls of a character, by their vertices."""
     return list(dict.fromkeys(geom.hull for geom in geoms if geom.shape == "hull"))
 
 

@@ -6,14 +6,14 @@ the tree of bodies with their shapes. The root's translation and the rotation of
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from parc_ray.character.rotations import quat_normalize
-from parc_ray.character.solids import KINDS, Mesh, solids_of, unit_mesh
+from parc_ray.character.solids import Mesh, meshes_of, solids_of
 from parc_ray.errors import MissingDependencyError
 from parc_ray.exporting.format import Y_UP, ExportFormat
 from parc_ray.exporting.recording import Recording
@@ -29,12 +29,13 @@ def glb_bytes(recording: Recording) -> bytes:
     """A recording as a glTF binary file. Raises MissingDependencyError where pygltflib is missing."""
     gltf = _library()
     data = _Data(gltf)
+    kinds = meshes_of(recording.geoms)
     meshes = [
         _mesh(gltf, data, "terrain", ground_mesh(recording.motion.terrain, 0.0), 1, smooth=False),
-        *(_mesh(gltf, data, kind, unit_mesh(kind), 0, smooth=True) for kind in KINDS),
+        *(_mesh(gltf, data, kind, mesh, 0, smooth=True) for kind, mesh in kinds.items()),
     ]
     rotations = _local_rotations(recording)
-    nodes = _nodes(gltf, recording, rotations)
+    nodes = _nodes(gltf, recording, rotations, list(kinds))
     document = gltf.GLTF2(
         asset=gltf.Asset(version="2.0", generator="parc_ray"),
         scene=0,
@@ -125,7 +126,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
     return np.concatenate([rotations[:1], rotations[1:] * sides[..., None]]).astype(np.float32)
 
 
-def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32]) -> List[Any]:
+def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], kinds: Sequence[str]) -> List[Any]:
     """Return nodes of the motion's frame, the bodies in order, the terrain, and the bodies' shapes."""
     skeleton = recording.skeleton
     world = gltf.Node(name=recording.motion.name, rotation=list(Y_UP), children=[1, skeleton.num_bodies + 1])
@@ -142,7 +143,7 @@ def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32]) 
         nodes.append(
             gltf.Node(
                 name=f"{skeleton.body_names[solid.body]} {solid.kind}",
-                mesh=1 + KINDS.index(solid.kind),
+                mesh=1 + kinds.index(solid.kind),
                 translation=list(solid.position),
                 rotation=list(solid.rotation),
                 scale=list(solid.scale),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
-from parc_ray.character.geoms import SHAPES, read_geoms
+from parc_ray.character.geoms import SHAPES, Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.solids import hull_mesh
 
 
 def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, Any]:
     """Body tree and geoms of MJCF text. Raises InputError, see read_geoms.
 
     bodies: name, parent (-1 for the root), offset [3] m and turn [4] xyzw in the parent's frame; geoms: body, kind
-    (ellipsoid, capsule, cylinder or box), size [3] m, place [3] m and turn [4] xyzw as in Geom. What is no solid
-    shape, such as a mesh, is left out.
+    (ellipsoid, capsule, cylinder, box or hull), size [3] m, place [3] m and turn [4] xyzw as in Geom, and for a hull
+    its triangles [T * 3][3] m. What is no solid shape, such as a visual mesh, is left out.
     """
     geoms = [
         {
@@ -22,6 +23,7 @@ def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, An
             "size": _rounded(geom.size),
             "place": _rounded(geom.position),
             "turn": _rounded(geom.rotation),
+            **({"triangles": _triangles(geom)} if geom.shape == "hull" else {}),
         }
         for geom in read_geoms(text, source)
         if geom.shape in SHAPES
@@ -36,6 +38,11 @@ def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, An
         )
     ]
     return {"bodies": bodies, "geoms": geoms}
+
+
+def _triangles(geom: Geom) -> List[Sequence[float]]:
+    vertices, triangles = hull_mesh(geom.hull)
+    return [_rounded(vertices[corner]) for corner in triangles.ravel()]
 
 
 def _rounded(values: Sequence[float]) -> Sequence[float]:

@@ -28,6 +28,13 @@ def test_shapes_are_the_solid_geoms(text):
             assert shape[name] == pytest.approx(exact, abs=6e-6)
 
 
+def test_a_hull_has_its_triangles():
+    text = ODD.replace("<worldbody>", '<asset><mesh name="shell" vertex="0 0 0 1 0 0 0 1 0 0 0 1"/></asset><worldbody>')
+    hulls = [s for s in character_shapes(text, "test", parse_skeleton(text, "test"))["geoms"] if s["kind"] == "hull"]
+    assert len(hulls) == 1 and len(hulls[0]["triangles"]) == 4 * 3
+    assert {tuple(corner) for corner in hulls[0]["triangles"]} == {(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)}
+
+
 def test_the_body_tree_is_that_of_mujoco():
     skeleton = parse_skeleton(ODD, "test")
     root, tip = character_shapes(ODD, "test", skeleton)["bodies"]

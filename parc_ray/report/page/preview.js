@@ -146,7 +146,7 @@ function revolved(profile, sides = 18) {
   return corners;
 }
 
-function shapeCorners({ kind, size }) {
+function shapeCorners({ kind, size, triangles }) {
   const arc = (from, to, radius, lift) => Array.from({ length: 8 }, (_, k) => {
     const angle = from + ((to - from) * k) / 7;
     return [radius * Math.cos(angle), radius * Math.sin(angle) + lift, Math.cos(angle), Math.sin(angle)];
@@ -161,6 +161,10 @@ function shapeCorners({ kind, size }) {
     return revolved([...arc(-quarter, 0, 1, 0), ...arc(0, quarter, 1, 0)])
       .map(([x, y, z, nx, ny, nz]) => [x * size[0], y * size[1], z * size[2], ...unit([nx / size[0], ny / size[1], nz / size[2]])]);
   }
+  if (kind === "hull") return triangles.map((corner, k) => {
+    const [a, b, c] = triangles.slice(k - (k % 3), k - (k % 3) + 3), minus = (p) => p.map((value, axis) => value - a[axis]);
+    return [...corner, ...unit(cross(minus(b), minus(c)))];
+  });
   const corners = [];
   for (let axis = 0; axis < 3; axis++) for (const side of [-1, 1]) {
     const [u, v] = [(axis + 1) % 3, (axis + 2) % 3];

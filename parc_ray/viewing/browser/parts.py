@@ -10,7 +10,7 @@ import torch
 
 from parc_ray.character.geoms import Geom
 from parc_ray.character.rotations import quat_mul, quat_rotate
-from parc_ray.character.solids import KINDS, Solid, solids_of
+from parc_ray.character.solids import Solid, solids_of
 
 FloatArray = npt.NDArray[np.float32]
 UNTURNED: FloatArray = np.array([1, 0, 0, 0], dtype=np.float32)
@@ -41,5 +41,5 @@ class Parts:
 def character_parts(geoms: Sequence[Geom]) -> Dict[str, Parts]:
     """The parts of a character by kind, without meshes and other shapes that are not solid primitives."""
     solids = solids_of(geoms)
-    own = {kind: [solid for solid in solids if solid.kind == kind] for kind in KINDS}
-    return {kind: Parts(found, kind == "ball") for kind, found in own.items() if found}
+    kinds = dict.fromkeys(solid.kind for solid in solids)
+    return {kind: Parts([solid for solid in solids if solid.kind == kind], kind == "ball") for kind in kinds}

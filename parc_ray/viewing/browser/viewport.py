@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.character.geoms import Geom
-from parc_ray.character.solids import unit_mesh
+from parc_ray.character.solids import Mesh, meshes_of, unit_mesh
 from parc_ray.viewing.browser.facts import failure
 from parc_ray.viewing.browser.ground import columns
 from parc_ray.viewing.browser.parts import UNTURNED, Parts, character_parts
@@ -35,7 +35,7 @@ class Viewport:
         self.follow = True
         """Whether what is looked at stays in the middle."""
         self._scene = server.scene
-        self._parts = character_parts(geoms)
+        self._parts, self._meshes = character_parts(geoms), meshes_of(geoms)
         self._characters: List[_Character] = []
         self._ground: List[Any] = []
         server.initial_camera.position = EYE
@@ -71,7 +71,14 @@ class Viewport:
             )
         ]
         self._characters = [
-            _Character(self._scene, self._parts, clip, index, failure(clip, playback.item), len(playback.clips) == 1)
+            _Character(
+                self._scene,
+                {kind: (parts, self._meshes[kind]) for kind, parts in self._parts.items()},
+                clip,
+                index,
+                failure(clip, playback.item),
+                len(playback.clips) == 1,
+            )
             for index, clip in enumerate(playback.clips)
         ]
 
@@ -99,9 +106,13 @@ class Viewport:
 class _Character:
     """The character of one clip."""
 
-    def __init__(self, scene: Any, parts: Mapping[str, Parts], clip: Clip, index: int, failure: str, alone: bool):
+    def __init__(
+        self, scene: Any, parts: Mapping[str, Tuple[Parts, Mesh]], clip: Clip, index: int, failure: str, alone: bool
+    ):
+        """parts: By kind, with the mesh that all parts of a kind share."""
         self.clip = clip
-        self._parts = parts
+        self._parts = {kind: own for kind, (own, _) in parts.items()}
+        self._meshes = {kind: mesh for kind, (_, mesh) in parts.items()}
         self._ghost = clip.kind == "reference" and not alone
         self._contact: Any = None
         name = f"/motion/clip_{index}"
@@ -138,7 +149,7 @@ class _Character:
                     handle.visible = visible
 
     def _batch(self, scene: Any, name: str, kind: str, opacity: Any) -> Any:
-        vertices, faces = unit_mesh(kind)
+        vertices, faces = self._meshes[kind]
         stretch = np.concatenate([0 * self._ends, self._parts[kind].stretch])
         count = len(stretch)
         return scene.add_batched_meshes_simple(
@@ -150,7 +161,7 @@ class _Character:
             batched_scales=stretch,
             batched_colors=_linear(np.tile(color_of(self.clip), (count, 1))),
             opacity=opacity,
-            flat_shading=kind == "box",
+            flat_shading=kind not in ("ball", "cylinder"),
             cast_shadow=not self._ghost,
             receive_shadow=not self._ghost,
             lod="off",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
+from parc_ray.character.solids import Mesh
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 
@@ -25,15 +26,20 @@ LOWEST = 0.66
 """Brightness of the lowest cell, relative to the highest."""
 SKY, HORIZON, FLOOR = (0.62, 0.72, 0.83), (0.91, 0.933, 0.957), (0.80, 0.83, 0.865)
 SUN = np.array([0.45, -0.35, 0.85]) / np.linalg.norm([0.45, -0.35, 0.85])
+FIRST_HULL = 1
+"""Index of the first hull among the model's meshes."""
 FIELD_OF_VIEW = 40.0
 """degrees, vertical."""
 
 
-def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius: float, far: float) -> Any:
+def landscape_model(
+    terrain: HeightField, width: int, height: int, shadow_radius: float, far: float, hulls: Sequence[Mesh] = ()
+) -> Any:
     """A MuJoCo model of a terrain, the floor below, sun and sky.
 
     Shadows reach shadow_radius (m) around the point that the sun is turned to (its light is number 0), pictures of
-    width x height pixels reach as far as `far` (m). Raises InputError for more than MAX_CELLS.
+    width x height pixels reach as far as `far` (m). hulls: Meshes to draw, which become those after FIRST_HULL. Raises
+    InputError for more than MAX_CELLS.
     """
     import mujoco
 
@@ -63,6 +69,7 @@ def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius
     <material name="cells" texture="cells" specular="0.05" shininess="0.1"/>
     <material name="floor" rgba="{text(FLOOR)} 0.99" specular="0" reflectance="0"/>
     <mesh name="terrain" file="terrain.msh"/>
+    {"".join(f'<mesh name="hull {number}" file="{number}.msh"/>' for number in range(len(hulls)))}
   </asset>
   <worldbody>
     <light directional="true" pos="0 0 10" dir="{text(-SUN)}" diffuse=".48 .48 .48" specular=".2 .2 .2"/>
@@ -71,6 +78,8 @@ def landscape_model(terrain: HeightField, width: int, height: int, shadow_radius
   </worldbody>
 </mujoco>"""
     files: Dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
+    for number, (vertices, triangles) in enumerate(hulls):
+        files[f"{number}.msh"] = _triangles_file(vertices, triangles)
     try:
         return mujoco.MjModel.from_xml_string(document, files)
     except ValueError as error:
@@ -135,6 +144,12 @@ def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> 
     counts = np.array([quads * 4, quads * 4, quads * 4, len(triangles)], dtype=np.int32)
     numbers = (corners.reshape(-1, 3), np.repeat(normals, 4, axis=0), places.reshape(-1, 2))
     return b"".join([counts.tobytes(), *(n.astype(np.float32).tobytes() for n in numbers), triangles.tobytes()])
+
+
+def _triangles_file(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32]) -> bytes:
+    """Return a mesh [V, 3], [T, 3] in MuJoCo's binary format; it finds the normals."""
+    counts = np.array([len(vertices), 0, 0, len(triangles)], dtype=np.int32)
+    return counts.tobytes() + vertices.astype(np.float32).tobytes() + triangles.astype(np.int32).tobytes()
 
 
 def _cells_picture() -> bytes:

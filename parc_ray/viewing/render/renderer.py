@@ -13,11 +13,12 @@ import torch
 from parc_ray.character.geoms import SHAPES, Geom
 from parc_ray.character.rotations import calc_heading, quat_to_matrix
 from parc_ray.character.skeleton import Skeleton
+from parc_ray.character.solids import hull_mesh, hulls_of
 from parc_ray.errors import InputError, printable
 from parc_ray.motions.height_field import HeightField
 from parc_ray.viewing.render.camera import View, best_direction, fitting_view, smoothed
 from parc_ray.viewing.render.graphics import Canvas, Picture
-from parc_ray.viewing.render.landscape import SUN, landscape_model
+from parc_ray.viewing.render.landscape import FIRST_HULL, SUN, landscape_model
 from parc_ray.viewing.scenes.colors import BODY, TOUCH, Color, color_of
 from parc_ray.viewing.scenes.scene import Clip, Scene, around
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
@@ -160,7 +161,8 @@ class Renderer:
         across = float(np.linalg.norm(high - low))
         self._sun_distance = across + 4 * self._size
         radius = min(across + self._size, MAX_SHADOWS * self._size)
-        model = landscape_model(terrain, look.width, look.height, radius, 30 * (across + self._view.distance))
+        far = 30 * (across + self._view.distance)
+        model = landscape_model(terrain, look.width, look.height, radius, far, self._geoms.hulls)
         self._mujoco, self._model = mujoco, model
         self._camera, self._option, self._data = mujoco.MjvCamera(), mujoco.MjvOption(), mujoco.MjData(model)
         mujoco.mj_forward(model, self._data)
@@ -234,13 +236,24 @@ class Renderer:
         for shape in shapes:
             slot = contents.geoms[contents.ngeom]
             kind = getattr(mujoco.mjtGeom, f"mjGEOM_{shape.kind.upper()}")
+            if shape.hull is not None:
+                shape = self._in_own_frame(shape, FIRST_HULL + shape.hull)
             color = np.array([*(value / 255 for value in shape.color), shape.opacity], dtype=np.float32)
             mujoco.mjv_initGeom(slot, kind, shape.size, shape.position - self._origin, shape.axes.ravel(), color)
             slot.size[:], slot.label = shape.size, shape.label
+            if shape.hull is not None:
+                slot.dataid = 2 * (FIRST_HULL + shape.hull)  # an odd number would be the mesh's convex hull
             slot.category = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
             slot.specular, slot.shininess = 0.25, 0.4
             contents.ngeom += 1
         return self._canvas.draw(contents)
+
+    def _in_own_frame(self, shape: Shape, mesh: int) -> Shape:
+        """Return a shape in the frame to which MuJoCo moved and turned its mesh: its principal axes of inertia."""
+        axes = np.zeros(9)
+        self._mujoco.mju_quat2Mat(axes, self._model.mesh_quat[mesh])
+        position = shape.position + shape.axes @ self._model.mesh_pos[mesh]
+        return replace(shape, position=position, axes=shape.axes @ axes.reshape(3, 3))
 
 
 def _lead(clips: Sequence[DrawnClip]) -> int:
@@ -261,6 +274,8 @@ class Shape:
     color: Color
     opacity: float = 1.0
     label: str = ""
+    hull: Optional[int] = None
+    """Index of its hull, if it is one."""
 
 
 class _Geoms:
@@ -269,7 +284,10 @@ class _Geoms:
     def __init__(self, geoms: Sequence[Geom]):
         solid = [geom for geom in geoms if geom.shape in SHAPES]
         self.bodies = [geom.body for geom in solid]
-        self.shapes = [geom.shape for geom in solid]
+        self.shapes = ["mesh" if geom.hull else geom.shape for geom in solid]
+        distinct = hulls_of(geoms)
+        self.hulls = [hull_mesh(hull) for hull in distinct]
+        self._hull = [distinct.index(geom.hull) if geom.hull else None for geom in solid]
         self.sizes = np.array([geom.size for geom in solid], dtype=np.float64).reshape(-1, 3)
         self.places = np.array([geom.position for geom in solid], dtype=np.float64).reshape(-1, 3)
         self.axes = _matrices(np.array([geom.rotation for geom in solid], dtype=np.float64).reshape(-1, 4))
@@ -282,8 +300,10 @@ class _Geoms:
         turned = axes @ self.axes
         touching = snapshot.contact[index][self.bodies] & drawn.touches
         return [
-            Shape(kind, size, position, turn, TOUCH if touch else drawn.color, drawn.opacity)
-            for kind, size, position, turn, touch in zip(self.shapes, self.sizes, positions, turned, touching)
+            Shape(kind, size, position, turn, TOUCH if touch else drawn.color, drawn.opacity, hull=hull)
+            for kind, size, position, turn, touch, hull in zip(
+                self.shapes, self.sizes, positions, turned, touching, self._hull
+            )
         ]
 
 

@@ -7,7 +7,9 @@ from typing import Any, Iterator, Tuple
 
 import numpy as np
 import pytest
+import torch
 
+from parc_ray.character import rotations
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion import Motion
@@ -278,3 +280,29 @@ def test_the_second_library_is_used_where_the_first_fails(monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "off")
     with pytest.raises(InputError, match="MUJOCO_GL='off'"):
         Search()
+
+
+def test_hulls_look_like_the_boxes_of_the_same_corners():
+    """The humanoid's feet, drawn as boxes and as hulls that are off and askew in their own frames."""
+    scene, (skeleton, geoms) = scene_of_file(walk()), humanoid()
+    feet = [k for k, geom in enumerate(geoms) if geom.shape == "box"]
+    assert len(feet) == 2
+    others = list(geoms)
+    turn = rotations.axis_angle_to_quat(torch.tensor([0.6, 0.8, 0.0]), torch.tensor(0.7))
+    for k in feet:
+        corners = torch.cartesian_prod(*(torch.tensor([-half, half]) for half in geoms[k].size))
+        own = rotations.quat_rotate(turn.expand(8, 4), corners) + torch.tensor([0.1, -0.2, 0.3])
+        # The geom's frame undoes what was done to the corners.
+        rotation = rotations.quat_conjugate(turn)
+        position = -rotations.quat_rotate(rotation, torch.tensor([0.1, -0.2, 0.3])) + torch.tensor(geoms[k].position)
+        hull = tuple(tuple(corner) for corner in own.tolist())
+        others[k] = replace(
+            geoms[k], shape="hull", hull=hull, position=tuple(position.tolist()), rotation=tuple(rotation.tolist())
+        )
+    pictures = []
+    for own in (geoms, others, [geom for geom in geoms if geom.shape != "box"]):
+        with Renderer(scene, skeleton, own, backend(), Look(*SIZE)) as renderer:
+            pictures.append(renderer.frame(1.0).astype(int))
+    boxes, hulls, without = pictures
+    different = np.abs(boxes - hulls).max(axis=-1) > 24
+    assert different.mean() < 0.002 < (np.abs(boxes - without).max(axis=-1) > 24).mean()
