@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         UploadError,
     )
     from parc_ray.exporting.recording import Recording, read_recording
-    from parc_ray.runs.history import Run, RunAttempt, RunMotion, read_run
+    from parc_ray.recording.run_attempt import RunAttempt
+    from parc_ray.runs.history import Run, RunMotion, read_run
     from parc_ray.session import record
 
 __version__ = "0.1.0"
@@ -54,7 +55,8 @@ _HOMES = {
         "UploadError",
     ),
     "parc_ray.exporting.recording": ("Recording", "read_recording"),
-    "parc_ray.runs.history": ("RunAttempt", "RunMotion", "Run", "read_run"),
+    "parc_ray.recording.run_attempt": ("RunAttempt",),
+    "parc_ray.runs.history": ("RunMotion", "Run", "read_run"),
     "parc_ray.session": ("record",),
 }
 

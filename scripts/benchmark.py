@@ -43,8 +43,8 @@ from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.host import ThisMachine
 from parc_ray.planning.preparation import prepare
-from parc_ray.recording.attempts import RetryPolicy
 from parc_ray.recording.recorder import ShardRecorder
+from parc_ray.recording.retry_policy import RetryPolicy
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engines import ENGINES
@@ -223,7 +223,7 @@ def record_in_lockstep(recorder: ShardRecorder) -> None:
             writing -= set(over)
             if over and writing:
                 environment.start(over, over, [fraction] * len(over))
-        open_motions = {env for env in open_motions if policy.next_fraction(number, motions[env].length) is not None}
+        open_motions = {env for env in open_motions if policy.next(env, motions[env].length, number + 1) is not None}
         if not open_motions:
             return
 
@@ -232,8 +232,8 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
     """(d)"""
     recorder = build_recorder(with_envs(files, ENVS_WAITING), shard, threads=1, device_name="cpu")
     results = record_all(recorder)
-    retried = len({result.motion for result in results if result.number > 0})
-    recorded = sum(result.outcome == "recorded" for result in results)
+    retried = len({result.attempt.motion for result in results if result.attempt.number > 0})
+    recorded = sum(result.attempt.outcome == "recorded" for result in results)
     return {
         "d_busy_share": recorder.utilization.busy / max(1, recorder.utilization.slots),
         "share_of_motions_retried": retried / len(shard.motions),

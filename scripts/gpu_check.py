@@ -381,8 +381,10 @@ def _demo(check: Check, known: Any, device: str, row: Row) -> None:
     ends: Dict[str, str] = {}
     while not recorder.done:
         for result in recorder.advance():
-            if result.next_fraction is None or result.outcome == "recorded":
-                ends[result.motion] = f"from {result.start_fraction:g}" if result.outcome == "recorded" else "not"
+            if result.attempt.next_fraction is None or result.attempt.outcome == "recorded":
+                ends[result.attempt.motion] = (
+                    f"from {result.attempt.start_fraction:g}" if result.attempt.outcome == "recorded" else "not"
+                )
     recorder.environment.simulator.close()
     path = check.folder / "demo.json"
     if row.engine == REFERENCE:

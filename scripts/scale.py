@@ -97,7 +97,9 @@ def instant_actor() -> Any:
 
         def work(self, seconds: float) -> WorkReport:
             from parc_ray.cluster.actor import attempt_line
-            from parc_ray.recording.attempts import AttemptResult
+            from parc_ray.recording.attempt_result import AttemptResult
+            from parc_ray.recording.outcome import Outcome
+            from parc_ray.recording.run_attempt import RunAttempt
 
             figures = ("root_error", "root_angle_error", "body_error", "joint_angle_error", "max_root_error")
             quality = {**dict.fromkeys(figures, 0.1), "max_penetration": 0.01, "contact_agreement": 0.9}
@@ -105,13 +107,15 @@ def instant_actor() -> Any:
             chosen = [self.motions.pop() for _ in range(min(500, len(self.motions)))]
             results = tuple(
                 AttemptResult(
-                    motion=motion.name, number=0, start_fraction=0.0, start_time=0.0, seconds=5.0, outcome="recorded",
-                    reason="", quality=quality, next_fraction=None, recording=motion.content, recorded_seconds=5.0,
-                    env=index % self.slots, began=0.0, ended=1.0,
+                    RunAttempt(
+                        motion.name, 0, 0.0, 0.0, 5.0, Outcome.RECORDED, quality=quality, recorded_seconds=5.0,
+                        env=index % self.slots, began=0.0, ended=1.0,
+                    ),
+                    motion.content,
                 )
                 for index, motion in enumerate(chosen)
             )  # fmt: skip
-            log = tuple((0.0, attempt_line(result)) for result in results)
+            log = tuple((0.0, attempt_line(result.attempt)) for result in results)
             steps = 150 * len(results)
             return WorkReport(results=results, done=not self.motions, steps=150, env_steps=steps, log=log)
 

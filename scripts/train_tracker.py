@@ -61,7 +61,7 @@ from parc_ray.motions.library import ReferenceFrames
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, read_motion
 from parc_ray.motions.scanning import load_dataset
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.trackers.action_bounds import action_bounds
@@ -370,14 +370,14 @@ def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
     last: Dict[str, AttemptResult] = {}
     while not recorder.done:
         for result in recorder.advance():
-            last[result.motion] = result
+            last[result.attempt.motion] = result
     recorder.environment.simulator.close()
     return [last[motion.name] for motion in recorder.motions]
 
 
 def whole(result: AttemptResult) -> bool:
     """Whether a motion was recorded from start to end."""
-    return result.outcome == "recorded" and not result.number
+    return result.attempt.outcome == "recorded" and not result.attempt.number
 
 
 def recorded_whole(results: Sequence[AttemptResult]) -> int:
@@ -1075,7 +1075,9 @@ def train(options: argparse.Namespace) -> None:
             best = recorded >= training.most_recorded
             training.most_recorded = max(training.most_recorded, recorded)
             save(training, content, options, best)
-            missed = [f"{result.motion} {result.seconds:.1f} s" for result in results if not whole(result)]
+            missed = [
+                f"{result.attempt.motion} {result.attempt.seconds:.1f} s" for result in results if not whole(result)
+            ]
             few = f", not {', '.join(missed)}" if 0 < len(missed) <= 20 else ""
             print(f"  {recorded} of {len(held_out)} motions recorded whole{few}", flush=True)
             if options.minutes and last - began > 60 * options.minutes:
@@ -1103,9 +1105,9 @@ def report(options: argparse.Namespace) -> None:
     width = max(len(motion.name) for motion in motions)
     for motion, result in zip(motions, results):
         print(
-            f"{motion.name:{width}}  {result.outcome:8}  from {result.start_fraction:4.2f}  "
-            f"{result.seconds:5.2f} of {motion.length - result.start_time:5.2f} s  "
-            f"root error {result.quality['root_error']:.3f} m  {result.reason}",
+            f"{motion.name:{width}}  {result.attempt.outcome:8}  from {result.attempt.start_fraction:4.2f}  "
+            f"{result.attempt.seconds:5.2f} of {motion.length - result.attempt.start_time:5.2f} s  "
+            f"root error {result.attempt.quality['root_error']:.3f} m  {result.attempt.reason}",
             flush=True,
         )
     print(f"{recorded_whole(results)} of {len(motions)} motions recorded whole")

@@ -43,8 +43,8 @@ def test_the_tracker_of_real_motions_runs(tmp_path: Path):
     recorder = build_recorder(files, Shard(0, (ShardMotion("sfu", "sfu.pkl", content, 0),)), 1, "cpu")
     (result,) = recorder.work(60.0)
     recorder.environment.simulator.close()
-    assert (result.outcome, result.number) == ("recorded", 0)
+    assert (result.attempt.outcome, result.attempt.number) == ("recorded", 0)
     recording = parse_motion(result.recording, "sfu", SKELETON, "recording")
     travelled = np.linalg.norm(np.diff(recording.root_pos[[0, -1], :2], axis=0))
     assert 1.5 < travelled < 2.1, "it runs as far as the reference does, 1.8 m"
-    assert result.quality["root_error"] < 0.2
+    assert result.attempt.quality["root_error"] < 0.2

@@ -24,8 +24,9 @@ from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import engine
 
 if TYPE_CHECKING:
-    from parc_ray.recording.attempts import AttemptResult
+    from parc_ray.recording.attempt_result import AttemptResult
     from parc_ray.recording.recorder import ShardRecorder
+    from parc_ray.recording.run_attempt import RunAttempt
 
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")
@@ -140,7 +141,8 @@ class ShardActor:
         memory = measure_memory(str(self._recorder.environment.device))
         self._attempts += len(results)
         now = self._recorder.age
-        lines = [(now - (result.ended or now), attempt_line(result)) for result in results]
+        attempts = [result.attempt for result in results]
+        lines = [(now - (attempt.ended or now), attempt_line(attempt)) for attempt in attempts]
         usage = self._recorder.utilization
         if done:
             self._recorder.environment.simulator.close()
@@ -185,10 +187,10 @@ class WarningLines(logging.Handler):
         return tuple((now - then, line) for then, line in lines)
 
 
-def attempt_line(result: AttemptResult) -> str:
-    """How an attempt ended, for the log."""
-    reason = f" ({result.reason})" if result.reason else ""
-    return f"{result.motion}: attempt {result.number} from {result.start_fraction:.0%}: {result.outcome}{reason}"
+def attempt_line(attempt: RunAttempt) -> str:
+    """Return the line of the log for a finished attempt."""
+    reason = f" ({attempt.reason})" if attempt.reason else ""
+    return f"{attempt.motion}: attempt {attempt.number} from {attempt.start_fraction:.0%}: {attempt.outcome}{reason}"
 
 
 def own_device() -> Device:

@@ -39,14 +39,15 @@ from parc_ray.runs.events import (
     ActorDied,
     ActorIdle,
     ActorReady,
+    AttemptEnded,
     DeviceSetAside,
     Event,
     MotionEnded,
     ShardStarted,
-    attempt_ended,
 )
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import LOG, OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.progress import Activity, RunProgress
@@ -297,21 +298,22 @@ class Driver:
         files: Dict[Path, bytes] = {}
         events: List[Event] = []
         for result in report.results:
-            if not self.ledger.expects(result):
+            attempt = result.attempt
+            if not self.ledger.expects(attempt):
                 self.output.log(f"dropped a late result: {result}", shard)
                 continue
             if result.recording is not None:
-                files[self.output.recording_path(result.motion)] = result.recording
-            kept = self.output.failure_path(result.motion, result.number) if result.trajectory is not None else None
+                files[self.output.recording_path(attempt.motion)] = result.recording
+            kept = self.output.failure_path(attempt.motion, attempt.number) if result.trajectory is not None else None
             if kept is not None and result.trajectory is not None:
                 files[kept] = result.trajectory
-            ended = attempt_ended(result, shard, len(result.recording or b""), len(files.get(kept, b"")) if kept else 0)
-            events.append(ended)
-            outcome = self.ledger.take(ended)
-            if outcome is not None:
-                events.append(self.output.motion_ended(result.motion, outcome))
+            event = AttemptEnded(shard, len(result.recording or b""), attempt, len(files.get(kept, b"")) if kept else 0)
+            events.append(event)
+            ended = self.ledger.take(event)
+            if ended is not None:
+                events.append(self.output.with_path(ended))
                 self.ledger.take(events[-1])
-            self.metrics.attempt(shard, result.outcome)
+            self.metrics.attempt(shard, attempt.outcome)
         self.output.write_motion_files(files)
         if events:
             self.journal.write(*events)
@@ -372,7 +374,7 @@ class Driver:
 
     def _crash(self, motion: str, reason: str) -> None:
         self.output.log(f"{motion}: crashed: {reason}")
-        self._write(MotionEnded(motion, "crashed", reason))
+        self._write(MotionEnded(motion, MotionState.CRASHED, reason))
 
     def _write(self, event: Event) -> None:
         """Write an event, and have the ledger take it."""

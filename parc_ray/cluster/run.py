@@ -32,6 +32,7 @@ from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.logger import RunLogger
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import CHARACTER, DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
 from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
@@ -169,7 +170,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         config=files.config.model_dump(mode="json"),
         motions=len(run.inputs.dataset.entries),
     )
-    unwritten = [output.motion_ended(motion, outcome) for motion, outcome in run.ledger.unwritten.items()]
+    unwritten = [output.with_path(ended) for ended in run.ledger.unwritten.values()]
     for events in ([started], run.ledger.missing_events(run.inputs.dataset), unwritten):
         journal.write(*events)
         for event in events:
@@ -211,7 +212,7 @@ def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progre
         interruption.gently = None
         if not finished:
             return INTERRUPTED
-    return NOT_ALL_ATTEMPTED if run.ledger.count("crashed") else DONE
+    return NOT_ALL_ATTEMPTED if run.ledger.count(MotionState.CRASHED) else DONE
 
 
 def _write_inputs(run: PreparedRun) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -17,16 +17,24 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import MAX_DISTANCE
-from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
+from parc_ray.recording.attempt import Attempt
+from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.batched_step import BatchedStep
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.reasons import acceptance_sentence, termination_sentence
 from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file
+from parc_ray.recording.retry_policy import RetryPolicy
+from parc_ray.recording.retry_queue import RetryQueue
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
 from parc_ray.trackers.termination import BODY_POSITION, FALL, REASONS
 from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
 from parc_ray.tracking.meter import MetricMeter, aggregate
-from parc_ray.tracking.metrics import Quality, shortcomings, without_labels
+from parc_ray.tracking.metrics import Quality, broken_limits, without_labels
 
 CPU = torch.device("cpu")
+TERRAIN = "terrain"
+"""Criterion of a recording whose terrain is too large to be written."""
 LOOK_EVERY = 4
 """Control steps after which a GPU is asked which attempts have ended: the host waits for it then."""
 TOGETHER = 8
@@ -64,6 +72,8 @@ class FinishedAttempt:
     """s since the recorder was made."""
     ended: float
     """s since the recorder was made."""
+    following: Optional[Attempt]
+    """The attempt that was queued after this one failed."""
     frames: Tensor
     """[steps + 1, ...]"""
     references: Tensor
@@ -125,8 +135,8 @@ class ShardRecorder:
         # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
         self._look_every = LOOK_EVERY if self._batched and not kept else 1
         self._unseen = 0
-        for index, number in enumerate(first_attempts or [0] * len(motions)):
-            self._enqueue(Attempt(index, number, self.policy.fraction_of(number)))
+        for index, made in enumerate(first_attempts or [0] * len(motions)):
+            self._enqueue_next(index, made)
 
     @property
     def done(self) -> bool:
@@ -202,8 +212,13 @@ class ShardRecorder:
         over = (step.reason > 0) | step.ended
         return torch.stack((over, step.reason, step.body, step.steps), dim=1)
 
-    def _enqueue(self, attempt: Attempt) -> None:
-        self.queue.add(attempt, (1.0 - attempt.start_fraction) * self.motions[attempt.motion].length)
+    def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
+        """Queue the attempt that follows `attempts` of them at a motion, and return it; None to give up."""
+        length = self.motions[motion].length
+        attempt = self.policy.next(motion, length, attempts)
+        if attempt is not None:
+            self.queue.add(attempt, (1.0 - attempt.start_fraction) * length)
+        return attempt
 
     def _fill(self) -> None:
         """Start waiting attempts in free envs."""
@@ -240,22 +255,11 @@ class ShardRecorder:
         )
         self.environment.simulator.park(envs)
         for (env, cause, body, count), parts in zip(over, left):
-            attempt = self._running.pop(env)
-            self._ended.append(
-                FinishedAttempt(attempt, env, cause, body, count, self._began.pop(env), self.age, *parts)
-            )
+            attempt, began = self._running.pop(env), self._began.pop(env)
+            # An attempt that was tracked waits for its metrics.
+            following = self._enqueue_next(attempt.motion, attempt.number + 1) if cause else None
+            self._ended.append(FinishedAttempt(attempt, env, cause, body, count, began, self.age, following, *parts))
             self._free.append(env)
-            if cause:
-                self._retry(attempt)
-
-    def _next_fraction(self, attempt: Attempt) -> Optional[float]:
-        return self.policy.next_fraction(attempt.number, self.motions[attempt.motion].length)
-
-    def _retry(self, attempt: Attempt) -> None:
-        """Queue the attempt that follows one that was not recorded, if there is one."""
-        fraction = self._next_fraction(attempt)
-        if fraction is not None:
-            self._enqueue(Attempt(attempt.motion, attempt.number + 1, fraction))
 
     @torch.inference_mode()
     def _measured(self) -> List[AttemptResult]:
@@ -288,92 +292,86 @@ class ShardRecorder:
         return [aggregate(part) for part in np.split(numbers, np.cumsum(steps)[:-1])]
 
     def _result(self, end: FinishedAttempt, quality: Quality, frames: Tensor, observations: Tensor) -> AttemptResult:
-        attempt, cause, body, steps = end.attempt, end.cause, end.body, end.steps
-        motion = self.motions[attempt.motion]
-        if not motion.labelled:
-            quality = without_labels(quality)
-        broken = shortcomings(quality, self.config.acceptance)
-        reason = self._failure(cause, body, steps) if cause else "; ".join(broken)
-        recording = None
-        if not reason:
+        motion = self.motions[end.attempt.motion]
+        attempt = self._summary(end, quality if motion.labelled else without_labels(quality))
+        recording = trajectory = None
+        if attempt.outcome == Outcome.RECORDED:
             try:
-                recording = self._motion_file(attempt, frames, observations, quality)
+                recording = self._motion_file(motion, attempt, frames, observations)
             except InputError as error:
-                # The character has got so far away that the terrain around its path is too large.
-                broken = [str(error)]
-                reason = broken[0]
-        outcome = "failed" if cause else "rejected" if reason else "recorded"
-        criteria = (REASONS[cause],) if cause else tuple(line.partition(":")[0] for line in broken)
-        trajectory = None
-        if outcome == "rejected":
-            self._retry(attempt)
-        if outcome != "recorded" and self.config.record.keep_failures:
-            found = {"outcome": outcome, "reason": reason, "criteria": criteria, "body": self._body_name(cause, body)}
-            trajectory = self._failed_trajectory(attempt, frames, observations, quality, found)
-        frequency = self.environment.config.control_freq
-        return AttemptResult(
-            motion=motion.name,
-            number=attempt.number,
-            start_fraction=attempt.start_fraction,
-            start_time=self.environment.start_time(attempt.motion, attempt.start_fraction),
-            seconds=steps / frequency,
+                # The character has moved so far that the terrain around its path is too large.
+                attempt = replace(attempt, outcome=Outcome.REJECTED, reason=str(error), criteria=(TERRAIN,))
+        if attempt.outcome == Outcome.RECORDED:
+            attempt = replace(attempt, recorded_seconds=attempt.seconds)
+        elif self.config.record.keep_failures:
+            trajectory = self._failed_trajectory(motion, attempt, frames, observations)
+        following = end.following
+        if attempt.outcome == Outcome.REJECTED:
+            following = self._enqueue_next(end.attempt.motion, end.attempt.number + 1)
+        next_fraction = following.start_fraction if following else None
+        return AttemptResult(replace(attempt, next_fraction=next_fraction), recording, trajectory)
+
+    def _summary(self, end: FinishedAttempt, quality: Quality) -> RunAttempt:
+        """Return the summary of a finished attempt, without its recording and the attempt that follows."""
+        seconds = end.steps / self.environment.config.control_freq
+        outcome, reason, body = Outcome.RECORDED, "", ""
+        criteria: Tuple[str, ...] = ()
+        broken = broken_limits(quality, self.config.acceptance)
+        if end.cause:
+            outcome, criteria, body = Outcome.FAILED, (REASONS[end.cause],), self._body_name(end.cause, end.body)
+            reason = termination_sentence(REASONS[end.cause], body, seconds)
+        elif broken:
+            outcome, criteria = Outcome.REJECTED, tuple(limit.metric.limit for limit in broken)
+            reason = acceptance_sentence(broken)
+        return RunAttempt(
+            motion=self.motions[end.attempt.motion].name,
+            number=end.attempt.number,
+            start_fraction=end.attempt.start_fraction,
+            start_time=self.environment.start_time(end.attempt.motion, end.attempt.start_fraction),
+            seconds=seconds,
             outcome=outcome,
             reason=reason,
-            quality=quality,
-            next_fraction=None if recording else self._next_fraction(attempt),
-            recording=recording,
-            trajectory=trajectory,
-            recorded_seconds=steps / frequency if recording else 0.0,
             criteria=criteria,
-            body=self._body_name(cause, body),
+            body=body,
+            quality=quality,
             env=end.env,
             began=round(end.began, 3),
             ended=round(end.ended, 3),
         )
 
-    def _failure(self, cause: int, body: int, steps: int) -> str:
-        name = self._body_name(cause, body)
-        where = f" ({name})" if name else ""
-        return f"{REASONS[cause]}{where} after {steps / self.environment.config.control_freq:.2f} s"
-
     def _body_name(self, cause: int, body: int) -> str:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
 
     def _failed_trajectory(
-        self, attempt: Attempt, frames: Tensor, observations: Tensor, quality: Quality, end: Mapping[str, Any]
+        self, motion: Motion, attempt: RunAttempt, frames: Tensor, observations: Tensor
     ) -> Optional[bytes]:
-        """Motion file of an attempt up to its failure, or up to where it left what a motion file can hold."""
+        """Return the motion file of an attempt up to its failure, or up to what a motion file can hold."""
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
         count = int(possible.cumprod(dim=0).sum())
         if count < 2:
             return None
         try:
-            return self._motion_file(attempt, frames[:count], observations[:count], quality, end)
+            return self._motion_file(motion, attempt, frames[:count], observations[:count])
         except InputError:
             return None  # the terrain around its path is too large
 
-    def _motion_file(
-        self,
-        attempt: Attempt,
-        frames: Tensor,
-        observations: Tensor,
-        quality: Quality,
-        end: Optional[Mapping[str, Any]] = None,
-    ) -> bytes:
-        """Motion file of an attempt's frames [n, ...] and observations [n, ...] on the host, from the first on.
+    def _motion_file(self, motion: Motion, attempt: RunAttempt, frames: Tensor, observations: Tensor) -> bytes:
+        """Return the motion file of an attempt's first n frames [n, ...] and observations [n, ...], on the host.
 
         Raises InputError if the terrain around them is too large.
         """
-        motion, observer = self.motions[attempt.motion], self.environment.observer
-        origin = {
+        observer = self.environment.observer
+        origin: Dict[str, Any] = {
             **self.origin,
             "source_motion": motion.name,
             "start_fraction": attempt.start_fraction,
-            "start_time": self.environment.start_time(attempt.motion, attempt.start_fraction),
+            "start_time": attempt.start_time,
             "attempt": attempt.number,
-            "quality": quality,
-            **(end or {}),
+            "quality": attempt.quality,
         }
+        if attempt.outcome != Outcome.RECORDED:
+            origin["outcome"] = attempt.outcome.value
+            origin.update((name, getattr(attempt, name)) for name in ("reason", "criteria", "body"))
         return recording_file(
             motion.name,
             Trajectory(

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import InputError
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.report.statistics import counts_of, why
-from parc_ray.runs.history import Run, RunAttempt, RunMotion
+from parc_ray.runs.history import Run, RunMotion
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.resumption import flat
 from parc_ray.tracking.metrics import METRICS, Metric
 
@@ -287,8 +289,8 @@ def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
         invalid=counts.states["invalid"],
         recorded_from={f"{fraction:g}": starts[fraction] for fraction in sorted(starts)},
         rejected=dict(rejected.most_common()),
-        crashed=states["crashed"],
-        unfinished=states["unfinished"],
+        crashed=states[MotionState.CRASHED],
+        unfinished=states[MotionState.UNFINISHED],
         recorded_seconds=round(sum(motion.recorded_seconds for motion in motions), 3),
         control_steps=counts.control_steps,
         steps_per_second=round(counts.control_steps / counts.wall_seconds, 1) if counts.wall_seconds else 0.0,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from parc_ray.runs.history import Run, RunAttempt, RunMotion
+from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs.history import Run, RunMotion
 from parc_ray.tracking.metrics import BY_LIMIT
 
 AT_ONCE = 1.0

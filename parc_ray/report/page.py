@@ -17,7 +17,8 @@ from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.previews import Previews, pack_previews, urgency
 from parc_ray.report.shapes import character_shapes
 from parc_ray.report.statistics import Statistics, statistics_of, why
-from parc_ray.runs.history import STATES, Run, read_character, read_run
+from parc_ray.runs.history import Run, read_character, read_run
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import REPORT, OutputDirectory
 from parc_ray.runs.resumption import flat
 from parc_ray.tracking.metrics import METRICS
@@ -137,7 +138,7 @@ def page_data(
     return {
         "title": run.path.resolve().name,
         "simulator": run.simulator,
-        "states": STATES,
+        "states": list(MotionState),
         "metrics": [asdict(metric) for metric in METRICS],
         "notes": list(notes),
         "diagnosis": None if diagnosis is None else diagnosis.lines(),

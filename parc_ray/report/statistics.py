@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from parc_ray.runs.history import STATES, Run, RunAttempt, RunMotion
+from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs.history import Run, RunMotion
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import METRICS, Metric
 
 OUTCOMES = ("recorded", "rejected", "failed")
+ORDER = tuple(MotionState)
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
 """Quantile at which a histogram ends if its last values are far out; its last bin counts what is beyond."""
@@ -26,7 +29,7 @@ class Counts:
 
     motions: int
     states: Mapping[str, int]
-    """Motions by STATES."""
+    """Motions by MotionState."""
     attempts: int
     """Includes those whose recordings were lost."""
     lost: int
@@ -157,7 +160,7 @@ def counts_of(run: Run) -> Counts:
     every = [attempt for motion in run.motions for attempt in motion.attempts]
     return Counts(
         motions=len(run.motions),
-        states={state: states[state] for state in STATES},
+        states={state.value: states[state] for state in MotionState},
         attempts=len(every),
         lost=sum(attempt.outcome == "lost" for attempt in every),
         recorded_seconds=round(sum(motion.recorded_seconds for motion in run.motions), 3),
@@ -187,7 +190,7 @@ def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ..
 
 def _endings(motions: Sequence[RunMotion]) -> Tuple[Ending, ...]:
     counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != "recorded")
-    order = sorted(counted.items(), key=lambda item: (STATES.index(item[0][0]), -item[1], item[0][1]))
+    order = sorted(counted.items(), key=lambda item: (ORDER.index(item[0][0]), -item[1], item[0][1]))
     return tuple(Ending(state, reason, count) for (state, reason), count in order)
 
 
@@ -197,8 +200,7 @@ def why(motion: RunMotion) -> str:
         return ""
     attempt = motion.last_attempt
     if motion.state == "rejected" and attempt:
-        kind = "not tracked" if attempt.outcome == "failed" else "not accepted"
-        return f"{kind}: {', '.join(attempt.criteria) or 'unknown'}"
+        return attempt.category
     if motion.state == "unfinished":
         return "between attempts" if attempt else "never begun"
     return motion.reason.replace(motion.path, "its file").split(" (")[0]

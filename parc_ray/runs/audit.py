@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List
 
 from parc_ray.runs.ledger import Ledger, read_ledger
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import OutputDirectory
 
 
@@ -28,7 +29,7 @@ def contradictions(ledger: Ledger, output: OutputDirectory) -> List[str]:
     sizes = output.sizes()
     for name in ledger.planned:
         outcome, path = ledger.outcomes.get(name), output.recording_path(name)
-        expected = outcome.bytes if outcome is not None and outcome.state == "recorded" else None
+        expected = outcome.bytes if outcome is not None and outcome.state == MotionState.RECORDED else None
         if sizes.get(path) != expected:
             problems.append(f"{path} has {sizes.get(path)} bytes, not {expected}")
     return problems

@@ -1,15 +1,13 @@
-"""Events: what a journal tells, one class per event. A field with a default is missing in journals of earlier versions.
-
-Keys of a line that its class does not know, and events that no class knows, come from later versions: they are ignored.
-"""
+"""Events: the contents of a journal, one class per event."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence, Type, Union
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
 
-from parc_ray.motions.dataset import Dataset, MotionEntry
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs.motion_state import MotionState
 
 
 @dataclass(frozen=True)
@@ -38,56 +36,6 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
-class MotionPlanned:
-    """A motion of the dataset. The fields are those of MotionEntry."""
-
-    kind: ClassVar[str] = "planned"
-
-    motion: str
-    path: str
-    weight: float
-    num_frames: int
-    fps: float
-    length: float
-    terrain_shape: Sequence[int]
-    file_bytes: int
-    sha256: str = ""
-    terrain_range: Optional[float] = None
-    labelled: bool = True
-
-    @property
-    def entry(self) -> MotionEntry:
-        """The motion as an entry of a dataset."""
-        values = {**vars(self)}
-        size_x, size_y = values.pop("terrain_shape")
-        return MotionEntry(name=values.pop("motion"), terrain_shape=(size_x, size_y), **values)
-
-
-@dataclass(frozen=True)
-class MotionExcluded:
-    """A valid motion that the dataset's configuration leaves out."""
-
-    kind: ClassVar[str] = "excluded"
-
-    motion: str
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class MotionInvalid:
-    """A file of the dataset that cannot be used: it is in its final state before anything is simulated."""
-
-    kind: ClassVar[str] = "motion"
-
-    motion: str
-    path: str
-    """Of the file."""
-    reason: str
-    state: str = "invalid"
-
-
-@dataclass(frozen=True)
 class ShardStarted:
     """Ray was asked for an actor for a shard."""
 
@@ -111,52 +59,34 @@ class ActorReady:
 
 @dataclass(frozen=True)
 class AttemptEnded:
-    """How an attempt ended. The fields from motion on are those of AttemptResult, without the files."""
+    """An attempt ended. Its line also holds the fields of RunAttempt that are known when it is written."""
 
     kind: ClassVar[str] = "attempt"
 
     shard: int
     recording_bytes: int
     """0 without a recording."""
-    motion: str
-    number: int
-    start_fraction: float
-    start_time: float
-    seconds: float
-    outcome: str
-    reason: str
-    quality: Mapping[str, Optional[float]]
-    """None where a metric was not finite."""
-    next_fraction: Optional[float]
-    recorded_seconds: float
-    criteria: Sequence[str] = ()
-    body: str = ""
-    env: Optional[int] = None
-    began: Optional[float] = None
-    """Seconds since its actor was ready."""
-    ended: Optional[float] = None
-    """Seconds since its actor was ready."""
+    attempt: RunAttempt
     trajectory_bytes: int = 0
     """Of the kept file of a failed attempt; 0 without one."""
 
 
 @dataclass(frozen=True)
 class MotionEnded:
-    """The final state of a motion, until the run goes on if it is "crashed"."""
+    """The final state of a motion; a crashed one is attempted again when the run is resumed."""
 
     kind: ClassVar[str] = "motion"
 
     motion: str
-    state: str
-    """recorded, rejected or crashed."""
+    state: MotionState
     reason: str = ""
     start_fraction: float = 0.0
     seconds: float = 0.0
-    """Recorded."""
+    """Length of the recording, s."""
     path: Optional[str] = None
-    """Of the recording, from the output directory."""
+    """Of the recording, relative to the output directory."""
     bytes: int = 0
-    """Of the recording."""
+    """Size of the recording."""
 
 
 @dataclass(frozen=True)
@@ -214,64 +144,17 @@ class RunEnded:
     exit_code: int
 
 
-DatasetEvent = Union[MotionPlanned, MotionExcluded, MotionInvalid]
+DatasetEvent = Union[MotionEntry, ExcludedMotion, InvalidMotion]
+"""A motion of the dataset is an event of the same content."""
 Event = Union[
     RunStarted, DatasetEvent, ShardStarted, ActorReady, AttemptEnded, MotionEnded, RecordingLost, ActorDied,
     DeviceSetAside, ActorIdle, RunEnded,
 ]  # fmt: skip
-KINDS: Dict[str, Type[Any]] = {
-    kind.kind: kind
-    for kind in (
-        RunStarted, MotionPlanned, MotionExcluded, ShardStarted, ActorReady, AttemptEnded, MotionEnded, RecordingLost,
-        ActorDied, DeviceSetAside, ActorIdle, RunEnded,
-    )
-}  # fmt: skip
-FIELDS = {kind: tuple(item.name for item in fields(kind)) for kind in (*KINDS.values(), MotionInvalid)}
-
-
-def line_of(event: Event) -> Dict[str, Any]:
-    """The line of the journal that tells of an event, without its time.
-
-    >>> line_of(ActorReady(shard=3))
-    {'event': 'ready', 'shard': 3}
-    """
-    return {"event": event.kind, **vars(event)}
-
-
-def event_of(line: Mapping[str, Any]) -> Optional[Event]:
-    """The event that a line tells of; None if this version does not know it. Raises TypeError if a key is missing.
-
-    >>> event_of({"event": "ready", "time": 1.0, "shard": 3})
-    ActorReady(shard=3)
-    """
-    kind = KINDS.get(line["event"])
-    if kind is MotionEnded and line.get("state") == "invalid":
-        kind = MotionInvalid
-    if kind is None:
-        return None
-    event: Event = kind(**{name: line[name] for name in FIELDS[kind] if name in line})
-    return event
-
-
-def attempt_ended(result: AttemptResult, shard: int, recording_bytes: int, trajectory_bytes: int) -> AttemptEnded:
-    """The event of an attempt's result."""
-    values = {name: value for name, value in vars(result).items() if name not in ("recording", "trajectory")}
-    return AttemptEnded(shard=shard, recording_bytes=recording_bytes, trajectory_bytes=trajectory_bytes, **values)
 
 
 def dataset_events(dataset: Dataset) -> List[DatasetEvent]:
-    """The events of a dataset: what was set aside first.
+    """Return the events of a dataset, valid motions last.
 
-    A journal that tells of all motions has then lost nothing of what was found beside them.
+    A journal with all valid motions then also has all others.
     """
-    return [
-        *(MotionExcluded(motion.name, motion.path, motion.reason) for motion in dataset.excluded),
-        *(MotionInvalid(motion.name, motion.path, motion.reason) for motion in dataset.invalid),
-        *(_planned(entry) for entry in dataset.entries),
-    ]
-
-
-def _planned(entry: MotionEntry) -> MotionPlanned:
-    values = {**vars(entry)}
-    del values["notes"]
-    return MotionPlanned(motion=values.pop("name"), **values)
+    return [*dataset.excluded, *dataset.invalid, *dataset.entries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Set, Tuple, Union
 
@@ -11,15 +11,15 @@ from parc_ray.config.loading import check_config
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import read_text
-from parc_ray.motions.dataset import MotionEntry
+from parc_ray.motions.dataset import ExcludedMotion, MotionEntry
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.events import (
     ActorDied,
     ActorIdle,
     ActorReady,
     AttemptEnded,
     MotionEnded,
-    MotionExcluded,
-    MotionInvalid,
     RecordingLost,
     RunEnded,
     RunStarted,
@@ -27,52 +27,20 @@ from parc_ray.runs.events import (
 )
 from parc_ray.runs.journal import JournalLine, SessionClock, journal_errors, read_events
 from parc_ray.runs.ledger import CHARACTER_SHA256, Ledger
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import CHARACTER, JOURNAL, OutputDirectory
 
 if TYPE_CHECKING:
     import pandas
 
-STATES = ("recorded", "rejected", "invalid", "crashed", "unfinished")
-"""What may become of a motion; "unfinished" is one without a final state."""
-
-
-@dataclass(frozen=True)
-class RunAttempt:
-    """One attempt; what its line in the journal does not tell is None, or empty."""
-
-    number: int
-    start_fraction: float
-    start_time: float
-    """Seconds in the motion."""
-    seconds: float
-    """Simulated."""
-    outcome: str
-    """recorded, failed, rejected, or lost: recorded, but the recording was gone when the run went on."""
-    reason: str
-    criteria: Tuple[str, ...] = ()
-    """What ended it, or the acceptance limits that it broke."""
-    body: str = ""
-    quality: Mapping[str, Optional[float]] = field(default_factory=dict)
-    """By metric; None where it was not finite."""
-    launch: Optional[int] = None
-    """Index into Run.launches."""
-    env: Optional[int] = None
-    began: Optional[float] = None
-    """Seconds since its session began."""
-    ended: Optional[float] = None
-    """Seconds since its session began."""
-    trajectory: Optional[Path] = None
-    """Where the motion file of its failure was written (record.keep_failures)."""
-
 
 @dataclass(frozen=True)
 class RunMotion:
-    """One motion of the dataset and what has become of it."""
+    """One motion of the dataset, with its attempts."""
 
     name: str
     path: str
-    state: str
-    """One of STATES."""
+    state: MotionState
     reason: str = ""
     seconds: Optional[float] = None
     """From its first frame to its last; None if invalid."""
@@ -90,7 +58,7 @@ class RunMotion:
     @property
     def last_attempt(self) -> Optional[RunAttempt]:
         """The attempt that decided, or the latest so far."""
-        standing = [attempt for attempt in self.attempts if attempt.outcome != "lost"]
+        standing = [attempt for attempt in self.attempts if attempt.outcome != Outcome.LOST]
         return standing[-1] if standing else None
 
 
@@ -142,7 +110,7 @@ class Run:
     motions: Tuple[RunMotion, ...]
     sessions: Tuple[Session, ...]
     launches: Tuple[Launch, ...]
-    excluded: Tuple[MotionExcluded, ...] = ()
+    excluded: Tuple[ExcludedMotion, ...] = ()
     """What the dataset's configuration leaves out; these are not motions of the run."""
 
     def __repr__(self) -> str:
@@ -182,7 +150,7 @@ class Run:
                 "motion_seconds": motion.seconds,
                 "terrain_range": motion.terrain_range,
             }
-            own = [attempt for attempt in motion.attempts if attempt.outcome != "lost"]
+            own = [attempt for attempt in motion.attempts if attempt.outcome != Outcome.LOST]
             for attempt in own:
                 rows.append(
                     {
@@ -203,7 +171,7 @@ class Run:
 
     def attempts(self) -> List[Tuple[RunMotion, RunAttempt]]:
         """All attempts that count, with their motions."""
-        return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != "lost"]
+        return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != Outcome.LOST]
 
 
 def read_run(output_dir: Union[str, Path]) -> Run:
@@ -253,7 +221,7 @@ def _past_run(path: Path, story: _Story) -> Run:
     fingerprint = ledger.started.fingerprint
     output = OutputDirectory(path, check_config(last.config["output"], OutputConfig, str(path / JOURNAL)))
     motions = [_motion(entry, story, output) for entry in ledger.planned.values()]
-    motions += [RunMotion(motion.motion, motion.path, "invalid", motion.reason) for motion in ledger.invalid]
+    motions += [RunMotion(motion.name, motion.path, MotionState.INVALID, motion.reason) for motion in ledger.invalid]
     return Run(
         path=path,
         folder=Path(last.folder),
@@ -268,11 +236,11 @@ def _past_run(path: Path, story: _Story) -> Run:
 
 def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> RunMotion:
     outcome = story.ledger.outcomes.get(entry.name)
-    recorded = outcome is not None and outcome.state == "recorded"
+    recorded = outcome is not None and outcome.state == MotionState.RECORDED
     return RunMotion(
         name=entry.name,
         path=entry.path,
-        state=outcome.state if outcome else "unfinished",
+        state=outcome.state if outcome else MotionState.UNFINISHED,
         reason=outcome.reason if outcome else "",
         seconds=entry.length,
         terrain_range=entry.terrain_range,
@@ -280,43 +248,19 @@ def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> RunMo
         start_fraction=outcome.start_fraction if outcome and recorded else None,
         recorded_seconds=outcome.seconds if outcome else 0.0,
         recording=output.recording_path(entry.name) if recorded else None,
-        attempts=tuple(_attempt(told, output) for told in story.attempts.get(entry.name, ())),
+        attempts=tuple(_with_trajectory(ended, output) for ended in story.attempts.get(entry.name, ())),
     )
 
 
-def _attempt(told: _Told, output: OutputDirectory) -> RunAttempt:
-    event = told.event
-    return RunAttempt(
-        number=event.number,
-        start_fraction=event.start_fraction,
-        start_time=event.start_time,
-        seconds=event.seconds,
-        outcome="lost" if told.lost else event.outcome,
-        reason=event.reason,
-        criteria=tuple(event.criteria),
-        body=event.body,
-        quality=event.quality,
-        launch=told.launch,
-        env=event.env,
-        began=_later(told.ready, event.began),
-        ended=_later(told.ready, event.ended),
-        trajectory=output.failure_path(event.motion, event.number) if event.trajectory_bytes else None,
-    )
+def _with_trajectory(ended: AttemptEnded, output: OutputDirectory) -> RunAttempt:
+    attempt = ended.attempt
+    if not ended.trajectory_bytes:
+        return attempt
+    return replace(attempt, trajectory=output.failure_path(attempt.motion, attempt.number))
 
 
 def _later(start: Optional[float], seconds: Optional[float]) -> Optional[float]:
     return None if start is None or seconds is None else round(start + seconds, 3)
-
-
-@dataclass
-class _Told:
-    """An attempt, and what came before and after it."""
-
-    event: AttemptEnded
-    launch: Optional[int]
-    ready: Optional[float]
-    """When its actor was ready, in seconds since its session began."""
-    lost: bool = False
 
 
 class _Story:
@@ -326,7 +270,8 @@ class _Story:
         self.ledger = Ledger()
         self.runs: List[RunStarted] = []
         """One per session, as are the next ones."""
-        self.attempts: Dict[str, List[_Told]] = {}
+        self.attempts: Dict[str, List[AttemptEnded]] = {}
+        """By motion, timed since their session began."""
         self._began: List[float] = []
         """Seconds since 1970."""
         self._clock = SessionClock()
@@ -356,12 +301,11 @@ class _Story:
         elif isinstance(event, ActorDied):
             self._update(event.shard, ended=now, death=event.reason)
         elif isinstance(event, AttemptEnded):
-            launch = self._latest.get(event.shard)
-            ready = None if launch is None else self._launches[launch].ready
-            self.attempts.setdefault(event.motion, []).append(_Told(event, launch, ready))
+            self._attempt(event)
         elif isinstance(event, RecordingLost):
-            self.attempts[event.motion][-1].lost = True
-        elif isinstance(event, (MotionEnded, MotionInvalid)):
+            own = self.attempts[event.motion]
+            own[-1] = replace(own[-1], attempt=replace(own[-1].attempt, outcome=Outcome.LOST))
+        elif isinstance(event, MotionEnded):
             self._final[-1].add(event.motion)
         elif isinstance(event, RunEnded):
             self._exit_codes[-1] = event.exit_code
@@ -376,10 +320,9 @@ class _Story:
     def launches(self) -> List[Launch]:
         """All launches. One that nobody has ended worked until its motions, or its session, had ended."""
         ends: Dict[int, float] = {}
-        for told in (told for own in self.attempts.values() for told in own):
-            end = _later(told.ready, told.event.ended)
-            if told.launch is not None and end is not None:
-                ends[told.launch] = max(end, ends.get(told.launch, 0.0))
+        for attempt in (ended.attempt for own in self.attempts.values() for ended in own):
+            if attempt.launch is not None and attempt.ended is not None:
+                ends[attempt.launch] = max(attempt.ended, ends.get(attempt.launch, 0.0))
         launches = []
         for index, launch in enumerate(self._launches):
             end = self._clock.seconds[launch.session]
@@ -398,6 +341,14 @@ class _Story:
         self._exit_codes.append(None)
         self._final.append(set())
         self._latest = {}
+
+    def _attempt(self, event: AttemptEnded) -> None:
+        """Add an attempt, timed since its session began instead of since its actor was ready."""
+        attempt, launch = event.attempt, self._latest.get(event.shard)
+        ready = None if launch is None else self._launches[launch].ready
+        began, ended = _later(ready, attempt.began), _later(ready, attempt.ended)
+        attempt = replace(attempt, launch=launch, began=began, ended=ended)
+        self.attempts.setdefault(attempt.motion, []).append(replace(event, attempt=attempt))
 
     def _launch(self, event: ShardStarted, now: float) -> None:
         self._latest[event.shard] = len(self._launches)

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapp
 
 from parc_ray.errors import BusyOutputError, InputError
 from parc_ray.files.writing import unwritable
-from parc_ray.runs.events import Event, RunStarted, ShardStarted, event_of, line_of
+from parc_ray.runs.events import Event, RunStarted, ShardStarted
+from parc_ray.runs.lines import event_of, line_of
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems answer that have no locks."""

@@ -6,43 +6,29 @@ it writes, and whoever reads the journal later takes the same.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from parc_ray.motions.dataset import Dataset, MotionEntry
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import CATEGORIES, RunAttempt
 from parc_ray.runs.events import (
     AttemptEnded,
     DatasetEvent,
     Event,
     MotionEnded,
-    MotionExcluded,
-    MotionInvalid,
-    MotionPlanned,
     RecordingLost,
     RunStarted,
     dataset_events,
 )
 from parc_ray.runs.journal import SessionClock, journal_errors, read_events
+from parc_ray.runs.motion_state import MotionState
 
 CHARACTER_SHA256 = "char_file (sha256)"
 """Key of the fingerprint for the text of the character."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The final state of a motion."""
-
-    state: str
-    """recorded, rejected or crashed."""
-    reason: str = ""
-    start_fraction: float = 0.0
-    seconds: float = 0.0
-    """Recorded."""
-    bytes: int = 0
-    """Of the recording."""
 
 
 @dataclass
@@ -50,9 +36,10 @@ class Ledger:
     """Attempts and outcomes by motion name, which is unique among planned motions.
 
     >>> ledger = Ledger()
-    >>> ledger.take(MotionPlanned("walk", "walk.pkl", 1.0, 61, 30.0, 2.0, (9, 9), 100))
-    >>> ledger.take(AttemptEnded(0, 77, "walk", 0, 0.0, 0.0, 2.0, "recorded", "", {}, None, 2.0))
-    Outcome(state='recorded', reason='', start_fraction=0.0, seconds=2.0, bytes=77)
+    >>> ledger.take(MotionEntry("walk", "walk.pkl", 1.0, 61, 30.0, 2.0, (9, 9), 100))
+    >>> ended = ledger.take(AttemptEnded(0, 77, RunAttempt("walk", 0, 0.0, 0.0, 2.0, Outcome.RECORDED)))
+    >>> ended.motion, ended.state, ended.bytes
+    ('walk', 'recorded', 77)
     """
 
     started: Optional[RunStarted] = None
@@ -60,10 +47,10 @@ class Ledger:
     sessions: int = 0
     """How often the command was given."""
     planned: Dict[str, MotionEntry] = field(default_factory=dict)
-    invalid: List[MotionInvalid] = field(default_factory=list)
-    excluded: List[MotionExcluded] = field(default_factory=list)
-    outcomes: Dict[str, Outcome] = field(default_factory=dict)
-    unwritten: Dict[str, Outcome] = field(default_factory=dict)
+    invalid: List[InvalidMotion] = field(default_factory=list)
+    excluded: List[ExcludedMotion] = field(default_factory=list)
+    outcomes: Dict[str, MotionEnded] = field(default_factory=dict)
+    unwritten: Dict[str, MotionEnded] = field(default_factory=dict)
     """Outcomes that follow from an attempt, but have no line of their own yet."""
     next_attempt: Dict[str, int] = field(default_factory=dict)
     """Number of the next attempt at each motion that was attempted."""
@@ -79,10 +66,12 @@ class Ledger:
     """Sum over control steps of the envs at work, as reported."""
     slots: int = 0
     """Sum over control steps of all envs, as reported."""
+    _categories: Dict[str, str] = field(default_factory=dict)
+    """Why motions were rejected, see RunAttempt.category."""
     _counts: Counter[str] = field(default_factory=Counter)
     """Outcomes by state: whoever looks on asks for them at every report."""
 
-    def take(self, event: Event) -> Optional[Outcome]:
+    def take(self, event: Event) -> Optional[MotionEnded]:
         """Take the next event; returns the final state that follows from it, if it was a motion's last attempt.
 
         Raises ValueError if the event contradicts earlier ones.
@@ -95,11 +84,11 @@ class Ledger:
             self._lose(event.motion)
         elif isinstance(event, RunStarted):
             self._start(event)
-        elif isinstance(event, MotionPlanned):
-            self.planned[event.motion] = event.entry
-        elif isinstance(event, MotionInvalid):
+        elif isinstance(event, MotionEntry):
+            self.planned[event.name] = event
+        elif isinstance(event, InvalidMotion):
             self.invalid.append(event)
-        elif isinstance(event, MotionExcluded):
+        elif isinstance(event, ExcludedMotion):
             self.excluded.append(event)
         return None
 
@@ -109,31 +98,35 @@ class Ledger:
         self.env_steps = self.control_steps
         self.reopen_crashed()
 
-    def _attempt(self, event: AttemptEnded) -> Optional[Outcome]:
-        self._require_open(event.motion)
+    def _attempt(self, event: AttemptEnded) -> Optional[MotionEnded]:
+        attempt = event.attempt
+        motion, start = attempt.motion, attempt.start_fraction
+        self._require_open(motion)
         self.attempts += 1
-        self.next_attempt[event.motion] = event.number + 1
+        self.next_attempt[motion] = attempt.number + 1
         if self.started is not None:
-            self.control_steps += round(event.seconds * self.started.control_freq)
-        if event.outcome == "recorded":
-            outcome = Outcome("recorded", "", event.start_fraction, event.recorded_seconds, event.recording_bytes)
-        elif event.next_fraction is None:
-            kind = "not tracked" if event.outcome == "failed" else "not accepted"
-            outcome = Outcome("rejected", f"{kind}: {event.reason}", event.start_fraction)
+            self.control_steps += round(attempt.seconds * self.started.control_freq)
+        if attempt.outcome == Outcome.RECORDED:
+            ended = MotionEnded(
+                motion, MotionState.RECORDED, "", start, attempt.recorded_seconds, bytes=event.recording_bytes
+            )
+        elif attempt.next_fraction is None:
+            ended = MotionEnded(motion, MotionState.REJECTED, f"{CATEGORIES[attempt.outcome]}: {attempt.reason}", start)
+            self._categories[motion] = sys.intern(attempt.category)
         else:
             return None
-        self._set(event.motion, outcome)
-        self.unwritten[event.motion] = outcome
-        return outcome
+        self._set(ended)
+        self.unwritten[motion] = ended
+        return ended
 
-    def _set(self, motion: str, outcome: Outcome) -> None:
-        self.outcomes[motion] = outcome
-        self._counts[outcome.state] += 1
+    def _set(self, ended: MotionEnded) -> None:
+        self.outcomes[ended.motion] = ended
+        self._counts[ended.state] += 1
 
     def _end(self, event: MotionEnded) -> None:
-        if event.state == "crashed":
+        if event.state == MotionState.CRASHED:
             self._require_open(event.motion)
-            self._set(event.motion, Outcome("crashed", event.reason))
+            self._set(event)
         else:
             self.unwritten.pop(event.motion, None)
 
@@ -150,8 +143,10 @@ class Ledger:
 
     def reopen_crashed(self) -> None:
         """Take back what is not final when a run goes on: its machine may have been to blame."""
-        self.outcomes = {name: outcome for name, outcome in self.outcomes.items() if outcome.state != "crashed"}
-        self._counts["crashed"] = 0
+        self.outcomes = {
+            name: outcome for name, outcome in self.outcomes.items() if outcome.state != MotionState.CRASHED
+        }
+        self._counts[MotionState.CRASHED] = 0
 
     @property
     def begun(self) -> bool:
@@ -181,26 +176,26 @@ class Ledger:
     def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
         """The events of a dataset that were not taken yet."""
         aside: List[DatasetEvent] = [*self.invalid, *self.excluded]
-        told = {(event.kind, event.motion, event.path) for event in aside}
+        known = {(type(event), event.name, event.path) for event in aside}
         return [
             event
             for event in dataset_events(dataset)
             if (
-                event.motion not in self.planned
-                if isinstance(event, MotionPlanned)
-                else (event.kind, event.motion, event.path) not in told
+                event.name not in self.planned
+                if isinstance(event, MotionEntry)
+                else (type(event), event.name, event.path) not in known
             )
         ]
 
-    def expects(self, result: AttemptResult) -> bool:
+    def expects(self, attempt: RunAttempt) -> bool:
         """Whether a result is the next one of its motion; late and repeated ones are not."""
-        waiting = result.motion not in self.outcomes
-        return waiting and result.number == self.next_attempt.get(result.motion, 0)
+        waiting = attempt.motion not in self.outcomes
+        return waiting and attempt.number == self.next_attempt.get(attempt.motion, 0)
 
     @property
-    def recorded(self) -> Dict[str, Outcome]:
+    def recorded(self) -> Dict[str, MotionEnded]:
         """Outcomes of the recorded motions."""
-        return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == "recorded"}
+        return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
     def unfinished(self, motions: Sequence[str]) -> List[str]:
         """Those of the given motions that have no final state."""
@@ -212,14 +207,16 @@ class Ledger:
 
     def states(self) -> Dict[str, int]:
         """Number of motions that are recorded, rejected, invalid, crashed, or waiting for their final state."""
-        states = {state: self._counts[state] for state in ("recorded", "rejected", "invalid", "crashed")}
+        states: Dict[str, int] = {
+            state.value: self._counts[state] for state in MotionState if state != MotionState.UNFINISHED
+        }
         return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
 
     def summary(self) -> Dict[str, Any]:
         """The counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
         recorded = list(self.recorded.values())
-        rejected = [o for o in self.outcomes.values() if o.state == "rejected"]
-        crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == "crashed"}
+        rejected = [o for o in self.outcomes.values() if o.state == MotionState.REJECTED]
+        crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == MotionState.CRASHED}
         by_fraction = Counter(o.start_fraction for o in recorded)
         unfinished = len(self.planned) - len(self.outcomes)
         counts = {
@@ -237,7 +234,7 @@ class Ledger:
             "attempted": len(self.next_attempt),
             "attempts": self.attempts,
             "recorded_from": {f"{fraction:g}": by_fraction[fraction] for fraction in sorted(by_fraction)},
-            "rejected_by_reason": dict(Counter(_kind(o.reason) for o in rejected).most_common()),
+            "rejected_by_reason": dict(Counter(self._categories[o.motion] for o in rejected).most_common()),
             "recorded_seconds": round(sum(o.seconds for o in recorded), 3),
             "dataset_seconds": round(sum(entry.length for entry in self.planned.values()), 3),
             "invalid_motions": {motion.path: motion.reason for motion in self.invalid},
@@ -261,10 +258,3 @@ def read_ledger(path: Path) -> Optional[Ledger]:
                 clock.take(line)
     ledger.seconds = sum(clock.seconds)
     return ledger if ledger.begun else None
-
-
-def _kind(reason: str) -> str:
-    """A rejection without its metrics and bodies, so that equal reasons count together."""
-    how, _, rest = reason.partition(": ")
-    names = [part.split(" after ")[0].split(" (")[0].split(":")[0] for part in rest.split("; ")]
-    return f"{how}: {', '.join(names)}"

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -19,9 +20,9 @@ from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.terrain_layout import square_layout
 from parc_ray.runs.events import MotionEnded
-from parc_ray.runs.ledger import Outcome
 from parc_ray.runs.logger import LIBRARIES
 from parc_ray.runs.logs import RUN_LOG, SHARD_LOG, Logs
+from parc_ray.runs.motion_state import MotionState
 
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
@@ -203,10 +204,11 @@ class OutputDirectory:
         folder = self.recordings / group_of(name) if self.config.layout == "grouped" else self.recordings
         return folder / f"{name}.pkl"
 
-    def motion_ended(self, motion: str, outcome: Outcome) -> MotionEnded:
-        """The event of a motion's final state."""
-        path = str(self.recording_path(motion).relative_to(self.path)) if outcome.state == "recorded" else None
-        return MotionEnded(motion=motion, path=path, **vars(outcome))
+    def with_path(self, ended: MotionEnded) -> MotionEnded:
+        """Return the final state of a motion with the path of its recording, if it has one."""
+        if ended.state != MotionState.RECORDED:
+            return ended
+        return replace(ended, path=str(self.recording_path(ended.motion).relative_to(self.path)))
 
     def failure_path(self, motion: str, number: int) -> Optional[Path]:
         """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""

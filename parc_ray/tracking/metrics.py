@@ -39,6 +39,15 @@ class Metric:
         return not (value <= limit if self.better == "lower" else value >= limit)
 
 
+@dataclass(frozen=True)
+class BrokenLimit:
+    """An acceptance limit that an attempt broke."""
+
+    metric: Metric
+    value: float
+    limit: float
+
+
 METRICS = (
     Metric(
         "root_error", "Root error", "mean distance of the root from the reference", "m",
@@ -71,15 +80,15 @@ def without_labels(quality: Quality) -> Quality:
     return {name: value for name, value in quality.items() if name != "contact_agreement"}
 
 
-def shortcomings(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[str]:
-    """Which limits an attempt breaks and by how much, in their order; empty if it may be recorded.
+def broken_limits(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[BrokenLimit]:
+    """Return the limits that an attempt breaks, in their order; empty if it may be recorded.
 
-    A limit of a metric that was not measured is not applied.
+    The limit of a metric that was not measured does not apply.
     """
-    found = []
+    broken = []
     for key, limit in limits or ():
         metric = BY_LIMIT[key]
         value = quality.get(metric.name)
         if limit is not None and value is not None and metric.breaks(value, limit):
-            found.append(f"{key}: {value:.3f} {'>' if metric.better == 'lower' else '<'} {limit:g}")
-    return found
+            broken.append(BrokenLimit(metric, value, limit))
+    return broken

@@ -14,10 +14,12 @@ import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, Optional, Type
 
 from parc_ray.cluster.actor import Memory, ShardActor, WorkReport, attempt_line, measure_memory
+from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 
 SECONDS = 2.0
 """of an attempt, simulated"""
@@ -65,8 +67,8 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
                 time.sleep(seconds)
                 result = attempt(motion.name, motion.content, number, self.fractions, self.keep_failures)
                 results.append(result)
-                ends.append((time.monotonic(), f"{attempt_line(result)}, ended at {time.time():.3f}"))
-                if result.next_fraction is not None:
+                ends.append((time.monotonic(), f"{attempt_line(result.attempt)}, ended at {time.time():.3f}"))
+                if result.attempt.next_fraction is not None:
                     self.waiting.append((motion, number + 1))
             steps = round(SECONDS * FREQUENCY) * len(results)
             now = time.monotonic()
@@ -98,15 +100,15 @@ def attempt(name: str, content: bytes, number: int, fractions: Any, keep_failure
         "start_fraction": 0.0 if number == 0 else fractions[number - 1],
         "start_time": 0.0,
         "seconds": SECONDS,
-        "outcome": "recorded" if recorded else "failed",
+        "outcome": Outcome.RECORDED if recorded else Outcome.FAILED,
         "reason": "" if recorded else "fall (pelvis) after 2.00 s",
         "quality": {"position_error": digest[1] / 256},
         "next_fraction": fractions[number] if not recorded and number < len(fractions) else None,
-        "recording": recording(name, digest, number) if recorded else None,
-        "trajectory": recording(name, digest, number) if keep_failures and not recorded else None,
         "recorded_seconds": SECONDS if recorded else 0.0,
     }
-    return SimpleNamespace(**values)
+    summary = RunAttempt(**values)
+    kept = recording(name, digest, number) if recorded or keep_failures else None
+    return AttemptResult(summary, kept if recorded else None, None if recorded else kept)
 
 
 def recording(name: str, digest: bytes, number: int) -> bytes:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ray.exceptions import RayActorError
 
@@ -26,7 +26,12 @@ from parc_ray.motions.dataset import Dataset, MotionEntry
 from parc_ray.planning.inputs import read_inputs, read_tracker
 from parc_ray.planning.placement import Placement, Resources
 from parc_ray.planning.plan import make_plan
-from parc_ray.recording.attempts import Attempt, AttemptResult, RetryPolicy, RetryQueue
+from parc_ray.recording.attempt import Attempt
+from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.retry_policy import RetryPolicy
+from parc_ray.recording.retry_queue import RetryQueue
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import OutputDirectory
@@ -154,7 +159,7 @@ class PretendedRecorder:
         self._motions, self._slots = shard.motions, shard.num_envs(run)
         self._policy = RetryPolicy(run.config.retry)
         for index, motion in enumerate(shard.motions):
-            self._enqueue(Attempt(index, motion.first_attempt, self._policy.fraction_of(motion.first_attempt)))
+            self._enqueue_next(index, motion.first_attempt)
 
     def work(self, duration: float) -> Tuple[float, WorkReport]:
         """What happens within a duration: how much of it was needed, and the report."""
@@ -175,8 +180,12 @@ class PretendedRecorder:
         done = not self._queue and not self._running
         return spent, WorkReport(results=tuple(results), done=done, steps=steps, env_steps=env_steps)
 
-    def _enqueue(self, attempt: Attempt) -> None:
-        self._queue.add(attempt, (1.0 - attempt.start_fraction) * self._length(attempt))
+    def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
+        length = length_of(self._motions[motion].name)
+        attempt = self._policy.next(motion, length, attempts)
+        if attempt is not None:
+            self._queue.add(attempt, (1.0 - attempt.start_fraction) * length)
+        return attempt
 
     def _length(self, attempt: Attempt) -> float:
         return length_of(self._motions[attempt.motion].name)
@@ -191,15 +200,14 @@ class PretendedRecorder:
     def _finish(self, attempt: Attempt) -> AttemptResult:
         succeeds, steps = self._fate(attempt)
         motion = self._motions[attempt.motion]
-        again = None if succeeds else self._policy.next_fraction(attempt.number, self._length(attempt))
-        if again is not None:
-            self._enqueue(Attempt(attempt.motion, attempt.number + 1, again))
-        return AttemptResult(
+        following = None if succeeds else self._enqueue_next(attempt.motion, attempt.number + 1)
+        summary = RunAttempt(
             motion=motion.name, number=attempt.number, start_fraction=attempt.start_fraction, start_time=0.0,
-            seconds=steps / FREQUENCY, outcome="recorded" if succeeds else "failed", reason="" if succeeds else "fall",
-            quality={}, next_fraction=again, recording=b"recorded" if succeeds else None,
+            seconds=steps / FREQUENCY, outcome=Outcome.RECORDED if succeeds else Outcome.FAILED,
+            reason="" if succeeds else "fall", next_fraction=following.start_fraction if following else None,
             recorded_seconds=steps / FREQUENCY if succeeds else 0.0,
         )  # fmt: skip
+        return AttemptResult(summary, b"recorded" if succeeds else None)
 
 
 def length_of(name: str) -> float:

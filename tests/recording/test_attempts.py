@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parc_ray.config.record import RetryConfig
-from parc_ray.recording import attempts
-from parc_ray.recording.attempts import Attempt, RetryPolicy, RetryQueue
+from parc_ray.recording import reasons, retry_policy, retry_queue
+from parc_ray.recording.attempt import Attempt
+from parc_ray.recording.retry_policy import RetryPolicy
+from parc_ray.recording.retry_queue import RetryQueue
 
 PARC = [0.1, 0.2, 0.3, 0.4, 0.5]
 
@@ -25,13 +27,13 @@ configs = st.builds(
 
 def chain(config: RetryConfig, length: float) -> List[float]:
     """Start fractions of the attempts at a motion that always fails."""
-    policy, fractions = RetryPolicy(config), [0.0]
+    policy, fractions = RetryPolicy(config), []
     while True:
-        fraction = policy.next_fraction(len(fractions) - 1, length)
-        if fraction is None:
+        attempt = policy.next(7, length, len(fractions))
+        if attempt is None:
             return fractions
-        fractions.append(fraction)
-        assert len(fractions) < 100
+        assert (attempt.motion, attempt.number) == (7, len(fractions)) and len(fractions) < 100
+        fractions.append(attempt.start_fraction)
 
 
 @given(config=configs, length=st.floats(0.05, 60.0))
@@ -41,7 +43,6 @@ def test_retries_keep_every_rule(config, length):
     assert all(before < after for before, after in zip(fractions, fractions[1:]))
     assert fractions[1:] == config.start_fractions[: len(fractions) - 1]
     assert all((1.0 - fraction) * length >= config.min_segment_seconds for fraction in fractions[1:])
-    assert [RetryPolicy(config).fraction_of(number) for number in range(len(fractions))] == fractions
 
 
 @given(config=configs, length=st.floats(0.05, 60.0))
@@ -100,5 +101,6 @@ def test_the_order_does_not_depend_on_the_order_of_adding(order):
 
 
 def test_examples_in_docstrings():
-    result = doctest.testmod(attempts)
-    assert result.attempted >= 4 and result.failed == 0
+    for module in (retry_policy, retry_queue, reasons):
+        result = doctest.testmod(module)
+        assert result.attempted >= 2 and result.failed == 0

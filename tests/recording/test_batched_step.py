@@ -10,7 +10,7 @@ import pytest
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.motion_file import motion_file_bytes
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.recorder import LOOK_EVERY, ShardRecorder
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.tracking.launches import count_steps
@@ -37,7 +37,7 @@ def test_all_slots_at_once_give_the_same_results(results, observations):
     else:
         assert by_attempt(found) == by_attempt(results)
         assert recorder.utilization.steps % LOOK_EVERY == 0
-        assert recorder.utilization.env_steps > sum(round(30 * result.seconds) for result in found)
+        assert recorder.utilization.env_steps > sum(round(30 * result.attempt.seconds) for result in found)
 
 
 def demo_recorder(folder: Path, envs: int) -> ShardRecorder:

@@ -16,7 +16,8 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.recording import recorder as recorder_module
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.tracking.meter import MetricMeter
 from tests.reference import max_error
@@ -69,8 +70,8 @@ def run(recorder: ShardRecorder) -> List[AttemptResult]:
 
 
 def by_attempt(results: Sequence[AttemptResult]) -> Dict[Any, AttemptResult]:
-    assert len({(result.motion, result.number) for result in results}) == len(results)
-    return {(result.motion, result.number): result for result in results}
+    assert len({(result.attempt.motion, result.attempt.number) for result in results}) == len(results)
+    return {(result.attempt.motion, result.attempt.number): result for result in results}
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def results() -> List[AttemptResult]:
 
 
 def attempts_at(results: Sequence[AttemptResult], source: Motion) -> List[AttemptResult]:
-    return [result for result in results if result.motion == source.name]
+    return [result for result in results if result.attempt.motion == source.name]
 
 
 # ------------------------------------------------------------------------------------------------- outcomes
@@ -88,46 +89,51 @@ def attempts_at(results: Sequence[AttemptResult], source: Motion) -> List[Attemp
 def test_every_motion_has_exactly_one_final_outcome(results):
     for source in MOTIONS:
         attempts = attempts_at(results, source)
-        assert [attempt.number for attempt in attempts] == list(range(len(attempts)))
-        assert [attempt.next_fraction is None for attempt in attempts] == [False] * (len(attempts) - 1) + [True]
+        assert [attempt.attempt.number for attempt in attempts] == list(range(len(attempts)))
+        assert [attempt.attempt.next_fraction is None for attempt in attempts] == [False] * (len(attempts) - 1) + [True]
         for before, after in zip(attempts, attempts[1:]):
-            assert before.outcome in ("failed", "rejected") and after.start_fraction == before.next_fraction
-        assert attempts[0].start_fraction == 0.0
+            assert before.attempt.outcome in ("failed", "rejected")
+            assert after.attempt.start_fraction == before.attempt.next_fraction
+        assert attempts[0].attempt.start_fraction == 0.0
         for attempt in attempts:
-            assert (attempt.recording is not None) == (attempt.outcome == "recorded") == (attempt.reason == "")
-            assert attempt.start_time == pytest.approx(attempt.start_fraction * source.length, rel=1e-6)
+            assert (
+                (attempt.recording is not None)
+                == (attempt.attempt.outcome == "recorded")
+                == (attempt.attempt.reason == "")
+            )
+            assert attempt.attempt.start_time == pytest.approx(attempt.attempt.start_fraction * source.length, rel=1e-6)
 
 
 def test_what_can_be_tracked_is_recorded(results):
     for source in FEASIBLE:
         (attempt,) = attempts_at(results, source)
-        assert attempt.outcome == "recorded", attempt.reason
-        assert attempt.seconds == attempt.recorded_seconds == pytest.approx(source.length)
+        assert attempt.attempt.outcome == "recorded", attempt.attempt.reason
+        assert attempt.attempt.seconds == attempt.attempt.recorded_seconds == pytest.approx(source.length)
 
 
 def test_what_cannot_be_tracked_is_given_up(results):
     attempts = attempts_at(results, IMPOSSIBLE)
-    assert [attempt.start_fraction for attempt in attempts] == [0.0, 0.25, 0.5, 0.75]
-    assert all(attempt.outcome == "failed" and attempt.recorded_seconds == 0.0 for attempt in attempts)
-    assert all(attempt.reason.startswith(("root position after", "body position (")) for attempt in attempts)
-    assert attempts[0].reason.endswith(f"after {attempts[0].seconds:.2f} s")
+    assert [attempt.attempt.start_fraction for attempt in attempts] == [0.0, 0.25, 0.5, 0.75]
+    assert all(attempt.attempt.outcome == "failed" and attempt.attempt.recorded_seconds == 0.0 for attempt in attempts)
+    assert all(attempt.attempt.reason.startswith(("root position after", "body position (")) for attempt in attempts)
+    assert attempts[0].attempt.reason.endswith(f"after {attempts[0].attempt.seconds:.2f} s")
 
 
 def test_a_later_start_saves_what_only_begins_badly(results):
     for source, fraction in zip(LATE, (0.25, 0.5)):
         last = attempts_at(results, source)[-1]
-        assert (last.outcome, last.start_fraction) == ("recorded", fraction)
-        assert last.recorded_seconds == pytest.approx((1 - fraction) * source.length, abs=1 / 30)
+        assert (last.attempt.outcome, last.attempt.start_fraction) == ("recorded", fraction)
+        assert last.attempt.recorded_seconds == pytest.approx((1 - fraction) * source.length, abs=1 / 30)
 
 
 def test_recordings_are_motions_that_resemble_their_source(results):
     for result in results:
         if result.recording is None:
             continue
-        recorded = parse_motion(result.recording, result.motion, SKELETON, result.motion)
-        source = next(item for item in MOTIONS if item.name == result.motion)
-        first = round(result.start_fraction * (source.num_frames - 1))
-        assert (recorded.fps, recorded.num_frames) == (30.0, round(30 * result.seconds) + 1)
+        recorded = parse_motion(result.recording, result.attempt.motion, SKELETON, result.attempt.motion)
+        source = next(item for item in MOTIONS if item.name == result.attempt.motion)
+        first = round(result.attempt.start_fraction * (source.num_frames - 1))
+        assert (recorded.fps, recorded.num_frames) == (30.0, round(30 * result.attempt.seconds) + 1)
         moved = recorded.root_pos - source.root_pos[first : first + recorded.num_frames]
         assert np.linalg.norm(moved - moved[0], axis=1).max() < 0.3
         assert recorded.root_pos[0, :2].tolist() == [0.0, 0.0]
@@ -135,19 +141,19 @@ def test_recordings_are_motions_that_resemble_their_source(results):
         origin = read_misc(result.recording)["recording"]
         assert origin == {
             **ORIGIN,
-            "source_motion": result.motion,
-            "start_fraction": result.start_fraction,
-            "start_time": result.start_time,
-            "attempt": result.number,
-            "quality": result.quality,
+            "source_motion": result.attempt.motion,
+            "start_fraction": result.attempt.start_fraction,
+            "start_time": result.attempt.start_time,
+            "attempt": result.attempt.number,
+            "quality": result.attempt.quality,
         }
 
 
 def test_results_are_plain_values(results):
     """They travel to processes without torch, and into a JSON journal."""
     for result in results:
-        for value in [*vars(result).values(), *result.quality.values()]:
-            assert type(value) in (str, int, float, dict, bytes, tuple, type(None))
+        for value in [*vars(result.attempt).values(), *result.attempt.quality.values()]:
+            assert type(value) in (str, Outcome, int, float, dict, tuple, type(None))
 
 
 # --------------------------------------------------------------------------------- the same however it is run
@@ -194,8 +200,8 @@ def test_a_broken_action_fails_one_attempt_only(results):
     recorder = make_recorder(num_envs=4)
     recorder.act = Poisoned(recorder.environment).act
     expected, broken = by_attempt(results), by_attempt(run(recorder))
-    (victim,) = [key for key, result in broken.items() if result.reason.startswith("not finite")]
-    failed = broken.pop(victim)
+    (victim,) = [key for key, result in broken.items() if result.attempt.reason.startswith("not finite")]
+    failed = broken.pop(victim).attempt
     assert (failed.outcome, failed.reason, failed.next_fraction) == ("failed", "not finite after 0.17 s", 0.25)
     del expected[victim]
     assert broken == expected  # the next attempts at the same motion, and in the same env, included
@@ -207,20 +213,22 @@ def test_a_broken_action_fails_one_attempt_only(results):
 def test_acceptance_rejects_with_figures_and_tries_again():
     recorder = make_recorder(FEASIBLE[:2], acceptance={"max_mean_root_error": 0.0001})
     rejected = run(recorder)
-    assert all(result.outcome == "rejected" and result.recording is None for result in rejected)
-    assert all(result.reason.startswith("max_mean_root_error: 0.0") for result in rejected)
-    assert {result.start_fraction for result in rejected} == {0.0, 0.25, 0.5, 0.75}
-    assert all(result.recorded_seconds == 0.0 < result.seconds for result in rejected)
+    assert all(result.attempt.outcome == "rejected" and result.recording is None for result in rejected)
+    assert all(result.attempt.reason.startswith("max_mean_root_error: 0.0") for result in rejected)
+    assert {result.attempt.start_fraction for result in rejected} == {0.0, 0.25, 0.5, 0.75}
+    assert all(result.attempt.recorded_seconds == 0.0 < result.attempt.seconds for result in rejected)
 
 
 def test_acceptance_none_records_whatever_survives(results):
     """Nothing that survives is rejected, even with a sole deep in the ground."""
     limits = {"min_contact_agreement": 1.0, "max_penetration": 0.0, "max_mean_root_error": 0.0}
     strict = run(make_recorder(FEASIBLE[:2], acceptance=limits, retry={"max_retries": 0}))
-    assert [result.outcome for result in strict] == ["rejected"] * 2
+    assert [result.attempt.outcome for result in strict] == ["rejected"] * 2
     lenient = run(make_recorder(MOTIONS, acceptance="none"))
-    assert {result.outcome for result in lenient} == {"recorded", "failed"}
-    assert {result.motion for result in lenient if result.recording} == {m.name for m in MOTIONS if m is not IMPOSSIBLE}
+    assert {result.attempt.outcome for result in lenient} == {"recorded", "failed"}
+    assert {result.attempt.motion for result in lenient if result.recording} == {
+        m.name for m in MOTIONS if m is not IMPOSSIBLE
+    }
 
 
 def test_a_path_too_long_for_any_terrain_is_rejected():
@@ -228,13 +236,18 @@ def test_a_path_too_long_for_any_terrain_is_rejected():
     recorder = make_recorder(FEASIBLE[:2], acceptance="none", retry={"max_retries": 0})
     recorder.advance()
     recorder._frames[0, 0, 0] = 1e9
-    outcomes = {result.motion: (result.outcome, result.reason.split(" spans")[0]) for result in run(recorder)}
+    outcomes = {
+        result.attempt.motion: (result.attempt.outcome, result.attempt.reason.split(" spans")[0])
+        for result in run(recorder)
+    }
     assert sorted(outcomes.values()) == [("recorded", ""), ("rejected", "terrain: the path")]
 
 
 def test_no_retries():
     recorder = make_recorder([IMPOSSIBLE, LATE[0]], retry={"max_retries": 0})
-    assert [(result.outcome, result.next_fraction) for result in run(recorder)] == [("failed", None)] * 2
+    assert [(result.attempt.outcome, result.attempt.next_fraction) for result in run(recorder)] == [
+        ("failed", None)
+    ] * 2
 
 
 # ---------------------------------------------------------------------------------------------- failures kept
@@ -243,7 +256,7 @@ KEEP = {"keep_failures": True}
 
 
 def kept_motion(result: AttemptResult) -> Motion:
-    return parse_motion(result.trajectory, result.motion, SKELETON, result.motion)
+    return parse_motion(result.trajectory, result.attempt.motion, SKELETON, result.attempt.motion)
 
 
 @pytest.fixture(scope="module")
@@ -253,18 +266,18 @@ def kept() -> List[AttemptResult]:
 
 def test_keeping_failures_changes_no_result(kept, results):
     assert by_attempt([replace(result, trajectory=None) for result in kept]) == by_attempt(results)
-    assert all((result.trajectory is None) == (result.outcome == "recorded") for result in kept)
+    assert all((result.trajectory is None) == (result.attempt.outcome == "recorded") for result in kept)
     assert all(result.trajectory is None for result in results)
-    assert "trajectory" not in repr(kept[0])
+    assert "motion_data" not in repr(kept[0])
 
 
 def test_a_kept_failure_is_the_attempt_up_to_where_it_failed(kept):
     """The same attempt alone in an environment of its own, step by step."""
     for result in (result for result in kept if result.trajectory is not None):
-        source = next(item for item in MOTIONS if item.name == result.motion)
-        found, count = kept_motion(result), round(30 * result.seconds) + 1
+        source = next(item for item in MOTIONS if item.name == result.attempt.motion)
+        found, count = kept_motion(result), round(30 * result.attempt.seconds) + 1
         alone = make_environment([source], num_envs=1)
-        alone.start([0], [0], [result.start_fraction])
+        alone.start([0], [0], [result.attempt.start_fraction])
         states = [alone.first_frame([0])]
         for index in range(1, count):
             step = alone.step([0], Follower(alone).act(alone.observe([0])))
@@ -281,8 +294,8 @@ def test_a_kept_failure_is_the_attempt_up_to_where_it_failed(kept):
 
 def test_a_kept_failure_begins_in_its_reference(kept):
     for result in (result for result in kept if result.trajectory is not None):
-        source = next(item for item in MOTIONS if item.name == result.motion)
-        found, frame = kept_motion(result), result.start_time * source.fps
+        source = next(item for item in MOTIONS if item.name == result.attempt.motion)
+        found, frame = kept_motion(result), result.attempt.start_time * source.fps
         before, after = math.floor(frame), math.ceil(frame)
         near, far = source.joint_rot[before].astype(float), source.joint_rot[after].astype(float)
         cosine = (near * far).sum(axis=-1, keepdims=True)
@@ -300,15 +313,15 @@ def test_a_kept_failure_says_what_ended_it(kept):
     for result in (result for result in kept if result.trajectory is not None):
         assert read_misc(result.trajectory)["recording"] == {
             **ORIGIN,
-            "source_motion": result.motion,
-            "start_fraction": result.start_fraction,
-            "start_time": result.start_time,
-            "attempt": result.number,
-            "quality": result.quality,
+            "source_motion": result.attempt.motion,
+            "start_fraction": result.attempt.start_fraction,
+            "start_time": result.attempt.start_time,
+            "attempt": result.attempt.number,
+            "quality": result.attempt.quality,
             "outcome": "failed",
-            "reason": result.reason,
-            "criteria": result.criteria,
-            "body": result.body,
+            "reason": result.attempt.reason,
+            "criteria": result.attempt.criteria,
+            "body": result.attempt.body,
         }
 
 
@@ -316,7 +329,7 @@ def test_what_acceptance_rejects_is_kept_whole():
     settings = {"acceptance": {"max_mean_root_error": 0.0001}, "retry": {"max_retries": 0}}
     (result,) = run(make_recorder(FEASIBLE[2:3], record={**KEEP, "observations": True}, **settings))
     (accepted,) = run(make_recorder(FEASIBLE[2:3], acceptance="none"))
-    assert (result.outcome, result.recording) == ("rejected", None)
+    assert (result.attempt.outcome, result.recording) == ("rejected", None)
     mine, theirs = kept_motion(result), parse_motion(accepted.recording, "m", SKELETON, "m")
     for name in ("root_pos", "root_rot", "joint_rot", "contacts"):
         np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
@@ -333,7 +346,7 @@ def test_a_state_that_is_not_finite_is_not_kept(step, frames):
     poisoned.steps = 5 - step
     recorder.act = poisoned.act
     (result,) = run(recorder)
-    assert result.reason == f"not finite after {step / 30:.2f} s"
+    assert result.attempt.reason == f"not finite after {step / 30:.2f} s"
     assert (result.trajectory and kept_motion(result).num_frames) == frames
 
 
@@ -345,7 +358,7 @@ def test_a_path_that_no_motion_file_can_hold_is_cut_or_not_kept(place, frames):
         recorder.advance()
     recorder._frames[0, 3, :3] = torch.tensor(place)
     (result,) = run(recorder)
-    assert result.outcome == "failed"
+    assert result.attempt.outcome == "failed"
     assert (result.trajectory and kept_motion(result).num_frames) == frames
 
 
@@ -359,7 +372,7 @@ def test_attempts_measured_together_have_the_results_of_those_measured_alone(rec
         found.append(by_attempt(run(recorder)))
         assert recorder.done and not recorder.take_results()
     assert found[0] == found[1]
-    assert {result.outcome for result in found[0].values()} >= {"failed", "rejected"}
+    assert {result.attempt.outcome for result in found[0].values()} >= {"failed", "rejected"}
 
 
 # ----------------------------------------------------------------------------------------------- observations
@@ -368,16 +381,16 @@ def test_attempts_measured_together_have_the_results_of_those_measured_alone(rec
 def test_observations_are_recorded_on_request(results):
     motions = [FEASIBLE[2], LATE[0]]
     recorder = make_recorder(motions, num_envs=2, record={"observations": True})
-    recorded = {result.motion: result for result in run(recorder) if result.recording}
+    recorded = {result.attempt.motion: result for result in run(recorder) if result.recording}
     layout = recorder.environment.observer.layout
     for index, source in enumerate(motions):
         result = recorded[source.name]
-        misc, plain = read_misc(result.recording), by_attempt(results)[(source.name, result.number)]
-        assert misc["obs"].shape == (round(30 * result.seconds) + 1, layout.size)
+        misc, plain = read_misc(result.recording), by_attempt(results)[(source.name, result.attempt.number)]
+        assert misc["obs"].shape == (round(30 * result.attempt.seconds) + 1, layout.size)
         assert [tuple(part["shape"]) for part in misc["obs_shapes"].values()] == list(layout.shapes.values())
         assert list(misc["obs_shapes"]) == list(layout.shapes)
         fresh = make_environment(motions, num_envs=1)
-        fresh.start([0], [index], [result.start_fraction])
+        fresh.start([0], [index], [result.attempt.start_fraction])
         for step in range(3):
             expected = fresh.observe([0])
             assert max_error(misc["obs"][step], expected[0]) == 0.0
@@ -409,7 +422,7 @@ def test_usage_adds_up(num_envs):
     recorder = make_recorder(motions, num_envs)
     results = run(recorder)
     utilization = recorder.utilization
-    assert utilization.env_steps == sum(round(30 * result.seconds) for result in results)
+    assert utilization.env_steps == sum(round(30 * result.attempt.seconds) for result in results)
     # A free env takes waiting work at once.
     assert utilization.busy == utilization.slots <= utilization.env_steps
     assert (utilization.slots == 0) == (num_envs >= len(motions))

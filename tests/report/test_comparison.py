@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from parc_ray import cli
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.report.comparison import compare_runs, paired, sign_test
 from parc_ray.report.comparison_text import print_comparison
-from parc_ray.runs.history import Run, RunAttempt, RunMotion, Session, read_run
+from parc_ray.runs.history import Run, RunMotion, Session, read_run
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import BY_NAME, METRICS, Metric
 from tests.report.made_run import QUALITY, MadeRun
 
@@ -215,18 +218,22 @@ def test_every_figure_is_compared(comparison):
 FATES = ("recorded", "rejected", "crashed", "unfinished")
 
 
+def outcome(recorded):
+    return Outcome.RECORDED if recorded else Outcome.FAILED
+
+
 def past_motion(name, state, fraction, errors):
     attempts = []
     if state != "unfinished":
         first = state == "recorded" and not fraction
-        attempts.append(RunAttempt(0, 0.0, 0.0, errors[0], "recorded" if first else "failed", "", ("fall",)))
+        attempts.append(RunAttempt(name, 0, 0.0, 0.0, errors[0], outcome(first), criteria=("fall",)))
         if not first:
-            attempts.append(RunAttempt(1, fraction, 1.0, 2.0, "recorded" if state == "recorded" else "failed", ""))
+            attempts.append(RunAttempt(name, 1, fraction, 1.0, 2.0, outcome(state == "recorded")))
         quality = dict.fromkeys(BY_NAME, errors[1])
-        attempts[-1] = RunAttempt(**{**vars(attempts[-1]), "quality": quality})
+        attempts[-1] = replace(attempts[-1], quality=quality)
     recorded = state == "recorded"
     return RunMotion(
-        name, f"{name}.pkl", state, "", 4.0, 0.0, name, fraction if recorded else None, 2.0 * recorded,
+        name, f"{name}.pkl", MotionState(state), "", 4.0, 0.0, name, fraction if recorded else None, 2.0 * recorded,
         attempts=tuple(attempts),
     )  # fmt: skip
 

@@ -9,19 +9,33 @@ from pathlib import Path
 import pytest
 
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
-from parc_ray.recording.attempts import AttemptResult
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs import events
-from parc_ray.runs.events import event_of, line_of
 from parc_ray.runs.history import read_run
 from parc_ray.runs.journal import Journal, read_events, read_journal
 from parc_ray.runs.ledger import read_ledger
+from parc_ray.runs.lines import event_of, line_of
+from parc_ray.runs.motion_state import MotionState
 
 FIRST = Path(__file__).parent / "first_journal.jsonl"
 """As the first version that could go on with a run wrote it, in three sessions; of the demo's motions two are left,
 of the fingerprint's env_file two keys."""
 
 ENTRY = MotionEntry("m", "m.pkl", 1.0, 61, 30.0, 2.0, (3, 4), 100, sha256="f", terrain_range=0.5)
-RESULT = AttemptResult("m", 0, 0.0, 0.0, 2.0, "recorded", "", {"root_error": 0.1}, None, b"file", None, 2.0)
+ATTEMPT = RunAttempt(
+    "m",
+    0,
+    0.0,
+    0.0,
+    2.0,
+    Outcome.RECORDED,
+    quality={"root_error": 0.1},
+    recorded_seconds=2.0,
+    env=1,
+    began=0.5,
+    ended=2.5,
+)
 DATASET = Dataset((ENTRY,), (InvalidMotion("bad", "bad.pkl", "is empty"),), (ExcludedMotion("s", "s.pkl", "short"),))
 LINES = [
     (
@@ -31,12 +45,12 @@ LINES = [
     (events.ShardStarted(0, ["m"], 1, 0), "shard shard motions envs deaths"),
     (events.ActorReady(0), "ready shard"),
     (
-        events.attempt_ended(RESULT, 0, 4, 0),
+        events.AttemptEnded(0, 4, ATTEMPT),
         "attempt shard recording_bytes trajectory_bytes motion number start_fraction start_time seconds outcome reason "
         "quality next_fraction recorded_seconds criteria body env began ended",
     ),
     (
-        events.MotionEnded("m", "recorded", "", 0.25, 2.0, "m.pkl", 4),
+        events.MotionEnded("m", MotionState.RECORDED, "", 0.25, 2.0, "m.pkl", 4),
         "motion motion state reason start_fraction seconds path bytes",
     ),
     (events.RecordingLost("m"), "lost motion"),
@@ -70,7 +84,7 @@ def test_every_line_has_the_keys_of_its_event_and_is_read_back(tmp_path, event, 
 
 def test_a_planned_motion_is_the_entry_that_it_was():
     *_, line = (json.loads(json.dumps(line_of(event))) for event in events.dataset_events(DATASET))
-    assert event_of(line).entry == ENTRY
+    assert event_of(line) == ENTRY
 
 
 def test_what_later_versions_add_is_ignored(tmp_path):
@@ -113,4 +127,5 @@ def test_a_run_of_the_first_version_is_read_back(tmp_path):
     ]
     assert [(launch.session, launch.shard, launch.envs) for launch in run.launches] == [(k, 1, None) for k in range(3)]
     attempts = [attempt for _, attempt in run.attempts()]
-    assert all((a.criteria, a.env, a.began, a.trajectory) == ((), None, None, None) for a in attempts)
+    assert all((a.env, a.began, a.trajectory) == (None, None, None) for a in attempts)
+    assert [a.criteria for a in attempts] == [("root position",), ()] + [("root position",)] * 3

@@ -9,6 +9,7 @@ import pytest
 from parc_ray.errors import InputError, OutputError
 from parc_ray.runs.events import ActorReady, MotionEnded, RunEnded, RunStarted, ShardStarted
 from parc_ray.runs.journal import Journal, read_journal
+from parc_ray.runs.motion_state import MotionState
 from tests.runs.test_ledger import attempt
 
 
@@ -29,7 +30,7 @@ def write(path, *events):
 
 
 def test_events_are_read_back_in_order_and_appended_to(path):
-    write(path, STARTED, MotionEnded("große Ü\n\u2028 bung", "rejected"))
+    write(path, STARTED, MotionEnded("große Ü\n\u2028 bung", MotionState.REJECTED))
     write(path, RunEnded(0))
     events = list(read_journal(path))
     assert [event["event"] for event in events] == ["run", "motion", "end"]
@@ -47,14 +48,16 @@ def test_an_event_is_on_its_way_to_disk_at_once(path):
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_torn_last_line_is_skipped(path, cut):
-    write(path, SHARD, MotionEnded("a", "recorded"))
+    write(path, SHARD, MotionEnded("a", MotionState.RECORDED))
     content = path.read_bytes()
     path.write_bytes(content[:-cut])
     assert [event["event"] for event in read_journal(path)] == ["shard"]
 
 
 def test_every_line_is_json_by_itself(path):
-    write(path, replace(attempt("a"), quality={"error": 0.5, "diverged": float("nan")}))
+    event = attempt("a")
+    quality = {"error": 0.5, "diverged": float("nan")}
+    write(path, replace(event, attempt=replace(event.attempt, quality=quality)))
     assert json.loads(path.read_text())["quality"] == {"error": 0.5, "diverged": None}
 
 

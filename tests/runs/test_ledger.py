@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.events import AttemptEnded, MotionEnded, RecordingLost, RunStarted, dataset_events
 from parc_ray.runs.journal import Journal
-from parc_ray.runs.ledger import Ledger, Outcome, read_ledger
+from parc_ray.runs.ledger import Ledger, read_ledger
+from parc_ray.runs.motion_state import MotionState
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75)
 ENTRIES = tuple(MotionEntry(f"m{k}", f"/m{k}.pkl", 1.0, 61, 30.0, 2.0, (3, 3), 100) for k in range(30))
@@ -30,26 +33,25 @@ def make_ledger(count=3, invalid=1):
     return ledger
 
 
-def attempt(motion, number=0, outcome="recorded", reason="", last=True):
+def attempt(motion, number=0, outcome="recorded", reason="", criteria=(), last=True):
     fraction, recorded = FRACTIONS[number], outcome == "recorded"
-    return AttemptEnded(
-        shard=0,
-        recording_bytes=77 if recorded else 0,
+    summary = RunAttempt(
         motion=motion,
         number=number,
         start_fraction=fraction,
         start_time=2.0 * fraction,
         seconds=0.5,
-        outcome=outcome,
+        outcome=Outcome(outcome),
         reason=reason,
-        quality={},
+        criteria=tuple(criteria),
         next_fraction=None if last else FRACTIONS[number + 1],
         recorded_seconds=2.0 * (1.0 - fraction) if recorded else 0.0,
     )
+    return AttemptEnded(0, 77 if recorded else 0, summary)
 
 
 def crash(motion):
-    return MotionEnded(motion, "crashed", "actor died")
+    return MotionEnded(motion, MotionState.CRASHED, "actor died")
 
 
 def test_a_motion_is_followed_to_its_recording():
@@ -58,7 +60,7 @@ def test_a_motion_is_followed_to_its_recording():
     assert ledger.take(failed) is None
     assert ledger.unfinished(["m0", "m1"]) == ["m0", "m1"]
     outcome = ledger.take(attempt("m0", 1))
-    assert outcome == Outcome("recorded", "", 0.25, 1.5, 77)
+    assert outcome == MotionEnded("m0", MotionState.RECORDED, "", 0.25, 1.5, None, 77)
     assert ledger.unfinished(["m0", "m1"]) == ["m1"]
     assert (ledger.attempts, ledger.dealt_with, ledger.total) == (2, 2, 4)
 
@@ -66,16 +68,16 @@ def test_a_motion_is_followed_to_its_recording():
 def test_late_repeated_and_early_results_are_not_expected():
     ledger = make_ledger()
     first, second = attempt("m0", 0, "failed", "fall", last=False), attempt("m0", 1)
-    assert ledger.expects(first)
-    assert not ledger.expects(second)
+    assert ledger.expects(first.attempt)
+    assert not ledger.expects(second.attempt)
     ledger.take(first)
-    assert not ledger.expects(first)
-    assert ledger.expects(second)
+    assert not ledger.expects(first.attempt)
+    assert ledger.expects(second.attempt)
     ledger.take(second)
-    assert not ledger.expects(second)
-    assert not ledger.expects(attempt("m0", 2))
+    assert not ledger.expects(second.attempt)
+    assert not ledger.expects(attempt("m0", 2).attempt)
     ledger.take(crash("m1"))
-    assert not ledger.expects(attempt("m1"))
+    assert not ledger.expects(attempt("m1").attempt)
 
 
 def test_a_second_final_state_is_refused():
@@ -90,11 +92,14 @@ def test_a_second_final_state_is_refused():
 def test_summary_counts_by_start_fraction_and_reason():
     ledger = make_ledger(7, invalid=2)
     ledger.take(attempt("m0"))
-    ledger.take(attempt("m1", 0, "failed", "fall (head) after 0.10 s", last=False))
+    ledger.take(attempt("m1", 0, "failed", "fall (head) after 0.10 s", ["fall"], last=False))
     ledger.take(attempt("m1", 1))
-    ledger.take(attempt("m2", 0, "failed", "fall (head) after 0.50 s"))
-    ledger.take(attempt("m3", 0, "failed", "fall (torso) after 0.70 s"))
-    ledger.take(attempt("m4", 0, "rejected", "min_contact_agreement: 0.210 < 0.4; max_penetration: 0.200 > 0.1"))
+    ledger.take(attempt("m2", 0, "failed", "fall (head) after 0.50 s", ["fall"]))
+    ledger.take(attempt("m3", 0, "failed", "fall (torso) after 0.70 s", ["fall"]))
+    limits = ["min_contact_agreement", "max_penetration"]
+    ledger.take(
+        attempt("m4", 0, "rejected", "min_contact_agreement: 0.210 < 0.4; max_penetration: 0.200 > 0.1", limits)
+    )
     ledger.take(crash("m5"))
     summary = ledger.summary()
     expected = {"motions": 9, "recorded": 2, "rejected": 3, "invalid": 2, "crashed": 1, "unfinished": 1}
@@ -151,7 +156,7 @@ def apply(move, name, state, number):
     if move == "lost" and state == "recorded":
         return RecordingLost(name)
     if move == "line" and state in ("recorded", "rejected"):
-        return MotionEnded(name, state)
+        return MotionEnded(name, MotionState(state))
     if move == "crashed" and state == "open":
         return crash(name)
     if move in ("failed", "recorded") and state == "open":
@@ -186,7 +191,7 @@ def test_a_journal_gives_the_ledger_that_wrote_it(tmp_path_factory, moves):
             states[name] = "crashed"
         else:
             attempts, numbers[name] = attempts + 1, numbers[name] + 1
-            if event.next_fraction is None:
+            if event.attempt.next_fraction is None:
                 states[name] = "recorded" if move == "recorded" else "rejected"
                 unwritten.add(name)
     for event in first + events:
@@ -206,7 +211,7 @@ def test_what_a_dataset_has_set_aside_since_is_told_once():
     assert ledger.missing_events(dataset) == []
     new = InvalidMotion("m0", "/again/m0.pkl", "has the same name as /m0.pkl")
     (event,) = ledger.missing_events(replace(dataset, invalid=(*dataset.invalid, new)))
-    assert (event.motion, event.path, event.state) == ("m0", "/again/m0.pkl", "invalid")
+    assert event is new
     ledger.take(event)
     assert ledger.missing_events(replace(dataset, invalid=(*dataset.invalid, new))) == []
     assert len(Ledger().missing_events(dataset)) == 5

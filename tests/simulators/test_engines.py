@@ -195,7 +195,9 @@ def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypat
     results = []
     while not recorder.done:
         results += recorder.advance()
-    assert sorted({result.motion for result in results}) == sorted(entry.name for entry in plan.inputs.dataset.entries)
+    assert sorted({result.attempt.motion for result in results}) == sorted(
+        entry.name for entry in plan.inputs.dataset.entries
+    )
     recorder.environment.simulator.close()
 
 

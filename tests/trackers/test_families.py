@@ -105,7 +105,7 @@ def test_a_toy_family_records_from_its_files_to_its_recordings(config):
     content = config.dataset_file.read_bytes()
     recorder = build_recorder(files, Shard(0, (ShardMotion("idle", entry.path, content, 0),)), 1, "cpu")
     (result,) = recorder.work(60.0)
-    assert (result.outcome, result.seconds) == ("recorded", pytest.approx(entry.length, abs=0.04))
+    assert (result.attempt.outcome, result.attempt.seconds) == ("recorded", pytest.approx(entry.length, abs=0.04))
     motion, misc = parse_motion(result.recording, "idle", SKELETON, "recording"), read_misc(result.recording)
     assert misc["obs_shapes"] == {
         "phase": {"shape": (1,), "use_normalizer": False}, "heights": {"shape": (2,), "use_normalizer": False},

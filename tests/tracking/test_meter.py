@@ -21,7 +21,7 @@ from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tensors.rows import pad_to_batch
 from parc_ray.tracking.environment import Step
 from parc_ray.tracking.meter import MetricMeter, aggregate
-from parc_ray.tracking.metrics import Quality, shortcomings
+from parc_ray.tracking.metrics import Quality, broken_limits
 from tests.reference import vectors
 from tests.tracking.test_environment import (
     CPU,
@@ -229,7 +229,7 @@ def test_figures_of_a_rollout(tracked):
         for name, expected in expected_figures(frames, env).items():
             assert quality[name] == pytest.approx(expected, rel=1e-3, abs=1e-5), name
         assert 0.0 <= quality["max_penetration"] < 0.05
-        assert shortcomings(quality, AcceptanceConfig()) == []
+        assert broken_limits(quality, AcceptanceConfig()) == []
 
 
 def test_figures_do_not_depend_on_company(tracked):
@@ -250,7 +250,7 @@ def test_what_is_not_a_number_stays_alone(tracked):
     broken = replace(frames[0].step, pose=replace(frames[0].step.pose, body_pos=body_pos))
     found = [aggregate(row[None].numpy()) for row in measured_of(terrains, [broken], range(5), range(5))]
     assert math.isnan(found[1]["root_error"]) and math.isnan(found[1]["max_root_error"])
-    assert shortcomings(found[1], AcceptanceConfig(max_mean_root_error=1.0))
+    assert broken_limits(found[1], AcceptanceConfig(max_mean_root_error=1.0))
     assert all(math.isfinite(value) for env in (0, 2, 3, 4) for value in found[env].values())
 
 
@@ -283,4 +283,4 @@ def test_the_real_isaac_gym_recording_is_accepted():
     distance = np.linalg.norm(v["root_pos"][1:] - v["tar_root_pos_world"][:-1, 0], axis=1).mean()
     assert measured["root_error"] == pytest.approx(distance, rel=1e-5) == pytest.approx(0.13, abs=0.005)
     assert measured["max_penetration"] == pytest.approx(0.004, abs=0.001)
-    assert shortcomings(measured, AcceptanceConfig()) == []
+    assert broken_limits(measured, AcceptanceConfig()) == []

@@ -12,7 +12,8 @@ import pytest
 
 import parc_ray
 from parc_ray.config.record import AcceptanceConfig
-from parc_ray.tracking.metrics import BY_LIMIT, BY_NAME, METRICS, shortcomings
+from parc_ray.recording.reasons import acceptance_sentence
+from parc_ray.tracking.metrics import BY_LIMIT, BY_NAME, METRICS, broken_limits
 from tests.report.made_run import QUALITY
 
 GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
@@ -36,12 +37,14 @@ GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
         ({"contact_agreement": math.nan}, {}, ["min_contact_agreement: nan < 0.4"]),
     ],
 )
-def test_shortcomings(changes, limits, expected):
-    assert shortcomings({**GOOD, **changes}, AcceptanceConfig(**limits)) == expected
+def test_broken_limits(changes, limits, expected):
+    broken = broken_limits({**GOOD, **changes}, AcceptanceConfig(**limits))
+    assert acceptance_sentence(broken) == "; ".join(expected)
+    assert [limit.metric.limit for limit in broken] == [sentence.partition(":")[0] for sentence in expected]
 
 
 def test_acceptance_none_accepts_anything():
-    assert shortcomings({**dict.fromkeys(BY_NAME, 9.0), "root_error": math.nan}, None) == []
+    assert broken_limits({**dict.fromkeys(BY_NAME, 9.0), "root_error": math.nan}, None) == []
 
 
 def test_every_acceptance_limit_is_of_one_figure():

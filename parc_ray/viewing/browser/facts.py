@@ -6,7 +6,8 @@ from html import escape
 from typing import Iterable, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import printable
-from parc_ray.runs.history import RunAttempt, RunMotion
+from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs.history import RunMotion
 from parc_ray.tracking.metrics import BY_NAME, Metric
 from parc_ray.viewing.scenes.colors import color_of
 from parc_ray.viewing.scenes.playback import Playback

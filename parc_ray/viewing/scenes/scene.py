@@ -16,7 +16,8 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.motions.height_field import HeightField, crop
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion, read_motion
-from parc_ray.runs.history import Run, RunAttempt, RunMotion
+from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs.history import Run, RunMotion
 
 FloatArray = npt.NDArray[np.float64]
 

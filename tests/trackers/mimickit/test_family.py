@@ -79,8 +79,8 @@ def result(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_checkpoint_of_its_own_agent_stands_and_is_recorded(result):
-    assert (result.outcome, result.reason, round(result.seconds, 2)) == ("recorded", "", 2.0)
-    assert "contact_agreement" not in result.quality and result.quality["root_error"] < 0.3
+    assert (result.attempt.outcome, result.attempt.reason, round(result.attempt.seconds, 2)) == ("recorded", "", 2.0)
+    assert "contact_agreement" not in result.attempt.quality and result.attempt.quality["root_error"] < 0.3
     motion, misc = parse_motion(result.recording, "stand", SKELETON, "recording"), read_misc(result.recording)
     assert (motion.fps, motion.num_frames, motion.loop_mode, motion.terrain.is_flat) == (30.0, 61, "CLAMP", True)
     assert motion.contacts[1:, [SKELETON.body_index(name) for name in ("right_foot", "left_foot")]].all()

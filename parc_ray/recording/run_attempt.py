@@ -1,0 +1,59 @@
+"""RunAttempt: the summary of a finished attempt, for actors, the journal and readers of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Mapping, Optional, Tuple
+
+from parc_ray.recording.outcome import Outcome
+
+CATEGORIES = {Outcome.FAILED: "not tracked", Outcome.REJECTED: "not accepted"}
+
+
+@dataclass(frozen=True)
+class RunAttempt:
+    """A finished attempt. Plain values only: it travels between processes that may lack torch.
+
+    Values that a journal of an earlier version lacks are None or empty.
+    """
+
+    motion: str
+    """Name of the motion."""
+    number: int
+    """0 for the first attempt."""
+    start_fraction: float
+    """0 for the start of the motion."""
+    start_time: float
+    """Start in the motion, s."""
+    seconds: float
+    """Simulated time until the attempt ended, s."""
+    outcome: Outcome
+    reason: str = ""
+    """Sentence that says why it was not recorded, with numbers; empty for a recording."""
+    criteria: Tuple[str, ...] = ()
+    """The termination reason, or the acceptance limits that it broke."""
+    body: str = ""
+    """The body that strayed or fell; empty if the criterion is not about one."""
+    quality: Mapping[str, Optional[float]] = field(default_factory=dict)
+    """Metrics by name; None where a metric was not finite."""
+    next_fraction: Optional[float] = None
+    """Start fraction of the next attempt; None if this one is final."""
+    recorded_seconds: float = 0.0
+    """Length of the recording, s; 0 without one."""
+    env: Optional[int] = field(default=None, compare=False)
+    """Env in which it ran."""
+    began: Optional[float] = field(default=None, compare=False)
+    """When it began, s: since its actor was ready, in a run that was read back since its session began."""
+    ended: Optional[float] = field(default=None, compare=False)
+    """When it ended, on the clock of `began`."""
+    launch: Optional[int] = field(default=None, compare=False)
+    """Index into Run.launches; None until the run is read back."""
+    trajectory: Optional[Path] = field(default=None, compare=False)
+    """Motion file of a failed attempt (record.keep_failures); None until the run is read back."""
+
+    @property
+    def category(self) -> str:
+        """Why it was not recorded, without numbers and bodies; equal categories count together."""
+        kind = CATEGORIES.get(self.outcome)
+        return f"{kind}: {', '.join(self.criteria) or 'unknown'}" if kind else ""

@@ -1,0 +1,19 @@
+"""MotionState: what became of a motion in a run."""
+
+from __future__ import annotations
+
+from parc_ray.recording.string_enum import StringEnum
+
+
+class MotionState(StringEnum):
+    """The state of a motion, in the order in which states are listed."""
+
+    RECORDED = "recorded"
+    REJECTED = "rejected"
+    """All of its attempts failed, or were not accepted."""
+    INVALID = "invalid"
+    """Its file cannot be used."""
+    CRASHED = "crashed"
+    """It ended its actors, or its file changed; a resumed run attempts it again."""
+    UNFINISHED = "unfinished"
+    """It has no final state yet."""
