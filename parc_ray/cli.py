@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, NoReturn, Optional, Sequence, Tuple
@@ -829,6 +830,10 @@ def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoR
         function(arguments, standalone_mode=True)
     except ParcRayError as error:
         _fail(error)
+    finally:
+        # Ctrl-C while Python and Ray clean up would end in tracebacks.
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(0)
 
 

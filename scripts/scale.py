@@ -88,14 +88,15 @@ def cpu_of_children() -> float:
 
 def instant_actor() -> Any:
     """The class. It is local so that Ray ships it as it is."""
-    from parc_ray.cluster.actor import ShardActor, WorkReport
+    from parc_ray.cluster.actor import ShardActor
+    from parc_ray.cluster.report import WorkReport
 
     class InstantActor(ShardActor):
         def setup(self, run: Any, shard: Any, *_: Any) -> WorkReport:
             self.motions, self.slots = list(shard.motions)[::-1], shard.num_envs(run)
             return WorkReport()
 
-        def work(self, seconds: float) -> WorkReport:
+        def work(self, seconds: float, give_back: float = 0.0) -> WorkReport:
             from parc_ray.cluster.actor import attempt_line
             from parc_ray.recording.attempt_result import AttemptResult
             from parc_ray.recording.outcome import Outcome

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import ray
 from ray.exceptions import RayError
+from ray.experimental import internal_kv
 
 from parc_ray.errors import InputError, shorten
-from parc_ray.planning.placement import Resources
+from parc_ray.planning.resources import Resources
 
 ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
 LONGEST_REASON = 250
 """Characters."""
+STATUS_KEY = "__autoscaling_status"
+"""Of Ray's monitor."""
 
 
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
@@ -79,28 +83,53 @@ def _show_gpus(names: Sequence[str]) -> Iterator[None]:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive."""
+
+    id: str
+    """Ray's name for it; hosts may share a name."""
+    cpus: int
+    gpus: int
+    memory: int = 0
+    """Bytes that actors may use; 0 if unknown."""
+
+
+def read_nodes() -> List[Node]:
+    """Return the nodes that are alive."""
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    keys = ("CPU", "GPU", "memory")
+    return [Node(node["NodeID"], *(int(node["Resources"].get(key, 0)) for key in keys)) for node in alive]
+
+
 def read_resources(dashboard: str = "") -> Resources:
-    """What the nodes that are alive have."""
-    nodes = [node["Resources"] for node in _alive_nodes()]
-    memory = min((int(node["memory"]) for node in nodes if node.get("memory")), default=0)
-    return Resources(tuple((int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes), memory, dashboard)
+    """Return the resources of the nodes that are alive."""
+    nodes = read_nodes()
+    memory = min((node.memory for node in nodes if node.memory), default=0)
+    return Resources(tuple((node.cpus, node.gpus) for node in nodes), memory, dashboard, autoscaler=has_autoscaler())
 
 
-def devices_by_node(cpus: int, gpus: float) -> Dict[str, int]:
-    """How many devices of each node, by Ray's name for it, could have an actor that needs so many CPUs and GPUs.
+def devices_by_node(nodes: Sequence[Node], cpus: int, gpus: float) -> Dict[str, int]:
+    """Return how many devices of each node could have an actor with some CPUs and GPUs, by Ray's name for the node.
 
     A device is a GPU, or several for an actor that needs several; for actors without GPUs it is a whole node.
     """
-    fitting = {
-        node["NodeID"]: node["Resources"].get("GPU", 0.0)
-        for node in _alive_nodes()
-        if node["Resources"].get("CPU", 0.0) >= cpus and node["Resources"].get("GPU", 0.0) >= gpus
-    }
-    return {name: int(own / max(gpus, 1.0)) if gpus else 1 for name, own in fitting.items()}
+    fitting = [node for node in nodes if node.cpus >= cpus and node.gpus >= gpus]
+    return {node.id: int(node.gpus / max(gpus, 1.0)) if gpus else 1 for node in fitting}
 
 
-def _alive_nodes() -> List[Dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def has_autoscaler() -> bool:
+    """Whether an autoscaler adds nodes to the cluster.
+
+    Ray's monitor reports on every cluster; where it only looks on, it names a node type for each node, "node_ID".
+    """
+    try:
+        status = internal_kv._internal_kv_get(STATUS_KEY)
+        report = json.loads(status)["autoscaler_report"] if status else {}
+        kinds = {kind for key in ("active_nodes", "idle_nodes", "pending_launches") for kind in report.get(key) or {}}
+        return any(not kind.startswith("node_") for kind in kinds)
+    except Exception:  # it is no public interface
+        return False
 
 
 def _require_listener(address: str) -> None:

@@ -157,6 +157,10 @@ class State:
         """The state once a setup has worked."""
         return replace(self._with(device, Setups(worked=True)), ever_ready=True, others_failed_to_come=False)
 
+    def with_shards(self, count: int) -> State:
+        """The state once new shards have got numbers."""
+        return replace(self, next_shard=self.next_shard + count)
+
     def _with(self, device: Device, setups: Setups) -> State:
         return replace(self, devices={**self.devices, device: setups})
 

@@ -1,17 +1,19 @@
-"""RayHost: Ray as the place where the actors of a run work."""
+"""RayHost: Ray, where the actors of a run work."""
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from parc_ray.cluster.actor import WorkReport
-from parc_ray.cluster.connection import connect
+from parc_ray.cluster.connection import connect, read_resources
 from parc_ray.cluster.driver import actor_class
+from parc_ray.cluster.report import WorkReport
 from parc_ray.config.record import RecordConfig
-from parc_ray.planning.placement import Placement, Resources
+from parc_ray.errors import InputError
+from parc_ray.planning.placement import Placement
+from parc_ray.planning.resources import Resources
 from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.engine_check import alternative
 
@@ -21,12 +23,12 @@ def _nothing() -> None:
 
 
 class RayHost:
-    """A Ray cluster, or a Ray on this machine. It is joined, or started, when it is first asked for."""
+    """A Ray cluster, or a Ray on this machine. It is joined, or started, on first use."""
 
     def __init__(self, config: RecordConfig, joined: Callable[[], None] = _nothing, thorough: bool = False) -> None:
-        """joined: called once Ray is there, which takes the process's signals for itself.
+        """joined: called once Ray is there, because ray.init takes over the process's signals.
 
-        thorough: whether every engine is tried out, also where a run would not spend an actor on it.
+        thorough: whether to check every engine, also where a run would not spend an actor on it.
         """
         self._config, self._joined, self._thorough = config, joined, thorough
 
@@ -37,13 +39,29 @@ class RayHost:
         self._joined()
         return resources
 
+    def wait_for_node(self, placement: Placement) -> Resources:
+        """See Host.wait_for_node. A waiting task has an autoscaler add a node."""
+        seconds = self._config.ray.wait_seconds
+        task: Any = ray.remote(_nothing).options(num_cpus=placement.cpus, num_gpus=placement.gpus)
+        reference = task.remote()
+        try:
+            ray.get(reference, timeout=seconds)
+        except GetTimeoutError:
+            ray.cancel(reference)
+            raise InputError(
+                f"ray: no node with {placement.needs} has joined for {seconds:g} s (ray.wait_seconds); can the cluster "
+                "have one? Else use device: cpu, or lower cpus_per_actor or gpus_per_actor"
+            ) from None
+        return read_resources()
+
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
-        """What comes of trying out an engine in an actor, or an empty trial where that is worth no actor."""
+        """Return the check of an engine in an actor, or an empty one where that is not worth an actor."""
         named = self._config.simulator == engine.name
         tells_nothing = engine.try_first == "never" or (engine.try_first == "unless named" and named)
         if tells_nothing and not self._thorough and not engine.first_start(placement.device):
             return EngineCheck()
-        actor, timeout = actor_class(engine, placement).remote(), self._config.ray.timeout_seconds
+        actor = actor_class(engine, placement.cpus, placement.gpus).remote()
+        timeout = self._config.ray.timeout_seconds
         last_words = "Ray's logs have its last words"
         try:
             hello: WorkReport = ray.get(actor.hello.remote(), timeout=timeout)

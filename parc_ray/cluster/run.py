@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import ray
 import torch
@@ -18,7 +18,7 @@ import yaml
 import parc_ray
 from parc_ray.cluster.driver import Driver
 from parc_ray.cluster.host import RayHost
-from parc_ray.cluster.monitoring import RunMetrics
+from parc_ray.cluster.monitoring import Monitoring
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
@@ -31,12 +31,14 @@ from parc_ray.runs.audit import contradictions
 from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.journal import Journal
+from parc_ray.runs.listener import RunListener
 from parc_ray.runs.logger import RunLogger
 from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import CHARACTER, DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
 from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
-from parc_ray.terminal.progress import RunProgress
+from parc_ray.terminal.notices import handle_notices
+from parc_ray.terminal.progress import ProgressDisplay, ProgressEvents
 from parc_ray.terminal.screen import Screen
 from parc_ray.terminal.table import print_summary
 
@@ -95,9 +97,10 @@ def _record(
     try:
         _begin(run, journal, overwrite)
         logger = _logger(run)
-        with RunProgress(screen, run.ledger, journal, logger) as progress:
+        with handle_notices(screen, run.output.logs), ProgressDisplay(screen) as display:
             _open(run, journal, screen)
-            code = _work(run, journal, interruption, progress)
+            listeners = [journal, display, ProgressEvents(journal), *([logger] if logger else [])]
+            code = _work(run, listeners, interruption)
         recorded = run.ledger.recorded
         recordings = [(run.output.recording_path(name), outcome.seconds) for name, outcome in recorded.items()]
         run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
@@ -113,8 +116,13 @@ def _record(
             logger.log(run.ledger.env_steps, summary, "summary")
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
-    except (OutputError, LostRayError) as error:
+    except OutputError as error:
         return _stopped(error, screen)
+    except LostRayError as error:
+        journal.write(RunEnded(error.exit_code))
+        summary = _summary(run, run.ledger.seconds + journal.seconds, error.exit_code)
+        run.output.write_json(SUMMARY, summary)
+        return replace(_stopped(error, screen), summary=summary)
     finally:
         if logger:
             logger.close()
@@ -202,13 +210,16 @@ def _logger(run: PreparedRun) -> Optional[RunLogger]:
     return RunLogger(config.output.logger, run.output.path, config.model_dump(mode="json"), run.output.log)
 
 
-def _work(run: PreparedRun, journal: Journal, interruption: Interruption, progress: RunProgress) -> int:
-    """Simulate what remains; returns the exit code."""
+def _work(run: PreparedRun, listeners: Sequence[RunListener], interruption: Interruption) -> int:
+    """Record the remaining motions and return the exit code."""
     if run.plan:
-        metrics = RunMetrics(str(run.output.path), run.output.log)
-        driver = Driver(run.plan, run.output, journal, run.ledger, progress, metrics)
+        monitoring = Monitoring(str(run.output.path), run.output.log)
+        driver = Driver(run.plan, run.output, run.ledger, [*listeners, monitoring])
         interruption.gently = driver.stop
-        finished = driver.run()
+        try:
+            finished = driver.run()
+        finally:
+            monitoring.close()
         interruption.gently = None
         if not finished:
             return INTERRUPTED
@@ -268,7 +279,7 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
         placement = plan.placement
         lines.append(
             f"{len(run.remaining)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
-            f"{placement.actors} actors ({placement.cpus} CPUs, {placement.gpus:g} GPUs each), "
+            f"{placement.actors} actors ({placement.description}), "
             f"simulator {run.inputs.files.simulator}"
         )
         if run.dashboard:

@@ -41,7 +41,12 @@ class RayConfig(Strict):
     timeout_seconds: float = Field(
         default=600.0, gt=0, le=1e9, description="An actor silent for this long, s, counts as hung and is replaced."
     )
-
+    wait_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        le=1e9,
+        description="How long to wait, s, while no node of the cluster can have an actor: an autoscaler may add one.",
+    )
     dashboard: bool = Field(default=False, description="Start the local Ray with its dashboard; a cluster has its own.")
 
     @property

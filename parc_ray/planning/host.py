@@ -1,4 +1,4 @@
-"""Host: where the actors of a run work: a Ray cluster, or this machine, where a run is checked without Ray."""
+"""Host: where actors work, a Ray cluster or this machine, which checks a run without Ray."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ import os
 import torch
 from typing_extensions import Protocol
 
-from parc_ray.planning.placement import Placement, Resources
+from parc_ray.planning.placement import Placement
+from parc_ray.planning.resources import Resources
 from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.engine_check import check_locally
 
 
 class Host(Protocol):
-    """What has resources, and can try out an engine where an actor would work."""
+    """Has resources, and tries out engines where actors would work."""
 
     def resources(self) -> Resources:
-        """What it has. Raises InputError if it cannot be reached."""
+        """Return its resources. Raises InputError if it cannot be reached."""
+
+    def wait_for_node(self, placement: Placement) -> Resources:
+        """Wait until a node can have an actor, and return the resources. Raises InputError if none joins in time."""
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
-        """What comes of trying out an engine; an empty trial where that would tell nothing."""
+        """Return the check of an engine; an empty one where it would tell nothing.
+
+        Raises InputError if no actor can be started.
+        """
 
 
 class ThisMachine:
@@ -31,6 +38,10 @@ class ThisMachine:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         gpus = torch.cuda.device_count()
         return Resources(((cpus, gpus),), int(0.7 * memory), local_gpus=gpus)
+
+    def wait_for_node(self, placement: Placement) -> Resources:
+        """See Host.wait_for_node; place() raises instead on a machine by itself."""
+        return self.resources()
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
         """See Host.try_out."""

@@ -1,55 +1,113 @@
-"""Placement: how many actors run at a time, and what of the nodes each of them gets."""
+"""Placement: how many actors run at a time, and the CPUs and GPUs that each of them gets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
+from parc_ray.planning.resources import Resources, share_nodes
 
 MAX_CPU_ACTORS = 8
-"""Actors on CPUs by default, where there are as many CPUs: more processes would cost memory and bring little."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a Ray cluster, or this machine, has."""
-
-    nodes: Tuple[Tuple[int, int], ...]
-    """CPUs and GPUs of each node; an actor runs on one node and cannot use what others have."""
-    memory: int = 0
-    """Bytes that actors may use on the smallest node; 0 if unknown."""
-    dashboard: str = ""
-    """host:port of Ray's dashboard; empty if there is none."""
-    local_gpus: Optional[int] = None
-    """GPUs of this machine, which `device: cuda:N` numbers; None on a cluster, where Ray assigns GPUs."""
-
-    @property
-    def cpus(self) -> int:
-        """CPUs of all nodes."""
-        return sum(cpus for cpus, _ in self.nodes)
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of all nodes."""
-        return sum(gpus for _, gpus in self.nodes)
-
-    def fit(self, cpus: int, gpus: float) -> int:
-        """How many actors of so many CPUs and GPUs run at a time."""
-        return sum(min(own // cpus, int(own_gpus / gpus) if gpus else own) for own, own_gpus in self.nodes)
+"""Default number of actors on CPUs, where there are as many CPUs; more processes cost memory and gain little."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How many actors run at a time, and what each of them gets."""
+    """The actors of a run."""
 
-    actors: int
-    cpus: int
+    shares: Tuple[int, ...]
+    """CPUs of each actor on the nodes that are alive, the largest first; empty while no node can have one."""
     gpus: float
+    """GPUs of each actor."""
     device: str
+    """Where every actor works: "cpu", or "cuda:0" because Ray shows an actor its own GPUs only."""
+    cpus_per_actor: Optional[int] = None
+    """CPUs of each actor if the configuration says so; None shares the CPUs of each node."""
+    most: Optional[int] = None
+    """Maximum number of actors; None: as many as the nodes can have."""
+    grows: bool = False
+    """Whether the run asks Ray for more actors than its nodes can have now, because nodes may join."""
     notices: Tuple[str, ...] = ()
-    """What is done differently from what the configuration asks for, and why."""
+    """Differences from what the configuration asks for, and their reasons."""
+
+    @property
+    def actors(self) -> int:
+        """Actors at a time on the nodes that are alive, at least one."""
+        return max(1, len(self.shares))
+
+    @property
+    def cpus(self) -> int:
+        """CPUs that every actor gets at least."""
+        return min(self.shares, default=self.cpus_per_actor or 1)
+
+    @property
+    def needs(self) -> str:
+        """Resources that one actor needs.
+
+        >>> Placement((4, 2), 1.0, "cuda:0").needs
+        '2 CPUs and 1 GPU'
+        """
+        return f"{_count(self.cpus, 'CPU')} and {_count(self.gpus, 'GPU')}"
+
+    @property
+    def description(self) -> str:
+        """CPUs and GPUs of each actor.
+
+        >>> Placement((4, 2), 1.0, "cuda:0").description
+        '2 to 4 CPUs and 1 GPU each'
+        """
+        most = max(self.shares, default=self.cpus)
+        least = "" if most == self.cpus else f"{self.cpus} to "
+        return f"{least}{_count(most, 'CPU')} and {_count(self.gpus, 'GPU')} each"
+
+
+def place(config: RecordConfig, resources: Resources) -> Placement:
+    """Return one actor for each CUDA device that a configuration asks for, or CPU actors where there is none.
+
+    Where nodes with GPUs may join, actors wait for them. Raises InputError if a CUDA device is named that does not
+    exist, or if the nodes cannot have a single actor and no other node may join.
+    """
+    ray, devices = config.ray, config.devices
+    notices: List[str] = []
+    gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else 1.0
+    joined = resources.local_gpus is None and ray.cluster is not None
+    gpus_may_come = joined and (resources.autoscaler or bool(ray.gpus_per_actor))
+    if devices == ["cpu"]:
+        gpus = 0.0
+    elif not resources.gpus and devices == ["cuda"] and not gpus_may_come:
+        notices.append(f"device: {config.device}, but Ray has no CUDA device: recording on CPUs")
+        gpus = 0.0
+    elif devices != ["cuda"]:
+        if resources.gpus or not gpus_may_come:
+            _require_devices(devices, resources)
+        if resources.local_gpus is None:
+            notices.append(f"device: {', '.join(devices)}: on a cluster, Ray assigns GPUs; the numbers have no effect")
+    wanted = ray.num_actors or (len(devices) if gpus and devices != ["cuda"] else None)
+    most = wanted if gpus or wanted else MAX_CPU_ACTORS
+    shares = _shares(resources, gpus, ray.cpus_per_actor, most)
+    waits = joined and (resources.autoscaler or (gpus_may_come and gpus > 0))
+    if not shares and not waits:
+        nodes = ", ".join(f"{own} and {own_gpus}" for own, own_gpus in sorted(set(resources.nodes)))
+        raise InputError(
+            f"ray: an actor needs {ray.cpus_per_actor or 1} CPUs and {gpus:g} GPUs, the nodes of Ray have {nodes}; "
+            "lower cpus_per_actor or gpus_per_actor"
+        )
+    grows = joined and (waits or ray.num_actors is not None)
+    if wanted and len(shares) < wanted:
+        until = "until nodes join" if grows else "at a time"
+        notices.append(
+            f"{wanted} actors of {min(shares, default=ray.cpus_per_actor or 1)} CPUs and {gpus:g} GPUs do not fit Ray "
+            f"at once: {len(shares)} {until}"
+        )
+    device = "cuda:0" if gpus else "cpu"
+    return Placement(shares, gpus, device, ray.cpus_per_actor, most, grows, tuple(notices))
+
+
+def _shares(resources: Resources, gpus: float, cpus: Optional[int], most: Optional[int]) -> Tuple[int, ...]:
+    shared = share_nodes(resources.nodes, gpus, cpus, most)
+    return tuple(sorted((own for count, own in shared for _ in range(count)), reverse=True))
 
 
 def _require_devices(devices: Sequence[str], resources: Resources) -> None:
@@ -65,36 +123,5 @@ def _require_devices(devices: Sequence[str], resources: Resources) -> None:
             )
 
 
-def place(config: RecordConfig, resources: Resources) -> Placement:
-    """Actors for a configuration: one per CUDA device that it asks for, or CPU actors where there is none.
-
-    Raises InputError if a CUDA device is named that is not there, or not even one actor fits the resources.
-    """
-    ray, devices, notices = config.ray, config.devices, []
-    gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else float(devices != ["cpu"])
-    if devices == ["cpu"]:
-        gpus = 0.0
-    elif resources.gpus == 0 and devices == ["cuda"]:
-        notices.append(f"device: {config.device}, but Ray has no CUDA device: recording on CPUs")
-        gpus = 0.0
-    elif devices != ["cuda"]:
-        _require_devices(devices, resources)
-        if resources.local_gpus is None:
-            notices.append(f"device: {', '.join(devices)}: on a cluster, Ray assigns GPUs; the numbers have no effect")
-    if gpus:
-        actors = len(devices) if devices != ["cuda"] else sum(int(own / gpus) for _, own in resources.nodes)
-        actors = ray.num_actors or max(1, actors)
-    else:
-        actors = ray.num_actors or min(resources.cpus, MAX_CPU_ACTORS)
-    share = range(max(own for own, _ in resources.nodes), 1, -1)
-    cpus = ray.cpus_per_actor or next((count for count in share if resources.fit(count, gpus) >= actors), 1)
-    fit = resources.fit(cpus, gpus)
-    if fit == 0:
-        nodes = ", ".join(f"{own} and {own_gpus}" for own, own_gpus in sorted(set(resources.nodes)))
-        raise InputError(
-            f"ray: an actor needs {cpus} CPUs and {gpus:g} GPUs, the nodes of Ray have {nodes}; "
-            "lower cpus_per_actor or gpus_per_actor"
-        )
-    if fit < actors:
-        notices.append(f"{actors} actors of {cpus} CPUs and {gpus:g} GPUs do not fit Ray at once: {fit} at a time")
-    return Placement(min(actors, fit), cpus, gpus, "cuda:0" if gpus else "cpu", tuple(notices))
+def _count(number: float, unit: str) -> str:
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"

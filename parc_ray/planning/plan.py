@@ -1,17 +1,18 @@
-"""RunPlan: the motions of a run, dealt to shards and actors."""
+"""RunPlan: the motions of a run, assigned to shards and actors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 from parc_ray.character.decisions import warnings
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.inputs import Inputs
-from parc_ray.planning.placement import Placement, Resources
+from parc_ray.planning.placement import Placement
+from parc_ray.planning.resources import Resources
 from parc_ray.planning.sharding import count_shards, plan_shards
 from parc_ray.recording.recording import frame_layout
-from parc_ray.recording.shard import envs_of_shard, max_envs
+from parc_ray.recording.shard import envs_of_shard
 from parc_ray.tracking.environment import lookahead, reference_layout
 
 MOTIONS_PER_ENV = 32
@@ -24,13 +25,14 @@ MOTIONS_PER_WORLD = 1024
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is going to do."""
+    """The work of a run."""
 
     inputs: Inputs
     placement: Placement
     shards: Tuple[Tuple[MotionEntry, ...], ...]
-    max_envs: Optional[int] = None
-    """Bound of envs per actor where fewer fit the memory than the configuration allows."""
+    max_envs: int
+    """Maximum number of envs per actor: of the configuration, or the engine's default for the device, or what fits the
+    memory."""
 
     @property
     def seconds(self) -> float:
@@ -53,22 +55,21 @@ class RunPlan:
 
 
 def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Placement, resources: Resources) -> RunPlan:
-    """Deal the motions that remain to shards, one for each actor at a time."""
-    bound, notices = _bound_by_memory(inputs, placement, resources)
+    """Assign the remaining motions to shards, one for each actor at a time."""
+    bound, notices = _max_envs(inputs, placement, resources)
     largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(remaining), bound)
     if inputs.files.engine.shares_world:
         largest = min(largest, MOTIONS_PER_WORLD)
     wanted = inputs.files.config.ray.num_shards
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
-    actors, notices = min(placement.actors, len(shards)), (*placement.notices, *notices)
-    notices = (*notices, *_unlabelled(inputs), *_unused(inputs), *_repairs(inputs))
+    notices = (*placement.notices, *notices, *_unlabelled(inputs), *_unused(inputs), *_repairs(inputs))
     notices = (*notices, *warnings(inputs.character.decisions, inputs.character.source))
-    return RunPlan(inputs, replace(placement, actors=actors, notices=notices), shards, bound)
+    return RunPlan(inputs, replace(placement, shares=placement.shares[: len(shards)], notices=notices), shards, bound)
 
 
 def _unlabelled(inputs: Inputs) -> Iterator[str]:
-    """A notice of motions whose contacts are not known, where contacts are a matter of acceptance."""
+    """Yield a notice of motions without contact labels, if acceptance asks for contacts."""
     entries, acceptance = inputs.dataset.entries, inputs.files.config.acceptance
     count = sum(not entry.labelled for entry in entries)
     if count and acceptance is not None and acceptance.min_contact_agreement:
@@ -96,26 +97,26 @@ def _repairs(inputs: Inputs) -> Iterator[str]:
         yield f"motions: {names[0]}{others}: {note}"
 
 
-def _bound_by_memory(
-    inputs: Inputs, placement: Placement, resources: Resources
-) -> Tuple[Optional[int], Tuple[str, ...]]:
-    """How many envs per actor fit a node's memory, where that is fewer than there would be, and a notice of it.
+def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tuple[int, Tuple[str, ...]]:
+    """Return the maximum number of envs per actor, and a notice if a node's memory lowers it.
 
     One long motion makes every env's buffers long: 256 envs of ten minutes would take 6 GB.
     """
+    kind = "cpu" if placement.device == "cpu" else "cuda"
+    most = inputs.files.config.max_envs_per_actor or inputs.files.engine.max_envs[kind]
     if not resources.memory:
-        return None, ()
-    neighbours = -(-placement.actors // len(resources.nodes))
+        return most, ()
+    neighbours = -(-placement.actors // max(1, len(resources.nodes)))
     files = inputs.files
     fit = int((resources.memory / neighbours - files.engine.actor_bytes) / bytes_per_env(inputs))
-    if fit >= envs_of_shard(files, len(inputs.dataset.entries)):
-        return None, ()
+    if fit >= envs_of_shard(files, len(inputs.dataset.entries), most):
+        return most, ()
     fit = max(1, fit)
-    return fit, (f"max_envs_per_actor lowered from {max_envs(files)} to {fit} to fit the memory",)
+    return fit, (f"max_envs_per_actor lowered from {most} to {fit} to fit the memory",)
 
 
 def bytes_per_env(inputs: Inputs) -> int:
-    """Estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
+    """Return the estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
     observer, skeleton = inputs.observer, inputs.skeleton
     longest = max(entry.length for entry in inputs.dataset.entries)
     frames = int(longest * inputs.files.environment.env.control_freq) + 2 + lookahead(observer)

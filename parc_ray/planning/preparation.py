@@ -17,8 +17,9 @@ from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import Host
 from parc_ray.planning.inputs import Inputs, read_dataset_config, read_inputs, read_tracker
-from parc_ray.planning.placement import Placement, Resources, place
+from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import RunPlan, make_plan
+from parc_ray.planning.resources import Resources
 from parc_ray.runs.events import RecordingLost
 from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.logger import require_logger
@@ -91,8 +92,8 @@ def prepare(
     if dataset_config is not None:
         output.require_outside(dataset_config.folder_paths, str(config.create_dataset_config))
     wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
-    device = "cpu" if config.device == "cpu" else "cuda:0"
-    named = None if wanted == AUTO else choose_engine(wanted, config.device, device).engine
+    device = "cpu" if config.devices == ["cpu"] else "cuda:0"
+    named = None if wanted == AUTO else choose_engine(wanted, config.devices, device).engine
     site = None if earlier else _find_site(config, wanted, host, console)
     engine = site.choice.engine if site else named
     assert engine is not None, "an earlier run names its engine"
@@ -133,9 +134,15 @@ def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
 
 
 def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) -> Site:
-    """Resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
+    """Return resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
     resources = host.resources()
     placement = place(config, resources)
+    if not placement.shares:
+        line = f"waiting for a node with {placement.needs}, up to {config.ray.wait_seconds:g} s (ray.wait_seconds)"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        # The engine is chosen where actors will run, so there has to be a node.
+        resources = host.wait_for_node(placement)
+        placement = place(config, resources)
 
     def try_out(engine: Engine) -> EngineCheck:
         news = engine.first_start(placement.device)
@@ -144,7 +151,7 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
         return host.try_out(engine, placement)
 
     with console.status("starting the simulator"):
-        choice = choose_engine(wanted, config.device, placement.device, try_out)
+        choice = choose_engine(wanted, config.devices, placement.device, try_out)
     notices = (*placement.notices, *filter(None, [choice.notice]))
     return Site(resources, replace(placement, notices=notices), choice)
 

@@ -135,7 +135,8 @@ class ShardRecorder:
         # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
         self._look_every = LOOK_EVERY if self._batched and not kept else 1
         self._unseen = 0
-        for index, made in enumerate(first_attempts or [0] * len(motions)):
+        self._first_attempts = list(first_attempts or [0] * len(motions))
+        for index, made in enumerate(self._first_attempts):
             self._enqueue_next(index, made)
 
     @property
@@ -158,6 +159,21 @@ class ShardRecorder:
             self._results += self.advance()
         self._results += self._measured()
         return self.take_results()
+
+    @property
+    def untouched_seconds(self) -> float:
+        """Seconds of motion that no attempt has begun."""
+        return self.queue.seconds(self._is_untouched)
+
+    def give_back(self, seconds: float) -> List[str]:
+        """Drop motions of about `seconds` that no attempt has begun, and return their names."""
+        # References of the next attempts may have been made ready.
+        soon = {attempt.motion for attempt in self.queue.peek(AHEAD)}
+        dropped = self.queue.remove(seconds, lambda a: self._is_untouched(a) and a.motion not in soon)
+        return [self.motions[attempt.motion].name for attempt in dropped]
+
+    def _is_untouched(self, attempt: Attempt) -> bool:
+        return attempt.number == self._first_attempts[attempt.motion]
 
     def take_results(self) -> List[AttemptResult]:
         """Attempts that ended in work(), were measured, and were not returned yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import List, Tuple
+from typing import Callable, List, Tuple
 
 from parc_ray.recording.attempt import Attempt
 
@@ -36,3 +36,22 @@ class RetryQueue:
     def pop(self) -> Attempt:
         """Take the longest attempt. Raises IndexError if the queue is empty."""
         return heapq.heappop(self._heap)[-1]
+
+    def seconds(self, matches: Callable[[Attempt], bool]) -> float:
+        """Return the simulated seconds of the waiting attempts that match."""
+        return -sum(entry[0] for entry in self._heap if matches(entry[-1]))
+
+    def remove(self, seconds: float, matches: Callable[[Attempt], bool]) -> List[Attempt]:
+        """Take about `seconds` of the attempts that match, long and short ones alike."""
+        entries = sorted(entry for entry in self._heap if matches(entry[-1]))
+        total = -sum(entry[0] for entry in entries)
+        removed, due = [], 0.0
+        for entry in entries:
+            due -= entry[0] * min(1.0, seconds / total)
+            if due >= -entry[0] / 2:
+                removed.append(entry)
+                due += entry[0]
+        rest = set(removed)
+        self._heap = [entry for entry in self._heap if entry not in rest]
+        heapq.heapify(self._heap)
+        return [entry[-1] for entry in removed]

@@ -77,7 +77,7 @@ class Shard:
     index: int
     motions: Tuple[ShardMotion, ...]
     max_envs: Optional[int] = None
-    """Maximum number of envs where more have turned out not to fit the device."""
+    """Maximum number of envs on the device; None: max_envs_per_actor alone bounds them."""
 
     def num_envs(self, run: RunFiles) -> int:
         """Number of envs to record it in."""
@@ -175,15 +175,10 @@ def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:
     return crop(motion.terrain, path.min(0) - margin, path.max(0) + margin)
 
 
-def max_envs(run: RunFiles) -> int:
-    """Upper bound of envs in one actor: max_envs_per_actor, or the engine's default for the device."""
-    return run.config.max_envs_per_actor or run.engine.max_envs["cpu" if run.config.device == "cpu" else "cuda"]
-
-
 def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:
-    """Number of envs for a shard: num_envs, or one per motion; never more than motions, max_envs_per_actor or bound.
+    """Return the number of envs for a shard: num_envs, or one per motion; at most motions, max_envs_per_actor, bound.
 
-    bound: what has turned out to fit, where that is less.
+    bound: of the plan, for the device and its memory.
     """
-    fit = max_envs(run) if bound is None else min(bound, max_envs(run))
-    return max(1, min(run.config.num_envs or motions, fit, motions))
+    bounds = [most for most in (bound, run.config.max_envs_per_actor) if most is not None]
+    return max(1, min(run.config.num_envs or motions, motions, *bounds))

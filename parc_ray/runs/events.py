@@ -126,13 +126,14 @@ class DeviceSetAside:
 
 @dataclass(frozen=True)
 class ActorIdle:
-    """The actor of a shard was started on a device that was set aside: another one gets the shard."""
+    """Ray started an actor on a device that was set aside: it stays idle."""
 
     kind: ClassVar[str] = "idle"
 
-    shard: int
     node: str
     device: str
+    shard: Optional[int] = None
+    """In journals of earlier versions, which assigned shards before actors were started."""
 
 
 @dataclass(frozen=True)

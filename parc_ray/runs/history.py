@@ -296,7 +296,7 @@ class _Story:
             self._launch(event, now)
         elif isinstance(event, ActorReady):
             self._update(event.shard, ready=now)
-        elif isinstance(event, ActorIdle):
+        elif isinstance(event, ActorIdle) and event.shard is not None:
             self._update(event.shard, ended=now)
         elif isinstance(event, ActorDied):
             self._update(event.shard, ended=now, death=event.reason)

@@ -11,18 +11,19 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from parc_ray.errors import BusyOutputError, InputError
 from parc_ray.files.writing import unwritable
-from parc_ray.runs.events import Event, RunStarted, ShardStarted
+from parc_ray.runs.events import AttemptEnded, Event, RunStarted, ShardStarted
 from parc_ray.runs.lines import event_of, line_of
+from parc_ray.runs.listener import RunListener
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What file systems answer that have no locks."""
 
 
-class Journal:
+class Journal(RunListener):
     """An open journal.jsonl, locked against other runs for as long as this process has it open.
 
     journal.write(ActorReady(shard=3))
@@ -72,6 +73,12 @@ class Journal:
             raise unwritable(self.path, error) from error
         if self.listener:
             self.listener(content)
+
+    def events(self, events: Sequence[Event]) -> None:
+        """See RunListener. Finished attempts survive the death of the machine, too."""
+        self.write(*events)
+        if any(isinstance(event, AttemptEnded) for event in events):
+            self.sync()
 
     def tell(self, event: str, **values: Any) -> None:
         """Let the listener know of something that is not worth keeping."""

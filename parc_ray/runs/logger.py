@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Tuple, Union
 
 from parc_ray.errors import MissingDependencyError, quote
+from parc_ray.runs.activity import Progress
+from parc_ray.runs.listener import RunListener
 
+LOG_SECONDS = 1.0
 LIBRARIES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 """What each logger imports."""
 
@@ -27,8 +31,8 @@ def require_logger(name: str) -> None:
         )
 
 
-class RunLogger:
-    """Logs what it is told. Nothing that goes wrong there reaches the run: the log ends, that is all.
+class RunLogger(RunListener):
+    """Logs numbers of a run. An error in the library ends the log, never the run.
 
     logger = RunLogger("tensorboard", output_dir, config, tell)
     logger.log(120, {"recorded": 3}, "progress")
@@ -39,7 +43,15 @@ class RunLogger:
         """name: one of LIBRARIES, or none. config: of the run. tell: is given one line if the log ends early."""
         self._name, self._tell = name, tell
         self._log: Union[_TensorBoard, _WeightsAndBiases, None] = None
+        self._last = time.monotonic()
         self._guarded(lambda: self._open(output_dir, config))
+
+    def progress(self, progress: Progress) -> None:
+        """See RunListener; logged every LOG_SECONDS."""
+        now = time.monotonic()
+        if now - self._last >= LOG_SECONDS:
+            self._last = now
+            self.log(progress.env_steps, progress.numbers(), "progress")
 
     def log(self, steps: int, values: Mapping[str, Any], group: str) -> None:
         """Log the numbers among named values, and in dicts of them, at so many control steps."""

@@ -70,6 +70,8 @@ class Engine:
     """PARC's control modes that it knows."""
     sections: Tuple[str, ...] = ()
     """Sections of phys_record.yaml that only it, and engines like it, read: what it records depends on them."""
+    reusable_process: bool = True
+    """Whether a process can hold one simulation after another."""
     shares_world: bool = False
     """Whether the terrains of all motions of a shard lie in one world."""
     exact_copies: bool = True

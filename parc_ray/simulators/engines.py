@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Sequence, Tuple, Union
+from typing import Callable, Iterator, List, Sequence, Tuple
 
 from parc_ray.errors import InputError, MissingDependencyError
 from parc_ray.simulators.engine import Engine, EngineCheck
@@ -50,11 +50,11 @@ def untried(engine: Engine) -> EngineCheck:
 
 
 def choose_engine(
-    wanted: str, asked: Union[str, Sequence[str]], device: str, try_out: Callable[[Engine], EngineCheck] = untried
+    wanted: str, asked: Sequence[str], device: str, try_out: Callable[[Engine], EngineCheck] = untried
 ) -> Choice:
     """The engine of a name, or for "auto" the best one that is installed here and works when it is tried out.
 
-    asked: `device` of the configuration; device: what an actor gets, "cpu" or "cuda:0". Raises InputError, with the
+    asked: devices of the configuration; device: what an actor gets, "cpu" or "cuda:0". Raises InputError, with the
     reason, if the engine that was asked for by name is unknown, not installed, or does not work.
     """
     passed_over: List[str] = []
@@ -70,12 +70,12 @@ def choose_engine(
     )
 
 
-def _candidates(wanted: str, asked: Union[str, Sequence[str]], device: str) -> Iterator[Engine]:
+def _candidates(wanted: str, asked: Sequence[str], device: str) -> Iterator[Engine]:
     """The engines to try out, the best first."""
     if wanted != AUTO:
         named = engine(wanted)
         reason = named.unavailable_reason()
-        if named.needs_cuda and device == "cpu" and asked != "cpu":
+        if named.needs_cuda and device == "cpu" and list(asked) != ["cpu"]:
             reason = reason or f"{named.name} needs a CUDA device, and Ray has none; use device: cpu"
         if reason:
             raise MissingDependencyError(f"simulator: {reason}")

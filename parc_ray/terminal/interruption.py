@@ -1,21 +1,27 @@
-"""SIGINT and SIGTERM: the first asks a run to stop, the second ends it."""
+"""SIGINT, SIGTERM and SIGHUP: the first asks a run to stop, the second ends it."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import Any, Callable, Dict, Optional
+
+PAUSE_SECONDS = 2.0
+"""Time after a KeyboardInterrupt in which no other one is raised: it would hit what cleans up."""
 
 
 class Interruption:
-    """A context in which SIGINT and SIGTERM call `gently` once, if it is set, and otherwise raise KeyboardInterrupt.
+    """A context in which signals call `gently` once, if it is set, and otherwise raise KeyboardInterrupt.
 
-    The caller's handlers are restored at its end. Outside of the main thread, it changes nothing.
+    SIGHUP counts, too, unless it is ignored (nohup). The caller's handlers are restored at its end. Outside of the main
+    thread, it changes nothing.
     """
 
     def __init__(self) -> None:
         self.gently: Optional[Callable[[], None]] = None
         self._previous: Dict[int, Any] = {}
+        self._raised = float("-inf")
 
     def __enter__(self) -> Interruption:
         self.listen()
@@ -29,11 +35,17 @@ class Interruption:
     def listen(self) -> None:
         """Take the signals, again after ray.init has taken them."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            kinds = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                kinds.append(signal.SIGHUP)
+            for number in kinds:
                 self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _handle(self, *_: Any) -> None:
         if self.gently is None:
+            if time.monotonic() - self._raised < PAUSE_SECONDS:
+                return
+            self._raised = time.monotonic()
             raise KeyboardInterrupt
         gently, self.gently = self.gently, None
         gently()

@@ -7,7 +7,6 @@ from typing import Iterator, Sequence, Tuple
 from parc_ray.character.decisions import describe
 from parc_ray.planning.plan import RunPlan, bytes_per_env
 from parc_ray.planning.preparation import PreparedRun
-from parc_ray.terminal.words import plural
 
 MIB = 2**20
 
@@ -35,8 +34,7 @@ def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[Tuple[str, str]]:
     yield "simulator", engine.name
     yield "engine", f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}"
     yield from trial.devices.items()
-    each = f"{plural(placement.cpus, 'CPU')} and {plural(placement.gpus, 'GPU')}"
-    yield "actors", f"{placement.actors} on {placement.device}, {each} each"
+    yield "actors", f"{placement.actors} on {placement.device}, {placement.description}"
     sizes = [len(shard) for shard in plan.shards]
     yield "shards", f"{len(sizes)}, of {count_range(sizes)} {'motion' if max(sizes) == 1 else 'motions'}"
     yield "envs", f"{count_range(plan.envs)} per actor"

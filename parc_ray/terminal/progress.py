@@ -3,71 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Deque, Optional, Sequence, Tuple, Type
+from typing import Optional, Sequence, Tuple, Type
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
 from rich.table import Column
 
+from parc_ray.runs.activity import Progress
 from parc_ray.runs.journal import Journal
-from parc_ray.runs.ledger import Ledger
-from parc_ray.runs.logger import RunLogger
+from parc_ray.runs.listener import RunListener
 from parc_ray.terminal.screen import Screen
 
 LINE_SECONDS = 10.0
 EVENT_SECONDS = 1.0
-RATE_SECONDS = 10.0
-"""Period over which control steps per second are measured."""
 SHORTEST_BAR = 8
 """Columns."""
 
 
-@dataclass(frozen=True)
-class Activity:
-    """What the actors do."""
+class ProgressDisplay(RunListener):
+    """Shows the progress of a run to people.
 
-    actors: int = 0
-    """Actors that record."""
-    starting: int = 0
-    """Actors that are being set up."""
-    envs: int = 0
-    """Env slots of the actors that record."""
-    busy_envs: float = 0.0
-    """Env slots in use, on average since the last reports."""
-    shards_waiting: int = 0
-    """Shards without an actor."""
-
-
-class RunProgress:
-    """Shows what has become of the motions, what is at work, control steps per second and the time left.
-
-    with RunProgress(screen, ledger, journal) as progress:
+    with ProgressDisplay(screen) as display:
         ...
-        progress.update(activity)
+        display.progress(progress)
     """
 
-    def __init__(
-        self, screen: Screen, ledger: Ledger, journal: Optional[Journal] = None, logger: Optional[RunLogger] = None
-    ):
-        self.screen, self.ledger, self.journal, self.logger = screen, ledger, journal, logger
-        self._start = self._last_line = self._last_event = time.monotonic()
-        self._done_before = ledger.dealt_with
-        self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
-        """Times (monotonic s) and the control steps made until then, over the last RATE_SECONDS."""
-        self._bar: Optional[Progress] = None
+    def __init__(self, screen: Screen):
+        self.screen = screen
+        self._last_line = time.monotonic()
+        self._bar: Optional[Bar] = None
         if screen.console.is_terminal and not screen.console.quiet:
-            self._bar = Progress(
+            self._bar = Bar(
                 TextColumn("{task.completed}/{task.total}"),
                 BarColumn(bar_width=None, table_column=Column(min_width=SHORTEST_BAR, ratio=1)),
                 TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
                 console=screen.console,
                 expand=True,
             )
-            self._task = self._bar.add_task("", total=ledger.total, state="starting actors")
+            self._task = self._bar.add_task("", total=None, state="starting actors")
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> ProgressDisplay:
         if self._bar:
             self._bar.start()
         return self
@@ -81,42 +57,20 @@ class RunProgress:
         if self._bar:
             self._bar.stop()
 
-    def note(self, line: str) -> None:
-        """Say something that stays on the screen or in the log."""
-        self.screen.say(line)
-
-    def update(self, activity: Activity) -> None:
-        """Show the ledger as it is now."""
-        ledger, now = self.ledger, time.monotonic()
-        self._steps.append((now, ledger.env_steps))
-        while len(self._steps) > 2 and now - self._steps[1][0] >= RATE_SECONDS:
-            self._steps.popleft()
-        (then, before), elapsed = self._steps[0], now - self._start
-        rate = (ledger.env_steps - before) / max(now - then, 1e-9)
-        done, remaining = ledger.dealt_with - self._done_before, ledger.total - self._done_before
-        left = (ledger.total - ledger.dealt_with) * elapsed / done if 0 < done < remaining else None
+    def progress(self, progress: Progress) -> None:
+        """Show it; in a log, every LINE_SECONDS."""
+        now = time.monotonic()
         if self._bar:
-            self._bar.update(self._task, completed=ledger.dealt_with, state=self._state(activity, rate, elapsed, left))
+            state = self._state(progress)
+            self._bar.update(self._task, total=progress.motions, completed=progress.done, state=state)
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.note(f"{self._counted} motions, {self._state(activity, rate, elapsed, left)}")
-        if now - self._last_event >= EVENT_SECONDS:
-            self._last_event = now
-            values = {
-                "motions": ledger.total,
-                **ledger.states(),
-                "steps_per_second": round(rate, 1),
-                "seconds_left": None if left is None else round(left, 1),
-                **vars(activity),
-            }
-            if self.journal and self.journal.listener:
-                self.journal.tell("progress", **values)
-            if self.logger:
-                self.logger.log(ledger.env_steps, values, "progress")
+            self.screen.say(f"{_counted(progress)} motions, {self._state(progress)}")
 
-    def _state(self, activity: Activity, rate: float, elapsed: float, left: Optional[float]) -> str:
-        """What is worth saying; on a terminal, as much of it as fits a line."""
-        states = self.ledger.states()
+    def _state(self, progress: Progress) -> str:
+        """The parts of the line, as many as fit a terminal."""
+        states, activity = progress.states, progress.activity
+        left = progress.seconds_left
         parts = [
             (9, f"{states['recorded']} recorded"),
             (9, f"{states['rejected']} rejected"),
@@ -125,22 +79,33 @@ class RunProgress:
             (5, f"{activity.actors} actor{'s' * (activity.actors > 1)}" if activity.actors else ""),
             (3, f"{activity.starting} starting" if activity.starting else ""),
             (4, f"{activity.shards_waiting} shards waiting" if activity.shards_waiting else ""),
-            (7, f"{rate:,.0f} steps/s"),
-            (2, _duration(elapsed)),
+            (7, f"{progress.steps_per_second:,.0f} steps/s"),
+            (2, _duration(progress.seconds)),
             (8, "" if left is None else f"about {_duration(left)} left"),
         ]
         parts = [part for part in parts if part[1]]
-        while self._bar and len(parts) > 1 and len(_joined(parts)) > self._room:
+        room = self.screen.console.width - len(_counted(progress)) - SHORTEST_BAR - 2
+        while self._bar and len(parts) > 1 and len(_joined(parts)) > room:
             parts.remove(min(parts))
         return _joined(parts)
 
-    @property
-    def _room(self) -> int:
-        return self.screen.console.width - len(self._counted) - SHORTEST_BAR - 2
 
-    @property
-    def _counted(self) -> str:
-        return f"{self.ledger.dealt_with}/{self.ledger.total}"
+class ProgressEvents(RunListener):
+    """Sends a progress event to scripts every EVENT_SECONDS, between the lines of the journal."""
+
+    def __init__(self, journal: Journal):
+        self._journal, self._last = journal, time.monotonic()
+
+    def progress(self, progress: Progress) -> None:
+        """Send it, if the last one was sent EVENT_SECONDS ago."""
+        now = time.monotonic()
+        if now - self._last >= EVENT_SECONDS:
+            self._last = now
+            self._journal.tell("progress", **progress.numbers())
+
+
+def _counted(progress: Progress) -> str:
+    return f"{progress.done}/{progress.motions}"
 
 
 def _joined(parts: Sequence[Tuple[int, str]]) -> str:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Optional, Type
 
-from parc_ray.cluster.actor import Memory, ShardActor, WorkReport, attempt_line, measure_memory
+from parc_ray.cluster.actor import ShardActor, attempt_line, measure_memory
+from parc_ray.cluster.report import Memory, WorkReport
 from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt

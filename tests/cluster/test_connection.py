@@ -26,7 +26,7 @@ def started(monkeypatch):
         seen[:] = [num_gpus, visible]
         return SimpleNamespace(dashboard_url=None)
 
-    nodes = lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": float(seen[0])}}]  # noqa: E731
+    nodes = lambda: [{"Alive": True, "NodeID": "here", "Resources": {"CPU": 8.0, "GPU": float(seen[0])}}]  # noqa: E731
     monkeypatch.setattr(connection, "ray", SimpleNamespace(init=init, is_initialized=lambda: False, nodes=nodes))
     return seen
 

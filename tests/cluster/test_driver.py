@@ -14,10 +14,11 @@ import pytest
 import ray
 
 from parc_ray.cluster import driver, run
-from parc_ray.cluster.actor import ShardActor, WorkReport
+from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect
 from parc_ray.cluster.crash_output import Printout, last_words
 from parc_ray.cluster.failure_policy import FAILED_SETUPS
+from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import InputError
 from parc_ray.planning import preparation
 from parc_ray.runs.events import MotionEnded

@@ -16,8 +16,9 @@ import ray
 
 from parc_ray.cluster import actor as actor_module
 from parc_ray.cluster import driver, run
-from parc_ray.cluster.actor import ShardActor, WorkReport, own_device
+from parc_ray.cluster.actor import ShardActor, own_device
 from parc_ray.cluster.failure_policy import FAILED_SETUPS
+from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import LostRayError
 from parc_ray.runs.journal import Journal
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes

@@ -19,7 +19,6 @@ from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect
 from parc_ray.errors import InputError
-from parc_ray.planning.placement import Placement
 from parc_ray.simulators import engines
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
@@ -129,7 +128,7 @@ def test_actors_begin_with_the_libraries_of_the_environment(address, monkeypatch
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/of_the_job/lib")
     connect(address, [])
     try:
-        actor = driver.actor_class(ISAAC_GYM, Placement(1, 1, 1, "cuda:0")).remote()
+        actor = driver.actor_class(ISAAC_GYM, 1, 1).remote()
         variables = ray.get(actor.libraries.remote(), timeout=100)
     finally:
         ray.shutdown()

@@ -15,9 +15,10 @@ import pytest
 import ray
 from ray.util import metrics as ray_metrics
 
-from parc_ray.cluster.actor import Memory, WorkReport
-from parc_ray.cluster.monitoring import COUNTERS, GAUGES, RunMetrics
-from parc_ray.terminal.progress import Activity
+from parc_ray.cluster.monitoring import COUNTERS, GAUGES, Monitoring
+from parc_ray.runs.activity import Activity, ActorWork
+from parc_ray.runs.events import ActorDied, MotionEnded, ShardStarted
+from parc_ray.runs.pace import Pace
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import write_config
 from tests.reference import ROOT
@@ -35,7 +36,7 @@ from pathlib import Path
 from parc_ray.cluster import host, monitoring
 from tests.cluster.simulated import install
 install(seconds=0.06)
-metrics.UPDATE_SECONDS = 0.2
+monitoring.UPDATE_SECONDS = 0.2
 folder, connect, shutdown = Path({!r}), host.connect, ray.shutdown
 def connected(*arguments):
     resources = connect(*arguments)
@@ -172,9 +173,8 @@ def recorded(monkeypatch):
 
 
 def test_a_shard_on_a_gpu_leaves_nothing_behind(recorded):
-    metrics = RunMetrics("/mnt/Übung/" + "x" * 300, pytest.fail)
-    memory = Memory("knöten", 300, "cuda:3", 20_000, 80_000)
-    metrics.report(7, 10, WorkReport(steps=50, env_steps=400, memory=memory), 2.0)
+    metrics = Monitoring("/mnt/Übung/" + "x" * 300, pytest.fail)
+    metrics.work(ActorWork(7, 10, 2.0, 50, 400, "knöten", 300, "cuda:3", 20_000, 80_000))
     by_name = {name: value for (name, _), value in recorded.items()}
     assert by_name == {
         "parc_ray_envs": 10,
@@ -188,8 +188,8 @@ def test_a_shard_on_a_gpu_leaves_nothing_behind(recorded):
     }
     (tags,) = (dict(tags) for name, tags in recorded if name == "parc_ray_device_memory_used_bytes")
     assert (tags["shard"], tags["node"], tags["device"]) == ("7", "kn\\xf6ten", "cuda:3")
-    metrics.report(8, 4, WorkReport(steps=5, env_steps=20), 1.0)
-    metrics.ended(7)
+    metrics.work(ActorWork(8, 4, 1.0, 5, 20))
+    metrics.shard_over(7)
     left = {name for (name, tags), value in recorded.items() if value and dict(tags)["shard"] == "7"}
     assert left == {"parc_ray_control_steps_total"}
     assert recorded["parc_ray_envs", (("run", tags["run"]), ("shard", "8"))] == 4
@@ -197,21 +197,21 @@ def test_a_shard_on_a_gpu_leaves_nothing_behind(recorded):
 
 def test_motions_are_where_an_actor_got_them_last(recorded, monkeypatch):
     monkeypatch.setattr("parc_ray.cluster.monitoring.UPDATE_SECONDS", 0.0)
-    metrics, ledger = RunMetrics("out", pytest.fail), make_ledger(4, invalid=1)
+    metrics, ledger = Monitoring("out", pytest.fail), make_ledger(4, invalid=1)
 
     def shown(name, *labels):
         found = {tuple(dict(tags)[label] for label in labels): v for (n, tags), v in recorded.items() if n == name}
         return {key: value for key, value in found.items() if value}
 
-    metrics.assigned(0, ["m0", "m1", "m2"])
+    metrics.events([ShardStarted(0, ["m0", "m1", "m2"])])
     ledger.take(attempt("m0"))
-    metrics.update(ledger, Activity(actors=1, shards_waiting=1))
+    metrics.events([MotionEnded("m0", "recorded")])
+    metrics.progress(Pace(ledger).measure(Activity(actors=1, shards_waiting=1)))
     assert shown("parc_ray_shard_motions", "shard", "state") == {("0", "recorded"): 1, ("0", "waiting"): 2}
     assert shown("parc_ray_motions", "state") == {("recorded",): 1, ("invalid",): 1, ("waiting",): 3}
-    metrics.assigned(1, ["m1"])
-    metrics.assigned(2, ["m2"])
+    metrics.events([ShardStarted(1, ["m1"]), ShardStarted(2, ["m2"]), crash("m1")])
     ledger.take(crash("m1"))
-    metrics.update(ledger, Activity())
+    metrics.progress(Pace(ledger).measure(Activity()))
     expected = {("0", "recorded"): 1, ("1", "crashed"): 1, ("2", "waiting"): 1}
     assert shown("parc_ray_shard_motions", "shard", "state") == expected
     metrics.close()
@@ -224,13 +224,13 @@ def test_metrics_that_fail_are_given_up_and_the_run_is_not(recorded, monkeypatch
     def fail(*_):
         raise RuntimeError("no agent")
 
-    metrics = RunMetrics("out", said.append)
+    metrics = Monitoring("out", said.append)
     monkeypatch.setattr(ray_metrics.Gauge, "set", fail)
     for _ in range(3):
-        metrics.update(make_ledger(), Activity())
-        metrics.death(1)
+        metrics.progress(Pace(make_ledger()).measure(Activity()))
+        metrics.events([ActorDied(1, "killed")])
         metrics.close()
-    assert said == ["Ray takes no metrics of this run any longer: RuntimeError('no agent')"]
+    assert said == ["Ray takes no more metrics of this run: RuntimeError('no agent')"]
     monkeypatch.setattr(ray_metrics.Gauge, "__init__", fail)
-    RunMetrics("out", said.append).close()
+    Monitoring("out", said.append).close()
     assert len(said) == 2

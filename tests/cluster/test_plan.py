@@ -22,8 +22,9 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import ThisMachine
-from parc_ray.planning.placement import Placement, Resources, place
+from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import bytes_per_env
+from parc_ray.planning.resources import Resources
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.runs.events import RunStarted, dataset_events
 from parc_ray.runs.journal import Journal
@@ -110,6 +111,7 @@ def test_what_cannot_be_placed_is_an_input_error(device, ray, has, message):
         ("cuda", {}, [(4, 0), (8, 1), (8, 1)], 2, 8),
         ("cuda", {}, [(2, 2), (2, 2)], 4, 1),
         ("cuda", {}, [(16, 4), (8, 4)], 8, 2),
+        ("cuda", {}, [(64, 8), (4, 1)], 9, 4),
         ("cuda", {"gpus_per_actor": 2}, [(8, 3), (8, 1)], 1, 8),
         ("cpu", {"num_actors": 1}, [(6, 0), (6, 0)], 1, 6),
         ("cpu", {"num_actors": 3}, [(4, 0), (4, 0)], 3, 2),
@@ -136,7 +138,8 @@ def test_an_actor_larger_than_any_node_is_an_input_error():
 
 
 def test_this_machine_has_cpus():
-    assert ThisMachine().resources().cpus >= 1
+    ((cpus, _),) = ThisMachine().resources().nodes
+    assert cpus >= 1
 
 
 def test_a_check_asks_the_cluster_that_a_run_would_join(address, motions, tmp_path, monkeypatch, capsys):
@@ -150,7 +153,7 @@ def test_a_check_asks_the_cluster_that_a_run_would_join(address, motions, tmp_pa
     code, said = check(address=address, device="cuda:3")
     assert code == 0, said
     assert f"plan for the cluster at {address}" in said
-    assert "actors 1 on cuda:0, 1 CPUs and 1 GPUs each" in said
+    assert "actors 1 on cuda:0, 1 CPU and 1 GPU each" in said
     assert re.search(rf"engine MuJoCo {version('mujoco')}, Python", said), "it was tried out there"
     monkeypatch.setenv("RAY_ADDRESS", address)
     code, said = check(address=None, device="cuda:4")
@@ -292,8 +295,8 @@ def test_a_run_that_goes_on_keeps_its_engine(files):
 def test_an_actor_tries_out_only_what_may_fail_without_a_word(files, monkeypatch):
     """An engine that works everywhere needs no trial; one whose setup says what is wrong only if not named, or if it
     has to compile something first."""
-    here = Placement(1, 1, 0, "cpu")
-    monkeypatch.setattr(host, "actor_class", lambda engine, placement: 1 / 0)
+    here = Placement((1,), 0.0, "cpu")
+    monkeypatch.setattr(host, "actor_class", lambda engine, cpus, gpus: 1 / 0)
     for engine, name in ((MUJOCO, "auto"), (MUJOCO, "mujoco"), (PHYSX, "physx")):
         assert host.RayHost(config(simulator=name), print).try_out(engine, here) == EngineCheck()
     compiles = replace(PHYSX, first_start=lambda device: f"compiling for {device}")

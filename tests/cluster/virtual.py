@@ -7,31 +7,35 @@ but nothing waits: hours on 64 GPUs take seconds.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+import pytest
 from ray.exceptions import RayActorError
 
-from parc_ray.cluster import connection, driver
-from parc_ray.cluster.actor import WorkReport
+from parc_ray.cluster import actor_pool, connection, driver, node_watch
 from parc_ray.cluster.failure_policy import Device
+from parc_ray.cluster.report import WorkReport
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.dataset import Dataset, MotionEntry
 from parc_ray.planning.inputs import read_inputs, read_tracker
-from parc_ray.planning.placement import Placement, Resources
+from parc_ray.planning.placement import Placement
 from parc_ray.planning.plan import make_plan
+from parc_ray.planning.resources import Resources
 from parc_ray.recording.attempt import Attempt
 from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.retry_policy import RetryPolicy
 from parc_ray.recording.retry_queue import RetryQueue
 from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.runs import pace
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import OutputDirectory
@@ -43,17 +47,43 @@ GPUS_PER_NODE = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """What the pretended GPUs can do."""
+    """Abilities of the pretended GPUs."""
 
     gpus: int = 64
     steps_per_second: float = 5000.0
-    """Control steps of all envs of one GPU."""
+    """Control steps of all envs of one GPU of speed 1."""
     shortest_step: float = 0.005
     """s, however few envs are at work."""
+    slot_seconds: float = 0.0
+    """s of a step per env slot, busy or not."""
     setup: float = 0.0
-    """s"""
+    """s of the first setup in a process; later ones take a tenth."""
     deaths: float = 0.0
     """Chance that an actor dies within a report."""
+    speeds: Tuple[float, ...] = ()
+    """Speed of each GPU; empty: 1."""
+    joins: Tuple[float, ...] = ()
+    """When the node of each GPU joins, s; empty: at the start. Then each GPU is a node of its own."""
+    slots: int = 1024
+    """Maximum number of envs per actor."""
+    engine: str = "mujoco"
+
+    @property
+    def gpus_per_node(self) -> int:
+        return 1 if self.joins else min(GPUS_PER_NODE, self.gpus)
+
+    def speed(self, gpu: int) -> float:
+        return self.speeds[gpu] if self.speeds else 1.0
+
+    def joined(self, gpu: int) -> float:
+        return self.joins[gpu] if self.joins else 0.0
+
+    def ideal(self, env_steps: int) -> float:
+        """Seconds if all GPUs were busy until the end, setups left out."""
+        speeds = [self.speed(gpu) for gpu in range(self.gpus)]
+        late = sum(speed * self.joined(gpu) for gpu, speed in enumerate(speeds))
+        rate = self.slots / max(self.slots / self.steps_per_second, self.shortest_step + self.slots * self.slot_seconds)
+        return (env_steps / rate + late) / sum(speeds)
 
 
 class VirtualRay:
@@ -64,29 +94,59 @@ class VirtualRay:
         self.machine, self._charged = machine, charged
         self.now = self.driver_seconds = 0.0
         self._cpu = time.process_time()
-        self._free = list(range(machine.gpus))[::-1]
+        self._free = set(range(machine.gpus))
         self._due: Dict[Any, Tuple[float, Any]] = {}
         """When each reference is ready, and what it then holds."""
+        self._pending: List[Handle] = []
+        """Actors that wait for a GPU."""
         self.chance = random.Random(0)
 
     def monotonic(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
     def nodes(self) -> List[Dict[str, Any]]:
-        resources = {"CPU": float(2 * GPUS_PER_NODE), "GPU": float(min(GPUS_PER_NODE, self.machine.gpus))}
-        count = -(-self.machine.gpus // GPUS_PER_NODE)
-        return [{"Alive": True, "NodeID": f"node{k}", "Resources": resources} for k in range(count)]
+        own = self.machine.gpus_per_node
+        resources = {"CPU": 2.0 * own, "GPU": float(own)}
+        firsts = range(0, self.machine.gpus, own)
+        return [
+            {"Alive": True, "NodeID": f"node{gpu // own}", "Resources": resources}
+            for gpu in firsts
+            if self.machine.joined(gpu) <= self.now
+        ]
 
     def put(self, value: Any) -> Any:
         return value
 
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(gcs_address="127.0.0.1:0")
+
     def remote(self, _: Any) -> Any:
-        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: Handle(self, self._free.pop())))
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: Handle(self)))
 
     def promise(self, seconds: float, value: Any) -> Any:
         reference = object()
         self._due[reference] = (self.now + seconds, value)
         return reference
+
+    def greet(self, handle: Handle) -> Any:
+        """The reference of an actor's first answer: it comes once a GPU is free for it."""
+        reference = self.promise(math.inf, None)
+        handle.greeting = reference
+        self._pending.append(handle)
+        self._start_pending()
+        return reference
+
+    def _start_pending(self) -> None:
+        while self._pending and self._free:
+            gpu = min(self._free, key=lambda gpu: (max(self.machine.joined(gpu), self.now), gpu))
+            handle = self._pending.pop(0)
+            self._free.remove(gpu)
+            device = handle.start(gpu)
+            when = max(self.now, self.machine.joined(gpu))
+            self._due[handle.greeting] = (when, WorkReport(device=device))
 
     def wait(self, references: List[Any], num_returns: int, timeout: float) -> Tuple[List[Any], List[Any]]:
         self._charge()
@@ -103,9 +163,12 @@ class VirtualRay:
         return value
 
     def kill(self, handle: Handle) -> None:
+        if handle in self._pending:
+            self._pending.remove(handle)
         if handle.gpu is not None:
-            self._free.append(handle.gpu)
+            self._free.add(handle.gpu)
         handle.gpu = None
+        self._start_pending()
 
     @contextmanager
     def free_of_charge(self) -> Iterator[None]:
@@ -125,31 +188,42 @@ class VirtualRay:
 class Handle:
     """An actor: each of its methods has `remote`, as in Ray."""
 
-    def __init__(self, ray: VirtualRay, gpu: int) -> None:
+    def __init__(self, ray: VirtualRay) -> None:
+        self.gpu: Optional[int] = None
+        self._ray, self._setups = ray, 0
+        self.greeting: Any = None
+        self.hello = SimpleNamespace(remote=lambda: ray.greet(self))
+        self.setup = SimpleNamespace(remote=self._set_up)
+        self.work = SimpleNamespace(remote=self._work)
+
+    def start(self, gpu: int) -> Device:
         self.gpu = gpu
-        recorder = PretendedRecorder(ray.machine)
-        node, place = divmod(gpu, GPUS_PER_NODE)
-        device = Device(f"host{node}", f"node{node}", str(place))
+        node, place = divmod(gpu, self._ray.machine.gpus_per_node)
+        return Device(f"host{node}", f"node{node}", str(place))
 
-        def work(seconds: float) -> Any:
-            with ray.free_of_charge():
-                spent, report = recorder.work(seconds)
-                if ray.chance.random() < ray.machine.deaths:
-                    return ray.promise(spent, RayActorError())
-                return ray.promise(spent, report)
+    def _set_up(self, run: Any, shard: Any, *_: Any) -> Any:
+        assert self.gpu is not None
+        machine = self._ray.machine
+        self._recorder = PretendedRecorder(machine, machine.speed(self.gpu))
+        self._recorder.setup(run, shard)
+        seconds = machine.setup / 10 if self._setups else machine.setup
+        self._setups += 1
+        return self._ray.promise(seconds, WorkReport(untouched=self._recorder.untouched))
 
-        self.hello = SimpleNamespace(remote=lambda: ray.promise(0.0, WorkReport(device=device)))
-        self.setup = SimpleNamespace(
-            remote=lambda run, shard, *_: recorder.setup(run, shard) or ray.promise(ray.machine.setup, WorkReport())
-        )
-        self.work = SimpleNamespace(remote=work)
+    def _work(self, seconds: float, give_back: float = 0.0) -> Any:
+        ray = self._ray
+        with ray.free_of_charge():
+            spent, report = self._recorder.work(seconds, give_back)
+            if ray.chance.random() < ray.machine.deaths:
+                return ray.promise(spent, RayActorError())
+            return ray.promise(spent, report)
 
 
 class PretendedRecorder:
     """The real queue of attempts, in envs that only count."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, machine: Machine, speed: float = 1.0) -> None:
+        self._machine, self._speed = machine, speed
         self._queue = RetryQueue()
         self._running: List[Tuple[int, int, Attempt]] = []
         """When each attempt ends, in control steps."""
@@ -157,19 +231,30 @@ class PretendedRecorder:
 
     def setup(self, run: Any, shard: Any) -> None:
         self._motions, self._slots = shard.motions, shard.num_envs(run)
+        self._first = [motion.first_attempt for motion in shard.motions]
         self._policy = RetryPolicy(run.config.retry)
         for index, motion in enumerate(shard.motions):
             self._enqueue_next(index, motion.first_attempt)
 
-    def work(self, duration: float) -> Tuple[float, WorkReport]:
+    def _is_untouched(self, attempt: Attempt) -> bool:
+        return attempt.number == self._first[attempt.motion]
+
+    @property
+    def untouched(self) -> float:
+        return self._queue.seconds(self._is_untouched)
+
+    def work(self, duration: float, give_back: float) -> Tuple[float, WorkReport]:
         """What happens within a duration: how much of it was needed, and the report."""
         spent, env_steps, steps, results = 0.0, 0, 0, []
+        given = [self._motions[attempt.motion].name for attempt in self._queue.remove(give_back, self._is_untouched)]
         while self._queue or self._running:
             while self._queue and len(self._running) < self._slots:
                 attempt = self._queue.pop()
                 end = self._step + self._fate(attempt)[1]
                 heapq.heappush(self._running, (end, attempt.motion, attempt))
-            each = max(self._machine.shortest_step, len(self._running) / self._machine.steps_per_second)
+            machine, busy = self._machine, len(self._running)
+            idle_cost = machine.shortest_step + self._slots * machine.slot_seconds
+            each = max(idle_cost, busy / machine.steps_per_second) / self._speed
             count = min(self._running[0][0] - self._step, int((duration - spent) / each) + 1)
             self._step, spent = self._step + count, spent + count * each
             env_steps, steps = env_steps + count * len(self._running), steps + count
@@ -178,7 +263,10 @@ class PretendedRecorder:
             if spent >= duration:
                 break
         done = not self._queue and not self._running
-        return spent, WorkReport(results=tuple(results), done=done, steps=steps, env_steps=env_steps)
+        return spent, WorkReport(
+            results=tuple(results), done=done, steps=steps, env_steps=env_steps, untouched=self.untouched,
+            given_back=tuple(given),
+        )  # fmt: skip
 
     def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
         length = length_of(self._motions[motion].name)
@@ -233,16 +321,15 @@ def virtual_run(folder: Path, motion: Path, count: int, machine: Machine, charge
     """
     config = RecordConfig(
         output_dir=folder / "out", device="cuda", dataset_file=motion, simulator="mujoco", model_file=DEMO / "model.pt",
-        env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", max_envs_per_actor=1024,
+        env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", max_envs_per_actor=machine.slots,
     )  # fmt: skip
     inputs = read_inputs(config, None, read_tracker(config, None), None, engine("mujoco"))
     (one,) = inputs.dataset.entries
     entries = tuple(_renamed(one, f"walk_{index:06d}") for index in range(count))
     inputs = replace(inputs, dataset=Dataset(entries))
     ray = VirtualRay(machine, charged)
-    nodes = -(-machine.gpus // GPUS_PER_NODE)
-    resources = Resources(((2 * GPUS_PER_NODE, min(GPUS_PER_NODE, machine.gpus)),) * nodes)
-    plan = make_plan(inputs, entries, Placement(machine.gpus, 2, 1.0, "cuda:0"), resources)
+    resources = Resources(tuple((int(n["Resources"]["CPU"]), int(n["Resources"]["GPU"])) for n in ray.nodes()))
+    plan = make_plan(inputs, entries, Placement((2,) * resources.gpus, 1.0, "cuda:0"), resources)
     output = OutputDirectory(config.output_dir, config.output)
     output.prepare()
     if not charged:
@@ -250,7 +337,7 @@ def virtual_run(folder: Path, motion: Path, count: int, machine: Machine, charge
     ledger = Ledger(planned={entry.name: entry for entry in entries})
     journal = Journal(output.journal)
     with replaced_by(ray):
-        assert driver.Driver(plan, output, journal, ledger, Silence(), Silence()).run()
+        assert driver.Driver(plan, output, ledger, [journal]).run()
     journal.close()
     return VirtualRun(ray.now, ray.driver_seconds, ledger)
 
@@ -262,19 +349,14 @@ def _renamed(entry: MotionEntry, name: str) -> MotionEntry:
 @contextmanager
 def replaced_by(ray: VirtualRay) -> Iterator[None]:
     """The driver talks to the virtual Ray, and looks at its clock."""
-    real = driver.ray, driver.time, connection.ray
-    driver.ray, driver.time, connection.ray = ray, ray, ray  # type: ignore[assignment]
-    try:
+    places = [(driver, "ray"), (actor_pool, "ray"), (connection, "ray")]
+    places += [(driver, "time"), (actor_pool, "time"), (pace, "time")]
+    with pytest.MonkeyPatch.context() as patch:
+        places += [(node_watch, "ray"), (node_watch, "time")]
+        for module, name in places:
+            patch.setattr(module, name, ray)
+        patch.setattr(node_watch.NodeWatch, "_head_answers", lambda watch: True)
         yield
-    finally:
-        driver.ray, driver.time, connection.ray = real  # type: ignore[misc]
-
-
-class Silence:
-    """Nobody looks on."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return self.__dict__.setdefault(name, _nothing) if name != "screen" else self
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
-from parc_ray.planning.placement import Placement, Resources
+from parc_ray.planning.placement import Placement
 from parc_ray.planning.preparation import PreparedRun, prepare
+from parc_ray.planning.resources import Resources
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engine import Engine, EngineCheck
 

@@ -19,8 +19,8 @@ from parc_ray.errors import InputError
 from parc_ray.motions import scanning
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.fingerprint import fingerprint
-from parc_ray.planning.placement import Resources
 from parc_ray.planning.preparation import prepare
+from parc_ray.planning.resources import Resources
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators import engines
 from parc_ray.simulators.engine import EngineCheck

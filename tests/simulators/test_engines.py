@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from parc_ray.errors import InputError
-from parc_ray.planning.placement import Resources
+from parc_ray.planning.resources import Resources
 from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
 from parc_ray.simulators import engines
 from parc_ray.simulators.engine import EngineCheck
@@ -77,7 +77,7 @@ def test_an_unknown_name_is_refused_and_the_known_ones_are_told(name):
     assert str(refused.value) == message
     if name != "auto":
         with pytest.raises(InputError, match="unknown simulator"):
-            choose_engine(name, "cpu", "cpu")
+            choose_engine(name, ["cpu"], "cpu")
 
 
 def test_only_an_engines_own_folder_knows_its_name():
@@ -107,7 +107,7 @@ def test_only_an_engines_own_folder_knows_its_name():
 )
 def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, device, broken, chosen, tried):
     try_out, seen = failing(*broken)
-    choice = choose_engine("auto", "cuda", device, try_out)
+    choice = choose_engine("auto", ["cuda"], device, try_out)
     assert choice.engine is chosen and seen == tried and choice.trial.version == "1.2"
     assert choice.passed_over == tuple(f"{name.title()} is broken" for name in tried[:-1])
     because = "; and because ".join(choice.passed_over)
@@ -117,24 +117,24 @@ def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, devi
 def test_auto_does_not_try_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(engines, "ENGINES", (replace(TWO, unavailable_reason=lambda: "Two is not installed"), THREE))
     try_out, seen = failing()
-    assert choose_engine("auto", "cpu", "cpu", try_out).engine is THREE and seen == ["three"]
+    assert choose_engine("auto", ["cpu"], "cpu", try_out).engine is THREE and seen == ["three"]
 
 
 def test_where_nothing_works_all_reasons_are_told(toys):
     with pytest.raises(InputError, match="none works here: One is broken; Two is broken; Three is broken"):
-        choose_engine("auto", "cuda", "cuda:0", failing(ONE, TWO, THREE)[0])
+        choose_engine("auto", ["cuda"], "cuda:0", failing(ONE, TWO, THREE)[0])
 
 
 def test_an_engine_asked_for_by_name_is_taken_or_refused(toys, monkeypatch):
-    assert choose_engine("three", "cpu", "cpu", failing(ONE, TWO)[0]).engine is THREE
+    assert choose_engine("three", ["cpu"], "cpu", failing(ONE, TWO)[0]).engine is THREE
     with pytest.raises(InputError, match=r"^Two is broken$"):
-        choose_engine("two", "cpu", "cpu", failing(TWO)[0])
+        choose_engine("two", ["cpu"], "cpu", failing(TWO)[0])
     with pytest.raises(InputError, match=r"^simulator: one needs a CUDA device, and Ray has none; use device: cpu$"):
-        choose_engine("one", "cuda", "cpu")
-    assert choose_engine("one", "cpu", "cpu").engine is ONE
+        choose_engine("one", ["cuda"], "cpu")
+    assert choose_engine("one", ["cpu"], "cpu").engine is ONE
     monkeypatch.setattr(engines, "ENGINES", (replace(TWO, unavailable_reason=lambda: "Two is not installed"), THREE))
     with pytest.raises(InputError, match=r"^simulator: Two is not installed$"):
-        choose_engine("two", "cpu", "cpu")
+        choose_engine("two", ["cpu"], "cpu")
 
 
 def test_messages_suggest_the_engine_that_works_everywhere(toys):

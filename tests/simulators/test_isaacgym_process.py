@@ -148,15 +148,15 @@ def test_libraries_of_the_environment_come_first(monkeypatch):
 
 def test_auto_takes_isaac_gym_where_it_is_and_a_device_is_asked_for(installed, monkeypatch):
     monkeypatch.setattr(engines, "ENGINES", (ISAAC_GYM, MUJOCO))
-    assert choose_engine("auto", "cuda", "cuda:0").engine is MUJOCO
+    assert choose_engine("auto", ["cuda"], "cuda:0").engine is MUJOCO
     installed()
-    for asked in ("cuda", ["cuda:0", "cuda:1"]):
+    for asked in (["cuda"], ["cuda:0", "cuda:1"]):
         assert choose_engine("auto", asked, "cuda:0").engine is ISAAC_GYM
-    assert choose_engine("auto", "cpu", "cpu").engine is MUJOCO
-    assert choose_engine("auto", "cuda", "cpu").engine is MUJOCO
-    assert choose_engine("isaacgym", "cpu", "cpu").engine is ISAAC_GYM
+    assert choose_engine("auto", ["cpu"], "cpu").engine is MUJOCO
+    assert choose_engine("auto", ["cuda"], "cpu").engine is MUJOCO
+    assert choose_engine("isaacgym", ["cpu"], "cpu").engine is ISAAC_GYM
     with pytest.raises(InputError, match="isaacgym needs a CUDA device, and Ray has none; use device: cpu"):
-        choose_engine("isaacgym", "cuda", "cpu")
+        choose_engine("isaacgym", ["cuda"], "cpu")
 
 
 def test_what_an_actor_imports_leaves_torch_alone():

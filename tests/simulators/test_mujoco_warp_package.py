@@ -34,16 +34,16 @@ def test_without_the_package_its_remedy_is_named(pretend, monkeypatch, python, h
     with pytest.raises(
         InputError, match=r'MuJoCo Warp is not installed in .*pip install "parc-ray\[warp\]".*simulator: mujoco'
     ) as refused:
-        choose_engine("mujoco_warp", "cuda", "cuda:0")
+        choose_engine("mujoco_warp", ["cuda"], "cuda:0")
     assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
 
 
 def test_a_cpu_has_to_be_asked_for(pretend):
     pretend("4.2")
-    assert choose_engine("mujoco_warp", "cpu", "cpu").engine is MUJOCO_WARP
-    assert choose_engine("auto", "cpu", "cpu").engine is not MUJOCO_WARP
+    assert choose_engine("mujoco_warp", ["cpu"], "cpu").engine is MUJOCO_WARP
+    assert choose_engine("auto", ["cpu"], "cpu").engine is not MUJOCO_WARP
     with pytest.raises(InputError, match="mujoco_warp needs a CUDA device, and Ray has none; use device: cpu"):
-        choose_engine("mujoco_warp", "cuda", "cpu")
+        choose_engine("mujoco_warp", ["cuda"], "cpu")
 
 
 @pytest.mark.slow

@@ -29,31 +29,31 @@ def test_without_the_package_its_remedy_is_named(pretend, monkeypatch, python, h
     pretend(None)
     monkeypatch.setattr(platform, "python_version_tuple", lambda: tuple(python.split(".")))
     monkeypatch.setattr(platform, "python_version", lambda: python)
-    assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
+    assert choose_engine("auto", ["cpu"], "cpu").engine.name == "mujoco"
     with pytest.raises(
         InputError, match=r"PhysX is not installed in .*pip install .*or set simulator: mujoco"
     ) as refused:
-        choose_engine("physx", "cpu", "cpu")
+        choose_engine("physx", ["cpu"], "cpu")
     assert hint in str(refused.value) and ("needs Python" in str(refused.value)) == bool(hint)
 
 
 def test_another_version_is_refused_with_a_remedy(pretend):
     pretend("0.8.0.1")
-    assert choose_engine("auto", "cpu", "cpu").engine.name == "mujoco"
+    assert choose_engine("auto", ["cpu"], "cpu").engine.name == "mujoco"
     with pytest.raises(InputError, match=rf"ovphysx 0\.8\.0\.1, but .* {VERSION}.*pip install"):
-        choose_engine("physx", "cpu", "cpu")
+        choose_engine("physx", ["cpu"], "cpu")
 
 
 def test_physx_that_does_not_start_is_refused(pretend, monkeypatch):
     pretend(VERSION)
     monkeypatch.setattr(package.importlib, "import_module", lambda name: 1 / 0)
     with pytest.raises(InputError, match="does not start: division by zero"):
-        choose_engine("physx", "cpu", "cpu")
+        choose_engine("physx", ["cpu"], "cpu")
 
 
 @here
 def test_auto_prefers_physx_to_mujoco():
-    assert choose_engine("auto", "cpu", "cpu").engine is choose_engine("auto", "cuda", "cuda:0").engine is PHYSX
+    assert choose_engine("auto", ["cpu"], "cpu").engine is choose_engine("auto", ["cuda"], "cuda:0").engine is PHYSX
 
 
 @here

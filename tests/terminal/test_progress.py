@@ -5,11 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
+from parc_ray.runs import pace
+from parc_ray.runs.activity import Activity
 from parc_ray.terminal import progress
 from parc_ray.terminal.screen import Screen
 from tests.runs.test_ledger import attempt, crash, make_ledger
 
-ACTIVITY = progress.Activity(actors=2, starting=1, envs=16, busy_envs=13.6, shards_waiting=3)
+ACTIVITY = Activity(actors=2, starting=1, envs=16, busy_envs=13.6, shards_waiting=3)
 
 
 @pytest.fixture
@@ -20,10 +22,31 @@ def clock(monkeypatch):
     return now
 
 
+class Shown:
+    """A display, fed as a driver does."""
+
+    def __init__(self, console, ledger):
+        self.screen = Screen(console, console)
+        self.display, self.pace = progress.ProgressDisplay(self.screen), pace.Pace(ledger)
+
+    def __enter__(self):
+        self.display.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.display.__exit__(*error)
+
+    def note(self, line):
+        self.screen.say(line)
+
+    def update(self, activity):
+        self.display.progress(self.pace.measure(activity))
+
+
 def test_a_log_gets_plain_lines_now_and_then(clock):
     console = Console(file=io.StringIO(), width=200)
     ledger = make_ledger(8, invalid=2)
-    with progress.RunProgress(Screen(console, console), ledger) as shown:
+    with Shown(console, ledger) as shown:
         shown.note("starting [bold]actors[/bold]")
         for second in range(25):
             clock[0] = 1000.0 + second
@@ -46,16 +69,16 @@ def test_a_log_gets_plain_lines_now_and_then(clock):
 
 def test_nothing_done_yet_is_no_error(clock):
     console = Console(file=io.StringIO(), width=200)
-    with progress.RunProgress(Screen(console, console), make_ledger(2, invalid=0)) as shown:
+    with Shown(console, make_ledger(2, invalid=0)) as shown:
         clock[0] += 11.0
-        shown.update(progress.Activity())
+        shown.update(Activity())
     assert console.file.getvalue() == "0/2 motions, 0 recorded, 0 rejected, 0 steps/s, 11 s\n"
 
 
 def test_a_terminal_gets_a_bar():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     ledger = make_ledger(3, invalid=1)
-    with progress.RunProgress(Screen(console, console), ledger) as shown:
+    with Shown(console, ledger) as shown:
         shown.update(ACTIVITY)
         shown.note("shard 0: actor died [Errno 9]")
         for motion in ("m0", "m1", "m2"):
@@ -68,6 +91,6 @@ def test_a_terminal_gets_a_bar():
 
 def test_a_bar_goes_away_when_the_run_fails():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    with pytest.raises(KeyboardInterrupt), progress.RunProgress(Screen(console, console), make_ledger()):
+    with pytest.raises(KeyboardInterrupt), Shown(console, make_ledger()):
         raise KeyboardInterrupt
     assert console.file.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor must come back"

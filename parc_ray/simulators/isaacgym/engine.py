@@ -29,6 +29,7 @@ ISAAC_GYM = Engine(
     variables=lambda: {"LD_LIBRARY_PATH": library_path()},
     needs_cuda=True,
     control_modes=("pd", "pd_exp"),
+    reusable_process=False,
     shares_world=True,
     exact_copies=False,
 )

@@ -28,6 +28,7 @@ PHYSX = Engine(
     try_out=try_out,
     try_first="unless named",
     unavailable_reason=unavailable_reason,
+    reusable_process=False,
     shares_world=True,
     exact_copies=False,
     actor_bytes=700 << 20,  # measured: 540 MiB

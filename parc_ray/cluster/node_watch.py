@@ -1,0 +1,49 @@
+"""NodeWatch: the nodes of a cluster, and whether its head is still there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import suppress
+from typing import List
+
+import ray
+
+from parc_ray.cluster.connection import Node, read_nodes
+from parc_ray.errors import LostRayError
+
+PATIENCE_SECONDS = 40.0
+"""How long the head may not answer. Ray itself would end this process with exit code 1 after 60 s."""
+CONNECT_SECONDS = 2.0
+
+
+class NodeWatch:
+    """Reads the nodes that are alive.
+
+    Actors work on while the head is away. It may come back where Ray's state is kept elsewhere (Redis).
+    """
+
+    def __init__(self) -> None:
+        self._address = str(ray.get_runtime_context().gcs_address)
+        self._answered = time.monotonic()
+        self._nodes: List[Node] = read_nodes()
+
+    def nodes(self) -> List[Node]:
+        """Return the nodes that are alive, or were when the head last answered.
+
+        Raises LostRayError if the head has not answered for PATIENCE_SECONDS.
+        """
+        now = time.monotonic()
+        if self._head_answers():
+            self._answered = now
+            self._nodes = read_nodes()
+        elif now - self._answered > PATIENCE_SECONDS:
+            raise LostRayError(f"Ray's head at {self._address} has not answered for {PATIENCE_SECONDS:g} s")
+        return self._nodes
+
+    def _head_answers(self) -> bool:
+        host, _, port = self._address.rpartition(":")
+        with suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+            return True
+        return False

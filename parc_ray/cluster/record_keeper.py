@@ -1,0 +1,107 @@
+"""RecordKeeper: writes everything that a run produces, and tells its listeners. Only the driver has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+from parc_ray.cluster.actor_pool import RunningActor
+from parc_ray.cluster.failure_policy import Assignment
+from parc_ray.cluster.report import WorkReport
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.runs.activity import Activity, ActorWork
+from parc_ray.runs.events import AttemptEnded, Event, MotionEnded
+from parc_ray.runs.ledger import Ledger
+from parc_ray.runs.listener import RunListener
+from parc_ray.runs.motion_state import MotionState
+from parc_ray.runs.output import OutputDirectory
+from parc_ray.runs.pace import Pace
+
+
+class RecordKeeper:
+    """The ledger, the output directory and the listeners of a run at work."""
+
+    def __init__(self, output: OutputDirectory, ledger: Ledger, listeners: Sequence[RunListener]):
+        """listeners: the journal first, so that no other one hears of what may get lost."""
+        self.output, self.ledger, self._listeners = output, ledger, listeners
+        self._pace = Pace(ledger)
+
+    def write(self, event: Event) -> None:
+        """Tell the listeners of an event, and have the ledger take it."""
+        for listener in self._listeners:
+            listener.events([event])
+        self.ledger.take(event)
+
+    def crash(self, motion: str, reason: str) -> None:
+        """Give up a motion."""
+        self.output.log(f"{motion}: crashed: {reason}")
+        self.write(MotionEnded(motion, MotionState.CRASHED, reason))
+
+    def show(self, activity: Activity) -> None:
+        """Tell the listeners how far the run is."""
+        progress = self._pace.measure(activity)
+        for listener in self._listeners:
+            listener.progress(progress)
+
+    def shard_over(self, shard: int) -> None:
+        """Tell the listeners that no actor works on a shard any more."""
+        for listener in self._listeners:
+            listener.shard_over(shard)
+
+    def unfinished(self, assignment: Assignment) -> List[MotionEntry]:
+        """Return the motions of an assignment without a final state."""
+        return [entry for entry in assignment.motions if entry.name not in self.ledger.outcomes]
+
+    def attempts(self, assignment: Assignment) -> int:
+        """Return the number of attempts made so far at the motions of an assignment."""
+        return sum(self.ledger.next_attempt.get(entry.name, 0) for entry in assignment.motions)
+
+    def take(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
+        """Write what a report brings: recordings first, then the journal, so that a journal line never lies."""
+        assert actor.assignment is not None
+        shard = actor.assignment.shard
+        self.ledger.env_steps += report.env_steps
+        self.ledger.busy += report.busy
+        self.ledger.slots += report.slots
+        self.output.logs.write(report.log, shard)
+        files: Dict[Path, bytes] = {}
+        events: List[Event] = []
+        for result in report.results:
+            attempt = result.attempt
+            if not self.ledger.expects(attempt):
+                self.output.log(f"dropped a late result: {result}", shard)
+                continue
+            if result.recording is not None:
+                files[self.output.recording_path(attempt.motion)] = result.recording
+            kept = self.output.failure_path(attempt.motion, attempt.number) if result.trajectory is not None else None
+            if kept is not None and result.trajectory is not None:
+                files[kept] = result.trajectory
+            event = AttemptEnded(shard, len(result.recording or b""), attempt, len(files.get(kept, b"")) if kept else 0)
+            events.append(event)
+            ended = self.ledger.take(event)
+            if ended is not None:
+                events.append(self.output.with_path(ended))
+                self.ledger.take(events[-1])
+        self.output.write_motion_files(files)
+        work = _work_of(actor, report, seconds)
+        for listener in self._listeners:
+            if events:
+                listener.events(events)
+            listener.work(work)
+
+
+def _work_of(actor: RunningActor, report: WorkReport, seconds: float) -> ActorWork:
+    assert actor.assignment is not None
+    work = ActorWork(actor.assignment.shard, actor.envs, seconds, report.steps, report.env_steps)
+    if report.memory is None:
+        return work
+    return ActorWork(
+        **{
+            **vars(work),
+            "node": report.memory.node,
+            "process_bytes": report.memory.process,
+            "device": report.memory.device,
+            "device_used": report.memory.device_used,
+            "device_total": report.memory.device_total,
+        }
+    )

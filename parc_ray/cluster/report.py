@@ -1,0 +1,58 @@
+"""WorkReport: what an actor tells the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional, Tuple
+
+from parc_ray.cluster.crash_output import Printout
+from parc_ray.cluster.failure_policy import Device
+
+if TYPE_CHECKING:
+    from parc_ray.recording.attempt_result import AttemptResult
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory in use by an actor and on its device, bytes."""
+
+    node: str
+    process: int = 0
+    """Resident host memory of the actor's process."""
+    device: str = ""
+    """Its CUDA device; empty on CPUs."""
+    device_used: int = 0
+    """Memory of that device in use by all processes."""
+    device_total: int = 0
+
+
+@dataclass(frozen=True)
+class WorkReport:
+    """Work of an actor since its last report."""
+
+    results: Tuple[AttemptResult, ...] = ()
+    done: bool = False
+    """Whether its shard is finished."""
+    steps: int = 0
+    """Control steps of the simulator."""
+    env_steps: int = 0
+    """Control steps summed over envs."""
+    busy: int = 0
+    """Env steps made while work was waiting."""
+    slots: int = 0
+    """Env steps that all slots could have made in that time."""
+    untouched: float = 0.0
+    """Seconds of motion that no attempt has begun: other actors may take them."""
+    given_back: Tuple[str, ...] = ()
+    """Motions that the actor has handed over."""
+    log: Tuple[Tuple[float, str], ...] = ()
+    """Lines, each with its age (s) when this report was made: the clocks of nodes differ."""
+    error: Optional[str] = None
+    """Why the shard could not be set up, or cannot continue."""
+    too_large: int = 0
+    """Number of envs that turned out to be too many, if that is the error."""
+    memory: Optional[Memory] = None
+    device: Optional[Device] = None
+    """Where the actor runs; in its first report only."""
+    printouts: Tuple[Printout, ...] = ()
+    """Files that it prints into; in its first report only."""

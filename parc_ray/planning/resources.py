@@ -1,0 +1,46 @@
+"""Resources: CPUs, GPUs and memory of a Ray cluster or of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import List, Optional, Sequence, Tuple
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Resources of the nodes that are alive."""
+
+    nodes: Tuple[Tuple[int, int], ...]
+    """CPUs and GPUs of each node. An actor runs on one node and cannot use those of others."""
+    memory: int = 0
+    """Bytes that actors may use on the smallest node; 0 if unknown."""
+    dashboard: str = ""
+    """host:port of Ray's dashboard; empty if there is none."""
+    local_gpus: Optional[int] = None
+    """GPUs of this machine, which `device: cuda:N` numbers; None on a cluster, where Ray assigns GPUs."""
+    autoscaler: bool = False
+    """Whether an autoscaler adds nodes for actors that wait."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return sum(gpus for _, gpus in self.nodes)
+
+
+def share_nodes(
+    nodes: Sequence[Tuple[int, int]], gpus: float, cpus: Optional[int], most: Optional[int]
+) -> List[Tuple[int, int]]:
+    """Return how many actors each node gets, and the CPUs of each of them.
+
+    nodes: CPUs and GPUs of each. gpus: of each actor. cpus: of each actor; None shares all CPUs of a node among its
+    actors. most: maximum number of actors on all nodes. An actor goes where its share of CPUs is largest.
+
+    >>> share_nodes([(64, 8), (4, 1)], 1.0, None, None)
+    [(8, 8), (1, 4)]
+    """
+    rooms = [min(own // (cpus or 1), int(own_gpus / gpus) if gpus else own) for own, own_gpus in nodes]
+    counts = [0] * len(rooms)
+    for _ in range(sum(rooms) if most is None else min(most, sum(rooms))):
+        free = [node for node, room in enumerate(rooms) if counts[node] < room]
+        counts[max(free, key=lambda node: (nodes[node][0] / (counts[node] + 1), -node))] += 1
+    return [(count, cpus or own // max(count, 1)) for count, (own, _) in zip(counts, nodes)]

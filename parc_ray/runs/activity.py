@@ -1,0 +1,84 @@
+"""ActorWork and Progress: what one actor has done, and how far the whole run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Optional
+
+
+@dataclass(frozen=True)
+class ActorWork:
+    """Work of one actor since its last report."""
+
+    shard: int
+    envs: int
+    """Env slots of the actor."""
+    seconds: float
+    """Wall time since its last report."""
+    steps: int = 0
+    """Control steps of its simulator."""
+    env_steps: int = 0
+    """Control steps summed over envs."""
+    node: str = ""
+    process_bytes: int = 0
+    """Resident host memory of its process."""
+    device: str = ""
+    """Its CUDA device; empty on CPUs."""
+    device_used: int = 0
+    """Bytes of the device that all processes use."""
+    device_total: int = 0
+
+    @property
+    def busy_envs(self) -> float:
+        """Env slots in use, on average."""
+        return self.env_steps / self.steps if self.steps else 0.0
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Actors and shards of a run at one moment."""
+
+    actors: int = 0
+    """Actors that record."""
+    starting: int = 0
+    """Actors that are being started or set up."""
+    envs: int = 0
+    """Env slots of the actors that record."""
+    busy_envs: float = 0.0
+    """Env slots in use, on average since the last reports."""
+    shards_waiting: int = 0
+    """Shards without an actor."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    motions: int
+    """Motions of the dataset, invalid ones included."""
+    states: Mapping[str, int]
+    """Number of motions that are recorded, rejected, invalid, crashed and waiting."""
+    activity: Activity = field(default_factory=Activity)
+    env_steps: int = 0
+    """Control steps of all envs."""
+    seconds: float = 0.0
+    """Since this session began to work."""
+    steps_per_second: float = 0.0
+    """Control steps of all envs, lately."""
+    seconds_left: Optional[float] = None
+    """None if unknown."""
+
+    @property
+    def done(self) -> int:
+        """Motions in a final state."""
+        return self.motions - self.states["waiting"]
+
+    def numbers(self) -> Dict[str, Any]:
+        """The same as plain numbers by name, for scripts."""
+        return {
+            "motions": self.motions,
+            **self.states,
+            "steps_per_second": round(self.steps_per_second, 1),
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left, 1),
+            **vars(self.activity),
+        }

@@ -1,0 +1,46 @@
+"""Pace: how fast a run advances."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Deque, Tuple
+
+from parc_ray.runs.activity import Activity, Progress
+from parc_ray.runs.ledger import Ledger
+
+RATE_SECONDS = 10.0
+"""Period over which control steps per second are measured."""
+
+
+class Pace:
+    """Measures how fast a run advances.
+
+    pace = Pace(ledger)
+    progress = pace.measure(activity)
+    """
+
+    def __init__(self, ledger: Ledger):
+        self._ledger = ledger
+        self._start = time.monotonic()
+        self._done_before = ledger.dealt_with
+        self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
+        """Times (monotonic s), and the control steps made until then, over the last RATE_SECONDS."""
+
+    def measure(self, activity: Activity) -> Progress:
+        """Return the progress until now."""
+        ledger, now = self._ledger, time.monotonic()
+        self._steps.append((now, ledger.env_steps))
+        while len(self._steps) > 2 and now - self._steps[1][0] >= RATE_SECONDS:
+            self._steps.popleft()
+        (then, before), elapsed = self._steps[0], now - self._start
+        done, remaining = ledger.dealt_with - self._done_before, ledger.total - self._done_before
+        return Progress(
+            motions=ledger.total,
+            states=ledger.states(),
+            activity=activity,
+            env_steps=ledger.env_steps,
+            seconds=elapsed,
+            steps_per_second=(ledger.env_steps - before) / max(now - then, 1e-9),
+            seconds_left=(ledger.total - ledger.dealt_with) * elapsed / done if 0 < done < remaining else None,
+        )
