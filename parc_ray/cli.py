@@ -1,4 +1,4 @@
-"""Command line: parc-ray init | record | check | report | compare | view | render | export | dataset | demo."""
+"""Command line: the commands of parc-ray, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import HUMANOID
+from parc_ray.runs.exit_codes import INCONSISTENT
 from parc_ray.terminal.screen import Screen, open_screen, say
 from parc_ray.terminal.words import plural
 
@@ -408,6 +409,30 @@ def compare(
         return
     console = Console()
     print_comparison(comparison, console if console.is_terminal else Console(width=100), everything)
+
+
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray verify output/demo"],
+        "parc_ray/runs/README.md",
+        "0 nothing is damaged or missing; 2 bad input; 4 a file cannot be read; 5 recordings are damaged or missing",
+    ),
+)
+def verify(
+    output_dir: Path = RUN,
+    as_json: bool = typer.Option(False, "--json", help="Print the result as a JSON document instead."),
+) -> None:
+    """Compare the recordings of a run with the checksums in its journal. Changes nothing."""
+    from parc_ray.runs.history import read_run
+    from parc_ray.runs.verification import verify_run
+
+    found = verify_run(read_run(output_dir))
+    if as_json:
+        print(json.dumps({name: list(map(str, paths)) for name, paths in vars(found).items()}, indent=2))
+    else:
+        say(Console(), *found.lines())
+    raise typer.Exit(0 if found.passed else INCONSISTENT)
 
 
 @app.command(cls=Command, epilog=_epilog(["parc-ray view output/demo"], "parc_ray/viewing/README.md", READ_CODES))

@@ -23,18 +23,29 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import format_args, record_environment
 from parc_ray.errors import InputError, LostRayError, OutputError, ParcRayError
 from parc_ray.files.writing import make_folder
-from parc_ray.motions.dataset import write_dataset
+from parc_ray.motions.dataset import write_dataset, write_dataset_file
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.preparation import PreparedRun, prepare
 from parc_ray.runs.audit import contradictions
 from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
+from parc_ray.runs.history import read_run
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.listener import RunListener
 from parc_ray.runs.logger import RunLogger
 from parc_ray.runs.motion_state import MotionState
-from parc_ray.runs.output import CHARACTER, DATASET, RECORDED_DATASET, REPORT, SUMMARY, OutputDirectory
+from parc_ray.runs.output import (
+    ACCEPTED_DATASET,
+    CHARACTER,
+    DATASET,
+    RECORDED_DATASET,
+    REPORT,
+    SUCCESS,
+    SUMMARY,
+    OutputDirectory,
+)
+from parc_ray.runs.trackable import accepted_motions, success_table
 from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.notices import handle_notices
@@ -104,6 +115,9 @@ def _record(
         recorded = run.ledger.recorded
         recordings = [(run.output.recording_path(name), outcome.seconds) for name, outcome in recorded.items()]
         run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
+        accepted = accepted_motions(run.inputs.dataset.entries, run.ledger.outcomes)
+        write_dataset_file(accepted, run.output.path / ACCEPTED_DATASET)
+        run.output.write_text(SUCCESS, success_table(read_run(run.output.path)))
         problems = contradictions(run.ledger, run.output)
         if problems:
             code = INCONSISTENT
@@ -195,7 +209,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
     for path in output.tidy(half_done, stale):
         output.log(f"deleted {path}: left half done by a run that was killed")
     for name in run.lost:
-        output.log(f"{name}: its recording is missing or has another size than it had; it is recorded again")
+        output.log(f"{name}: its recording is missing or damaged, and is made again")
     _write_inputs(run)
     if run.upload:
         run.upload.begin()

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import List, Optional, Tuple
+from pathlib import Path
+from typing import List, Mapping, Optional, Tuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,6 +27,7 @@ from parc_ray.runs.logger import require_logger
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.runs.resumption import require_same
 from parc_ray.runs.upload import Upload
+from parc_ray.runs.verification import WrittenFile, verify
 from parc_ray.simulators.engine import Engine, EngineCheck
 from parc_ray.simulators.engines import AUTO, Choice, choose_engine
 
@@ -165,6 +167,17 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
     sizes = output.sizes()
     paths = {name: output.recording_path(name) for name in earlier.recorded}
     lost = [name for name, path in paths.items() if sizes.get(path) != earlier.outcomes[name].bytes]
+    if not lost and len(earlier.outcomes) == len(earlier.planned):
+        lost = _damaged(earlier, paths)
     for name in lost:
         earlier.take(RecordingLost(name))
     return PreparedRun(inputs, output, earlier, True, lost)
+
+
+def _damaged(earlier: Ledger, paths: Mapping[str, Path]) -> List[str]:
+    """Return the motions whose recordings have changed since a finished run wrote them."""
+    outcomes = earlier.outcomes
+    files = [WrittenFile(path, outcomes[name].bytes, outcomes[name].sha256) for name, path in paths.items()]
+    found = verify(files)
+    changed = {*found.damaged, *found.missing}
+    return [name for name, path in paths.items() if path in changed]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
 
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
+from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.motion_state import MotionState
 
@@ -68,7 +70,9 @@ class AttemptEnded:
     """0 without a recording."""
     attempt: RunAttempt
     trajectory_bytes: int = 0
-    """Of the kept file of a failed attempt; 0 without one."""
+    """Size of the kept file of a failed attempt; 0 without one."""
+    recording_sha256: str = ""
+    """Empty without a recording, and in journals of version 0.1.0."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class MotionEnded:
     """Of the recording, relative to the output directory."""
     bytes: int = 0
     """Size of the recording."""
+    sha256: str = ""
+    """Of the recording; empty in journals of version 0.1.0."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,18 @@ Event = Union[
     RunStarted, DatasetEvent, ShardStarted, ActorReady, AttemptEnded, MotionEnded, RecordingLost, ActorDied,
     DeviceSetAside, ActorIdle, RunEnded,
 ]  # fmt: skip
+
+
+def attempt_ended(shard: int, result: AttemptResult, keeps_trajectory: bool) -> AttemptEnded:
+    """Return the event of an attempt and its files."""
+    recording, trajectory = result.recording or b"", result.trajectory or b""
+    return AttemptEnded(
+        shard=shard,
+        recording_bytes=len(recording),
+        attempt=result.attempt,
+        trajectory_bytes=len(trajectory) if keeps_trajectory else 0,
+        recording_sha256=hashlib.sha256(recording).hexdigest() if recording else "",
+    )
 
 
 def dataset_events(dataset: Dataset) -> List[DatasetEvent]:

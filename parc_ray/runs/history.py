@@ -53,6 +53,9 @@ class RunMotion:
     recorded_seconds: float = 0.0
     recording: Optional[Path] = None
     """Where its recording was written."""
+    recording_bytes: int = 0
+    recording_sha256: str = ""
+    """Of its recording; empty if the run was made by version 0.1.0."""
     attempts: Tuple[RunAttempt, ...] = ()
 
     @property
@@ -248,6 +251,8 @@ def _motion(entry: MotionEntry, story: _Story, output: OutputDirectory) -> RunMo
         start_fraction=outcome.start_fraction if outcome and recorded else None,
         recorded_seconds=outcome.seconds if outcome else 0.0,
         recording=output.recording_path(entry.name) if recorded else None,
+        recording_bytes=outcome.bytes if outcome else 0,
+        recording_sha256=outcome.sha256 if outcome else "",
         attempts=tuple(_with_trajectory(ended, output) for ended in story.attempts.get(entry.name, ())),
     )
 

@@ -108,7 +108,12 @@ class Ledger:
             self.control_steps += round(attempt.seconds * self.started.control_freq)
         if attempt.outcome == Outcome.RECORDED:
             ended = MotionEnded(
-                motion, MotionState.RECORDED, "", start, attempt.recorded_seconds, bytes=event.recording_bytes
+                motion,
+                MotionState.RECORDED,
+                start_fraction=start,
+                seconds=attempt.recorded_seconds,
+                bytes=event.recording_bytes,
+                sha256=event.recording_sha256,
             )
         elif attempt.next_fraction is None:
             ended = MotionEnded(motion, MotionState.REJECTED, f"{CATEGORIES[attempt.outcome]}: {attempt.reason}", start)

@@ -27,6 +27,7 @@ from parc_ray.runs.motion_state import MotionState
 RECORDINGS, FAILURES = "recorded_motions", "failed_attempts"
 JOURNAL, TERRAIN, LOG = "journal.jsonl", "terrain.pkl", f"logs/{RUN_LOG}"
 SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_motions.yaml"
+ACCEPTED_DATASET, SUCCESS = "accepted_motions.yaml", "success.csv"
 DATASET, UPLOADS = "motions.yaml", "uploads.jsonl"
 CHARACTER = "record_character.xml"
 """The character's MJCF as it was simulated."""
@@ -34,6 +35,8 @@ ARGUMENTS = ("record_env.yaml", "record_args.txt")
 """What PARC's run_tracker is told, and reads"""
 OWN_FILES = (
     RECORDED_DATASET,
+    ACCEPTED_DATASET,
+    SUCCESS,
     *ARGUMENTS,
     CHARACTER,
     TERRAIN,

@@ -137,6 +137,13 @@ def damage_recording_lost(output):
     second.write_bytes(second.read_bytes()[:-1])
 
 
+def damage_byte_flipped(output):
+    first, *_ = sorted((output / "recorded_motions").rglob("*.pkl"))
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 1
+    first.write_bytes(content)
+
+
 def damage_all_recordings_lost(output):
     shutil.rmtree(output / "recorded_motions")
 
@@ -168,7 +175,7 @@ def damage_torn_line(output):
 
 
 def damage_no_summary(output):
-    for name in ("summary.json", "recorded_motions.yaml", "terrain.pkl"):
+    for name in ("summary.json", "recorded_motions.yaml", "accepted_motions.yaml", "success.csv", "terrain.pkl"):
         (output / name).unlink()
 
 
@@ -191,7 +198,7 @@ def test_damage_is_put_right(calm, resume, copy_of, damage):
     files, before = ({n for n in fingerprints(o) if not n.startswith("logs/")} for o in (output, calm.output))
     assert files == before
     assert all(any(folder.iterdir()) for folder in (output / "recorded_motions").iterdir()), "PARC fails at them"
-    lost = {"recording_lost": 2, "all_recordings_lost": len(run.files)}.get(damage, 0)
+    lost = {"recording_lost": 2, "byte_flipped": 1, "all_recordings_lost": len(run.files)}.get(damage, 0)
     assert len(run.events("lost")) == lost
     again = resume()
     assert again.code == 0 and not again.events("lost")[lost:]

@@ -98,7 +98,8 @@ def test_a_recording_is_a_motion_of_its_own(undisturbed, skeleton):
 def test_the_output_tree_is_that_of_parc(undisturbed, motions, skeleton):
     output = undisturbed.output
     assert {path.name for path in output.iterdir()} == {
-        "recorded_motions", "recorded_motions.yaml", "motions.yaml", "record_env.yaml", "record_args.txt",
+        "recorded_motions", "recorded_motions.yaml", "accepted_motions.yaml", "success.csv",
+        "motions.yaml", "record_env.yaml", "record_args.txt",
         "record_character.xml", "terrain.pkl", "journal.jsonl", "summary.json", "report.html", "logs",
     }  # fmt: skip
     dataset = yaml.safe_load((output / "motions.yaml").read_text())["motions"]

@@ -46,12 +46,12 @@ LINES = [
     (events.ActorReady(0), "ready shard"),
     (
         events.AttemptEnded(0, 4, ATTEMPT),
-        "attempt shard recording_bytes trajectory_bytes motion number start_fraction start_time seconds outcome reason "
-        "quality next_fraction recorded_seconds criteria body env began ended",
+        "attempt shard recording_bytes recording_sha256 trajectory_bytes motion number start_fraction start_time "
+        "seconds outcome reason quality next_fraction recorded_seconds criteria body env began ended",
     ),
     (
         events.MotionEnded("m", MotionState.RECORDED, "", 0.25, 2.0, "m.pkl", 4),
-        "motion motion state reason start_fraction seconds path bytes",
+        "motion motion state reason start_fraction seconds path bytes sha256",
     ),
     (events.RecordingLost("m"), "lost motion"),
     (events.ActorDied(0, "gone", ["m"], "here", "cuda:0"), "death shard reason unfinished node device"),

@@ -1,0 +1,54 @@
+"""Lists of what was trackable: success.csv, a row per motion, and accepted_motions.yaml, the motions recorded whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Dict, Iterable, List, Mapping, Tuple
+
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.runs.events import MotionEnded
+from parc_ray.runs.history import Run
+from parc_ray.runs.motion_state import MotionState
+from parc_ray.tracking.metrics import METRICS
+
+COLUMNS = (
+    "motion", "path", "state", "attempts", "start_fraction", "start_time", "motion_seconds", "recorded_seconds",
+    *(metric.name for metric in METRICS), "reason",
+)  # fmt: skip
+
+
+def accepted_motions(entries: Iterable[MotionEntry], outcomes: Mapping[str, MotionEnded]) -> List[Tuple[str, float]]:
+    """Return files and weights of the motions that were recorded from their start, in the order of the dataset."""
+    accepted = []
+    for entry in entries:
+        ended = outcomes.get(entry.name)
+        if ended is not None and ended.state == MotionState.RECORDED and ended.start_fraction == 0.0:
+            accepted.append((entry.path, entry.weight))
+    return accepted
+
+
+def success_table(run: Run) -> str:
+    """Return success.csv: a row per motion, with the metrics of its last attempt.
+
+    Lengths are in m, angles in rad, times in s. Cells are empty where nothing is known.
+    """
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for motion in run.motions:
+        attempt = motion.last_attempt
+        row: Dict[str, object] = {
+            "motion": motion.name,
+            "path": motion.path,
+            "state": motion.state,
+            "attempts": len(motion.attempts),
+            "motion_seconds": motion.seconds,
+            "recorded_seconds": motion.recorded_seconds,
+            "reason": motion.reason,
+        }
+        if attempt is not None:
+            row.update(start_fraction=attempt.start_fraction, start_time=attempt.start_time)
+            row.update((metric.name, attempt.quality.get(metric.name)) for metric in METRICS)
+        writer.writerow(row)
+    return file.getvalue()

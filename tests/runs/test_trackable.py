@@ -1,0 +1,42 @@
+"""The lists of what was trackable, beside the recordings."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from parc_ray.motions.dataset import MotionEntry
+from parc_ray.runs.events import MotionEnded
+from parc_ray.runs.history import read_run
+from parc_ray.runs.motion_state import MotionState
+from parc_ray.runs.trackable import accepted_motions, success_table
+from parc_ray.tracking.metrics import METRICS
+from tests.reference import DATA
+
+
+def test_accepted_motions_are_those_recorded_from_their_start():
+    names = ("whole", "later", "rejected", "crashed", "open", "also_whole")
+    entries = [
+        MotionEntry(name, f"/in/{name}.pkl", weight, 61, 30.0, 2.0, (3, 3), 1) for weight, name in enumerate(names)
+    ]
+    outcomes = {
+        "whole": MotionEnded("whole", MotionState.RECORDED),
+        "also_whole": MotionEnded("also_whole", MotionState.RECORDED),
+        "later": MotionEnded("later", MotionState.RECORDED, start_fraction=0.25),
+        "rejected": MotionEnded("rejected", MotionState.REJECTED),
+        "crashed": MotionEnded("crashed", MotionState.CRASHED),
+    }
+    assert accepted_motions(entries, outcomes) == [("/in/whole.pkl", 0), ("/in/also_whole.pkl", 5)]
+
+
+def test_the_table_has_a_row_per_motion():
+    run = read_run(DATA / "runs_0_1_0" / "parc" / "finished")
+    rows = {row["motion"]: row for row in csv.DictReader(io.StringIO(success_table(run)))}
+    assert len(rows) == len(run.motions) == 7
+    later, failed, invalid = rows["late_idle_106"], rows["fly_003"], rows["broken_108"]
+    assert (later["state"], later["attempts"], later["start_fraction"], later["reason"]) == ("recorded", "3", "0.5", "")
+    assert float(later["start_time"]) == 0.5 * float(later["motion_seconds"])
+    assert 0.0 < float(later["root_error"]) < 0.3 and 0.4 <= float(later["contact_agreement"]) <= 1.0
+    assert failed["state"] == "rejected" and failed["reason"].startswith("not tracked: ")
+    assert float(failed["recorded_seconds"]) == 0.0
+    assert invalid["state"] == "invalid" and {invalid[metric.name] for metric in METRICS} == {""}
