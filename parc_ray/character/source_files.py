@@ -9,7 +9,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, Set
+from typing import Dict, Optional, Sequence
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import MAX_DEPTH, Mjcf
@@ -31,7 +31,7 @@ class SourceFiles:
         self._texts: Dict[Path, str] = {}
         self._meshes: Dict[str, bytes] = {}
         root = self._parse(path)
-        self._include(root, 1, {path.resolve()})
+        self._include(root, 1, [path.resolve()])
         _merge_defaults(root)
         self.document = Mjcf(ElementTree.tostring(root, encoding="unicode"), self.source)
         """Of one file, with one <default>."""
@@ -87,28 +87,31 @@ class SourceFiles:
         except (ElementTree.ParseError, ValueError) as error:
             raise InputError(f"{path}: not valid XML: {error}. Correct it there") from error
 
-    def _include(self, element: Element, depth: int, seen: Set[Path]) -> None:
-        """Replace every <include> by what its file contains."""
+    def _include(self, element: Element, depth: int, files: Sequence[Path]) -> None:
+        """Replace every <include> by what its file contains. files: Those that include each other, outermost first."""
         if depth > MAX_DEPTH:
             raise InputError(f"{self.source}: has more than {MAX_DEPTH} levels")
         for place, child in reversed(list(enumerate(element))):
             if child.tag != "include":
-                self._include(child, depth + 1, seen)
+                self._include(child, depth + 1, files)
                 continue
             name = child.get("file", "")
-            path = self._inside(name)
-            if path in seen:
+            # MuJoCo 4 starts at the file that includes, MuJoCo 3 at the main one.
+            path = self._inside(name, files[-1].parent)
+            if not path.is_file():
+                path = self._inside(name)
+            if path in files:
                 raise InputError(f"{self.source}: includes {quote(name)} within itself")
             if len(self._texts) >= MAX_FILES:
                 raise InputError(f"{self.source}: includes more than {MAX_FILES} files")
             included = self._parse(path)
-            self._include(included, depth + 1, seen | {path})
+            self._include(included, depth + 1, [*files, path])
             element[place : place + 1] = list(included)
 
-    def _inside(self, name: str) -> Path:
+    def _inside(self, name: str, folder: Optional[Path] = None) -> Path:
         if not name or Path(name).is_absolute() or "\0" in name:
             raise InputError(f"{self.source}: the file {quote(name)} is not relative to the character's folder")
-        return (self.path.parent / name).resolve()
+        return ((folder or self.path.parent) / name).resolve()
 
 
 def _merge_defaults(root: Element) -> None:

@@ -194,6 +194,7 @@ def test_all_obstacles_are_named_at_once(path: Path) -> None:
         ('mesh name="foot"', 'mesh name="other"', "there is no mesh 'foot'"),
         ("<asset>", '<include file="parts/assets.xml"/><asset>', "includes 'parts/assets.xml' within itself"),
         ("<asset>", '<include file="robot.xml"/><asset>', "includes 'robot.xml' within itself"),
+        ("<asset>", '<include file="assets.xml"/><asset>', "includes 'assets.xml' within itself"),
         ("<asset>", "<asset", "assets.xml: not valid XML"),
         ("<asset>", '<include file="/dev/zero"/><asset>', "is not relative"),
     ],
