@@ -1,4 +1,4 @@
-"""Address: a folder somewhere else, wherever fsspec reaches: `s3://bucket/run`, `gs://`, `sftp://`, `file:///mnt/run`."""
+"""Address: a folder at a URL that fsspec reaches: `s3://bucket/run`, `gs://`, `sftp://`, `file:///mnt/run`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Dict, Tuple
 
 
 class Address:
-    """A folder at a URL. Its methods may be called from several threads, and raise whatever its file system raises.
+    """A folder at a URL. Its methods may be called from several threads, and raise the errors of its file system.
 
     Address("s3://bucket/run").write("recorded_motions/walk_0_49/walk_7.pkl", content)
     """
@@ -15,22 +15,22 @@ class Address:
         self.url = url
 
     def sizes(self) -> Dict[str, int]:
-        """Bytes of all files in it, at any depth, by their names from there."""
+        """Return the size of every file in it, at any depth, by relative name."""
         files, root = self._open()
         files.invalidate_cache()
         return {path[len(root) + 1 :]: about["size"] for path, about in files.find(root, detail=True).items()}
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
+        """Return the content of a file."""
         files, root = self._open()
         content: bytes = files.cat_file(f"{root}/{name}")
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, in the place of another one if there is one."""
+        """Write or replace a file."""
         files, root = self._open()
         path = f"{root}/{name}"
-        # Object stores, which are the asynchronous ones, have no folders: this would make a bucket that is missing.
+        # Object stores, the asynchronous ones, have no folders: this would create a missing bucket.
         if not files.async_impl:
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
         files.pipe_file(path, content)
@@ -41,7 +41,7 @@ class Address:
         files.rm_file(f"{root}/{name}")
 
     def _open(self) -> Tuple[Any, str]:
-        """This thread's file system, which fsspec keeps, and the folder's path there."""
+        """Return the file system of this thread, cached by fsspec, and the folder's path there."""
         from fsspec.core import url_to_fs
 
         files, root = url_to_fs(self.url)

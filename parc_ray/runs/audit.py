@@ -1,4 +1,4 @@
-"""Audit: whether the output directory, the journal and the ledger tell the same of every motion."""
+"""Audit: compares the output directory, the journal and the ledger at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from parc_ray.runs.output import OutputDirectory
 
 
 def contradictions(ledger: Ledger, output: OutputDirectory) -> List[str]:
-    """What does not fit together at the end of a run, one line each; nothing if all is well.
+    """Return one line per contradiction; empty if all is well.
 
-    Every motion has one final state or none, in the ledger as in the journal, and a line there that tells of it; every
-    recorded motion has its file, and no other has one. Reads the journal and lists the recordings, but does not open
-    these.
+    Every motion has at most one final state, the same in the ledger and the journal, with a line of its own. Every
+    recorded motion has a file of its size, and no other motion has one. Recordings are listed, not opened.
     """
     problems: List[str] = []
     journalled = read_ledger(output.journal)
     if journalled is None:
-        return ["journal.jsonl does not tell of this run"]
+        return ["journal.jsonl contains no record of this run"]
     for name in sorted(ledger.outcomes.keys() | journalled.outcomes.keys()):
         if ledger.outcomes.get(name) != journalled.outcomes.get(name):
             problems.append(

@@ -14,7 +14,7 @@ from parc_ray.runs.motion_state import MotionState
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The command was given: once when the run begins, and again whenever it goes on."""
+    """A command started the run, or resumed it."""
 
     kind: ClassVar[str] = "run"
 
@@ -25,7 +25,7 @@ class RunStarted:
     host: str = ""
     pid: int = 0
     folder: str = "."
-    """Working directory: relative paths start there."""
+    """Working directory; relative paths start there."""
     character: str = ""
     """Path of the character file."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -33,13 +33,13 @@ class RunStarted:
 
     @property
     def control_freq(self) -> int:
-        """Control steps per second. Raises KeyError if the fingerprint does not tell."""
+        """Control steps per second. Raises KeyError if the fingerprint lacks it."""
         return int(self.fingerprint["env_file"]["env"]["control_freq"])
 
 
 @dataclass(frozen=True)
 class ShardStarted:
-    """Ray was asked for an actor for a shard."""
+    """A shard was assigned to an actor."""
 
     kind: ClassVar[str] = "shard"
 
@@ -47,7 +47,7 @@ class ShardStarted:
     motions: Sequence[str]
     envs: Optional[int] = None
     deaths: int = 0
-    """Actors that these motions have cost since one got somewhere."""
+    """Actors lost over these motions since one of them finished an attempt."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class MotionEnded:
 
 @dataclass(frozen=True)
 class RecordingLost:
-    """A recording was missing when the run went on, so that its attempt is made again."""
+    """A recording was missing or damaged when the run was resumed; its attempt is made again."""
 
     kind: ClassVar[str] = "lost"
 
@@ -115,13 +115,13 @@ class ActorDied:
     unfinished: Sequence[str] = ()
     """Motions of the shard without a final state."""
     node: str = ""
-    """Where it ran; empty if Ray had not started it."""
+    """Where it ran; empty if it had not started."""
     device: str = ""
 
 
 @dataclass(frozen=True)
 class DeviceSetAside:
-    """A device whose setups always fail gets no more work."""
+    """A device gets no more work, because its setups always fail."""
 
     kind: ClassVar[str] = "set_aside"
 
@@ -144,7 +144,7 @@ class ActorIdle:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The command has ended by itself."""
+    """The command ended by itself."""
 
     kind: ClassVar[str] = "end"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DONE = 0
-"""Every motion was dealt with, rejected ones too."""
+"""Every motion has a final state; rejected ones count."""
 NOT_ALL_ATTEMPTED = 3
 """Some motions could not be attempted."""
 INCONSISTENT = 5

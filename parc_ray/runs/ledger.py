@@ -24,8 +24,9 @@ from parc_ray.runs.events import (
     RunStarted,
     dataset_events,
 )
-from parc_ray.runs.journal import SessionClock, journal_errors, read_events
+from parc_ray.runs.journal_reader import journal_errors, read_events
 from parc_ray.runs.motion_state import MotionState
+from parc_ray.runs.session_clock import SessionClock
 
 CHARACTER_SHA256 = "char_file (sha256)"
 """Key of the fingerprint for the text of the character."""
@@ -43,36 +44,36 @@ class Ledger:
     """
 
     started: Optional[RunStarted] = None
-    """How the run began; None until it has."""
+    """The first start of the run; None before it."""
     sessions: int = 0
-    """How often the command was given."""
+    """Number of commands: the first, and those that resumed the run."""
     planned: Dict[str, MotionEntry] = field(default_factory=dict)
     invalid: List[InvalidMotion] = field(default_factory=list)
     excluded: List[ExcludedMotion] = field(default_factory=list)
     outcomes: Dict[str, MotionEnded] = field(default_factory=dict)
     unwritten: Dict[str, MotionEnded] = field(default_factory=dict)
-    """Outcomes that follow from an attempt, but have no line of their own yet."""
+    """Final states that follow from an attempt, but have no line of their own yet."""
     next_attempt: Dict[str, int] = field(default_factory=dict)
-    """Number of the next attempt at each motion that was attempted."""
+    """Number of the next attempt, by motion, where at least one was made."""
     attempts: int = 0
-    """All that were made, including those whose recordings were lost."""
+    """All attempts, including those whose recordings were lost."""
     control_steps: int = 0
     """Of these attempts."""
     env_steps: int = 0
-    """Control steps that actors have reported; of earlier sessions only those of their attempts are known."""
+    """Control steps that actors reported; of earlier sessions, those of finished attempts."""
     seconds: float = 0.0
-    """How long the sessions of the journal that it was read from have worked."""
+    """Working time of the sessions in the journal that it was read from."""
     busy: int = 0
-    """Sum over control steps of the envs at work, as reported."""
+    """Env steps made while attempts were waiting."""
     slots: int = 0
-    """Sum over control steps of all envs, as reported."""
+    """Env steps that all slots could have made in that time."""
     _categories: Dict[str, str] = field(default_factory=dict)
     """Why motions were rejected, see RunAttempt.category."""
     _counts: Counter[str] = field(default_factory=Counter)
-    """Outcomes by state: whoever looks on asks for them at every report."""
+    """Outcomes by state, kept because they are asked for at every report."""
 
     def take(self, event: Event) -> Optional[MotionEnded]:
-        """Take the next event; returns the final state that follows from it, if it was a motion's last attempt.
+        """Take the next event, and return the final state that follows if it was a motion's last attempt.
 
         Raises ValueError if the event contradicts earlier ones.
         """
@@ -147,7 +148,7 @@ class Ledger:
             raise ValueError(f"{motion} would get a second final state")
 
     def reopen_crashed(self) -> None:
-        """Take back what is not final when a run goes on: its machine may have been to blame."""
+        """Reopen crashed motions when a run is resumed: its machine may have been at fault."""
         self.outcomes = {
             name: outcome for name, outcome in self.outcomes.items() if outcome.state != MotionState.CRASHED
         }
@@ -155,7 +156,7 @@ class Ledger:
 
     @property
     def begun(self) -> bool:
-        """Whether all of its motions are planned: before that, nothing is simulated."""
+        """Whether all motions are planned; nothing is simulated before that."""
         return self.started is not None and len(self.planned) >= self.started.motions
 
     @property
@@ -175,11 +176,11 @@ class Ledger:
 
     @property
     def dealt_with(self) -> int:
-        """Motions in a final state."""
+        """Number of motions in a final state."""
         return len(self.outcomes) + len(self.invalid)
 
     def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
-        """The events of a dataset that were not taken yet."""
+        """Return the events of a dataset that were not taken yet."""
         aside: List[DatasetEvent] = [*self.invalid, *self.excluded]
         known = {(type(event), event.name, event.path) for event in aside}
         return [
@@ -193,7 +194,7 @@ class Ledger:
         ]
 
     def expects(self, attempt: RunAttempt) -> bool:
-        """Whether a result is the next one of its motion; late and repeated ones are not."""
+        """Whether an attempt is the next one at its motion; late and repeated ones are not."""
         waiting = attempt.motion not in self.outcomes
         return waiting and attempt.number == self.next_attempt.get(attempt.motion, 0)
 
@@ -203,22 +204,22 @@ class Ledger:
         return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
     def unfinished(self, motions: Sequence[str]) -> List[str]:
-        """Those of the given motions that have no final state."""
+        """Return those of the given motions that have no final state."""
         return [motion for motion in motions if motion not in self.outcomes]
 
     def count(self, state: str) -> int:
-        """Number of motions in a final state."""
+        """Return the number of motions in a final state."""
         return self.states()[state]
 
     def states(self) -> Dict[str, int]:
-        """Number of motions that are recorded, rejected, invalid, crashed, or waiting for their final state."""
+        """Return the number of motions by state; `waiting` ones have no final state."""
         states: Dict[str, int] = {
             state.value: self._counts[state] for state in MotionState if state != MotionState.UNFINISHED
         }
         return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
 
     def summary(self) -> Dict[str, Any]:
-        """The counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
+        """Return the counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
         recorded = list(self.recorded.values())
         rejected = [o for o in self.outcomes.values() if o.state == MotionState.REJECTED]
         crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == MotionState.CRASHED}
@@ -251,7 +252,7 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> Optional[Ledger]:
-    """The ledger of a journal; None if there is none, or its run had not begun to work when it ended.
+    """Return the ledger of a journal; None without a journal, or if its run ended before it began to work.
 
     Raises InputError if the journal is damaged, or of another version.
     """

@@ -40,7 +40,7 @@ class RunLogger(RunListener):
     """
 
     def __init__(self, name: str, output_dir: Path, config: Mapping[str, Any], tell: Callable[[str], None]):
-        """name: one of LIBRARIES, or none. config: of the run. tell: is given one line if the log ends early."""
+        """name: one of LIBRARIES, or none. config: of the run. tell: called with one line if the log ends early."""
         self._name, self._tell = name, tell
         self._log: Union[_TensorBoard, _WeightsAndBiases, None] = None
         self._last = time.monotonic()
@@ -54,13 +54,13 @@ class RunLogger(RunListener):
             self.log(progress.env_steps, progress.numbers(), "progress")
 
     def log(self, steps: int, values: Mapping[str, Any], group: str) -> None:
-        """Log the numbers among named values, and in dicts of them, at so many control steps."""
+        """Log the numbers among values, and in dicts of them, at `steps` control steps."""
         log = self._log
         if log is not None:
             self._guarded(lambda: log.write(steps, dict(_numbers(values, group))))
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the log."""
         log, self._log = self._log, None
         if log is not None:
             self._guarded(log.close)
@@ -76,7 +76,7 @@ class RunLogger(RunListener):
             act()
         except Exception as error:
             self._log = None
-            self._tell(f"{self._name} takes nothing of this run any longer: {quote(error)}")
+            self._tell(f"{self._name} logs no more of this run: {quote(error)}")
 
 
 class _TensorBoard:
@@ -115,7 +115,7 @@ class _WeightsAndBiases:
 
 
 def _numbers(values: Mapping[str, Any], group: str) -> Iterator[Tuple[str, float]]:
-    """Numbers by their names, `group/name`."""
+    """Yield numbers by their names, `group/name`."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{group}/{name}")

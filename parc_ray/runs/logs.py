@@ -1,6 +1,6 @@
-"""logs/: what happened when, one file of the whole run and one of each shard.
+"""Logs: one file for the whole run and one per shard.
 
-Every line begins with its time, which sorts as text: a stable sort is the merge of lines that arrive out of order.
+Every line begins with its time, which sorts as text, so a stable sort merges lines that arrive out of order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from parc_ray.files.writing import unwritable, write_file_atomic
 RUN_LOG = "run.log"
 SHARD_LOG = re.compile(r"shard_\d{4,}\.log")
 STAMP = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{3}Z)?(?= )")
-"""Older versions wrote whole seconds"""
+"""Earlier versions wrote whole seconds."""
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -31,18 +31,18 @@ class Logs:
     def __init__(self, folder: Path):
         self.folder = folder
         self.run = folder / RUN_LOG
-        # A clock that somebody sets during the run would put its lines out of order.
+        # Setting the system clock during a run would put its lines out of order.
         self._start = time.time() - time.monotonic()
 
     def shards(self) -> List[Path]:
-        """The logs of shards that are there."""
+        """Return the existing logs of shards."""
         return sorted(path for path in self.folder.glob("shard_*.log") if SHARD_LOG.fullmatch(path.name))
 
     def write(self, lines: Iterable[Tuple[float, str]], shard: Optional[int] = None) -> None:
         """Append lines, each with its age (s), to run.log and to the shard's log. Raises OutputError."""
         now = self._start + time.monotonic()
         place = "" if shard is None else f"shard {shard}: "
-        # What is as old as the last line, or younger by a rounding error, stays before it.
+        # Lines of equal age, within rounding, keep their order.
         aged = sorted(((max(age, 0.0), line) for age, line in lines), key=lambda line: -line[0])
         text = "".join(f"{stamp(now - age)} {place}{_one_line(line)}\n" for age, line in aged)
         if not text:
@@ -52,9 +52,9 @@ class Logs:
             _append(self.folder / f"shard_{shard:04d}.log", text)
 
     def merge(self) -> None:
-        """Put the logs into the order of time: a report brings lines older than what others have written since.
+        """Sort the logs by time: a report brings lines older than those that others have written since.
 
-        Each is replaced as a whole, or stays as it is. Raises OutputError.
+        Each log is replaced as a whole. Raises OutputError.
         """
         for path in (self.run, *self.shards()):
             try:
@@ -67,7 +67,7 @@ class Logs:
 
 
 def in_order(content: bytes) -> bytes:
-    """The lines of a log by their time; what has no time stays with the line before it."""
+    """Return the lines of a log, sorted by time; a line without a time stays with the one before it."""
     groups: Dict[bytes, List[bytes]] = {}
     last = b""
     for line in content.split(b"\n"):
@@ -80,7 +80,7 @@ def in_order(content: bytes) -> bytes:
 
 
 def stamp(seconds: float) -> str:
-    """A time (s since 1970) as text that sorts, in UTC: no hour comes twice in autumn.
+    """Return a time (s since 1970) as sortable text, in UTC, where no hour is repeated in autumn.
 
     >>> stamp(1_790_000_000.9996)
     '2026-09-21 14:13:21.000Z'

@@ -1,4 +1,4 @@
-"""Motion files in a folder, and the run that has written each."""
+"""Motion files in a folder, and the runs that wrote them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ NOTHING = f"holds no motions; {GIVE}"
 
 
 class Writers:
-    """The runs whose motion files were asked about; each is read once."""
+    """Finds the run that wrote a motion file; each run is read once."""
 
     def __init__(self) -> None:
         self._written: Dict[Path, Dict[Path, Tuple[Run, RunMotion]]] = {}
-        """Motion files by the output directory of the run that has written them."""
+        """Motion files by the output directory of their run."""
 
     def of(self, file: Path) -> Optional[Tuple[Run, RunMotion]]:
-        """The run and motion of a recording or kept attempt; None if no run has written the file."""
+        """Return the run and motion of a recording or kept attempt; None if no run wrote the file."""
         file = file.resolve()
         for folder in tuple(file.parents)[1:3]:
             if folder not in self._written:
@@ -34,7 +34,7 @@ class Writers:
 
 
 def motion_files(path: Path) -> List[Path]:
-    """The motion file at a path, or those in the folder there, at any depth. Raises InputError if there are none."""
+    """Return the motion file at a path, or those in the folder, at any depth. Raises InputError without any."""
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; {GIVE}")
@@ -46,9 +46,9 @@ def motion_files(path: Path) -> List[Path]:
 
 
 def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, str]:
-    """Text of a character's MJCF and its source for messages: the given one, else the run's, else PARC's humanoid.
+    """Return the text of a character's MJCF and its source for messages: given, else the run's, else PARC's humanoid.
 
-    Raises InputError if it is not there, or not the one that the run had.
+    Raises InputError if it is missing, or differs from the run's.
     """
     if character is not None:
         from parc_ray.character.character import read_character as read_file  # loads torch and MuJoCo
@@ -60,12 +60,12 @@ def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, 
 
 
 def _is_map(file: Path) -> bool:
-    """Whether the file is a run's terrain.pkl, which is no motion."""
+    """Whether a file is the terrain.pkl of a run, which holds no motion."""
     return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
 
 
 def _written_by(output_dir: Path) -> Dict[Path, Tuple[Run, RunMotion]]:
-    """The motion files of the run in a folder; empty if there is no run."""
+    """Return the motion files of the run in a folder; empty without a run."""
     try:
         run = read_run(output_dir)
     except InputError:

@@ -1,4 +1,4 @@
-"""Resumption: whether a run may go on where it has ended, because its recordings would be the same."""
+"""Resumption: whether a run may be resumed, because its recordings would be the same."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.ledger import Ledger
 
 MAX_SHOWN = 5
-"""Maximum number of differences that a message names; the others are counted."""
+"""Maximum number of differences that a message names."""
 
 
 def require_same(
     ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry], output_dir: Path
 ) -> None:
-    """Raises InputError if recordings would not be those that a run began with."""
+    """Raises InputError if a resumed run would make other recordings."""
     lines = differences(ledger, fingerprint, entries)
     if lines:
         more = f"; and {len(lines) - MAX_SHOWN} more" if len(lines) > MAX_SHOWN else ""
         raise InputError(
             f"output_dir {output_dir} holds a run that was made with other inputs: "
-            f"{'; '.join(lines[:MAX_SHOWN])}{more}. Undo these changes to go on with it, choose another "
-            "output_dir, or pass --overwrite to delete it and begin anew"
+            f"{'; '.join(lines[:MAX_SHOWN])}{more}. Undo these changes to resume it, choose another "
+            "output_dir, or pass --overwrite to delete it and start anew"
         )
 
 
 def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> List[str]:
-    """What recordings depend on and has changed since a run began, one line each."""
-    assert ledger.started is not None, "only a run that has begun can go on"
+    """Return one line per change, since a run began, of something that recordings depend on."""
+    assert ledger.started is not None, "only a run that has begun can be resumed"
     before, now = flat(ledger.started.fingerprint), flat(fingerprint)
     lines = [
         f"{key} is {_shown(now.get(key))}, was {_shown(before.get(key))}"
@@ -48,7 +48,7 @@ def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequenc
 
 
 def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
-    """Nested mappings as one.
+    """Return nested mappings as one.
 
     >>> flat({"retry": {"max_retries": 3}, "seed": 0})
     {'retry.max_retries': 3, 'seed': 0}

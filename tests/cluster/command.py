@@ -14,7 +14,7 @@ from typing import Any, Callable, List, Optional, Sequence
 import ray  # noqa: F401  isort: skip  (it brings psutil)
 import psutil
 
-from parc_ray.runs.journal import read_journal
+from parc_ray.runs.journal_reader import read_journal
 from tests.cluster.runs import Run
 from tests.reference import ROOT
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
-from parc_ray.runs.journal import read_journal
+from parc_ray.runs.journal_reader import read_journal
 from parc_ray.session import record_and_report
 from parc_ray.terminal.screen import Screen
 from tests.reference import DEMO, HUMANOID

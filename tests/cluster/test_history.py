@@ -10,7 +10,8 @@ from parc_ray.errors import InputError
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.runs.events import RunStarted, dataset_events
-from parc_ray.runs.journal import Journal, read_journal
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.journal_reader import read_journal
 from parc_ray.runs.ledger import read_ledger
 from parc_ray.runs.resumption import differences, require_same
 from tests.cluster.runs import write_config

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from parc_ray.runs.journal import read_journal
+from parc_ray.runs.journal_reader import read_journal
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes, record_command
 from tests.cluster.runs import (
     Run,

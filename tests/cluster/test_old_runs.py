@@ -22,7 +22,7 @@ from parc_ray.config.base import fingerprint_values, since
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig, RetryConfig
 from parc_ray.planning.fingerprint import fingerprint
-from parc_ray.runs.journal import read_journal
+from parc_ray.runs.journal_reader import read_journal
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.planning.prepared import prepared
 from tests.reference import DATA, ROOT

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from parc_ray.motions.motion_file import read_misc, read_motion
-from parc_ray.runs.journal import read_journal
+from parc_ray.runs.journal_reader import read_journal
 from tests.cluster.conftest import SPECS, TWICE, UNREADABLE
 from tests.cluster.runs import (
     CHECKPOINT,

@@ -13,7 +13,8 @@ from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs import events
 from parc_ray.runs.history import read_run
-from parc_ray.runs.journal import Journal, read_events, read_journal
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.journal_reader import read_events, read_journal
 from parc_ray.runs.ledger import read_ledger
 from parc_ray.runs.lines import event_of, line_of
 from parc_ray.runs.motion_state import MotionState

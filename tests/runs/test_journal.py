@@ -8,7 +8,8 @@ import pytest
 
 from parc_ray.errors import InputError, OutputError
 from parc_ray.runs.events import ActorReady, MotionEnded, RunEnded, RunStarted, ShardStarted
-from parc_ray.runs.journal import Journal, read_journal
+from parc_ray.runs.journal import Journal
+from parc_ray.runs.journal_reader import read_journal
 from parc_ray.runs.motion_state import MotionState
 from tests.runs.test_ledger import attempt
 

@@ -69,7 +69,7 @@ def test_a_logger_that_fails_does_not_reach_the_run(tmp_path: Path, monkeypatch:
     pytest.importorskip("torch.utils.tensorboard")
     (tmp_path / "tensorboard").write_text("no folder")
     told = logged("tensorboard", tmp_path)
-    assert len(told) == 1 and told[0].startswith("tensorboard takes nothing of this run any longer")
+    assert len(told) == 1 and told[0].startswith("tensorboard logs no more of this run")
 
 
 def test_a_library_that_is_missing_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,21 @@
+"""Session: one command on an output directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command on an output directory: the first, or one that resumed the run."""
+
+    began: float
+    """Seconds since 1970."""
+    seconds: float
+    """Working time, without the start of Ray; 0 if there was nothing to do."""
+    exit_code: Optional[int]
+    """None if it was killed, or is still running."""
+    host: str
+    versions: Mapping[str, str]
+    config: Mapping[str, Any]
