@@ -9,7 +9,7 @@ from typing import Any, ClassVar, List, Optional, Union
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Literal
 
-from parc_ray.config.base import PlainPath, Strict, require_printable
+from parc_ray.config.base import PlainPath, Strict, require_printable, since
 from parc_ray.config.file_kind import PHYS_RECORD
 
 
@@ -118,6 +118,12 @@ class AcceptanceConfig(Strict):
         default=None,
         ge=0,
         description="Maximum mean distance between simulated and reference bodies, relative to the root, m.",
+    )
+    max_foot_skate: Optional[float] = Field(
+        default=None,
+        ge=0,
+        description="Maximum mean horizontal speed of bodies in contact, m/s.",
+        json_schema_extra=since("0.2"),
     )
 
 

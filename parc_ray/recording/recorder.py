@@ -31,6 +31,7 @@ from parc_ray.trackers.termination import BODY_POSITION, FALL, REASONS
 from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
 from parc_ray.tracking.meter import MetricMeter, aggregate
 from parc_ray.tracking.metrics import Quality, broken_limits, without_labels
+from parc_ray.tracking.sliding import slides
 
 CPU = torch.device("cpu")
 TERRAIN = "terrain"
@@ -294,7 +295,7 @@ class ShardRecorder:
         frames = torch.cat([end.frames[1:] for end in ended])
         references = torch.cat([end.references for end in ended])
         motions = torch.from_numpy(np.repeat([end.attempt.motion for end in ended], steps)).to(environment.device)
-        measured = []
+        measured, points, contacts = [], [], []
         for rows in zip(*(part.split(SAMPLES) for part in (frames, references, motions))):
             count = len(rows[0])
             own, other, motion = (pad_to_batch(part) for part in rows)
@@ -303,9 +304,17 @@ class ShardRecorder:
             kinematics = environment.skeleton.forward_kinematics(parts["root_pos"], parts["root_rot"], joint_rot)
             reference, labels = environment.reference_parts(other)
             pose = Pose(joint_rot, *kinematics)
-            measured.append(self.meter.measure(motion, pose, reference, parts["contacts"], labels)[:count])
-        numbers = torch.cat(measured).cpu().numpy()
-        return [aggregate(part) for part in np.split(numbers, np.cumsum(steps)[:-1])]
+            surface = self.meter.points(pose)
+            measured.append(self.meter.measure(motion, pose, reference, parts["contacts"], labels, surface)[:count])
+            points.append(surface[:count])
+            contacts.append(parts["contacts"][:count])
+        ends = np.cumsum(steps)
+        first = torch.zeros(len(frames), dtype=torch.bool)
+        first[[0, *ends[:-1]]] = True
+        owners, frequency = self.meter.surface.bodies, float(environment.config.control_freq)
+        slid = slides(torch.cat(points), owners, torch.cat(contacts), first.to(environment.device), frequency)
+        numbers = torch.cat((torch.cat(measured), slid), dim=1).cpu().numpy()
+        return [aggregate(part[:, :-2], part[:, -2:]) for part in np.split(numbers, ends[:-1])]
 
     def _result(self, end: FinishedAttempt, quality: Quality, frames: Tensor, observations: Tensor) -> AttemptResult:
         motion = self.motions[end.attempt.motion]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +15,7 @@ from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.tensors.rows import reverse_dims
 from parc_ray.tracking.metrics import METRICS, Quality
+from parc_ray.tracking.sliding import mean_speed
 
 MEANS = tuple(metric.name for metric in METRICS if metric.over == "mean")
 LARGEST = tuple(metric.name for metric in METRICS if metric.over == "largest")
@@ -30,9 +33,17 @@ class MetricMeter:
         self.surface, self.terrains = surface, terrains
 
     def measure(
-        self, motions: Tensor, pose: Pose, reference: Pose, contacts: Tensor, reference_contacts: Tensor
+        self,
+        motions: Tensor,
+        pose: Pose,
+        reference: Pose,
+        contacts: Tensor,
+        reference_contacts: Tensor,
+        points: Optional[Tensor] = None,
     ) -> Tensor:
-        """Numbers [n, MEASURED] of n frames of motions [n]: poses, and contacts or their labels [n, B].
+        """Return numbers [n, MEASURED] of n frames of motions [n] from poses and contacts or their labels [n, B].
+
+        points: surface points of the poses, if they are known.
 
         No row depends on another, not even in its last bit, as long as n is in whole batches.
         """
@@ -45,15 +56,18 @@ class MetricMeter:
             "body_error": _mean(rotations.norm(offset[:, 1:] - offset[:, :1])),
             "joint_angle_error": _mean(rotations.quat_diff_angle(pose.joint_rot, reference.joint_rot)),
             "max_root_error": root,
-            "max_penetration": self._deepest(motions, pose),
+            "max_penetration": self._deepest(motions, self.points(pose) if points is None else points),
             "contacts_agreed": (labels & made).sum(0).float(),
             "contacts_either": (labels | made).sum(0).float(),
         }
         return torch.stack([numbers[name] for name in MEASURED], dim=1)
 
-    def _deepest(self, motions: Tensor, pose: Pose) -> Tensor:
-        """How deep the deepest surface point of each character is in the terrain, [n] m."""
-        points = self.surface.positions(pose.body_pos, pose.body_rot)
+    def points(self, pose: Pose) -> Tensor:
+        """Return the surface points [n, P, 3] m of n poses."""
+        return self.surface.positions(pose.body_pos, pose.body_rot)
+
+    def _deepest(self, motions: Tensor, points: Tensor) -> Tensor:
+        """Return the depth of each character's deepest surface point [n, P, 3] in the terrain, [n] m."""
         depth = (self.terrains.height_at(motions, points[..., :2]) - points[..., 2]).clamp(min=0)
         # Few points are far below the ground, and only there a wall may be nearer than the surface.
         row, point = (depth > SHALLOW).nonzero(as_tuple=True)
@@ -63,8 +77,11 @@ class MetricMeter:
         return depth.amax(dim=1)
 
 
-def aggregate(measured: npt.NDArray[np.float32]) -> Quality:
-    """Figures of an attempt from the numbers [n, MEASURED] of its frames. Without any contact, contacts agree."""
+def aggregate(measured: npt.NDArray[np.float32], slid: Optional[npt.NDArray[np.float32]] = None) -> Quality:
+    """Return the metrics of an attempt from the numbers [n, MEASURED] and `slides` [n, 2] of its frames.
+
+    Without any contact, contacts agree.
+    """
     numbers = measured.astype(np.float64)
     mean, largest, total = (
         dict(zip(MEASURED, part(axis=0).tolist())) for part in (numbers.mean, numbers.max, numbers.sum)
@@ -72,7 +89,9 @@ def aggregate(measured: npt.NDArray[np.float32]) -> Quality:
     agreed, either = total["contacts_agreed"], total["contacts_either"]
     values = {**{name: mean[name] for name in MEANS}, **{name: largest[name] for name in LARGEST}}
     values["contact_agreement"] = agreed / either if either else 1.0
-    return {metric.name: values[metric.name] for metric in METRICS}
+    if slid is not None:
+        values["foot_skate"] = mean_speed(slid)
+    return {metric.name: values[metric.name] for metric in METRICS if metric.name in values}
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ class Metric:
     meaning: str
     """What is measured, in a few words."""
     unit: str = ""
-    """m, rad or s; empty for a share."""
+    """m, rad, s or m/s; empty for a share."""
     better: Literal["lower", "higher"] = "lower"
-    over: Literal["mean", "largest", "share"] = "mean"
+    over: Literal["mean", "largest", "share", "contacts"] = "mean"
     """How the frames of an attempt are put together."""
     limit: str = ""
     """Key of its acceptance limit; empty if it has none."""
@@ -68,6 +68,10 @@ METRICS = (
     Metric(
         "max_penetration", "Deepest penetration", "deepest that any body was inside the terrain", "m",
         over="largest", limit="max_penetration", column="Depth",
+    ),
+    Metric(
+        "foot_skate", "Foot skate", "mean horizontal speed of bodies in contact", "m/s",
+        over="contacts", limit="max_foot_skate", column="Skate",
     ),
 )  # fmt: skip
 

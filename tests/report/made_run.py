@@ -25,6 +25,7 @@ QUALITY = {
     "max_root_error": 0.1,
     "contact_agreement": 0.9,
     "max_penetration": 0.01,
+    "foot_skate": 0.04,
 }
 
 

@@ -16,7 +16,7 @@ from parc_ray.recording.reasons import acceptance_sentence
 from parc_ray.tracking.metrics import BY_LIMIT, BY_NAME, METRICS, broken_limits
 from tests.report.made_run import QUALITY
 
-GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
+GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01, 0.05)))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ GOOD = dict(zip(BY_NAME, (0.05, 0.1, 0.06, 0.2, 0.3, 0.8, 0.01)))
             {"max_mean_root_error": 0.01},
             ["min_contact_agreement: 0.000 < 0.4", "max_penetration: 0.500 > 0.1", "max_mean_root_error: 0.050 > 0.01"],
         ),
+        ({"foot_skate": 0.2}, {"max_foot_skate": 0.15}, ["max_foot_skate: 0.200 > 0.15"]),
         ({"contact_agreement": math.nan}, {}, ["min_contact_agreement: nan < 0.4"]),
     ],
 )

@@ -1,0 +1,48 @@
+"""Sliding of bodies in contact over the ground, known as foot skate.
+
+A body in contact in two frames in succession slides at the horizontal speed, between them, of its surface point that is
+lowest in the later frame. So a foot that rolls over its heel or toe does not slide, though its ankle moves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps: float) -> Tensor:
+    """Return the sum of speeds (m/s) of the sliding bodies of each frame, and their number [n, 2].
+
+    points: [n, P, 3] m surface points of frames in succession; owners: [P] body of each; contacts: [n, B] flags; first:
+    [n] whether a frame is the first of its attempt, whose bodies do not slide. A row depends on the one before only.
+    """
+    moved = points[..., :2] - torch.cat((points[:1], points[:-1]))[..., :2]
+    speeds = torch.sqrt(moved[..., 0] * moved[..., 0] + moved[..., 1] * moved[..., 1]) * fps
+    made = contacts > 0.5
+    still = made & torch.cat((made[:1], made[:-1])) & ~first.unsqueeze(1)
+    lowest = torch.full(contacts.shape, torch.inf, device=points.device, dtype=points.dtype)
+    lowest = lowest.scatter_reduce(1, owners.expand(len(points), -1), points[..., 2], "amin")
+    own = points[..., 2] <= lowest[:, owners]
+    slowest = torch.full(contacts.shape, torch.inf, device=points.device, dtype=points.dtype)
+    # Corners of a flat sole may be equally low: the slowest, about which it turns.
+    masked = torch.where(own, speeds, torch.full_like(speeds, torch.inf))
+    slowest = slowest.scatter_reduce(1, owners.expand(len(points), -1), masked, "amin")
+    still = still & torch.isfinite(lowest)
+    total = torch.where(still, slowest, torch.zeros_like(slowest))
+    return torch.stack((_sum(total), still.sum(dim=1).to(points.dtype)), dim=1)
+
+
+def mean_speed(sums: npt.NDArray[np.float32]) -> float:
+    """Return the mean speed (m/s) of the rows [n, 2] of `slides`; 0 if no body is in contact."""
+    total, count = sums.astype(np.float64).sum(axis=0)
+    return float(total / count) if count else 0.0
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Sum over bodies [n, B] -> [n], each row in the same order whatever the other rows are."""
+    total = values[:, 0].clone()
+    for body in range(1, values.shape[1]):
+        total += values[:, body]
+    return total
