@@ -135,6 +135,14 @@ class RecordOptions(Strict):
         default=False,
         description="Store the trajectories of attempts that were not recorded, up to where they failed.",
     )
+    min_loop_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="Track motions that loop (WRAP) for at least this long, in whole passes, each displaced by the ones "
+        "before, s; 0: one pass.",
+        json_schema_extra=since("0.2"),
+    )
 
 
 class OutputConfig(Strict):

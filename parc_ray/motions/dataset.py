@@ -27,7 +27,7 @@ class MotionEntry:
     num_frames: int
     fps: float
     length: float
-    """Seconds from the first frame to the last."""
+    """Seconds to be tracked: from the first frame to the last, times the passes of a motion that loops."""
     terrain_shape: Tuple[int, int]
     """Cells along x and y."""
     file_bytes: int
@@ -37,8 +37,15 @@ class MotionEntry:
     """Height of the highest cell above the lowest (m)."""
     labelled: bool = True
     """Whether its contacts are known."""
+    loops: bool = False
+    """Whether it starts over (WRAP)."""
     notes: Tuple[str, ...] = ()
     """Repairs made while reading it."""
+
+    @property
+    def pass_seconds(self) -> float:
+        """Seconds from the first frame to the last."""
+        return (self.num_frames - 1) / self.fps
 
     @property
     def size(self) -> int:

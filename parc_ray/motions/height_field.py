@@ -109,6 +109,25 @@ class HeightField:
         )
 
 
+def extend(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any]) -> HeightField:
+    """Return the terrain with its border repeated until it covers the rectangle from `min_xy` [2] to `max_xy` [2] (m).
+
+    Raises InputError if that takes more than MAX_SLICE_CELLS.
+    """
+    last = terrain.min_point + (np.array(terrain.hf.shape) - 1) * terrain.dx
+    before = np.ceil(np.maximum(0.0, terrain.min_point - min_xy) / terrain.dx).astype(np.int64)
+    after = np.ceil(np.maximum(0.0, max_xy - last) / terrain.dx).astype(np.int64)
+    if not np.prod(np.array(terrain.hf.shape, dtype=np.float64) + before + after) <= MAX_SLICE_CELLS:
+        raise InputError(f"terrain: it would have to be extended to more than {MAX_SLICE_CELLS} cells")
+    sides = [(int(low), int(high)) for low, high in zip(before, after)]
+    return HeightField(
+        hf=np.pad(terrain.hf, sides, mode="edge"),
+        hf_maxmin=np.pad(terrain.hf_maxmin, [*sides, (0, 0)], mode="edge"),
+        min_point=terrain.min_point - before.astype(np.float32) * np.float32(terrain.dx),
+        dx=terrain.dx,
+    )
+
+
 def crop(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any]) -> HeightField:
     """Return the cells that the rectangle from `min_xy` [2] to `max_xy` [2] (m) touches, clamped to the map."""
     x0, y0 = terrain.grid_index(min_xy)

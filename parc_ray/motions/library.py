@@ -44,8 +44,13 @@ class MotionLibrary:
     Velocities are forward differences; the last frame repeats that of the frame before.
     """
 
-    def __init__(self, motions: Sequence[Motion], skeleton: Skeleton, device: torch.device):
-        """Load motions (at least one, each of at least two frames) to a device."""
+    def __init__(
+        self, motions: Sequence[Motion], skeleton: Skeleton, device: torch.device, min_loop_seconds: float = 0.0
+    ):
+        """Load motions (at least one, each of at least two frames) to a device.
+
+        min_loop_seconds: time for which those that loop are tracked at least, in whole passes.
+        """
         self.names = [motion.name for motion in motions]
         self.device = device
         parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
@@ -55,10 +60,12 @@ class MotionLibrary:
         counts = torch.tensor([motion.num_frames for motion in motions])
         self.num_frames = counts.to(device)
         self.start = (torch.cumsum(counts, 0) - counts).to(device)
-        self.seconds = np.array([motion.length for motion in motions], dtype=np.float32)
-        """[M] s from the first frame to the last, on the host."""
-        self.lengths = torch.from_numpy(self.seconds).to(device)
-        """The same on the device."""
+        lengths = np.array([motion.length for motion in motions], dtype=np.float32)
+        passes = np.array([motion.passes(min_loop_seconds) for motion in motions], dtype=np.float32)
+        self.seconds = lengths * passes
+        """[M] s that are tracked, on the host."""
+        self.lengths = torch.from_numpy(lengths).to(device)
+        """[M] s from the first frame to the last."""
         self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
         root_pos = self.frames.root_pos
         self.stride = root_pos[self.start + self.num_frames - 1] - root_pos[self.start]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Tuple
 
@@ -9,6 +10,15 @@ from parc_ray.motions.height_field import FloatArray, HeightField
 
 LOOP_MODES = ("CLAMP", "WRAP")
 """In the order of MimicKit's numbers 0 and 1."""
+
+
+def count_passes(seconds: float, loops: bool, min_seconds: float) -> int:
+    """Return the number of whole passes of a motion that last `min_seconds`; 1 unless it loops.
+
+    >>> [count_passes(0.6, True, minimum) for minimum in (0.0, 0.6, 2.0)]
+    [1, 1, 4]
+    """
+    return max(1, math.ceil(min_seconds / seconds - 1e-6)) if loops else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +52,11 @@ class Motion:
     def length(self) -> float:
         """Seconds from the first frame to the last, (n - 1) / fps."""
         return (self.num_frames - 1) / self.fps
+
+    def passes(self, min_seconds: float) -> int:
+        """Return the number of passes that a motion that loops takes to last `min_seconds`; 1 for others."""
+        return count_passes(self.length, self.loop_mode == "WRAP", min_seconds)
+
+    def tracked_seconds(self, min_seconds: float) -> float:
+        """Return the length of all its passes, s."""
+        return self.length * self.passes(min_seconds)

@@ -21,7 +21,7 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.dataset import MotionEntry
 
-CHECKS = 3
+CHECKS = 4
 """Version of the checks; raise it when the set of valid motions changes, which makes all caches void."""
 MAX_CACHES = 32
 """Number of cache files kept, those used last."""

@@ -147,6 +147,7 @@ class MotionReader:
             sha256=sha256,
             terrain_range=round(float(np.ptp(motion.terrain.hf)), 4),
             labelled=motion.labelled,
+            loops=motion.loop_mode == "WRAP",
             notes=motion.notes,
         )
 

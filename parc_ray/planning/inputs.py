@@ -21,7 +21,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.files.reading import no_such_file
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
-from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion import Motion, count_passes
 from parc_ray.motions.scan_cache import ScanCache, cache_file
 from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
@@ -144,9 +144,20 @@ def read_inputs(
         character=tracker.character,
         observer=tracker.observer,
         environment_content=tracker.environment_content,
-        dataset=_writable(dataset, config),
+        dataset=_with_passes(_writable(dataset, config), config.record.min_loop_seconds),
         dataset_config=dataset_config,
     )
+
+
+def _with_passes(dataset: Dataset, min_seconds: float) -> Dataset:
+    """Return the dataset with the lengths that are tracked of motions that loop."""
+    entries = tuple(
+        replace(entry, length=entry.pass_seconds * count_passes(entry.pass_seconds, entry.loops, min_seconds))
+        if entry.loops
+        else entry
+        for entry in dataset.entries
+    )
+    return replace(dataset, entries=entries)
 
 
 def _unsupported_reason(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:

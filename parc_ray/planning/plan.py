@@ -15,6 +15,8 @@ from parc_ray.recording.recording import frame_layout
 from parc_ray.recording.shard import envs_of_shard
 from parc_ray.tracking.environment import lookahead, reference_layout
 
+SHORT_SECONDS = 2.0
+"""Length below which a motion that loops is worth more passes, s."""
 MOTIONS_PER_ENV = 32
 """Maximum number of motions in a shard per env of its actor."""
 SHARD_BYTES = 1 << 30
@@ -63,7 +65,8 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     wanted = inputs.files.config.ray.num_shards
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
-    notices = (*placement.notices, *notices, *_unlabelled(inputs), *_unused(inputs), *_repairs(inputs))
+    notices = (*placement.notices, *notices, *_unlabelled(inputs), *_unused(inputs))
+    notices = (*notices, *_short_loops(inputs), *_repairs(inputs))
     notices = (*notices, *warnings(inputs.character.decisions, inputs.character.source))
     return RunPlan(inputs, replace(placement, shares=placement.shares[: len(shards)], notices=notices), shards, bound)
 
@@ -84,6 +87,19 @@ def _unused(inputs: Inputs) -> Iterator[str]:
     config = inputs.files.config
     if config.create_dataset_config is not None and config.dataset_file is not None:
         yield f"dataset_file {config.dataset_file}: not used, because create_dataset_config makes the dataset"
+
+
+def _short_loops(inputs: Inputs) -> Iterator[str]:
+    """Yield a notice of motions that loop and are short, if they are tracked once."""
+    if inputs.files.config.record.min_loop_seconds:
+        return
+    short = [entry.name for entry in inputs.dataset.entries if entry.loops and entry.length < SHORT_SECONDS]
+    if short:
+        others = f" and {len(short) - 1} others" if len(short) > 1 else ""
+        yield (
+            f"motions: {short[0]}{others}: shorter than {SHORT_SECONDS:g} s, and loop; record.min_loop_seconds tracks "
+            "them several times in a row"
+        )
 
 
 def _repairs(inputs: Inputs) -> Iterator[str]:

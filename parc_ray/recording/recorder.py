@@ -231,7 +231,7 @@ class ShardRecorder:
 
     def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
         """Queue the attempt that follows `attempts` of them at a motion, and return it; None to give up."""
-        length = self.motions[motion].length
+        length = self.motions[motion].tracked_seconds(self.config.record.min_loop_seconds)
         attempt = self.policy.next(motion, length, attempts)
         if attempt is not None:
             self.queue.add(attempt, (1.0 - attempt.start_fraction) * length)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REACH = 1.5
 """How far a character reaches from its root, with room to spare, m."""
+LOOP_MARGIN = 4.0
+"""Ground around the path of a motion that is tracked several times in a row, m."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,12 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     skeleton = parse_skeleton(run.character, run.character_source)
     motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]
     config = run.environment.env
-    tiles = [tile_of(motion, config) for motion in motions]
+    min_loop_seconds = run.config.record.min_loop_seconds
+    tiles = [reachable_tile(motion, config, min_loop_seconds) for motion in motions]
     num_envs = shard.num_envs(run)
     simulator = run.engine.build(simulator_config(run, tiles, num_envs, device, threads), skeleton)
     device = simulator.device
-    library = MotionLibrary(motions, skeleton, device)
+    library = MotionLibrary(motions, skeleton, device, min_loop_seconds)
     terrains = TerrainStack([motion.terrain for motion in motions], device)
     tracker = run.build_tracker(skeleton, device, threads)
     return ShardRecorder(
@@ -173,6 +176,20 @@ def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:
     margin = config.root_pos_termination_dist + REACH
     path = motion.root_pos[:, :2]
     return crop(motion.terrain, path.min(0) - margin, path.max(0) + margin)
+
+
+def reachable_tile(motion: Motion, config: EnvironmentConfig, min_loop_seconds: float) -> HeightField:
+    """Return the tile of a motion, extended to where it gets to in all of its passes."""
+    import numpy as np
+
+    from parc_ray.motions.height_field import extend
+
+    tile, passes = tile_of(motion, config), motion.passes(min_loop_seconds)
+    if passes == 1:
+        return tile
+    path = motion.root_pos[:, :2]
+    ends = np.stack([path, path + (passes - 1) * (path[-1] - path[0])]).reshape(-1, 2)
+    return extend(tile, ends.min(0) - LOOP_MARGIN, ends.max(0) + LOOP_MARGIN)
 
 
 def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:

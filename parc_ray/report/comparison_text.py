@@ -19,7 +19,13 @@ SHOWN = 8
 LONGEST_VALUE = 36
 WIDE = 94
 """Minimum columns of a terminal that has room for the quartiles."""
-SHOWN_IN = {"m": ("mm", 1e3, 1), "rad": ("deg", math.degrees(1.0), 2), "": ("%", 1e2, 1), "s": ("s", 1.0, 2)}
+SHOWN_IN = {
+    "m": ("mm", 1e3, 1),
+    "m/s": ("mm/s", 1e3, 1),
+    "rad": ("deg", math.degrees(1.0), 2),
+    "": ("%", 1e2, 1),
+    "s": ("s", 1.0, 2),
+}
 """Unit, factor and decimals in which metrics of a unit are shown."""
 
 

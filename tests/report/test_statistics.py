@@ -74,12 +74,13 @@ def test_what_ended_attempts(statistics):
 
 
 def test_quality(statistics):
-    root, _, _, contact, penetration = statistics.quality
+    root, _, _, contact, penetration, skate = statistics.quality
     assert (root.name, root.unit, root.limit, root.missing) == ("root_error", "m", None, 1)
     assert {name: sum(counts) for name, counts in root.series.items()} == {"recorded": 2, "rejected": 1, "failed": 3}
     assert root.medians == {"recorded": 0.035, "rejected": 0.05, "failed": 0.05}
     assert (contact.limit, contact.edges[0], contact.edges[-1]) == (0.4, 0.0, 1.0)
     assert penetration.limit == 0.1 < penetration.edges[-1], "the limit is in the picture"
+    assert (skate.name, skate.unit, skate.limit) == ("foot_skate", "m/s", None)
 
 
 def test_success_by_length_and_terrain(statistics):
