@@ -64,7 +64,8 @@ LINES = [
         (
             "excluded motion path reason",
             "motion state motion path reason",
-            "planned motion path weight num_frames fps length terrain_shape file_bytes sha256 terrain_range labelled",
+            "planned motion path weight num_frames fps length terrain_shape file_bytes sha256 terrain_range labelled "
+            "loops",
         ),
     ),
 ]
