@@ -139,8 +139,8 @@ class RecordOptions(Strict):
         default=0.0,
         ge=0,
         le=3600,
-        description="Track motions that loop (WRAP) for at least this long, in whole passes, each from where the last one "
-        "ended, s; 0: one pass.",
+        description="Track motions that loop (WRAP) for at least this long, in whole passes, each from where the last "
+        "one ended, s; 0: one pass.",
         json_schema_extra=since("0.2"),
     )
 

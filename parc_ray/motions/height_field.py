@@ -115,8 +115,8 @@ def extend(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[A
     Raises InputError if that takes more than MAX_SLICE_CELLS.
     """
     last = terrain.min_point + (np.array(terrain.hf.shape) - 1) * terrain.dx
-    before = np.ceil(np.maximum(0.0, terrain.min_point - min_xy) / terrain.dx).astype(np.int64)
-    after = np.ceil(np.maximum(0.0, max_xy - last) / terrain.dx).astype(np.int64)
+    before = np.ceil(np.maximum(0.0, terrain.min_point - min_xy) / terrain.dx - FLATNESS).astype(np.int64)
+    after = np.ceil(np.maximum(0.0, max_xy - last) / terrain.dx - FLATNESS).astype(np.int64)
     if not np.prod(np.array(terrain.hf.shape, dtype=np.float64) + before + after) <= MAX_SLICE_CELLS:
         raise InputError(f"terrain: it would have to be extended to more than {MAX_SLICE_CELLS} cells")
     sides = [(int(low), int(high)) for low, high in zip(before, after)]
