@@ -48,7 +48,8 @@ def make_recorder(
 ) -> ShardRecorder:
     settings: Dict[str, Any] = {"retry": RETRY, **config}
     files = dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "unused")
-    environment = make_environment(motions, num_envs, threads)
+    loop_seconds = settings.get("record", {}).get("min_loop_seconds", 0.0)
+    environment = make_environment(motions, num_envs, threads, loop_seconds)
     surface = surface_points(TEXT, "humanoid.xml", CPU)
     return ShardRecorder(
         environment,
@@ -102,6 +103,21 @@ def test_every_motion_has_exactly_one_final_outcome(results):
                 == (attempt.attempt.reason == "")
             )
             assert attempt.attempt.start_time == pytest.approx(attempt.attempt.start_fraction * source.length, rel=1e-6)
+
+
+def test_a_motion_that_loops_is_tracked_for_whole_passes():
+    once = motion("idle", 1.0, seed=9)
+    loop = replace(once, loop_mode="WRAP", name="loop")
+    attempts = by_attempt(run(make_recorder([once, loop], record={"min_loop_seconds": 2.5})))
+    assert len(attempts) == 2
+    single, several = (next(result for key, result in attempts.items() if key[0] == m.name) for m in (once, loop))
+    assert (single.attempt.recorded_seconds, several.attempt.recorded_seconds) == (1.0, 3.0)
+    recorded = parse_motion(several.recording, "loop", SKELETON, "loop")
+    assert (recorded.num_frames, recorded.loop_mode) == (91, "CLAMP")
+    travel = loop.root_pos[-1, :2] - loop.root_pos[0, :2]
+    np.testing.assert_allclose(recorded.root_pos[-1, :2] - recorded.root_pos[0, :2], 3 * travel, atol=0.1)
+    assert several.attempt.quality["root_error"] < 0.1
+    assert 0.0 <= several.attempt.quality["foot_skate"] < 0.3
 
 
 def test_what_can_be_tracked_is_recorded(results):

@@ -39,13 +39,16 @@ def motion(kind: str = "idle", seconds: float = 1.0, seed: int = 9, difficulty: 
     return generate_motion(MotionSpec(kind, seed, seconds, difficulty, **flaw), SKELETON, f"{kind}_{seed}")
 
 
-def make_environment(motions: Sequence[Motion], num_envs: int, threads: int = 1, **changes) -> TrackingEnvironment:
+def make_environment(
+    motions: Sequence[Motion], num_envs: int, threads: int = 1, min_loop_seconds: float = 0.0, **changes
+) -> TrackingEnvironment:
     """An environment of the demo's settings on the mujoco simulator."""
     tiles = [m.terrain for m in motions]
     config = SimulatorConfig(TEXT, "humanoid.xml", tiles, num_envs, 30, 4, CPU, threads)
     simulator = engine("mujoco").build(config, SKELETON)
     config = environment_config(**changes)
-    library, observer = MotionLibrary(motions, SKELETON, CPU), ParcObserver(config, SKELETON, CPU)
+    library = MotionLibrary(motions, SKELETON, CPU, min_loop_seconds)
+    observer = ParcObserver(config, SKELETON, CPU)
     terrains, termination = TerrainStack(tiles, CPU), ParcTermination(config, SKELETON, CPU)
     return TrackingEnvironment(simulator, library, terrains, SKELETON, config, observer, termination)
 
