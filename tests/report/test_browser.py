@@ -172,7 +172,7 @@ def test_drawings_have_words(large, browser):
     """Every drawing says what it shows, and has a table of the same figures."""
     with browser.page(large.path / "report.html") as page:
         figures = page.locator("figure")
-        assert figures.count() == 12
+        assert figures.count() == 13
         for figure in figures.all():
             assert len(figure.locator('[role="img"]').first.get_attribute("aria-label")) > 20
             assert figure.locator("details table tbody tr").count() > 0
