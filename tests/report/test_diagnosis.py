@@ -142,4 +142,4 @@ def test_a_run_says_it_at_its_end(made, capsys):
     assert capsys.readouterr().out == ""
     (made.path / "journal.jsonl").unlink()
     explain(made.path, {"attempted": 1, "recorded": 0}, open_screen())
-    assert re.search("cannot be said: .*holds no run", capsys.readouterr().out)
+    assert re.search("no diagnosis of .*holds no run", capsys.readouterr().out)
