@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 import parc_ray
-from parc_ray.config.loading import find_data_dir, find_default_config, load_config
+from parc_ray.config.loading import check_config, find_data_dir, find_default_config, load_config
 from parc_ray.config.mimickit_args import config_of_mimickit
 from parc_ray.config.record import RecordConfig
 from parc_ray.config.record_args import config_of_args, parse_args
@@ -205,6 +205,7 @@ def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
     epilog=_epilog(
         [
             "parc-ray record phys_record.yaml",
+            "parc-ray record phys_record.yaml --recover",
             "parc-ray record --arg-file args/ADD.txt --model-file model.pt --output out",
         ],
         "parc_ray/runs/README.md",
@@ -218,6 +219,11 @@ def record(
     model_file: Optional[Path] = MODEL_FILE,
     output: Optional[Path] = OUTPUT,
     data_dir: Optional[str] = DATA_DIR,
+    recover: bool = typer.Option(
+        False,
+        "--recover",
+        help="Set recovery: true: explore to track motions that the tracker loses alone; also those of a finished run.",
+    ),
     overwrite: bool = OVERWRITE,
     quiet: bool = QUIET,
     json: bool = JSON,
@@ -225,7 +231,17 @@ def record(
     """Record every motion of a dataset that the tracker can physically track, or resume such a run."""
     screen = open_screen(quiet, json)
     config = _one_config(given, config)
-    raise typer.Exit(_run(screen, data_dir, overwrite, _configuration(config, arg_file, model_file, output)))
+    load = _configuration(config, arg_file, model_file, output)
+    raise typer.Exit(_run(screen, data_dir, overwrite, partial(_recovering, load) if recover else load))
+
+
+def _recovering(load: Callable[[Optional[str]], RecordConfig], data_dir: Optional[str]) -> RecordConfig:
+    """Return the configuration that `load` returns, with recovery. Raises InputError if it cannot be switched on."""
+    config = load(data_dir)
+    if config.recovery:
+        return config
+    values = {**config.model_dump(), "acceptance": config.acceptance or "none", "recovery": True}
+    return check_config(values, RecordConfig, "--recover")
 
 
 def _one_config(given: Optional[Path], option: Optional[Path]) -> Optional[Path]:

@@ -128,7 +128,10 @@ class ShardActor:
 def attempt_line(attempt: RunAttempt) -> str:
     """Return the line of the log for a finished attempt."""
     reason = f" ({attempt.reason})" if attempt.reason else ""
-    return f"{attempt.motion}: attempt {attempt.number} from {attempt.start_fraction:.0%}: {attempt.outcome}{reason}"
+    what = f"attempt {attempt.number} from {attempt.start_fraction:.0%}"
+    if attempt.copies:
+        what = f"population {attempt.number} of {attempt.copies} copies"
+    return f"{attempt.motion}: {what}: {attempt.outcome}{reason}"
 
 
 def own_device() -> Device:

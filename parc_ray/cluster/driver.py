@@ -213,8 +213,9 @@ class Driver:
             if hashlib.sha256(content).hexdigest() != entry.sha256:
                 self.keeper.crash(entry.name, f"its file has changed since the run began: {entry.path}")
                 continue
-            number = self.keeper.ledger.next_attempt.get(entry.name, 0)
-            motions.append(ShardMotion(entry.name, entry.path, content, number))
+            ledger = self.keeper.ledger
+            made = (numbers.get(entry.name, 0) for numbers in (ledger.next_attempt, ledger.next_population))
+            motions.append(ShardMotion(entry.name, entry.path, content, *made))
         return motions
 
     def _continue(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:

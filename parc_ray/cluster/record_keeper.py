@@ -49,12 +49,13 @@ class RecordKeeper:
             listener.shard_over(shard)
 
     def unfinished(self, assignment: Assignment) -> List[MotionEntry]:
-        """Return the motions of an assignment without a final state."""
-        return [entry for entry in assignment.motions if entry.name not in self.ledger.outcomes]
+        """Return the motions of an assignment that are still to be worked on."""
+        return [entry for entry in assignment.motions if self.ledger.is_open(entry.name)]
 
     def attempts(self, assignment: Assignment) -> int:
         """Return the number of attempts made so far at the motions of an assignment."""
-        return sum(self.ledger.next_attempt.get(entry.name, 0) for entry in assignment.motions)
+        made = (self.ledger.next_attempt, self.ledger.next_population)
+        return sum(numbers.get(entry.name, 0) for entry in assignment.motions for numbers in made)
 
     def take(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
         """Write what a report brings: recordings first, then the journal, so that a journal line never lies."""

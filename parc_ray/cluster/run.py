@@ -28,7 +28,7 @@ from parc_ray.motions.motion_file import read_motion
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.preparation import PreparedRun, prepare
 from parc_ray.runs.audit import contradictions
-from parc_ray.runs.events import RecordingLost, RunEnded, RunStarted
+from parc_ray.runs.events import MotionsReopened, RecordingLost, RunEnded, RunStarted
 from parc_ray.runs.exit_codes import DONE, INCONSISTENT, INTERRUPTED, NOT_ALL_ATTEMPTED
 from parc_ray.runs.history import read_run
 from parc_ray.runs.journal import Journal
@@ -50,6 +50,7 @@ from parc_ray.runs.upload import Upload
 from parc_ray.terminal.interruption import Interruption
 from parc_ray.terminal.notices import handle_notices
 from parc_ray.terminal.progress import ProgressDisplay, ProgressEvents
+from parc_ray.terminal.recovery_hint import recovery_hint
 from parc_ray.terminal.screen import Screen
 from parc_ray.terminal.table import print_summary
 
@@ -144,6 +145,7 @@ def _record(
         with suppress(OutputError):
             run.output.logs.merge()
     print_summary(summary, str(run.output.path), screen)
+    screen.say(*recovery_hint(run.inputs.files.config, run.ledger, summary["control_steps_per_second"]))
     for problem in problems:
         screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
@@ -198,6 +200,11 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         for event in events:
             run.ledger.take(event)
     journal.write(*map(RecordingLost, run.lost))
+    if run.reopened:
+        # The ledger has closed them again where the session began.
+        reopened = MotionsReopened(run.reopened)
+        journal.write(reopened)
+        run.ledger.take(reopened)
     journal.sync()
     recorded = run.ledger.recorded
     names = [entry.name for entry in run.inputs.dataset.entries if run.goes_on and entry.name not in recorded]

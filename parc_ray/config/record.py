@@ -127,6 +127,36 @@ class AcceptanceConfig(Strict):
     )
 
 
+class RecoveryConfig(Strict):
+    """Exploring to track motions whose first attempt was not recorded. `recovery: true`: with the defaults."""
+
+    copies: List[int] = Field(
+        default=[16, 32, 64],
+        description="Sizes of the populations that are tried in this order: copies of the character that track a "
+        "motion side by side.",
+    )
+    noise: float = Field(
+        default=0.6,
+        gt=0,
+        le=10,
+        description="How far actions stray from the most likely ones, in the standard deviations with which the "
+        "tracker was trained.",
+    )
+    max_mean_root_error: float = Field(
+        default=0.15,
+        gt=0,
+        description="As in acceptance, m, for recovered motions without contact labels: nothing else would reject one "
+        "that hovers.",
+    )
+
+    @field_validator("copies")
+    @classmethod
+    def _growing(cls, value: List[int]) -> List[int]:
+        if not value or any(not 2 <= size <= 4096 for size in value) or sorted(set(value)) != value:
+            raise ValueError("must be growing numbers from 2 to 4096, such as [16, 32, 64]")
+        return value
+
+
 class RecordOptions(Strict):
     """Data kept besides the recorded motions."""
 
@@ -236,12 +266,11 @@ class RecordConfig(Strict):
         ge=1,
         description="Maximum envs per actor. Default: 128 on CPUs (mujoco: always), 1024 on CUDA devices.",
     )
-    seed: int = Field(
-        default=0, ge=0, lt=2**64, description="Seed of every random generator; recording itself draws nothing."
-    )
+    seed: int = Field(default=0, ge=0, lt=2**64, description="Seed of every random number; only recovery draws any.")
     ray: RayConfig = RayConfig()
     retry: RetryConfig = RetryConfig()
     acceptance: Union[AcceptanceConfig, None] = AcceptanceConfig()
+    recovery: Union[RecoveryConfig, Literal[False]] = False
     record: RecordOptions = RecordOptions()
     output: OutputConfig = OutputConfig()
 
@@ -256,6 +285,13 @@ class RecordConfig(Strict):
         if not isinstance(value, (dict, AcceptanceConfig)) and value != "none":
             raise ValueError("must be a section of limits, or none")
         return None if value == "none" else value
+
+    @field_validator("recovery", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        if not isinstance(value, (bool, dict, RecoveryConfig)):
+            raise ValueError("must be true, false, or a section")
+        return RecoveryConfig() if value is True else value
 
     @field_validator("output_dir", mode="before")
     @classmethod
@@ -274,6 +310,22 @@ class RecordConfig(Strict):
         if len(set(names)) != len(names) or (len(names) > 1 and ("cpu" in names or "cuda" in names)):
             raise ValueError("a list must name different devices such as ['cuda:0', 'cuda:1']")
         return value
+
+    @model_validator(mode="after")
+    def _room_for_recovery(self) -> RecordConfig:
+        if not self.recovery:
+            return self
+        if self.acceptance is None:
+            raise ValueError("recovery needs limits to choose by; give an acceptance section, or recovery: false")
+        largest = self.recovery.copies[-1]
+        for key in ("num_envs", "max_envs_per_actor"):
+            envs = getattr(self, key)
+            if envs is not None and envs < largest:
+                raise ValueError(
+                    f"{key} is {envs}, fewer than the {largest} copies of recovery.copies; raise it, or leave out "
+                    "larger sizes"
+                )
+        return self
 
     @model_validator(mode="after")
     def _some_dataset(self) -> RecordConfig:

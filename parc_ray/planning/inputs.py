@@ -75,11 +75,17 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_characte
     # What is found beside dm_env.yaml would not be found beside record_env.yaml.
     environment = {**files.environment_content["env"], "char_file": os.path.abspath(path)}  # noqa: PTH100
     character = read_character(path, earlier_character, config.output_dir / CHARACTER)
+    built = kind.build(config, files, character.skeleton, cpu, 1)
+    if config.recovery and built.explore is None:
+        raise InputError(
+            f"{config.model_file}: holds no standard deviations of actions (_logstd_net), which recovery explores "
+            "with; give the checkpoint as it was trained, or set recovery: false"
+        )
     return TrackerInputs(
         files=files,
         environment_content={**files.environment_content, "env": environment},
         character=character,
-        observer=kind.build(config, files, character.skeleton, cpu, 1).observer,
+        observer=built.observer,
     )
 
 

@@ -12,7 +12,7 @@ from parc_ray.planning.placement import Placement
 from parc_ray.planning.resources import Resources
 from parc_ray.planning.sharding import count_shards, plan_shards
 from parc_ray.recording.recording import frame_layout
-from parc_ray.recording.shard import envs_of_shard
+from parc_ray.recording.shard import envs_of_shard, largest_population
 from parc_ray.tracking.environment import lookahead, reference_layout
 
 SHORT_SECONDS = 2.0
@@ -119,7 +119,8 @@ def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tup
     One long motion makes every env's buffers long: 256 envs of ten minutes would take 6 GB.
     """
     kind = "cpu" if placement.device == "cpu" else "cuda"
-    most = inputs.files.config.max_envs_per_actor or inputs.files.engine.max_envs[kind]
+    largest = largest_population(inputs.files.config)
+    most = inputs.files.config.max_envs_per_actor or max(inputs.files.engine.max_envs[kind], largest)
     if not resources.memory:
         return most, ()
     neighbours = -(-placement.actors // max(1, len(resources.nodes)))
@@ -128,7 +129,10 @@ def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tup
     if fit >= envs_of_shard(files, len(inputs.dataset.entries), most):
         return most, ()
     fit = max(1, fit)
-    return fit, (f"max_envs_per_actor lowered from {most} to {fit} to fit the memory",)
+    notices = [f"max_envs_per_actor lowered from {most} to {fit} to fit the memory"]
+    if fit < largest:
+        notices.append(f"recovery: populations of more than {fit} copies do not fit the memory and are left out")
+    return fit, tuple(notices)
 
 
 def bytes_per_env(inputs: Inputs) -> int:

@@ -21,11 +21,11 @@ from parc_ray.planning.inputs import Inputs, read_dataset_config, read_inputs, r
 from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import RunPlan, make_plan
 from parc_ray.planning.resources import Resources
-from parc_ray.runs.events import RecordingLost
+from parc_ray.runs.events import MotionsReopened, RecordingLost
 from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.logger import require_logger
 from parc_ray.runs.output import OutputDirectory
-from parc_ray.runs.resumption import require_same
+from parc_ray.runs.resumption import require_same, require_same_recovery
 from parc_ray.runs.upload import Upload
 from parc_ray.runs.verification import WrittenFile, verify
 from parc_ray.simulators.engine import Engine, EngineCheck
@@ -55,6 +55,8 @@ class PreparedRun:
     """Whether the command was given before."""
     lost: List[str]
     """Motions whose recordings are missing, although they were written."""
+    reopened: List[str] = field(default_factory=list)
+    """Motions with a final state that are to be recovered."""
     plan: Optional[RunPlan] = None
     """None if nothing is left to do."""
     trial: EngineCheck = field(default_factory=EngineCheck)
@@ -66,8 +68,8 @@ class PreparedRun:
 
     @property
     def remaining(self) -> Tuple[MotionEntry, ...]:
-        """Motions without a final state."""
-        return tuple(entry for entry in self.inputs.dataset.entries if entry.name not in self.ledger.outcomes)
+        """Motions that are still to be worked on."""
+        return tuple(entry for entry in self.inputs.dataset.entries if self.ledger.is_open(entry.name))
 
 
 def prepare(
@@ -163,6 +165,8 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
     if earlier is None:
         return PreparedRun(inputs, output, Ledger(), False, [])
     require_same(earlier, fingerprint(inputs.files), inputs.dataset.entries, output.path)
+    recovery = inputs.files.config.recovery
+    require_same_recovery(earlier, recovery.model_dump(mode="json") if recovery else {}, output.path)
     earlier.reopen_crashed()
     sizes = output.sizes()
     paths = {name: output.recording_path(name) for name in earlier.recorded}
@@ -171,7 +175,9 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
         lost = _damaged(earlier, paths)
     for name in lost:
         earlier.take(RecordingLost(name))
-    return PreparedRun(inputs, output, earlier, True, lost)
+    reopened = earlier.recoverable(len(recovery.copies)) if recovery else []
+    earlier.take(MotionsReopened(reopened))
+    return PreparedRun(inputs, output, earlier, True, lost, reopened)
 
 
 def _damaged(earlier: Ledger, paths: Mapping[str, Path]) -> List[str]:

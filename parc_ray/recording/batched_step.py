@@ -14,7 +14,7 @@ from parc_ray.tracking.environment import TrackingEnvironment
 Decide = Callable[[Tensor, int], Tensor]
 """PD targets [count, D] of envs, given as rows [n], of which the first `count` are different."""
 Evaluate = Callable[[Tensor, Tensor, Optional[Tensor]], Tensor]
-"""Verdicts [n, 4] on joined states of envs, given as rows [n], where time goes on (1) or stands still (0)."""
+"""Verdicts [n, ...] on joined states of envs, given as rows [n], where time goes on (1) or stands still (0)."""
 
 
 class BatchedStep:
@@ -24,14 +24,14 @@ class BatchedStep:
     and those whose attempt has ended since the host last looked, are worked on as well, but their time stands still.
     """
 
-    def __init__(self, environment: TrackingEnvironment, decide: Decide, evaluate: Evaluate):
+    def __init__(self, environment: TrackingEnvironment, decide: Decide, evaluate: Evaluate, verdict_size: int):
         self._environment, device, envs = environment, environment.device, environment.num_envs
         rows = pad_to_batch(torch.arange(envs, device=device))
         self._targets = torch.zeros(envs, environment.skeleton.dof_count, device=device)
         self._states = torch.zeros(envs, environment.state_size, device=device)
         self._active = torch.zeros(envs, dtype=torch.int64, device=device)
         """1 where an attempt is being made, that has not ended."""
-        self._verdicts = torch.zeros(envs, 4, dtype=torch.int64, device=device)
+        self._verdicts = torch.zeros(envs, verdict_size, dtype=torch.int64, device=device)
 
         def decide_all() -> None:
             self._targets.copy_(decide(rows, envs))

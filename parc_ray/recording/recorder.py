@@ -8,19 +8,22 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from parc_ray.character.pose import Pose
 from parc_ray.character.state import CharacterState
-from parc_ray.config.record import RecordConfig
+from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import MAX_DISTANCE
 from parc_ray.recording.attempt import Attempt
 from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.batched_step import BatchedStep
+from parc_ray.recording.noise import directions, push
 from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.population import MEMORY, Population, Verdict, window_steps
 from parc_ray.recording.reasons import acceptance_sentence, termination_sentence
 from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, recording_file
 from parc_ray.recording.retry_policy import RetryPolicy
@@ -59,7 +62,7 @@ class Utilization:
 
 @dataclass(frozen=True)
 class FinishedAttempt:
-    """An attempt that has ended, and what is left of it: its env is used for others."""
+    """A finished attempt with its copied buffers; its env has been reused. Of a population, one of its copies."""
 
     attempt: Attempt
     env: int
@@ -74,13 +77,14 @@ class FinishedAttempt:
     ended: float
     """s since the recorder was made."""
     following: Optional[Attempt]
-    """The attempt that was queued after this one failed."""
+    """The attempt that is made if this one is not recorded."""
     frames: Tensor
     """[steps + 1, ...]"""
     references: Tensor
     """[steps, ...]: all but the first."""
     observations: Tensor
     """[steps + 1, ...], of size 0 if they are not recorded."""
+    population: Optional[Population] = None
 
 
 class ShardRecorder:
@@ -101,21 +105,30 @@ class ShardRecorder:
         origin: Mapping[str, Any],
         first_attempts: Optional[Sequence[int]] = None,
         all_slots: Optional[bool] = None,
+        explore: Optional[Callable[[Tensor, Tensor], Tensor]] = None,
+        first_populations: Optional[Sequence[int]] = None,
     ):
         """act: of the tracker whose observer the environment has; motions: those of the environment's library; origin:
         goes into every recording (simulator, checkpoint, ...).
 
-        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere. all_slots: whether
-        tensor work is on all slots at once, captured and looked at now and then only; None: on a CUDA device.
+        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere. first_populations: the
+        same of its populations. all_slots: whether tensor work is on all slots at once, captured and looked at now and
+        then only; None: on a CUDA device. explore: of the tracker, for recovery.
         """
         self.environment, self.act, self.meter = environment, act, meter
         self.motions, self.config, self.origin = motions, config, dict(origin)
-        self.policy = RetryPolicy(config.retry)
+        recovery = config.recovery if explore else None
+        # A population is never made smaller: where its envs do not fit the device, its motion stays as it is.
+        sizes = [size for size in recovery.copies if size <= environment.num_envs] if recovery else []
+        self.explore, self.policy = explore, RetryPolicy(config.retry, tuple(sizes))
         self.queue = RetryQueue()
         self.utilization = Utilization()
         self._results: List[AttemptResult] = []
         self._free = list(range(environment.num_envs))[::-1]
         self._running: Dict[int, Attempt] = {}
+        """Attempts in one env."""
+        self._populations: List[Population] = []
+        """Attempts in several."""
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
         self._ended: List[FinishedAttempt] = []
@@ -127,23 +140,35 @@ class ShardRecorder:
         self._frames = torch.zeros(envs, self._spare + 1, self._layout.size, device=device)
         size = environment.observer.layout.size if kept else 0
         self._observations = torch.zeros(envs, self._spare + 1, size, device=device)
+        self._window = window_steps(environment.config.control_freq)
+        strength = push(self._window) * np.float32(recovery.noise if recovery else 0.0)
+        self._push = torch.from_numpy(strength).to(device)
+        """[window] how far copies stray in each control step of a window, in standard deviations."""
+        self._directions = torch.zeros(envs, environment.skeleton.dof_count, device=device)
+        """Where each env strays to in its window; 0 for a deterministic attempt."""
+        self._distance = torch.zeros(envs, dtype=torch.float64, device=device)
+        """Of each env from its reference, see MEMORY, m."""
         on_gpu = device.type == "cuda"
         self._batched = (
-            BatchedStep(environment, self._decide, self._evaluate)
+            BatchedStep(environment, self._decide, self._evaluate, 5 if sizes else 4)
             if all_slots or (all_slots is None and on_gpu)
             else None
         )
         # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
-        self._look_every = LOOK_EVERY if self._batched and not kept else 1
+        self._look_every = (_look_every(self._window) if sizes else LOOK_EVERY) if self._batched and not kept else 1
         self._unseen = 0
-        self._first_attempts = list(first_attempts or [0] * len(motions))
-        for index, made in enumerate(self._first_attempts):
-            self._enqueue_next(index, made)
+        none = [0] * len(motions)
+        self._first = list(zip(first_attempts or none, first_populations or none))
+        """Attempts and populations made elsewhere at each motion."""
+        self._tried = [list(made) for made in self._first]
+        """The same, with those made here."""
+        for index in range(len(motions)):
+            self._enqueue(self._following(index))
 
     @property
     def done(self) -> bool:
         """Whether every motion has its final outcome."""
-        return not self.queue and not self._running
+        return not self.queue and not self._running and not self._populations
 
     @property
     def age(self) -> float:
@@ -174,7 +199,7 @@ class ShardRecorder:
         return [self.motions[attempt.motion].name for attempt in dropped]
 
     def _is_untouched(self, attempt: Attempt) -> bool:
-        return attempt.number == self._first_attempts[attempt.motion]
+        return tuple(self._tried[attempt.motion]) == self._first[attempt.motion]
 
     def take_results(self) -> List[AttemptResult]:
         """Attempts that ended in work(), were measured, and were not returned yet."""
@@ -185,7 +210,8 @@ class ShardRecorder:
     def advance(self) -> List[AttemptResult]:
         """Start attempts in free envs, and make one control step in all busy ones; returns the attempts that ended."""
         self._fill()
-        envs = sorted(self._running)
+        copies = [env for p in self._populations for env in (p.envs if self._batched else p.living)]
+        envs = sorted([*self._running, *copies])
         self.utilization.steps += 1
         self.utilization.env_steps += len(envs)
         if self.queue:
@@ -197,11 +223,11 @@ class ShardRecorder:
             return []
         self._unseen = 0
         found = verdicts.cpu().numpy()  # the one time that the host waits for the device
-        over = np.flatnonzero(found[:, 0])
-        if len(over):
-            self._end([(envs[place], *found[place, 1:].tolist()) for place in over])
+        over = [(envs[place], *found[place, 1:4].tolist()) for place in np.flatnonzero(found[:, 0])]
+        self._end([end for end in over if end[0] in self._running])
+        results = [r for p in list(self._populations) for r in self._look(p, dict(zip(envs, found)))]
         # Without waiting attempts an env is idle until it is known whether an attempt is made again.
-        return self._measured() if len(self._ended) >= TOGETHER or not self.queue else []
+        return results + (self._measured() if len(self._ended) >= TOGETHER or not self.queue else [])
 
     def _step(self, envs: List[int]) -> Tensor:
         """One control step in the given envs, and its verdicts."""
@@ -216,51 +242,85 @@ class ShardRecorder:
         if self.config.record.observations:
             steps = self.environment.steps_done.index_select(0, rows)
             self._observations.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + steps, observations)
-        return self.act(observations[:count])
+        if not self.policy.copies or not (self._populations or self._batched):
+            return self.act(observations[:count])
+        assert self.explore is not None
+        moment = self.environment.steps_done.index_select(0, rows[:count]) % self._window
+        noise = self._directions.index_select(0, rows[:count]) * self._push.index_select(0, moment).unsqueeze(1)
+        return self.explore(observations[:count], noise)
 
     def _evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor]) -> Tensor:
         """Keep the frames of a control step (see TrackingEnvironment.evaluate) and say what it has led to.
 
-        Returns [n, 4]: whether the attempt is over, cause, body, and its steps.
+        Returns [n, 4]: whether the attempt is over, reason, body, and its steps; with recovery a fifth column, the
+        bits of its distance from the reference.
         """
         step = self.environment.evaluate(rows, states, active)
         frame = step.steps if active is None else torch.where(active > 0, step.steps, self._spare)
         self._store(rows, frame, step.state, step.pose, step.contacts)
         over = (step.reason > 0) | step.ended
-        return torch.stack((over, step.reason, step.body, step.steps), dim=1)
+        verdicts = [over, step.reason, step.body, step.steps]
+        if self.policy.copies:
+            before = self._distance.index_select(0, rows)
+            now = MEMORY * before + step.distance.double()
+            distance = now if active is None else torch.where(active > 0, now, before)
+            self._distance.index_copy_(0, rows, distance)
+            verdicts.append(distance.view(torch.int64))
+        return torch.stack(verdicts, dim=1)
 
-    def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
-        """Queue the attempt that follows `attempts` of them at a motion, and return it; None to give up."""
-        length = self.motions[motion].tracked_seconds(self.config.record.min_loop_seconds)
-        attempt = self.policy.next(motion, length, attempts)
+    def _enqueue(self, attempt: Optional[Attempt]) -> None:
+        """Queue an attempt, if there is one."""
         if attempt is not None:
-            self.queue.add(attempt, (1.0 - attempt.start_fraction) * length)
-        return attempt
+            self.queue.add(attempt, (1.0 - attempt.start_fraction) * self._length(attempt.motion))
+
+    def _following(self, motion: int) -> Optional[Attempt]:
+        attempts, populations = self._tried[motion]
+        return self.policy.next(motion, self._length(motion), attempts, populations)
+
+    def _length(self, motion: int) -> float:
+        """Seconds for which a motion is tracked."""
+        return self.motions[motion].tracked_seconds(self.config.record.min_loop_seconds)
 
     def _fill(self) -> None:
         """Start waiting attempts in free envs."""
         started: Dict[int, Attempt] = {}
-        while self._free and self.queue:
-            started[self._free.pop()] = self.queue.pop()
+        while self.queue and self._fits(self.queue.peek(1)[0]):
+            attempt = self.queue.pop()
+            envs = [self._free.pop() for _ in range(attempt.width)]
+            started.update(dict.fromkeys(envs, attempt))
+            if attempt.copies:
+                steps = self.environment.steps_of(attempt.motion, 0.0)
+                self._populations.append(Population(attempt, envs, steps, self._window))
+            else:
+                self._running[envs[0]] = attempt
         if not started:
             return
         envs, attempts = list(started), list(started.values())
-        self._running.update(started)
-        self._began.update(dict.fromkeys(started, time.monotonic() - self._made))
+        self._began.update(dict.fromkeys(started, self.age))
         upcoming = [(a.motion, a.start_fraction) for a in self.queue.peek(AHEAD)]
         self.environment.start(envs, [a.motion for a in attempts], [a.start_fraction for a in attempts], upcoming)
         state, pose, contacts = self.environment.first_frame(envs)
         rows = torch.tensor(envs, device=self.environment.device)
         self._store(rows, torch.zeros_like(rows), state, pose, contacts)
+        self._distance.index_fill_(0, rows, 0.0)
+        for population in self._populations:
+            if population.step == 0:
+                self._stray(population)
         if self._batched:
             self._batched.start(rows)
+
+    def _fits(self, attempt: Attempt) -> bool:
+        """Whether an attempt can start now. Windows of populations end when the host looks, so they begin then, too."""
+        return attempt.width <= len(self._free) and not (attempt.copies and self._unseen)
 
     def _store(self, rows: Tensor, frame: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
         values = self._layout.stack((state.root_pos, state.root_rot, pose.joint_rot, contacts)).t()
         self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
 
     def _end(self, over: Sequence[Tuple[int, int, int, int]]) -> None:
-        """Free envs whose attempts are over, given with cause, body and steps. Those that failed are made again."""
+        """Free envs whose attempts are over, given with reason, body and steps. Those that failed are made again."""
+        if not over:
+            return
         envs, steps = [env for env, *_ in over], [steps for *_, steps in over]
         if self.config.record.observations:
             self._observations[envs, steps] = self.environment.observe(envs)
@@ -272,16 +332,99 @@ class ShardRecorder:
         )
         self.environment.simulator.park(envs)
         for (env, cause, body, count), parts in zip(over, left):
-            attempt, began = self._running.pop(env), self._began.pop(env)
-            # An attempt that was tracked waits for its metrics.
-            following = self._enqueue_next(attempt.motion, attempt.number + 1) if cause else None
-            self._ended.append(FinishedAttempt(attempt, env, cause, body, count, began, self.age, following, *parts))
+            attempt = self._running.pop(env)
+            following = self._count(attempt)
+            self._ended.append(
+                FinishedAttempt(attempt, env, cause, body, count, self._began.pop(env), self.age, following, *parts)
+            )
             self._free.append(env)
+            if cause:
+                self._enqueue(following)
+
+    def _count(self, attempt: Attempt) -> Optional[Attempt]:
+        """Count an attempt as made; returns the one that follows if it is not recorded."""
+        self._tried[attempt.motion][bool(attempt.copies)] += 1
+        return self._following(attempt.motion)
+
+    # ------------------------------------------------------------------------------------------- populations
+
+    def _look(self, population: Population, verdicts: Dict[int, Verdict]) -> List[AttemptResult]:
+        """Select at the end of a window; end a population whose motion has ended or whose copies have all failed."""
+        population.look(verdicts)
+        bits = [verdicts[env][4] if env in verdicts else 0 for env in population.envs]
+        distance = np.array(bits, dtype=np.int64).view(np.float64)
+        if population.over:
+            # Results come in the order of their attempts.
+            return [*self._measured(), self._end_population(population, distance)]
+        if population.step % population.window == 0:
+            sources = population.select(distance)
+            self.environment.copy(population.envs, sources)
+            rows, origin = torch.tensor([population.envs, sources], device=self.environment.device)
+            self._distance.index_copy_(0, rows, self._distance.index_select(0, origin))
+            self._stray(population)
+            if self._batched:
+                self._batched.start(rows)
+        return []
+
+    def _stray(self, population: Population) -> None:
+        """Draw the directions of a population's window. The first copy goes where the tracker does."""
+        attempt, dofs = population.attempt, self.environment.skeleton.dof_count
+        key = (self.config.seed, self.motions[attempt.motion].name, attempt.copies, population.windows - 1)
+        drawn = directions(key, attempt.copies, dofs)
+        drawn[0] = 0.0
+        device = self.environment.device
+        self._directions.index_copy_(
+            0, torch.tensor(population.envs, device=device), torch.from_numpy(drawn).to(device)
+        )
+
+    def _end_population(self, population: Population, distance: npt.NDArray[np.float64]) -> AttemptResult:
+        """Free a population's envs. The best copy that is accepted is recorded."""
+        following = self._count(population.attempt)
+        ends = (self._end_of_copy(population, copy, following) for copy in population.candidates(distance))
+        rejected: List[AttemptResult] = []
+        for end in ends:
+            result = self._results_of([end])[0]
+            if result.recording:
+                break
+            rejected.append(result)
+        else:
+            result = rejected[0] if rejected else self._results_of([self._end_of_copy(population, None, following)])[0]
+            self._enqueue(following)
+        self._populations.remove(population)
+        self.environment.simulator.park(population.envs)
+        self._directions[population.envs] = 0.0
+        self._free += population.envs[::-1]
+        return result
+
+    def _end_of_copy(
+        self, population: Population, survivor: Optional[int], following: Optional[Attempt]
+    ) -> FinishedAttempt:
+        """One of the copies that have reached the motion's end; None: the copy that failed last."""
+        copy, reason, body, steps = population.last_death if survivor is None else (survivor, 0, 0, population.steps)
+        env, count = population.envs[copy], list(range(steps + 1))
+        if self.config.record.observations:
+            self._observations[env, steps] = self.environment.observe([env])[0]
+        simulated, observed = population.lineage(copy, steps)
+        return FinishedAttempt(
+            population.attempt, env, reason, body, steps, self._began[population.envs[0]], self.age, following,
+            self._frames[simulated, count], self.environment.references(env, steps),
+            self._observations[observed, count], population,
+        )  # fmt: skip
+
+    # ----------------------------------------------------------------------------------------------- results
 
     @torch.inference_mode()
     def _measured(self) -> List[AttemptResult]:
         """Results of the attempts that have ended since the last call, measured together."""
         ended, self._ended = self._ended, []
+        results = self._results_of(ended)
+        for end, result in zip(ended, results):
+            if result.attempt.outcome == Outcome.REJECTED:
+                self._enqueue(end.following)
+        return results
+
+    def _results_of(self, ended: Sequence[FinishedAttempt]) -> List[AttemptResult]:
+        """Results of attempts that have ended, measured together."""
         if not ended:
             return []
         # One copy to the host for all of them: it waits for the device.
@@ -322,26 +465,24 @@ class ShardRecorder:
         recording = trajectory = None
         if attempt.outcome == Outcome.RECORDED:
             try:
-                recording = self._motion_file(motion, attempt, frames, observations)
+                recording = self._motion_file(motion, attempt, frames, observations, self._recovery_of(end))
             except InputError as error:
                 # The character has moved so far that the terrain around its path is too large.
                 attempt = replace(attempt, outcome=Outcome.REJECTED, reason=str(error), criteria=(TERRAIN,))
         if attempt.outcome == Outcome.RECORDED:
             attempt = replace(attempt, recorded_seconds=attempt.seconds)
-        elif self.config.record.keep_failures:
-            trajectory = self._failed_trajectory(motion, attempt, frames, observations)
-        following = end.following
-        if attempt.outcome == Outcome.REJECTED:
-            following = self._enqueue_next(end.attempt.motion, end.attempt.number + 1)
-        next_fraction = following.start_fraction if following else None
-        return AttemptResult(replace(attempt, next_fraction=next_fraction), recording, trajectory)
+        else:
+            attempt = replace(attempt, next_fraction=end.following.start_fraction if end.following else None)
+            if self.config.record.keep_failures and not end.population:
+                trajectory = self._failed_trajectory(motion, attempt, frames, observations)
+        return AttemptResult(attempt, recording, trajectory)
 
     def _summary(self, end: FinishedAttempt, quality: Quality) -> RunAttempt:
         """Return the summary of a finished attempt, without its recording and the attempt that follows."""
         seconds = end.steps / self.environment.config.control_freq
         outcome, reason, body = Outcome.RECORDED, "", ""
         criteria: Tuple[str, ...] = ()
-        broken = broken_limits(quality, self.config.acceptance)
+        broken = broken_limits(quality, self._limits(end.attempt))
         if end.cause:
             outcome, criteria, body = Outcome.FAILED, (REASONS[end.cause],), self._body_name(end.cause, end.body)
             reason = termination_sentence(REASONS[end.cause], body, seconds)
@@ -359,10 +500,35 @@ class ShardRecorder:
             criteria=criteria,
             body=body,
             quality=quality,
+            copies=end.attempt.copies,
+            env_steps=end.population.env_steps if end.population else 0,
             env=end.env,
             began=round(end.began, 3),
             ended=round(end.ended, 3),
         )
+
+    def _limits(self, attempt: Attempt) -> Optional[AcceptanceConfig]:
+        """Acceptance limits of an attempt. Without contact labels, nothing else would reject a motion that hovers."""
+        limits, recovery = self.config.acceptance, self.config.recovery
+        if not (attempt.copies and limits and recovery) or self.motions[attempt.motion].labelled:
+            return limits
+        given = limits.max_mean_root_error
+        bound = recovery.max_mean_root_error if given is None else min(given, recovery.max_mean_root_error)
+        return limits.model_copy(update={"max_mean_root_error": bound})
+
+    def _recovery_of(self, end: FinishedAttempt) -> Mapping[str, Any]:
+        """What a recording says of the population that it comes from."""
+        if not end.population or not self.config.recovery:
+            return {}
+        return {
+            "recovery": {
+                "copies": end.attempt.copies,
+                "noise": self.config.recovery.noise,
+                "windows": end.population.windows,
+                "window_seconds": round(self._window / self.environment.config.control_freq, 6),
+                "copying": "exact" if self.environment.simulator.engine.exact_copies else "reset",
+            }
+        }
 
     def _body_name(self, cause: int, body: int) -> str:
         return self.environment.skeleton.body_names[body] if cause in (BODY_POSITION, FALL) else ""
@@ -380,10 +546,17 @@ class ShardRecorder:
         except InputError:
             return None  # the terrain around its path is too large
 
-    def _motion_file(self, motion: Motion, attempt: RunAttempt, frames: Tensor, observations: Tensor) -> bytes:
+    def _motion_file(
+        self,
+        motion: Motion,
+        attempt: RunAttempt,
+        frames: Tensor,
+        observations: Tensor,
+        recovery: Optional[Mapping[str, Any]] = None,
+    ) -> bytes:
         """Return the motion file of an attempt's first n frames [n, ...] and observations [n, ...], on the host.
 
-        Raises InputError if the terrain around them is too large.
+        recovery: goes into the recording as well. Raises InputError if the terrain around them is too large.
         """
         observer = self.environment.observer
         origin: Dict[str, Any] = {
@@ -393,6 +566,7 @@ class ShardRecorder:
             "start_time": attempt.start_time,
             "attempt": attempt.number,
             "quality": attempt.quality,
+            **(recovery or {}),
         }
         if attempt.outcome != Outcome.RECORDED:
             origin["outcome"] = attempt.outcome.value
@@ -410,6 +584,12 @@ class ShardRecorder:
              for name, shape in observer.layout.shapes.items()},
             partial(WRITERS[self.config.output.format], skeleton=self.environment.skeleton.to(CPU)),
         )  # fmt: skip
+
+
+def _look_every(window: int) -> int:
+    """The divisor of a window nearest LOOK_EVERY, the larger of two: selections happen where the host looks anyway."""
+    divisors = [steps for steps in range(1, window + 1) if window % steps == 0]
+    return min(divisors, key=lambda steps: (abs(steps - LOOK_EVERY), -steps))
 
 
 def _copied(parts: List[Tensor], device: torch.device) -> Tuple[Tensor, ...]:

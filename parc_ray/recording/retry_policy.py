@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
 from parc_ray.config.record import RetryConfig
 from parc_ray.recording.attempt import Attempt
@@ -13,22 +13,29 @@ from parc_ray.recording.attempt import Attempt
 class RetryPolicy:
     """The one place that decides which attempt follows at a motion without a recording, if any.
 
-    >>> policy = RetryPolicy(RetryConfig())
-    >>> policy.next(7, 10.0, attempts=0), policy.next(7, 10.0, attempts=1)
-    (Attempt(motion=7, number=0, start_fraction=0.0), Attempt(motion=7, number=1, start_fraction=0.25))
-    >>> policy.next(7, 10.0, attempts=4), policy.next(7, 2.5, attempts=1)
-    (None, None)
+    >>> policy = RetryPolicy(RetryConfig(), copies=(16, 32))
+    >>> policy.next(7, 10.0, attempts=1, populations=1)
+    Attempt(motion=7, number=1, start_fraction=0.0, copies=32)
+    >>> policy.next(7, 10.0, attempts=1, populations=2)
+    Attempt(motion=7, number=1, start_fraction=0.25, copies=0)
+    >>> policy.next(7, 2.5, attempts=1, populations=2) is None
+    True
     """
 
     config: RetryConfig
+    copies: Tuple[int, ...] = ()
+    """Sizes of populations, in order."""
 
-    def next(self, motion: int, length: float, attempts: int) -> Optional[Attempt]:
-        """Return the attempt that follows `attempts` of them at a motion of `length` s; None to give up.
+    def next(self, motion: int, length: float, attempts: int, populations: int = 0) -> Optional[Attempt]:
+        """Return the attempt that follows this many at a motion of `length` s; None to give up.
 
-        Start fractions grow: once a segment is too short, all later ones are.
+        The whole motion comes first, alone and then with every size; later starts record a part of it. Start fractions
+        grow: once a segment is too short, all later ones are.
         """
         if attempts == 0:
             return Attempt(motion, 0, 0.0)
+        if populations < len(self.copies):
+            return Attempt(motion, populations, 0.0, self.copies[populations])
         if attempts > min(self.config.max_retries, len(self.config.start_fractions)):
             return None
         fraction = self.config.start_fractions[attempts - 1]

@@ -21,7 +21,7 @@ class RunAttempt:
     motion: str
     """Name of the motion."""
     number: int
-    """0 for the first attempt."""
+    """0 for the first attempt; populations are numbered apart."""
     start_fraction: float
     """0 for the start of the motion."""
     start_time: float
@@ -41,6 +41,10 @@ class RunAttempt:
     """Start fraction of the next attempt; None if this one is final."""
     recorded_seconds: float = 0.0
     """Length of the recording, s; 0 without one."""
+    copies: int = 0
+    """Size of the population that explored (recovery); 0 for a deterministic attempt."""
+    env_steps: int = 0
+    """Control steps summed over the copies of a population."""
     env: Optional[int] = field(default=None, compare=False)
     """Env in which it ran."""
     began: Optional[float] = field(default=None, compare=False)

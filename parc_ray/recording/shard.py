@@ -6,6 +6,7 @@ imported wherever a shard is sent.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence, Tuple
 
@@ -70,6 +71,8 @@ class ShardMotion:
     """Bytes of its motion file."""
     first_attempt: int
     """Number of the first attempt to make; earlier ones were made and reported elsewhere."""
+    first_population: int = 0
+    """The same, of its populations."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,11 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     library = MotionLibrary(motions, skeleton, device, min_loop_seconds)
     terrains = TerrainStack([motion.terrain for motion in motions], device)
     tracker = run.build_tracker(skeleton, device, threads)
+    if num_envs < largest_population(run.config):
+        logging.getLogger("parc_ray").warning(
+            "recovery: only %d envs fit the device; larger populations are left out, and motions that need them stay "
+            "unrecovered", num_envs,
+        )  # fmt: skip
     return ShardRecorder(
         environment=TrackingEnvironment(
             simulator, library, terrains, skeleton, config, tracker.observer, tracker.termination
@@ -137,6 +145,8 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             "seed": run.config.seed,
         },
         first_attempts=[motion.first_attempt for motion in shard.motions],
+        explore=tracker.explore,
+        first_populations=[motion.first_population for motion in shard.motions],
     )
 
 
@@ -195,7 +205,17 @@ def reachable_tile(motion: Motion, config: EnvironmentConfig, min_loop_seconds: 
 def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:
     """Return the number of envs for a shard: num_envs, or one per motion; at most motions, max_envs_per_actor, bound.
 
-    bound: of the plan, for the device and its memory.
+    With recovery there is room for its largest population, whatever the number of motions, and a bound of more than one
+    per motion is used up: idle envs cost a CUDA device little. bound: of the plan, for the device and its memory.
     """
     bounds = [most for most in (bound, run.config.max_envs_per_actor) if most is not None]
-    return max(1, min(run.config.num_envs or motions, motions, *bounds))
+    largest = largest_population(run.config)
+    if not largest:
+        return max(1, min(run.config.num_envs or motions, motions, *bounds))
+    default = max(motions, largest) if run.config.devices == ["cpu"] else max(motions, largest, *bounds)
+    return max(1, min([run.config.num_envs or default, *bounds]))
+
+
+def largest_population(config: RecordConfig) -> int:
+    """Return the size of the largest population of recovery; 0 without recovery."""
+    return config.recovery.copies[-1] if config.recovery else 0

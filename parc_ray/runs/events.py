@@ -93,6 +93,17 @@ class MotionEnded:
     """Size of the recording."""
     sha256: str = ""
     """Of the recording; empty in journals of version 0.1.0."""
+    copies: int = 0
+    """Size of the population that the recording comes from; 0 for a deterministic attempt."""
+
+
+@dataclass(frozen=True)
+class MotionsReopened:
+    """Motions with a final state are to be recovered. Their state stands until a population records them."""
+
+    kind: ClassVar[str] = "reopened"
+
+    motions: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,8 @@ class RunEnded:
 DatasetEvent = Union[MotionEntry, ExcludedMotion, InvalidMotion]
 """A motion of the dataset is an event of the same content."""
 Event = Union[
-    RunStarted, DatasetEvent, ShardStarted, ActorReady, AttemptEnded, MotionEnded, RecordingLost, ActorDied,
+    RunStarted, DatasetEvent, ShardStarted, ActorReady, AttemptEnded, MotionEnded, MotionsReopened, RecordingLost,
+    ActorDied,
     DeviceSetAside, ActorIdle, RunEnded,
 ]  # fmt: skip
 

@@ -51,10 +51,24 @@ class RunMotion:
     recording_sha256: str = ""
     """Of its recording; empty if the run was made by version 0.1.0."""
     attempts: Tuple[RunAttempt, ...] = ()
+    """Deterministic attempts, in order."""
+    populations: Tuple[RunAttempt, ...] = ()
+    """Populations of recovery, in order."""
+    copies: int = 0
+    """Size of the population that its recording comes from; 0 if a deterministic attempt was recorded."""
+
+    @property
+    def recorded_how(self) -> str:
+        """How: "at once", "recovered" or "from a later start"; empty without a recording."""
+        if self.state != MotionState.RECORDED:
+            return ""
+        return "recovered" if self.copies else "from a later start" if self.start_fraction else "at once"
 
     @property
     def last_attempt(self) -> Optional[RunAttempt]:
-        """The attempt that decided, or the latest one; lost recordings do not count."""
+        """The attempt that decided, or the latest one. Lost recordings do not count, nor does recovery in vain."""
+        if self.copies:
+            return next((p for p in reversed(self.populations) if p.outcome == Outcome.RECORDED), None)
         standing = [attempt for attempt in self.attempts if attempt.outcome != Outcome.LOST]
         return standing[-1] if standing else None
 
@@ -202,6 +216,7 @@ def _run(path: Path, timeline: Timeline) -> Run:
 def _motion(entry: MotionEntry, timeline: Timeline, output: OutputDirectory) -> RunMotion:
     outcome = timeline.ledger.outcomes.get(entry.name)
     recorded = outcome is not None and outcome.state == MotionState.RECORDED
+    ended = timeline.attempts.get(entry.name, ())
     return RunMotion(
         name=entry.name,
         path=entry.path,
@@ -215,7 +230,9 @@ def _motion(entry: MotionEntry, timeline: Timeline, output: OutputDirectory) -> 
         recording=output.recording_path(entry.name) if recorded else None,
         recording_bytes=outcome.bytes if outcome else 0,
         recording_sha256=outcome.sha256 if outcome else "",
-        attempts=tuple(_with_trajectory(ended, output) for ended in timeline.attempts.get(entry.name, ())),
+        attempts=tuple(_with_trajectory(one, output) for one in ended if not one.attempt.copies),
+        populations=tuple(one.attempt for one in ended if one.attempt.copies),
+        copies=outcome.copies if outcome else 0,
     )
 
 

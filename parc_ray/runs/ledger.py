@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 from parc_ray.recording.outcome import Outcome
@@ -20,6 +20,7 @@ from parc_ray.runs.events import (
     DatasetEvent,
     Event,
     MotionEnded,
+    MotionsReopened,
     RecordingLost,
     RunStarted,
     dataset_events,
@@ -55,10 +56,18 @@ class Ledger:
     """Final states that follow from an attempt, but have no line of their own yet."""
     next_attempt: Dict[str, int] = field(default_factory=dict)
     """Number of the next attempt, by motion, where at least one was made."""
+    next_population: Dict[str, int] = field(default_factory=dict)
+    """Number of the next population at each motion that recovery has tried."""
+    reopened: Set[str] = field(default_factory=set)
+    """Motions that are to be recovered although they have an outcome, which stands until they are."""
+    recovery: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration of the populations that were made; empty without any."""
     attempts: int = 0
-    """All attempts, including those whose recordings were lost."""
+    """Deterministic ones, including those whose recordings were lost."""
+    populations: int = 0
+    """Populations, including those whose recordings were lost."""
     control_steps: int = 0
-    """Of these attempts."""
+    """Of attempts and populations."""
     env_steps: int = 0
     """Control steps that actors reported; of earlier sessions, those of finished attempts."""
     seconds: float = 0.0
@@ -81,6 +90,8 @@ class Ledger:
             return self._attempt(event)
         if isinstance(event, MotionEnded):
             self._end(event)
+        elif isinstance(event, MotionsReopened):
+            self.reopened.update(event.motions)
         elif isinstance(event, RecordingLost):
             self._lose(event.motion)
         elif isinstance(event, RunStarted):
@@ -97,16 +108,15 @@ class Ledger:
         self.started = self.started or event
         self.sessions += 1
         self.env_steps = self.control_steps
+        if not self.populations:
+            self.recovery = event.config.get("recovery") or {}
         self.reopen_crashed()
 
     def _attempt(self, event: AttemptEnded) -> Optional[MotionEnded]:
         attempt = event.attempt
         motion, start = attempt.motion, attempt.start_fraction
         self._require_open(motion)
-        self.attempts += 1
-        self.next_attempt[motion] = attempt.number + 1
-        if self.started is not None:
-            self.control_steps += round(attempt.seconds * self.started.control_freq)
+        self._count(attempt)
         if attempt.outcome == Outcome.RECORDED:
             ended = MotionEnded(
                 motion,
@@ -115,7 +125,11 @@ class Ledger:
                 seconds=attempt.recorded_seconds,
                 bytes=event.recording_bytes,
                 sha256=event.recording_sha256,
+                copies=attempt.copies,
             )
+        elif attempt.next_fraction is None and motion in self.reopened:
+            self.reopened.discard(motion)
+            return None
         elif attempt.next_fraction is None:
             ended = MotionEnded(motion, MotionState.REJECTED, f"{CATEGORIES[attempt.outcome]}: {attempt.reason}", start)
             self._categories[motion] = sys.intern(attempt.category)
@@ -125,30 +139,66 @@ class Ledger:
         self.unwritten[motion] = ended
         return ended
 
+    def _count(self, attempt: RunAttempt) -> None:
+        if attempt.copies:
+            self.populations += 1
+            self.next_population[attempt.motion] = attempt.number + 1
+            self.control_steps += attempt.env_steps
+            return
+        self.attempts += 1
+        self.next_attempt[attempt.motion] = attempt.number + 1
+        if self.started is not None:
+            self.control_steps += round(attempt.seconds * self.started.control_freq)
+
     def _set(self, ended: MotionEnded) -> None:
+        before = self.outcomes.get(ended.motion)
+        if before is not None:
+            self._counts[before.state] -= 1
+        self.reopened.discard(ended.motion)
         self.outcomes[ended.motion] = ended
         self._counts[ended.state] += 1
 
     def _end(self, event: MotionEnded) -> None:
         if event.state == MotionState.CRASHED:
             self._require_open(event.motion)
-            self._set(event)
+            if event.motion in self.reopened:
+                self.reopened.discard(event.motion)
+            else:
+                self._set(event)
         else:
             self.unwritten.pop(event.motion, None)
 
     def _lose(self, motion: str) -> None:
         if motion not in self.outcomes:
             raise ValueError(f"{motion} has no recording that could be lost")
-        self._counts[self.outcomes.pop(motion).state] -= 1
+        lost = self.outcomes.pop(motion)
+        self._counts[lost.state] -= 1
         self.unwritten.pop(motion, None)
-        self.next_attempt[motion] -= 1
+        numbers = self.next_population if lost.copies else self.next_attempt
+        numbers[motion] -= 1
+
+    def is_open(self, motion: str) -> bool:
+        """Whether a motion is still to be worked on."""
+        return motion not in self.outcomes or motion in self.reopened
+
+    def recoverable(self, sizes: int) -> List[str]:
+        """Return motions that were rejected, or recorded from a later start, and that a number of sizes is left for."""
+        return [
+            name
+            for name, outcome in self.outcomes.items()
+            if outcome.state in (MotionState.RECORDED, MotionState.REJECTED)
+            and not outcome.copies
+            and self.next_population.get(name, 0) < sizes
+            and (outcome.state == MotionState.REJECTED or outcome.start_fraction > 0)
+        ]
 
     def _require_open(self, motion: str) -> None:
-        if motion in self.outcomes:
+        if not self.is_open(motion):
             raise ValueError(f"{motion} would get a second final state")
 
     def reopen_crashed(self) -> None:
         """Reopen crashed motions when a run is resumed: its machine may have been at fault."""
+        self.reopened.clear()
         self.outcomes = {
             name: outcome for name, outcome in self.outcomes.items() if outcome.state != MotionState.CRASHED
         }
@@ -176,8 +226,8 @@ class Ledger:
 
     @property
     def dealt_with(self) -> int:
-        """Number of motions in a final state."""
-        return len(self.outcomes) + len(self.invalid)
+        """Number of motions that are not to be worked on any more."""
+        return len(self.outcomes) - len(self.reopened) + len(self.invalid)
 
     def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
         """Return the events of a dataset that were not taken yet."""
@@ -195,8 +245,8 @@ class Ledger:
 
     def expects(self, attempt: RunAttempt) -> bool:
         """Whether an attempt is the next one at its motion; late and repeated ones are not."""
-        waiting = attempt.motion not in self.outcomes
-        return waiting and attempt.number == self.next_attempt.get(attempt.motion, 0)
+        numbers = self.next_population if attempt.copies else self.next_attempt
+        return self.is_open(attempt.motion) and attempt.number == numbers.get(attempt.motion, 0)
 
     @property
     def recorded(self) -> Dict[str, MotionEnded]:
@@ -204,8 +254,8 @@ class Ledger:
         return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
     def unfinished(self, motions: Sequence[str]) -> List[str]:
-        """Return those of the given motions that have no final state."""
-        return [motion for motion in motions if motion not in self.outcomes]
+        """Return those of the given motions that are still to be worked on."""
+        return [motion for motion in motions if self.is_open(motion)]
 
     def count(self, state: str) -> int:
         """Return the number of motions in a final state."""
@@ -216,6 +266,8 @@ class Ledger:
         states: Dict[str, int] = {
             state.value: self._counts[state] for state in MotionState if state != MotionState.UNFINISHED
         }
+        for motion in self.reopened:
+            states[self.outcomes[motion].state.value] -= 1
         return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
 
     def summary(self) -> Dict[str, Any]:
@@ -223,7 +275,8 @@ class Ledger:
         recorded = list(self.recorded.values())
         rejected = [o for o in self.outcomes.values() if o.state == MotionState.REJECTED]
         crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == MotionState.CRASHED}
-        by_fraction = Counter(o.start_fraction for o in recorded)
+        by_fraction = Counter(o.start_fraction for o in recorded if not o.copies)
+        by_copies = Counter(o.copies for o in recorded if o.copies)
         unfinished = len(self.planned) - len(self.outcomes)
         counts = {
             "motions": self.total,
@@ -239,7 +292,9 @@ class Ledger:
             **counts,
             "attempted": len(self.next_attempt),
             "attempts": self.attempts,
+            "populations": self.populations,
             "recorded_from": {f"{fraction:g}": by_fraction[fraction] for fraction in sorted(by_fraction)},
+            "recovered": {str(copies): by_copies[copies] for copies in sorted(by_copies)},
             "rejected_by_reason": dict(Counter(self._categories[o.motion] for o in rejected).most_common()),
             "recorded_seconds": round(sum(o.seconds for o in recorded), 3),
             "dataset_seconds": round(sum(entry.length for entry in self.planned.values()), 3),

@@ -20,6 +20,7 @@ from parc_ray.runs.events import (
     DeviceSetAside,
     Event,
     MotionEnded,
+    MotionsReopened,
     RecordingLost,
     RunEnded,
     RunStarted,
@@ -32,7 +33,8 @@ T = TypeVar("T")
 OWN: Dict[str, Type[Any]] = {
     kind.kind: kind
     for kind in (
-        RunStarted, ShardStarted, ActorReady, RecordingLost, ActorDied, DeviceSetAside, ActorIdle, RunEnded,
+        RunStarted, ShardStarted, ActorReady, MotionsReopened, RecordingLost, ActorDied, DeviceSetAside, ActorIdle,
+        RunEnded,
     )
 }  # fmt: skip
 """Events whose fields are the keys of their lines."""
@@ -48,6 +50,10 @@ FIELDS = {
 }
 NOT_IN_LINES = ("launch", "trajectory", "notes")
 """Fields of attempts and motions that are not written."""
+RECOVERY = "recovery"
+"""Event of a population: an attempt to readers that know it, and nothing to earlier ones."""
+OF_POPULATIONS = ("copies", "env_steps")
+"""Fields of attempts that only lines of populations have."""
 
 
 def line_of(event: Event) -> Dict[str, Any]:
@@ -61,7 +67,15 @@ def line_of(event: Event) -> Dict[str, Any]:
         return {**OF_MOTIONS[type(event)], "motion": values.pop("name"), **values}
     if isinstance(event, AttemptEnded):
         values = _values(event)
-        return {"event": event.kind, **_values(values.pop("attempt")), **values}
+        attempt = _values(values.pop("attempt"))
+        if attempt["copies"]:
+            return {"event": RECOVERY, **attempt, **values}
+        alone = {name: value for name, value in attempt.items() if name not in OF_POPULATIONS}
+        return {"event": event.kind, **alone, **values}
+    if isinstance(event, MotionEnded) and not event.copies:
+        values = _values(event)
+        del values["copies"]
+        return {"event": event.kind, **values}
     return {"event": event.kind, **vars(event)}
 
 
@@ -83,7 +97,7 @@ def event_of(line: Mapping[str, Any]) -> Optional[Event]:
         return _read(MotionEntry, {**line, "name": line["motion"], "terrain_shape": (size_x, size_y)})
     if kind == "excluded":
         return _read(ExcludedMotion, {**line, "name": line["motion"]})
-    if kind == AttemptEnded.kind:
+    if kind in (AttemptEnded.kind, RECOVERY):
         return _read(AttemptEnded, {**line, "attempt": _attempt(line)})
     if kind == MotionEnded.kind:
         state = MotionState(line["state"])

@@ -27,6 +27,24 @@ def require_same(
         )
 
 
+def require_same_recovery(ledger: Ledger, recovery: Mapping[str, Any], output_dir: Path) -> None:
+    """Raises InputError if populations were made that would be others now; recovery: {} where it is switched off.
+
+    Larger sizes may be added: those that were tried before them stay.
+    """
+    before = ledger.recovery
+    if not (ledger.populations and recovery and before):
+        return
+    sizes = sorted((before["copies"], recovery["copies"]), key=len)
+    same = {**before, "copies": sizes[1]} == {**recovery, "copies": sizes[1]} and sizes[1][: len(sizes[0])] == sizes[0]
+    if not same:
+        raise InputError(
+            f"output_dir {output_dir} holds motions that were recovered otherwise: recovery is {dict(recovery)}, was "
+            f"{dict(before)}. Only larger copies may be added; undo other changes to go on with it, or choose another "
+            "output_dir"
+        )
+
+
 def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> List[str]:
     """Return one line per change, since a run began, of something that recordings depend on."""
     assert ledger.started is not None, "only a run that has begun can be resumed"

@@ -65,7 +65,8 @@ class Timeline:
             self._attempt(event)
         elif isinstance(event, RecordingLost):
             own = self.attempts[event.motion]
-            own[-1] = replace(own[-1], attempt=replace(own[-1].attempt, outcome=Outcome.LOST))
+            last = max(index for index, ended in enumerate(own) if ended.attempt.outcome == Outcome.RECORDED)
+            own[last] = replace(own[last], attempt=replace(own[last].attempt, outcome=Outcome.LOST))
         elif isinstance(event, MotionEnded):
             self._final[-1].add(event.motion)
         elif isinstance(event, RunEnded):

@@ -18,6 +18,8 @@ def print_summary(summary: Mapping[str, Any], title: str, screen: Screen) -> Non
     for fraction, count in summary["recorded_from"].items():
         where = "from the start" if float(fraction) == 0 else f"from {float(fraction):.0%}"
         table.add_row(f"recorded {where}", str(count))
+    for copies, count in summary["recovered"].items():
+        table.add_row(f"recovered with {copies} copies", str(count))
     for reason, count in summary["rejected_by_reason"].items():
         table.add_row(escape(f"rejected, {reason}"), str(count))
     for state in ("invalid", "crashed", "unfinished"):

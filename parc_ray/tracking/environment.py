@@ -6,6 +6,7 @@ drives it observes, decides and steps. All states are in the frame of the motion
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Dict, List, Optional, Sequence, Tuple, TypeVar
@@ -57,6 +58,11 @@ class Step:
     ended: Tensor
     """[N] bool: whether the motion's end is reached."""
 
+    @property
+    def distance(self) -> Tensor:
+        """[N] m: mean distance of bodies from the reference."""
+        return reverse_dims(rotations.norm(self.pose.body_pos - self.reference.body_pos)).mean(0)
+
 
 class TrackingEnvironment:
     """num_envs characters, each of which tracks a motion of the library on its terrain."""
@@ -81,17 +87,21 @@ class TrackingEnvironment:
         self.lookahead = lookahead(observer)
         self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
         envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
-        places = envs + min(AHEAD, envs // AHEAD)
+        self._ahead = min(AHEAD, envs // AHEAD)
+        """Places beyond one for each env."""
+        places = envs + self._ahead
         self.motion = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_done = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
         self._place = torch.zeros(envs, dtype=torch.int64, device=device)
         """Where each env's reference is held."""
         self._places: Dict[int, int] = {}
-        """The same, of envs that have been started; on the host."""
+        """The same for envs that have been started, on the host. Envs that were started alike share a place."""
+        self._users: Counter[int] = Counter()
+        """Number of envs at each place."""
         self._free = list(range(places))[::-1]
         self._ready: Dict[StartPoint, int] = {}
-        """Where what has been made ready ahead of time is held."""
+        """Places of starts that were prepared ahead of time."""
         self._features = torch.zeros(places, frames, observer.features.size, device=device)
         self._state_layout, self._reference_layout = Layout(state_shapes(skeleton)), reference_layout(skeleton)
         self._now_layout = now_layout(skeleton)
@@ -128,14 +138,16 @@ class TrackingEnvironment:
     ) -> None:
         """Put characters into the reference state of motions at start fractions, without noise.
 
-        No contact has been simulated yet, so the contacts of the first frame are the reference's. upcoming: What may be
-        made ready as well, because it is to be started soon.
+        No contact has been simulated yet, so the contacts of the first frame are the reference's. upcoming: starts that
+        may be prepared in the same batch, because they come soon.
         """
-        self._free += [self._places.pop(env) for env in envs if env in self._places]
-        beginnings = list(zip(motions, fractions))
-        self._places.update(zip(envs, self._held(beginnings, upcoming)))
+        for env in envs:
+            self._release(env)
+        starts = list(zip(motions, fractions))
+        self._places.update(zip(envs, self._prepared(starts, upcoming)))
         places = [self._places[env] for env in envs]
-        steps = [self.steps_of(*beginning) for beginning in beginnings]
+        self._users.update(places)
+        steps = [self.steps_of(*start) for start in starts]
         rows, held, ids, total = torch.tensor([list(envs), places, list(motions), steps], device=self.device)
         self._place.index_copy_(0, rows, held)
         self.motion.index_copy_(0, rows, ids)
@@ -143,6 +155,13 @@ class TrackingEnvironment:
         self.steps_done.index_fill_(0, rows, 0)
         self._now.index_copy_(1, rows, self._first.index_select(0, held).t())
         self.simulator.reset(list(envs), list(motions), self._read(rows)[0])
+
+    def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
+        """Give envs the characters of source envs, all of which were started alike. See Simulator.copy."""
+        self.simulator.copy(envs, sources)
+        rows, origin = torch.tensor([list(envs), list(sources)], device=self.device)
+        self._now.index_copy_(1, rows, self._now.index_select(1, origin))
+        self.steps_done.index_copy_(0, rows, self.steps_done.index_select(0, origin))
 
     def observe(self, envs: Sequence[int]) -> Tensor:
         """Observations of the given envs, [n, observer.layout.size]."""
@@ -227,25 +246,34 @@ class TrackingEnvironment:
     def _columns(self, state: CharacterState, pose: Pose, contacts: Tensor) -> Tensor:
         return self._now_layout.stack((*vars(state).values(), *vars(pose).values(), contacts))
 
-    def _held(self, beginnings: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
-        """Where attempts that begin so are held; made ready where they are not, and upcoming ones with them."""
-        known = [self._ready.pop(beginning, -1) for beginning in beginnings]
-        missing = [beginning for beginning, place in zip(beginnings, known) if place < 0]
-        if not missing:
-            return known
-        spare = len(self._free) - len(missing)
-        ahead = [beginning for beginning in dict.fromkeys(upcoming) if beginning not in self._ready][:spare]
-        places = [self._free.pop() for _ in (*missing, *ahead)]
-        self._make_ready(places, [*missing, *ahead])
-        self._ready.update(zip(ahead, places[len(missing) :]))
-        made = iter(places)
-        return [next(made) if place < 0 else place for place in known]
+    def _release(self, env: int) -> None:
+        """Free an env's place, unless other envs use it, too."""
+        place = self._places.pop(env, None)
+        if place is None:
+            return
+        self._users[place] -= 1
+        if not self._users[place]:
+            self._free.append(place)
 
-    def _make_ready(self, places: Sequence[int], beginnings: Sequence[StartPoint]) -> None:
-        """Hold the references of attempts that begin so, and their first frames, at places."""
-        at, motions = torch.tensor([list(places), [motion for motion, _ in beginnings]], device=self.device)
-        times = torch.tensor([self.start_time(*beginning) for beginning in beginnings], device=self.device)
-        steps = [self.steps_of(*beginning) for beginning in beginnings]
+    def _prepared(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
+        """Return the place of each start, prepared where it is not yet, and upcoming ones in the same batch."""
+        places = {start: self._ready.pop(start) for start in dict.fromkeys(starts) if start in self._ready}
+        missing = [start for start in dict.fromkeys(starts) if start not in places]
+        if missing:
+            spare = self._ahead - len(self._ready)
+            known = (*self._ready, *places, *missing)
+            ahead = [start for start in dict.fromkeys(upcoming) if start not in known][:spare]
+            made = [self._free.pop() for _ in (*missing, *ahead)]
+            self._prepare(made, [*missing, *ahead])
+            places.update(zip(missing, made))
+            self._ready.update(zip(ahead, made[len(missing) :]))
+        return [places[start] for start in starts]
+
+    def _prepare(self, places: Sequence[int], starts: Sequence[StartPoint]) -> None:
+        """Hold the references of attempts, and their first frames, at places."""
+        at, motions = torch.tensor([list(places), [motion for motion, _ in starts]], device=self.device)
+        times = torch.tensor([self.start_time(*start) for start in starts], device=self.device)
+        steps = [self.steps_of(*start) for start in starts]
         first, pose = self._load_references(at, motions, steps, times)
         state = CharacterState(
             root_pos=first.root_pos,

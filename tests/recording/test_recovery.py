@@ -1,0 +1,232 @@
+"""Motions that the bundled tracker loses alone and populations recover, on the mujoco simulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import pytest
+import torch
+
+from parc_ray.character import rotations
+from parc_ray.config.record import RecordConfig
+from parc_ray.demo.generator import MotionSpec, generate_motion
+from parc_ray.files.bundled import DEMO, HUMANOID
+from parc_ray.motions.motion import Motion
+from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
+from parc_ray.recording import recorder as recorder_module
+from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.noise import directions, push
+from parc_ray.recording.recorder import ShardRecorder
+from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.trackers.families import family
+from tests.tracking.test_environment import SKELETON
+
+SECONDS = 2.5
+EASY, LOST_1, LOST_17, LOST_106 = (
+    generate_motion(MotionSpec(kind, seed, SECONDS, 1.0), SKELETON, f"{kind}_{seed}")
+    for kind, seed in (("tour", 0), ("fast_walk", 1), ("fast_walk", 17), ("turn", 106))
+)
+HOPELESS = generate_motion(MotionSpec("walk", 6, SECONDS, flaw="fly"), SKELETON, "fly")
+MOTIONS = (EASY, LOST_1, LOST_17, LOST_106, HOPELESS)
+RECOVERY = {"copies": [4, 8]}
+Key = Tuple[str, int, int]
+
+
+def make_recorder(
+    motions: Sequence[Motion] = MOTIONS,
+    envs: int = 12,
+    threads: int = 1,
+    made: Sequence[Tuple[int, int]] = (),
+    **config: Any,
+) -> ShardRecorder:
+    """made: attempts and populations made before at each motion."""
+    settings = RecordConfig(
+        **{
+            "output_dir": "out", "device": "cpu", "model_file": DEMO / "model.pt", "env_file": DEMO / "dm_env.yaml",
+            "agent_file": DEMO / "agent_config.yaml", "dataset_file": "unused", "simulator": "mujoco",
+            "num_envs": envs, "recovery": RECOVERY, "retry": {"min_segment_seconds": 1.0}, **config,
+        }
+    )  # fmt: skip
+    files = family("parc").read(settings, None)
+    run = RunFiles(settings, "mujoco", files, HUMANOID.read_text(), str(HUMANOID))
+    numbers = made or [(0, 0)] * len(motions)
+    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), *n) for m, n in zip(motions, numbers)))
+    return build_recorder(run, shard, threads, "cpu")
+
+
+def run(recorder: ShardRecorder) -> Dict[Key, AttemptResult]:
+    results: List[AttemptResult] = []
+    while not recorder.done:
+        results += recorder.advance()
+    found = {(r.attempt.motion, r.attempt.copies, r.attempt.number): r for r in results}
+    assert len(found) == len(results)
+    return found
+
+
+@pytest.fixture(scope="module")
+def results() -> Dict[Key, AttemptResult]:
+    return run(make_recorder())
+
+
+def attempts_at(results: Dict[Key, AttemptResult], motion: Motion) -> List[Tuple[int, int, str]]:
+    return [(key[1], key[2], r.attempt.outcome.value) for key, r in results.items() if key[0] == motion.name]
+
+
+def same(expected: Dict[Key, AttemptResult], actual: Dict[Key, AttemptResult]) -> bool:
+    """Whether results are the same in every byte; those expected may be of more motions."""
+    return all(replace(expected[key]) == result and expected[key].recording == result.recording
+               for key, result in actual.items())  # fmt: skip
+
+
+def test_the_whole_motion_is_tried_alone_then_in_growing_populations_then_in_part(results):
+    assert attempts_at(results, EASY) == [(0, 0, "recorded")]
+    assert attempts_at(results, LOST_1) == [(0, 0, "failed"), (4, 0, "recorded")]
+    assert attempts_at(results, LOST_106) == [(0, 0, "failed"), (4, 0, "failed"), (8, 1, "recorded")]
+    lost = attempts_at(results, HOPELESS)
+    assert lost[:3] == [(0, 0, "failed"), (4, 0, "failed"), (8, 1, "failed")]
+    assert [(copies, number) for copies, number, _ in lost[3:]] == [(0, 1), (0, 2)]
+    starts = [results[(HOPELESS.name, *key[:2])].attempt for key in lost]
+    assert [a.start_fraction for a in starts] == [0.0, 0.0, 0.0, 0.25, 0.5]
+    assert [a.next_fraction for a in starts] == [0.0, 0.0, 0.25, 0.5, None]
+
+
+def test_recovered_recordings_are_whole_accepted_and_say_how_they_were_made(results):
+    for motion, copies, number in ((LOST_1, 4, 0), (LOST_17, 4, 0), (LOST_106, 8, 1)):
+        result = results[motion.name, copies, number]
+        recorded = parse_motion(result.recording, motion.name, SKELETON, "recording")
+        assert recorded.num_frames == motion.num_frames
+        moved = recorded.root_pos - motion.root_pos
+        assert np.linalg.norm(moved - moved[0], axis=1).max() < 0.5
+        origin = read_misc(result.recording)["recording"]
+        assert (origin["attempt"], origin["start_fraction"], origin["seed"]) == (number, 0.0, 0)
+        assert origin["recovery"] == {
+            "copies": copies, "noise": 0.6, "windows": 8, "window_seconds": 0.333333, "copying": "exact",
+        }  # fmt: skip
+        assert result.attempt.env_steps <= copies * 75
+    assert "recovery" not in read_misc(results[EASY.name, 0, 0].recording)["recording"]
+
+
+def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(results, monkeypatch):
+    """The lineage, simulated again in one env without any copying, is the recording in every bit."""
+    ended: List[Any] = []
+    original = ShardRecorder._end_of_copy
+
+    def remember(self, population, survivor, following):
+        ended.append((population, survivor))
+        return original(self, population, survivor, following)
+
+    monkeypatch.setattr(ShardRecorder, "_end_of_copy", remember)
+    motion, steps = LOST_106, 75
+    run(make_recorder([motion], envs=8))
+    population, winner = ended[-1]
+    assert population.attempt.copies == 8
+    lineage = [population.envs.index(env) for env in population.lineage(winner, steps)[0]]
+    assert len(set(lineage)) > 2
+    alone = make_recorder([motion], envs=1, recovery=False)
+    environment = alone.environment
+    environment.start([0], [0], [0.0])
+    frames = [environment.first_frame([0])]
+    with torch.inference_mode():
+        for step in range(steps):
+            drawn = directions((0, motion.name, 8, step // 10), 8, SKELETON.dof_count)[lineage[step + 1]]
+            strength = push(10)[step % 10] * np.float32(0.6) if lineage[step + 1] else np.float32(0.0)
+            noise = torch.from_numpy(drawn * strength)
+            observations = environment.observe_rows(environment.rows([0]))[:1]
+            environment.step([0], alone.act.__self__.explore(observations, noise.unsqueeze(0)))
+            frames.append(environment.first_frame([0]))
+    recorded = parse_motion(results[motion.name, 8, 1].recording, motion.name, SKELETON, "recording")
+    joints = torch.cat([pose.joint_rot for _, pose, _ in frames]).numpy()
+    joints = np.where(joints[..., 3:] < 0, -joints, joints)
+    assert np.array_equal(joints, recorded.joint_rot)
+
+
+@pytest.mark.parametrize(("envs", "threads", "order"), [(8, 1, 1), (30, 2, -1), (13, 3, 1)])
+def test_results_do_not_depend_on_slots_threads_and_order(results, envs, threads, order):
+    assert same(results, run(make_recorder(MOTIONS[::order], envs=envs, threads=threads)))
+
+
+@pytest.mark.parametrize("motions", [MOTIONS[1:2], MOTIONS[3:]])
+def test_results_do_not_depend_on_the_shard(results, motions):
+    assert same(results, run(make_recorder(motions)))
+
+
+@pytest.mark.parametrize("made", [(1, 0), (1, 1), (1, 2), (2, 2)])
+def test_what_was_done_before_an_interruption_is_not_done_again(results, made):
+    rest = run(make_recorder([HOPELESS], made=[made]))
+    assert same(results, rest)
+    before = [(0, n) for n in range(made[0])] + [((4, 8)[n], n) for n in range(made[1])]
+    assert attempts_at(rest, HOPELESS) == [a for a in attempts_at(results, HOPELESS) if a[:2] not in before]
+
+
+def test_recovering_after_later_starts_gives_the_same_recording(results):
+    (key, result), = [
+        (key, r) for key, r in run(make_recorder([LOST_1], made=[(3, 0)])).items()
+    ]  # fmt: skip
+    assert key == (LOST_1.name, 4, 0) and result.recording == results[key].recording
+
+
+def test_what_is_recorded_at_once_is_what_it_is_without_recovery(results):
+    without = run(make_recorder(recovery=False))
+    assert not any(copies for _, copies, _ in without)
+    assert all(r.recording == results[key].recording for key, r in without.items() if key[2] == 0)
+
+
+def test_another_seed_recovers_otherwise(results):
+    key = (LOST_1.name, 4, 0)
+    other = run(make_recorder([LOST_1], seed=1))
+    assert other[key].recording != results[key].recording
+
+
+@pytest.mark.parametrize("observations", [False, True])
+def test_all_slots_at_once_give_the_same(results, observations, monkeypatch):
+    """As on a GPU: a step of fixed shape for all slots, the host looking at every fifth."""
+    settings = {"record": {"observations": observations}, "output": {"report": False}}
+    motions = (EASY, LOST_1, LOST_106)
+    expected = run(make_recorder(motions, **settings))
+    original = ShardRecorder.__init__
+    monkeypatch.setattr(ShardRecorder, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "all_slots": True}))
+    recorder = make_recorder(motions, **settings)
+    assert recorder._look_every == (1 if observations else 5)
+    assert same(expected, run(recorder))
+
+
+def test_observations_are_those_of_the_recorded_frames():
+    """At the ends of windows, too, where a frame is simulated in one env and observed in another."""
+    result = run(make_recorder([LOST_1], record={"observations": True}))[LOST_1.name, 4, 0]
+    misc, recorded = read_misc(result.recording), parse_motion(result.recording, "", SKELETON, "recording")
+    recorder = make_recorder([LOST_1])
+    char = misc["obs"][:, : int(np.prod(misc["obs_shapes"]["char_obs"]["shape"]))]
+    layout = recorder.environment.observer._char.layout
+    joints = layout.split(torch.from_numpy(char.copy()))["joints"]
+    expected = rotations.quat_to_tan_norm(torch.from_numpy(recorded.joint_rot))
+    assert float((joints - expected).abs().max()) < 1e-5
+
+
+def test_a_population_that_does_not_fit_is_left_out_and_said_so(caplog, monkeypatch):
+    """Never made smaller. The device has turned out to hold 5 envs."""
+    monkeypatch.setattr(Shard, "num_envs", lambda self, run: 5)
+    results = run(make_recorder([LOST_106]))
+    assert {copies for copies, _, _ in attempts_at(results, LOST_106)} == {0, 4}
+    assert "only 5 envs fit the device" in caplog.text
+
+
+def test_a_hovering_reference_without_labels_is_not_recovered():
+    """Only the root error tells: nothing agrees with contacts that are not known."""
+    hover = replace(
+        generate_motion(MotionSpec("walk", 3, SECONDS, 0.2, flaw="hover"), SKELETON, "hover"), labelled=False
+    )
+    results = run(
+        make_recorder(
+            [hover], recovery={"copies": [4], "max_mean_root_error": 0.02}, acceptance={"max_penetration": 5.0}
+        )
+    )
+    assert all(r.attempt.outcome != "recorded" for (_, copies, _), r in results.items() if copies)
+
+
+def test_the_look_divides_the_window():
+    for window in range(1, 41):
+        look = recorder_module._look_every(window)
+        assert window % look == 0
+    assert [recorder_module._look_every(window) for window in (3, 7, 10, 12, 20)] == [3, 7, 5, 4, 4]
