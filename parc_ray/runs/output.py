@@ -1,4 +1,4 @@
-"""The output directory: names, atomic writes, merge. Only the driver writes it."""
+"""OutputDirectory: names and atomic writes. Only the driver writes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATASET, UPLOADS = "motions.yaml", "uploads.jsonl"
 CHARACTER = "record_character.xml"
 """The character's MJCF as it was simulated."""
 ARGUMENTS = ("record_env.yaml", "record_args.txt")
-"""What PARC's run_tracker is told, and reads"""
+"""Inputs of PARC's run_tracker."""
 OWN_FILES = (
     RECORDED_DATASET,
     ACCEPTED_DATASET,
@@ -46,11 +46,10 @@ OWN_FILES = (
     LOG,
     UPLOADS,
 )
-"""What a run writes beside its recordings and the logs of its shards. motions.yaml may be the user's own dataset file
-and is not among them."""
+"""Files of a run besides recordings and logs of shards. motions.yaml is not one: it may be the user's own dataset."""
 
 LONGEST_NAME = 255
-"""bytes"""
+"""Bytes."""
 GROUP_SIZE = 50
 MAX_MAP_CELLS = 50_000_000
 """Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
@@ -60,7 +59,7 @@ ANYWAY = "with output.terrain_file: true the same command writes it"
 
 
 class OutputDirectory:
-    """One run's output directory."""
+    """The output directory of one run."""
 
     def __init__(self, path: Path, config: OutputConfig):
         self.path, self.config = path, config
@@ -72,16 +71,16 @@ class OutputDirectory:
         self.summary = path / SUMMARY
         self.logs = Logs(path / "logs")
         self.listener: Optional[Callable[[Path], None]] = None
-        """Is given every recording, and trajectory of a failed attempt, that has been written."""
+        """Called with the path of every recording, and kept failed attempt, once it is written."""
 
     def occupied(self) -> List[str]:
-        """What an earlier run left here."""
+        """Return the names of files and folders that an earlier run left here."""
         found = [name for name in OWN_FILES if (self.path / name).exists()]
         folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
         return found + [folder.name for folder in folders]
 
     def require_usable(self) -> None:
-        """Raises InputError if it is no folder that can be written to, or could be made."""
+        """Raises InputError unless it is a writable folder, or could be made."""
         place = next(path for path in (self.path, *self.path.parents) if os.path.lexists(path))
         if not place.is_dir():
             raise InputError(f"output_dir {self.path}: {place} is not a folder; choose another output_dir")
@@ -92,7 +91,7 @@ class OutputDirectory:
             )
 
     def lack_of_room(self, size: int) -> str:
-        """What to say if less than so many bytes are free; else nothing."""
+        """Return a message if fewer than `size` bytes are free; else an empty string."""
         place = next(path for path in (self.path, *self.path.parents) if path.exists())
         free = shutil.disk_usage(place).free
         if free >= size:
@@ -100,18 +99,18 @@ class OutputDirectory:
         return f"output_dir {self.path}: {free >> 20} MiB are free, and the recordings may take {size >> 20} MiB"
 
     def require_outside(self, folders: Iterable[Path], source: str) -> None:
-        """Raises InputError if it lies in one of these folders of motions. source: where they are from."""
+        """Raises InputError if it lies in a folder of motions. source: the file that lists the folders."""
         for folder in folders:
             own, inputs = self.path.resolve(), folder.resolve()
-            # What has "ignore" in its name is passed over when motions are searched.
+            # The search for motions skips paths with "ignore" in their names.
             if own == inputs or (inputs in own.parents and "ignore" not in str(own.relative_to(inputs))):
                 raise InputError(
-                    f"output_dir {self.path} is in {folder}, one of the folder_paths of {source}: what is recorded "
+                    f"output_dir {self.path} is in {folder}, one of the folder_paths of {source}: recordings "
                     "there would be motions of the next run; choose another output_dir"
                 )
 
     def require_unlinked(self) -> None:
-        """Raises InputError if what a run appends to or writes into is a link, or no file at all."""
+        """Raises InputError if a file or folder that a run writes to is a link, or not a file."""
         for name in (RECORDINGS, FAILURES, "logs"):
             _require_no_link(self.path / name)
         for path in (self.journal, self.path / UPLOADS, self.path / LOG, *self.logs.shards()):
@@ -120,9 +119,9 @@ class OutputDirectory:
                 raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
 
     def require_free(self) -> None:
-        """Raises InputError if an earlier run is in the directory."""
+        """Raises InputError if the directory holds an earlier run."""
         found = self.occupied()
-        # Killed before its first attempt, a run leaves a journal that tells of nothing, PARC's script its arguments.
+        # A run killed before its first attempt leaves an empty journal; PARC's script leaves its arguments.
         if set(found) - {JOURNAL, UPLOADS, *ARGUMENTS}:
             raise InputError(
                 f"output_dir {self.path} holds an earlier run ({', '.join(found)}); "
@@ -130,7 +129,7 @@ class OutputDirectory:
             )
 
     def require_apart(self, files: Iterable[str]) -> None:
-        """Raises InputError if any of these input files is among what clear and tidy delete."""
+        """Raises InputError if clear or tidy would delete any of these input files."""
         owned = {self.recordings.resolve(): RECORDINGS, self.failures.resolve(): FAILURES}
         for folder in {Path(file).parent for file in files}:
             for own in owned.keys() & {folder.resolve(), *folder.resolve().parents}:
@@ -140,7 +139,7 @@ class OutputDirectory:
                 )
 
     def prepare(self) -> None:
-        """Create the directory. Raises InputError if that is not possible."""
+        """Create the directory. Raises InputError if that fails."""
         try:
             (self.path / "logs").mkdir(parents=True, exist_ok=True)
             self.recordings.mkdir(exist_ok=True)
@@ -148,7 +147,7 @@ class OutputDirectory:
             raise InputError(f"output_dir {self.path}: cannot be prepared: {error}; choose another") from error
 
     def clear(self) -> None:
-        """Delete what an earlier run wrote, but for its journal, which is open. Raises OutputError."""
+        """Delete the files of an earlier run, except its journal, which is open. Raises OutputError."""
         try:
             for name in self.occupied():
                 if name in (RECORDINGS, FAILURES):
@@ -164,10 +163,10 @@ class OutputDirectory:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}; remove it by hand") from error
 
     def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
-        """Delete what a killed run has left half done, and what does not hold any more; returns the former.
+        """Delete half-written files, unjournalled motion files and stale files; return those of the first two kinds.
 
-        That is: files that were being written, and those of the given motion files that exist; and files by name.
-        Folders of recordings that are empty then go, too: PARC's next step fails at them.
+        stale: names of files that no longer hold. Empty folders of recordings are deleted, too, because PARC's next
+        step fails at them.
         """
         folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
@@ -184,25 +183,25 @@ class OutputDirectory:
         return left
 
     def sizes(self) -> Dict[Path, int]:
-        """All motion files among the recordings, and their bytes."""
+        """Return the size of every recording."""
         return _motion_files(self.recordings)
 
     def motion_files(self) -> List[Path]:
-        """All recordings, and trajectories of failed attempts."""
+        """Return all recordings and kept failed attempts."""
         return [*self.sizes(), *_motion_files(self.failures)]
 
     def documents(self) -> List[Path]:
-        """What tells of the run, and is there, beside its motion files."""
+        """Return the existing files of the run other than motion files."""
         names = (DATASET, *(name for name in OWN_FILES if name != UPLOADS))
         return [path for path in (*(self.path / name for name in names), *self.logs.shards()) if path.is_file()]
 
     def name_too_long(self, motion: str) -> bool:
-        """Whether a motion's recording, or its folder, would have a longer name than file systems allow."""
+        """Whether the name of a motion's recording, or of its folder, is too long for file systems."""
         path = self.recording_path(motion)
         return max(len(name.encode("utf-8")) for name in (path.name, path.parent.name)) > LONGEST_NAME
 
     def recording_path(self, motion: str) -> Path:
-        """Where a motion's recording is written."""
+        """Return the path of a motion's recording."""
         name = f"{motion}{self.config.name_suffix}"
         folder = self.recordings / group_of(name) if self.config.layout == "grouped" else self.recordings
         return folder / f"{name}.pkl"
@@ -214,11 +213,11 @@ class OutputDirectory:
         return replace(ended, path=str(self.recording_path(ended.motion).relative_to(self.path)))
 
     def failure_path(self, motion: str, number: int) -> Optional[Path]:
-        """Where the trajectory of an attempt that was not recorded is written; None where no folder can be so named."""
+        """Return the path of a kept failed attempt; None if its motion's name cannot name a folder."""
         return None if motion in (".", "..") else self.failures / motion / f"attempt_{number}.pkl"
 
     def write_motion_files(self, files: Mapping[Path, bytes]) -> None:
-        """Write recordings and trajectories of failed attempts, each whole or not at all. Raises OutputError."""
+        """Write recordings and kept failed attempts, each atomically. Raises OutputError."""
         for folder in {path.parent for path in files}:
             if self.failures in folder.parents:
                 _make_folder(self.failures)
@@ -233,7 +232,7 @@ class OutputDirectory:
         self.logs.write([(0.0, line)], shard)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file atomically."""
         write_file_atomic(self.path / name, text.encode("utf-8"))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -241,7 +240,7 @@ class OutputDirectory:
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def write_recorded_dataset(self, recordings: Sequence[Tuple[Path, float]], control_freq: int) -> None:
-        """recorded_motions.yaml: all recordings (and their seconds) with the weights that PARC would give them."""
+        """Write recorded_motions.yaml: all recordings with PARC's weights. recordings: paths and lengths, s."""
         paths, seconds = zip(*sorted(recordings)) if recordings else ((), ())
         # PARC weighs by the number of frames, one more than control steps.
         lengths = [(round(length * control_freq) + 1) / control_freq for length in seconds]
@@ -249,7 +248,7 @@ class OutputDirectory:
         write_dataset_file(zip(map(str, paths), weights), self.path / RECORDED_DATASET)
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
-        """Why there is no terrain.pkl of terrains with so many cells, or ""."""
+        """Return why terrains of these shapes [cells] get no terrain.pkl; empty if they do."""
         if self.config.terrain_file == "auto" and len(shapes) > MAX_MAP_TERRAINS:
             return f"the dataset has more than {MAX_MAP_TERRAINS} motions; {ANYWAY}"
         tile = np.max(np.array(shapes), axis=0) + 2 * int(padding / dx)
@@ -257,9 +256,9 @@ class OutputDirectory:
         return f"its map would have {cells} cells (limit {MAX_MAP_CELLS})" if cells > MAX_MAP_CELLS else ""
 
     def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> None:
-        """terrain.pkl in PARC's layout: all motions' terrains as tiles of one map.
+        """Write terrain.pkl in PARC's layout: all terrains as tiles of one map.
 
-        Raises InputError if they misfit, or it would become too large.
+        Raises InputError if they do not fit each other, or it would be too large.
         """
         layout = square_layout(terrains, padding, dx)
         terrain = layout.terrain
@@ -290,7 +289,7 @@ class OutputDirectory:
 
 
 def is_own(name: str) -> bool:
-    """Whether a file of this name, from the output directory, is one that runs write.
+    """Whether a file of this name, relative to the output directory, is one that runs write.
 
     >>> is_own("recorded_motions/walk_0_49/walk_7.pkl"), is_own("logs/shard_0003.log"), is_own("logs/mine.log")
     (True, True, False)
@@ -302,7 +301,7 @@ def is_own(name: str) -> bool:
 
 
 def _motion_files(folder: Path) -> Dict[Path, int]:
-    """The motion files in a folder and those in it, and their bytes."""
+    """Return the size of every motion file in a folder and its subfolders."""
     found: Dict[Path, int] = {}
     for place in _with_subfolders(folder):
         with os.scandir(place) as entries:
@@ -315,7 +314,7 @@ def _motion_files(folder: Path) -> Dict[Path, int]:
 
 
 def _with_subfolders(folder: Path) -> Iterator[Path]:
-    """A folder, if it is there, and those in it."""
+    """Yield a folder, if it exists, and its subfolders."""
     if folder.is_dir():
         yield folder
         with os.scandir(folder) as entries:
@@ -327,7 +326,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _make_folder(path: Path) -> None:
-    """Raises InputError if it is a link, OutputError if it cannot be made."""
+    """Make a folder. Raises InputError if it is a link, OutputError if it cannot be made."""
     _require_no_link(path)
     make_folder(path, parents=False)
 
@@ -335,13 +334,13 @@ def _make_folder(path: Path) -> None:
 def _require_no_link(path: Path) -> None:
     if path.is_symlink():
         raise InputError(
-            f"{path}: is a symbolic link, so files would be written somewhere else ({os.readlink(path)}); remove it, "
-            "or give as output_dir the directory where they are to be"
+            f"{path}: is a symbolic link, so files would be written elsewhere ({os.readlink(path)}); remove it, "
+            "or give the target as output_dir"
         )
 
 
 def group_of(name: str) -> str:
-    """PARC's folder of a recording: NAME_123_dm belongs to NAME_100_149; names without a number to ungrouped.
+    """Return PARC's folder of a recording: NAME_100_149 for NAME_123_dm, `ungrouped` without a number.
 
     >>> group_of("boxes_123_dm"), group_of("boxes_7"), group_of("run")
     ('boxes_100_149', 'boxes_0_49', 'ungrouped')

@@ -1,14 +1,12 @@
-"""Upload: copies of a run's files at an address (`output.upload`), made while it records, and compared there.
+"""Upload: copies of a run's files at an address (`output.upload`), made while it records, and verified there.
 
-Nobody waits for them before the run has ended, and whatever goes wrong with them, the run is as it was. What is there
-as it should be is remembered in uploads.jsonl: a line with `url`, then one for each copy, with `file`, `bytes` and
-`sha256`.
+Uploads run in the background; upload errors never affect the run. Threads are daemons, because an executor's would keep
+the process alive while a connection hangs. fsspec's own copying neither reads back what it wrote nor stops in time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -17,30 +15,27 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Collection, Dict, Iterator, Optional, Set, Tuple
+from typing import Collection, Dict, Iterator, Optional, Set
 
 from parc_ray.errors import InputError, MissingDependencyError, OutputError, UploadError, shorten
 from parc_ray.files.plain_yaml import read_yaml
 from parc_ray.files.reading import MAX_DATASET_BYTES, read_bytes
-from parc_ray.files.writing import unwritable
 from parc_ray.motions.dataset import dataset_file_bytes
 from parc_ray.runs.address import Address
 from parc_ray.runs.output import ARGUMENTS, DATASET, RECORDED_DATASET, UPLOADS, OutputDirectory, is_own
+from parc_ray.runs.upload_memory import Copies, UploadMemory
 
 COPIERS = 8
-"""Files that are copied at a time: most of the time is waiting for answers"""
+"""Files copied at a time; most of the time goes into waiting for answers."""
 PAUSES = (1.0, 4.0, 16.0)
-"""Seconds before a copy that failed is tried again"""
+"""Seconds before a failed copy is retried."""
 STALL_SECONDS = 600.0
-"""How long the end of a run waits for the next copy to be there"""
+"""Seconds that the end of a run waits for its next copy."""
 HURRY_SECONDS = 3.0
-"""The same, of all copies together, for somebody who wants the run to end"""
+"""Seconds that an interrupted run waits for all copies."""
 LOOK_SECONDS = 0.5
 SECRET = re.compile(r"://[^/@]*:[^@]*@|\?")
-"""A password in a URL, or parameters, in which others hide theirs"""
-
-Copies = Dict[str, Tuple[int, str]]
-"""Bytes and SHA-256 of each file at an address, by its name"""
+"""A password in a URL, or parameters, which may hold one."""
 
 
 class Upload:
@@ -57,28 +52,27 @@ class Upload:
 
     def __init__(self, url: str, output: OutputDirectory):
         self.url, self._output, self._address = url, output, Address(url)
-        remembered = _remembered(output.path / UPLOADS)
-        self._claimed = url in remembered
-        self._verified = remembered.get(url, {})
+        self._memory = UploadMemory(output.path / UPLOADS)
+        self._verified: Copies = dict(self._memory.copies(url))
         self._there: Dict[str, int] = {}
-        """Bytes of what is at the address."""
+        """Size of every file at the address."""
         self._missing: Dict[str, str] = {}
-        """Why files are not there although they were tried, by name."""
+        """Reasons of failed copies, by name."""
         self._waiting: Set[str] = set()
         self._again: Set[str] = set()
-        """Those of them that were added once more: they may have changed while they were copied."""
+        """Waiting files that were added again: they may have changed while being copied."""
         self._queue: SimpleQueue[Optional[str]] = SimpleQueue()
-        """Names of files; None where a thread ends."""
+        """Names of files; None ends a thread."""
         self._lock, self._settled = threading.Lock(), threading.Event()
-        """Of all that follows from a copy; whether none waits."""
+        """Guards the state above; set while no file waits."""
         self._failed = 0
-        """Files that were tried in vain since one was copied."""
+        """Failures since the last successful copy."""
         self._last_copied = 0.0
         self._ending = self._in_vain = False
         self._deadline = float("inf")
 
     def require_usable(self, overwrite: bool) -> None:
-        """Raises InputError if nothing can be written there, or another run's files are in the way."""
+        """Raises InputError if the address cannot be written to, or holds another run's files."""
         place, trial = f"key 'output.upload' = {self.url!r}", f".{secrets.token_hex(8)}.tmp"
         if SECRET.search(self.url):
             raise InputError(
@@ -104,14 +98,14 @@ class Upload:
         if itself:
             raise InputError(f"{place}: is output_dir itself; choose another address, or leave the key out")
         found = sorted({name.partition("/")[0] for name in self._own()})
-        if found and not overwrite and not self._claimed:
+        if found and not overwrite and not self._memory.knows(self.url):
             raise InputError(
                 f"{place}: holds another run's files ({', '.join(found)}); choose another address, or pass --overwrite "
                 "to delete them"
             )
 
     def clear(self) -> None:
-        """Delete what any run has written there, and nothing else. Raises OutputError."""
+        """Delete the files of runs there, and nothing else. Raises OutputError."""
         try:
             with ThreadPoolExecutor(COPIERS) as pool:
                 list(pool.map(self._address.remove, list(self._own())))
@@ -120,11 +114,8 @@ class Upload:
         self._verified, self._there = {}, {}
 
     def begin(self) -> None:
-        """Make the address this run's, and begin to copy what the run has so far. Raises OutputError."""
-        try:
-            self._remember(url=self.url)
-        except OSError as error:
-            raise unwritable(self._output.path / UPLOADS, error) from error
+        """Claim the address, and start copying the existing files of the run. Raises OutputError."""
+        self._memory.begin(self.url)
         for _ in range(COPIERS):
             threading.Thread(target=self._copy_all, name="upload", daemon=True).start()
         inputs = {name for name in (DATASET, *ARGUMENTS) if (self._output.path / name).is_file()}
@@ -132,13 +123,13 @@ class Upload:
         self._put({*inputs, *gone, *map(self._name, self._output.motion_files())})
 
     def add(self, path: Path) -> None:
-        """Have a file of the run copied, which is whole and stays as it is, or its copy deleted if it is gone."""
+        """Copy a finished file of the run, or delete its copy if the file is gone."""
         self._put([self._name(path)])
 
     def finish(self) -> Iterator[int]:
-        """Copy what is left, with all that a run writes at its end; yields how many files wait, now and then.
+        """Copy the remaining files and those written at the end of a run; yield the number of waiting files.
 
-        It ends when none waits, when waiting has become vain, and soon if `hurry` was or is called.
+        Ends when none waits, when nothing was copied for STALL_SECONDS, or soon after `hurry`.
         """
         with self._lock:
             self._ending, self._last_copied = True, time.monotonic()
@@ -156,23 +147,23 @@ class Upload:
                 self._queue.put(None)
 
     def hurry(self) -> None:
-        """Have `finish` end within seconds, also from a signal handler."""
+        """Make `finish` end within HURRY_SECONDS. Safe in signal handlers."""
         self._deadline = time.monotonic() + HURRY_SECONDS
 
     @property
     def hurried(self) -> bool:
-        """Whether somebody wants the run to end."""
+        """Whether `hurry` was called."""
         return self._deadline < float("inf")
 
     def require_complete(self) -> None:
-        """Raises UploadError if files are not there."""
+        """Raises UploadError if copies are missing."""
         with self._lock:
             missing = {**self._missing, **dict.fromkeys(sorted(self._waiting), "not copied yet")}
         if missing:
             name, reason = next(iter(missing.items()))
             raise UploadError(
-                f"output.upload {self.url}: {len(missing)} files of the run are not there ({name}: {reason}); all are "
-                f"in {self._output.path}, and the same command goes on with the copies"
+                f"output.upload {self.url}: {len(missing)} files of the run are missing there ({name}: {reason}); "
+                f"all are in {self._output.path}; run the same command to copy the rest"
             )
 
     def _own(self) -> Iterator[str]:
@@ -195,7 +186,7 @@ class Upload:
 
     def _copy_all(self) -> None:
         for name in iter(self._queue.get, None):
-            reason = self._tried(name)
+            reason = self._try(name)
             with self._lock:
                 if name in self._again:
                     self._again.remove(name)
@@ -205,15 +196,15 @@ class Upload:
                 if reason:
                     self._missing[name] = reason
                     self._failed += 1
-                    # Nobody waits for each of ten thousand files when a network is down.
+                    # When the network is down, not every file is worth its retries.
                     self._in_vain |= self._ending and self._failed >= COPIERS
                 else:
                     self._failed, self._last_copied = 0, time.monotonic()
                 if not self._waiting:
                     self._settled.set()
 
-    def _tried(self, name: str) -> str:
-        """Make a copy, or give it up; returns why."""
+    def _try(self, name: str) -> str:
+        """Make a copy, with retries; return why it failed, or an empty string."""
         reason = "not copied yet"
         for pause in (*PAUSES, 0.0):
             if self._in_vain:
@@ -227,7 +218,7 @@ class Upload:
         return reason
 
     def _copy(self, name: str) -> None:
-        """Have at the address what is here, if that is not known to be so. Raises whatever goes wrong."""
+        """Copy a file unless its copy is known to be the same. Raises the errors of the file system."""
         if not (self._output.path / name).exists():
             if name in self._there:
                 self._address.remove(name)
@@ -242,17 +233,12 @@ class Upload:
             self._address.write(name, content)
             self._there[name] = len(content)
             if self._address.read(name) != content:
-                raise OSError("what is there is not what was sent")
+                raise OSError("the copy differs from the file")
         self._verified[name] = copy
-        self._remember(file=name, bytes=copy[0], sha256=copy[1])
-
-    def _remember(self, **values: object) -> None:
-        # The line before may be torn.
-        with (self._output.path / UPLOADS).open("ab", buffering=0) as file:
-            file.write(b"\n" + json.dumps(values).encode("utf-8"))
+        self._memory.add(name, *copy)
 
     def _content(self, name: str) -> bytes:
-        """What a copy holds: recorded_motions.yaml names its motions from its own folder, wherever that will be."""
+        """Return the content of a copy. recorded_motions.yaml names its motions relative to its own folder there."""
         path = self._output.path / name
         if name != RECORDED_DATASET:
             return read_bytes(path)
@@ -262,23 +248,6 @@ class Upload:
         )
 
 
-def _remembered(path: Path) -> Dict[str, Copies]:
-    """What uploads.jsonl tells of each address; a line that a kill has torn tells nothing."""
-    copies: Dict[str, Copies] = {}
-    url = ""
-    for line in read_bytes(path).splitlines() if path.exists() else []:
-        try:
-            told = json.loads(line)
-            if "url" in told:
-                url = told["url"]
-                copies.setdefault(url, {})
-            else:
-                copies[url][told["file"]] = (told["bytes"], told["sha256"])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return copies
-
-
 def _reason(error: Exception) -> str:
-    """The first line of an error."""
+    """Return the first line of an error."""
     return shorten((str(error).strip() or type(error).__name__).splitlines()[0], 200)

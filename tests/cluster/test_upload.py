@@ -46,7 +46,7 @@ def test_a_run_on_s3(many_motions, calm, address, tmp_path, monkeypatch, s3):
         patch.setattr(Address, "write", lose)
         run = record_run(tmp_path, many_motions, address, output=output)
         assert run.code == NOT_ALL_UPLOADED, run.console
-        told = f"error: output.upload s3://bucket/runs/1: 1 files of the run are not there ({lost}"
+        told = f"error: output.upload s3://bucket/runs/1: 1 files of the run are missing there ({lost}"
         assert told in run.console, run.console
         assert run.summary["exit_code"] == DONE
         assert_accounted_for(run)

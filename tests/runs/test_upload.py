@@ -296,7 +296,7 @@ def test_a_copy_that_never_arrives_whole_is_told(tmp_path, output, monkeypatch):
         Address, "write", lambda self, name, content: write(self, name, content.replace(b"summary", b""))
     )
     list(upload.finish())
-    with pytest.raises(UploadError, match=r"copies: 1 files .*\(summary\.json: what is there is not what was sent\)"):
+    with pytest.raises(UploadError, match=r"1 files .*\(summary\.json: the copy differs from the file\)"):
         upload.require_complete()
 
 
@@ -311,7 +311,7 @@ def test_a_network_that_is_down_at_the_end_is_not_tried_for_every_file(tmp_path,
         wait_until(lambda: not upload._waiting)
         tried.clear()
         list(upload.finish())
-        with pytest.raises(UploadError, match=r"3\d\d files .*no route to host\).*the same command goes on") as told:
+        with pytest.raises(UploadError, match=r"3\d\d files .*no route to host\).*run the same command") as told:
             upload.require_complete()
     assert told.value.exit_code == 7
     assert len(set(tried)) < 20
