@@ -710,8 +710,8 @@ def dataset_import(
         None,
         "--format",
         metavar="NAME",
-        help="deepmimic (.txt, .json), mimickit, gmr, phc (PHC, PBHC, ASAP; .pkl), bvh, robot-csv (.csv), "
-        "tracking-npz, amass (.npz). Default: recognized by the content.",
+        help="deepmimic (.txt, .json), mimickit, gmr, phc (PHC, PBHC, ASAP; .pkl), protomotions, bvh, "
+        "robot-csv (.csv), tracking-npz, amass (.npz). Default: recognized by the content.",
     ),
     terrain: Optional[Path] = typer.Option(
         None, metavar="FILE", help="A motion file whose terrain lies under the clips. Default: level ground."

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, quote
+from parc_ray.files.checkpoint import Checkpoint, StoredTensor
 from parc_ray.tensors.rows import pad_to_batch
-from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
 from parc_ray.trackers.network import HIDDEN, Network
 
 MEAN, LOG_STD = "_model._action_dist._mean_net", "_model._action_dist._logstd_net"

@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 import mujoco
 import numpy as np
 import pytest
+import torch
 
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.errors import InputError
@@ -284,3 +285,42 @@ def test_pickles_in_an_archive_are_not_run(tmp_path: Path, qpos: Any) -> None:
     path = tracking(tmp_path / "walk.npz", qpos, list(range(9)), extras=np.array([{"a": 1}], dtype=object))
     (clip,) = read(path).values()
     assert_same_poses(clip, qpos)
+
+
+# ProtoMotions
+
+
+def protomotions(path: Path, qpos: Any, **changes: Any) -> Path:
+    positions, rotations = bodies(qpos)
+    content = {
+        "rigid_body_pos": torch.tensor(positions, dtype=torch.float32),
+        "rigid_body_rot": torch.tensor(rotations[..., [1, 2, 3, 0]], dtype=torch.float32),
+        "dof_pos": torch.zeros(len(qpos), 9),
+        "rigid_body_contacts": torch.zeros(len(qpos), 8, dtype=torch.bool),
+        "fps": FPS,
+    }
+    torch.save({key: value for key, value in {**content, **changes}.items() if value is not None}, path)
+    return path
+
+
+def test_protomotions(tmp_path: Path, qpos: Any) -> None:
+    (clip,) = read(protomotions(tmp_path / "walk.motion", qpos)).values()
+    assert_same_poses(clip, qpos)
+    (clip,) = read(protomotions(tmp_path / "walk.motion", qpos, fps=torch.tensor(25.0))).values()
+    assert_same_poses(clip, qpos, 25.0)
+
+
+def test_faults_of_protomotions_files_are_named(tmp_path: Path, qpos: Any) -> None:
+    path = tmp_path / "walk.motion"
+    _, rotations = bodies(qpos)
+    for changes, message in (
+        ({"rigid_body_rot": torch.tensor(rotations, dtype=torch.float32)}, r"bodies are \d\.\d\d m from where it has"),
+        ({"rigid_body_pos": torch.zeros(12, 5, 3)}, r"its body positions have the shape \[12, 5, 3\]"),
+        ({"rigid_body_rot": None}, "is no motion of ProtoMotions"),
+        ({"fps": None}, "does not say how many frames per second"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(protomotions(path, qpos, **changes))
+    path.write_bytes(b"PK\x03\x04 and nothing")
+    with pytest.raises(InputError, match=r"walk\.motion: not a checkpoint of plain tensors.* Export it again"):
+        read(path)

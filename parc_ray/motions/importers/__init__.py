@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.importers import amass, bvh, deepmimic, gmr, mimickit, phc, robot_csv, tracking_npz
+from parc_ray.motions.importers import amass, bvh, deepmimic, gmr, mimickit, phc, protomotions, robot_csv, tracking_npz
 from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, change_speed, resample
 from parc_ray.motions.importers.placing import to_motion
 from parc_ray.motions.importers.repetition import repeat
@@ -21,6 +21,7 @@ FORMATS = (
     bvh.FORMAT,
     gmr.FORMAT,
     phc.FORMAT,
+    protomotions.FORMAT,
     robot_csv.FORMAT,
     tracking_npz.FORMAT,
     amass.FORMAT,

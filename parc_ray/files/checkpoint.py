@@ -79,10 +79,13 @@ class StoredTensor:
 class Checkpoint:
     """A file's contents: `state` holds plain values and StoredTensors."""
 
-    def __init__(self, content: bytes, source: str):
-        """Raises InputError, which starts with `source`, if it is no checkpoint, is damaged, or names other code than
-        torch's."""
-        self._source = source
+    def __init__(self, content: bytes, source: str, remedy: str = "Give the tracker's model.pt, or copy it again"):
+        """Read everything but the tensors. remedy: for messages.
+
+        Raises InputError, which starts with `source`, if the file is no checkpoint, is damaged, or names code other than
+        torch's.
+        """
+        self._source, self._remedy = source, remedy
         if content.startswith(BEFORE_ZIP):
             self._fail("it is in the format of torch before 1.6; torch.load and torch.save it with a newer one")
         if content.count(b"PK\1\2") > MAX_MEMBERS:
@@ -135,7 +138,7 @@ class Checkpoint:
             self._fail(f"{name} is missing or damaged ({error})")
 
     def _fail(self, problem: str) -> NoReturn:
-        raise InputError(f"{self._source}: {NO_CHECKPOINT}: {problem}. Give the tracker's model.pt, or copy it again")
+        raise InputError(f"{self._source}: {NO_CHECKPOINT}: {problem}. {self._remedy}")
 
 
 def _storage(name: Any) -> Any:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parc_ray.errors import InputError
-from parc_ray.trackers.checkpoint import Checkpoint, StoredTensor
+from parc_ray.files.checkpoint import Checkpoint, StoredTensor
 from tests.reference import DATA, DEMO
 
 FILES = (DEMO / "model.pt", DATA / "policy_small_state_dict.pt")
