@@ -82,8 +82,8 @@ class Checkpoint:
     def __init__(self, content: bytes, source: str, remedy: str = "Give the tracker's model.pt, or copy it again"):
         """Read everything but the tensors. remedy: for messages.
 
-        Raises InputError, which starts with `source`, if the file is no checkpoint, is damaged, or names code other than
-        torch's.
+        Raises InputError, which starts with `source`, if the file is no checkpoint, is damaged, or names other code
+        than torch's.
         """
         self._source, self._remedy = source, remedy
         if content.startswith(BEFORE_ZIP):

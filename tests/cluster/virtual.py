@@ -237,7 +237,7 @@ class PretendedRecorder:
             self._enqueue_next(index, motion.first_attempt)
 
     def _is_untouched(self, attempt: Attempt) -> bool:
-        return attempt.number == self._first[attempt.motion]
+        return bool(attempt.number == self._first[attempt.motion])
 
     @property
     def untouched(self) -> float:
