@@ -1,49 +1,159 @@
-"""GraphedCall: work on tensors that stay where they are, replayed by the device instead of launched by the host."""
+"""GraphedCall: work on tensors at fixed addresses, replayed by the device instead of launched by the host."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Callable, Optional
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 WARM_UP = 2
 """Calls before the work is captured: constants are made and libraries set up meanwhile."""
+RELATIVE, ABSOLUTE = 1e-4, 1e-5
+"""Tolerance between a replayed graph and the same work launched eagerly: CUDA's libraries may choose other kernels while
+a stream is captured, which round differently. Integers must be equal."""
 
 
 class GraphedCall:
-    """Work that is the same every time: fixed shapes, no synchronisation, results written to tensors that stay.
+    """Work that is the same every time: fixed shapes, no synchronization, results written to tensors that stay.
 
-    On a CUDA device it becomes a CUDA graph after some calls; elsewhere, or if that fails, it is a plain call.
+    On a CUDA device it becomes a CUDA graph after WARM_UP calls. The new graph is replayed once and compared with the
+    eager work from the same state; if the results differ, or if the work cannot be captured, a warning says so and all
+    calls stay eager. On other devices it is a plain call.
 
         double = GraphedCall(lambda: total.mul_(2.0), total.device)
         double()
     """
 
     def __init__(self, work: Callable[[], None], device: torch.device):
-        self._work = work
-        self._left = WARM_UP if device.type == "cuda" else -1
-        """Calls until it is captured."""
+        self._work, self._device = work, device
+        self._eager_calls = WARM_UP if device.type == "cuda" else -1
+        """Calls until the work is captured; negative: it has been, or never will be."""
         self._graph: Optional[torch.cuda.CUDAGraph] = None
 
     def __call__(self) -> None:
         """Do the work."""
-        if self._left == 0:
-            self._capture()
-        self._left -= 1
-        if self._graph is None:
+        self._eager_calls -= 1
+        if self._eager_calls == -1:
+            self._capture_and_check()
+        elif self._graph is None:
             self._work()
         else:
             self._graph.replay()
 
-    def _capture(self) -> None:
-        graph = torch.cuda.CUDAGraph()
+    def _capture_and_check(self) -> None:
+        """Capture the work, and do it once."""
+        written = WrittenRegions()
+        with written:
+            self._work()
+        # What else the device does belongs to this device's streams, whichever device is current in this thread.
+        with torch.cuda.device(self._device):
+            problem = self._capture()
+            if self._graph is not None:
+                expected = written.read()
+                written.restore()
+                self._graph.replay()
+                if not _all_close(written.read(), expected):
+                    written.restore()
+                    written.write(expected)
+                    self._graph, problem = None, "its replay differs from the same work launched by the host"
+        if problem:
+            warnings.warn(
+                f"a control step runs without a CUDA graph on {self._device}, and is slower: {problem}", stacklevel=3
+            )
+
+    def _capture(self) -> str:
+        """Capture the work on the current device, and return why that failed; empty if it did not."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         try:
             torch.cuda.synchronize()
-            with torch.cuda.graph(graph):
+            # Engines may call CUDA in threads of their own meanwhile.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._work()
         except RuntimeError as error:
             torch.cuda.synchronize()
-            warnings.warn(f"a control step cannot be captured as a CUDA graph, and is slower: {error}", stacklevel=2)
-        else:
-            self._graph = graph
+            return " ".join(str(error).split())
+        self._graph = graph
+        return ""
+
+
+class WrittenRegions(TorchDispatchMode):
+    """The parts of tensors that operations in this context write, as they were before.
+
+    Tensors that are made in the context do not count. Of index_copy_ and index_fill_, only the rows that they write are
+    kept, because buffers of frames are large.
+
+    >>> x = torch.zeros(3)
+    >>> with WrittenRegions() as written:
+    ...     _ = x.add_(1)
+    >>> written.restore()
+    >>> x
+    tensor([0., 0., 0.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._regions: List[Tuple[Tensor, Optional[Tuple[int, Tensor]], Tensor]] = []
+        """Tensor, dimension and indices of what is written (None: all of it), and its values before."""
+        self._made: Set[int] = set()
+        """Addresses of memory that was allocated in the context."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with self:  # inference mode hands over composite operations undivided
+            result = func.decompose(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+        for place, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                tensor = args[place] if place < len(args) else kwargs[argument.name]
+                if _address(tensor) in self._made:
+                    continue
+                indexed = func._schema.name in ("aten::index_copy_", "aten::index_fill_")
+                region = (args[1], args[2].clone()) if indexed else None
+                self._regions.append((tensor, region, _read(tensor, region)))
+        result = func(*args, **kwargs)
+        if all(value.alias_info is None for value in func._schema.returns):
+            self._made.update(_address(part) for part in tree_flatten(result)[0] if isinstance(part, Tensor))
+        return result
+
+    def read(self) -> List[Tensor]:
+        """Return copies of the regions as they are now."""
+        return [_read(tensor, region) for tensor, region, _ in self._regions]
+
+    def write(self, values: Sequence[Tensor]) -> None:
+        """Write values in the order in which the regions were written."""
+        for (tensor, region, _), value in zip(self._regions, values):
+            _write(tensor, region, value)
+
+    def restore(self) -> None:
+        """Write back all values from before the first operation."""
+        for tensor, region, before in self._regions[::-1]:
+            _write(tensor, region, before)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _read(tensor: Tensor, region: Optional[Tuple[int, Tensor]]) -> Tensor:
+    return tensor.clone() if region is None else tensor.index_select(*region)
+
+
+def _write(tensor: Tensor, region: Optional[Tuple[int, Tensor]], value: Tensor) -> None:
+    if region is None:
+        tensor.copy_(value)
+    else:
+        tensor.index_copy_(*region, value)
+
+
+def _all_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether two results are the same: numbers within the tolerance, everything else exactly."""
+    close = [
+        torch.isclose(one, other, RELATIVE, ABSOLUTE, equal_nan=True) if one.is_floating_point() else one == other
+        for one, other in zip(found, expected)
+    ]
+    return bool(torch.stack([part.all() for part in close]).all()) if close else True

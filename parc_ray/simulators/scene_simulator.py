@@ -50,7 +50,7 @@ class SceneSimulator(ABC):
         self._config = config
         self._gpu = config.device.type == "cuda"
         self._world = share_world(config.tiles, config.num_envs)
-        self._free = _free_memory() if self._gpu else 0
+        self._free = _free_memory(config.device) if self._gpu else 0
         self._output = EngineOutput()
 
     @abstractmethod
@@ -140,7 +140,7 @@ class SceneSimulator(ABC):
     @property
     def device_bytes(self) -> int:
         """See Simulator.device_bytes."""
-        return max(0, self._free - torch.cuda.mem_get_info()[0]) if self._gpu else 0
+        return max(0, self._free - torch.cuda.mem_get_info(self._config.device)[0]) if self._gpu else 0
 
     def _write_states(self, envs: Sequence[int]) -> None:
         """Put the given envs where they were left, and all others to their parking places.
@@ -175,7 +175,7 @@ class SceneSimulator(ABC):
     def _too_large(self, complaint: str) -> TooLargeError:
         memory = ""
         if self._gpu:
-            free, total = torch.cuda.mem_get_info()
+            free, total = torch.cuda.mem_get_info(self._config.device)
             memory = f" ({_gib(self._free)} of {_gib(total)} GiB of device memory were free before, {_gib(free)} now)"
         return TooLargeError(
             f"{self.engine.title}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
@@ -204,12 +204,12 @@ def _gib(size: int) -> float:
     return round(size / 2**30, 1)
 
 
-def _free_memory() -> int:
-    """Free bytes of the CUDA device, once the process that used it before has given back its memory."""
-    free = torch.cuda.mem_get_info()[0]
+def _free_memory(device: torch.device) -> int:
+    """Return the free bytes of a CUDA device, once the process that used it before has released its memory."""
+    free = torch.cuda.mem_get_info(device)[0]
     for _ in range(20):
         time.sleep(0.25)
-        before, free = free, torch.cuda.mem_get_info()[0]
+        before, free = free, torch.cuda.mem_get_info(device)[0]
         if free <= before + SETTLED_BYTES:
             break
     return free

@@ -53,6 +53,11 @@ class SimulatorConfig:
     mujoco: MujocoConfig = field(default_factory=MujocoConfig)
     """Settings for engines that are MuJoCo."""
 
+    def __post_init__(self) -> None:
+        # Warp knows no CUDA device without a number, and tensors on "cuda" say that they are on "cuda:0".
+        if self.device.type == "cuda" and self.device.index is None:
+            object.__setattr__(self, "device", torch.device("cuda", torch.cuda.current_device()))
+
 
 class Simulator(Protocol):
     """Characters in num_envs slots; every env can stand on every tile. Knows tiles, not motions."""

@@ -136,10 +136,17 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         on_gpu = bool(args) and isinstance(args[0], Tensor) and args[0].device.type != "cpu"
         indexed = func in (Tensor.__getitem__, Tensor.__setitem__)
-        lists = indexed and any(isinstance(part, list) for part in (args[1] if type(args[1]) is tuple else args[1:2]))
-        if lists or (func in HOST_COPIES and not on_gpu):
+        index = (args[1] if type(args[1]) is tuple else args[1:2]) if indexed else ()
+        lists = any(isinstance(part, list) for part in index)
+        # x[rows] = 0.0 copies the number to the device; x.index_fill_(0, rows, 0.0) does not.
+        number = func is Tensor.__setitem__ and not isinstance(args[2], Tensor) and _has_tensor(index)
+        if lists or number or (func in HOST_COPIES and not on_gpu):
             self.counter.waited(getattr(func, "__name__", str(func)))
         return func(*args, **(kwargs or {}))
+
+
+def _has_tensor(index: Sequence[Any]) -> bool:
+    return any(isinstance(part, Tensor) for part in index)
 
 
 def _is_view(func: Any) -> bool:

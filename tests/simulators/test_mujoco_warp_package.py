@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
+import subprocess
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import choose_engine
 from parc_ray.simulators.mujoco_warp import package
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
+from parc_ray.simulators.warp_runtime import require_warp_device
 
 
 @pytest.fixture
@@ -22,7 +27,8 @@ def cold(pretend, monkeypatch, tmp_path):
     pretend("4.2")
     monkeypatch.delenv("WARP_CACHE_PATH", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(package, "_start_warp", lambda folder: None)
+    for name in ("start_warp", "require_warp_device"):
+        monkeypatch.setattr(package, name, lambda *arguments: None)
     return cache_folder("warp")
 
 
@@ -53,6 +59,37 @@ def test_a_trial_without_a_gpu_fails_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     problem = check_here(MUJOCO_WARP, "cuda:0").problem
     assert problem.startswith("simulator: MuJoCo Warp does not work on cuda:0 (torch ") and "nvidia-smi" in problem
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_driver_that_only_torch_can_use_is_one_clear_message(cold, monkeypatch, warm):
+    """Also where the engine is asked for by name and its kernels are there, so that nothing was tried out before."""
+    warp = SimpleNamespace(__version__="1.19.0", get_cuda_device_count=lambda: 0)
+    monkeypatch.setitem(sys.modules, "warp", warp)
+    if warm:
+        with package.kernels("cuda:0", "humanoid"):
+            pass
+    monkeypatch.setattr(package, "require_warp_device", require_warp_device)
+    message = r"MuJoCo Warp does not work on cuda:0: Warp 1\.19\.0 can use no CUDA devices here, although torch .* driver"
+    with pytest.raises(InputError, match=message), package.kernels("cuda:0", "humanoid"):
+        raise AssertionError("kernels were loaded")
+    warp.get_cuda_device_count = lambda: 1
+    with pytest.raises(InputError, match=r"cuda:1: Warp 1\.19\.0 can use 1 CUDA"), package.kernels("cuda:1", "humanoid"):
+        pass
+    with package.kernels("cuda:0", "humanoid"), package.kernels("cpu", "humanoid"):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("warp") is None, reason="Warp is not installed")
+def test_users_of_cpus_see_no_warning_of_a_missing_driver():
+    """Warp prints it in native code. Other lines reach standard error."""
+    code = (
+        "import os; from parc_ray.simulators import warp_runtime as w; w.start_warp('cpu')\n"
+        "with w._without_line(w.NO_DRIVER): os.write(2, b'one\\n' + w.NO_DRIVER + b'\\ntwo\\n')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "one\ntwo\n")
 
 
 def test_the_first_start_on_a_machine_is_told_of(cold, monkeypatch, tmp_path):

@@ -38,6 +38,7 @@ from tests.simulators.test_conformance import (
     standing,
     still,
 )
+from tests.tracking.pretended_device import PretendedDevice
 
 if WITHOUT_PHYSX:
     pytest.skip(WITHOUT_PHYSX, allow_module_level=True)
@@ -45,6 +46,7 @@ if WITHOUT_PHYSX:
 import ovphysx
 import ovstage
 from ovphysx import TensorType
+from ovphysx.dlpack import DLDevice, DLDeviceType
 from ovphysx.population import PrimBatch
 
 from parc_ray.simulators.physx import instance as physx_instance
@@ -253,12 +255,22 @@ def test_the_device_decides_where_physx_works(monkeypatch):
     assert scene["gpu_found_lost_pairs_capacity"] == 10 * 262144
 
 
-def test_states_that_are_not_on_the_gpu_are_refused():
-    """PhysX falls back to CPUs with a warning only."""
-    with simulator() as engine:
-        pretended = SimpleNamespace(physx=engine._px.physx, device=CUDA)
+@pytest.mark.parametrize("wanted", ["cpu", "cuda"])
+@pytest.mark.parametrize("has", ["cpu", "cuda"])
+def test_states_must_be_where_they_are_wanted(wanted, has):
+    """PhysX falls back to CPUs with a warning only. Its answer is an object of ctypes, which equals no number."""
+    native = DLDevice()
+    native.device_type = {"cpu": DLDeviceType.kDLCPU, "cuda": DLDeviceType.kDLCUDA}[has]
+    binding = SimpleNamespace(prim_paths=["/a"], native_device=native, shape=(1, 7), dof_names=[])
+    instance = SimpleNamespace(
+        physx=SimpleNamespace(create_tensor_binding=lambda **_: binding), device=torch.device(wanted)
+    )
+    with PretendedDevice():
+        if wanted == has:
+            physx_instance.Articulations(instance, ["/a"], TensorType.ARTICULATION_ROOT_POSE)
+            return
         with pytest.raises(BrokenSimulationError, match="holds them elsewhere"):
-            physx_instance.Articulations(pretended, [physx_scene.body_path(0, 0)], TensorType.ARTICULATION_ROOT_POSE)
+            physx_instance.Articulations(instance, ["/a"], TensorType.ARTICULATION_ROOT_POSE)
 
 
 def test_written_states_move_the_links_at_once_on_a_gpu_too(monkeypatch):

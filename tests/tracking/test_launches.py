@@ -9,6 +9,7 @@ from parc_ray.tracking.launches import LaunchCounter
 
 X = torch.arange(24.0).reshape(6, 4)
 MASK = X[:, 0] > 4
+Y, ROWS = torch.zeros(6, 4), torch.tensor([1, 2])
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,11 @@ MASK = X[:, 0] > 4
         (lambda: X[MASK], 1, 1),
         (lambda: X[[1, 2]], 1, 1),
         (lambda: MASK.nonzero(), 1, 1),
+        (lambda: Y.__setitem__(ROWS, 0.0), 1, 1),
+        (lambda: Y.__setitem__((ROWS, 1), 0.0), 1, 1),
+        (lambda: Y.__setitem__(ROWS, X[:2]), 1, 0),
+        (lambda: Y.__setitem__(0, 0.0), 1, 0),
+        (lambda: Y.index_fill_(0, ROWS, 0.0), 1, 0),
     ],
 )
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])

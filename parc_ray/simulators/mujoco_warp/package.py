@@ -12,8 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Iterator
 
+from parc_ray.errors import InputError
 from parc_ray.simulators.cache_folder import cache_folder, locked
 from parc_ray.simulators.packages import does_not_work, missing, require
+from parc_ray.simulators.warp_runtime import require_warp_device, start_warp
 
 PACKAGE = "mujoco-warp"
 REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
@@ -45,6 +47,8 @@ def try_out(device: str) -> str:
         if not bool(torch.isfinite(state.root_pos).all()):
             raise RuntimeError("a character in the air has no finite position after one step")
         simulator.close()
+    except InputError:
+        raise
     except Exception as error:
         raise does_not_work("MuJoCo Warp", device, error, " with simulator: mujoco") from error
     return metadata.version(PACKAGE)
@@ -74,22 +78,15 @@ def kernels(device: str, character: str) -> Iterator[None]:
     """
     mark = f"{_versions(device)}-{zlib.crc32(character.encode()):08x}"
     if (kernel_folder() / mark).exists():
-        _start_warp(kernel_folder())
+        start_warp(device, kernel_folder())
+        require_warp_device("MuJoCo Warp", device)
         yield
         return
     with locked(kernel_folder()) as folder:
-        _start_warp(folder)
+        start_warp(device, folder)
+        require_warp_device("MuJoCo Warp", device)
         yield
         (folder / mark).touch()
-
-
-def _start_warp(folder: Path) -> None:
-    import warp
-
-    warp.config.log_level = warp.LOG_ERROR  # it would present itself, and every kernel
-    if warp.config.kernel_cache_dir is None:
-        warp.config.kernel_cache_dir = str(folder)
-    warp.init()
 
 
 def _versions(device: str) -> str:

@@ -71,8 +71,9 @@ class MujocoWarpSimulator:
         worlds, rows, places = self._worlds, self._index(envs), self._index(tiles)
         worlds.put_boxes(rows, self._centre[places], self._half_size[places])
         worlds.qpos[rows], worlds.qvel[rows] = self._states.from_state(state.to(self.device))
-        worlds.warm_start[rows] = 0.0
-        worlds.overflow[rows] = 0
+        # Not warm_start[rows] = 0.0: that copies the number to the device, which the host waits for.
+        worlds.warm_start.index_fill_(0, rows, 0.0)
+        worlds.overflow.index_fill_(0, rows, 0)
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """See Simulator.step. On a CUDA device it waits for nothing."""
@@ -100,8 +101,9 @@ class MujocoWarpSimulator:
         """See Simulator.park."""
         self._raise_if_contacts_were_lost()
         worlds, rows = self._worlds, self._index(envs)
-        worlds.qpos[rows], self._targets[rows] = self._rest, 0.0
-        worlds.qvel[rows], worlds.warm_start[rows] = 0.0, 0.0
+        worlds.qpos[rows] = self._rest
+        for part in (worlds.qvel, worlds.warm_start, self._targets):
+            part.index_fill_(0, rows, 0.0)
 
     @property
     def device_bytes(self) -> int:

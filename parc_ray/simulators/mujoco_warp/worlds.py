@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from contextlib import nullcontext
+from typing import Any, Tuple
 
 import mujoco
 import mujoco_warp
@@ -69,12 +71,17 @@ class Worlds:
         self._places: Tensor = view(data.geom_xpos)
         self._state = (data.qpos, data.qvel, data.qacc_warmstart)
         self._before = [warp.empty_like(part) for part in self._state]
-        self._graph = self._capture(steps)
+        self._steps = steps
+        self._graph = self._capture()
 
     def step(self) -> None:
-        """One control step of the active worlds, after what torch was told before and before what it is told after."""
-        stream = warp.stream_from_torch(warp.device_to_torch(self._device)) if self._device.is_cuda else None
-        warp.capture_launch(self._graph, stream=stream)
+        """Make one control step of the active worlds, in torch's current stream: in order with torch's operations."""
+        stream = _torch_stream(self._device)
+        if self._graph is not None:
+            warp.capture_launch(self._graph, stream=stream)
+            return
+        with warp.ScopedStream(stream) if stream is not None else nullcontext():
+            self._control_step()
 
     def put_boxes(self, worlds: Tensor, centre: Tensor, half_size: Tensor) -> None:
         """Give worlds [n] their boxes [n, K, 3], of the K that come first in the model."""
@@ -87,24 +94,59 @@ class Worlds:
         # Where static geoms are is computed once, when the data is made, and never again.
         self._places[worlds, boxes] = centre
 
-    def _control_step(self, steps: int) -> None:
+    def _control_step(self) -> None:
         for before, part in zip(self._before, self._state):
             warp.copy(before, part)
-        for _ in range(steps):
+        for _ in range(self._steps):
             mujoco_warp.step(self._model, self._data)
         mujoco_warp.rne_postconstraint(self._model, self._data)
         for before, part in zip(self._before, self._state):
             warp.launch(_put_back, part.shape, [warp.from_torch(self.active), before, part], device=self._device)
 
-    def _capture(self, steps: int) -> Any:
-        """A control step as a graph, on CPUs, too: replaying it takes half the time.
+    def _capture(self) -> Any:
+        """Return a control step as a graph, on CPUs, too: replaying takes half the time. None if the replay is wrong.
 
         In Warp's own stream, because torch's default one cannot be captured.
         """
         with warp.ScopedDevice(self._device):
-            self._control_step(steps)  # compiles and loads the kernels, which cannot be done while capturing
+            self._control_step()  # compiles and loads the kernels, which cannot be done while capturing
             warp.synchronize_device(self._device)
             with warp.ScopedCapture(self._device) as capture:
-                self._control_step(steps)
+                self._control_step()
             warp.synchronize_device(self._device)
-        return capture.graph
+            start = self._read()
+            self.active.fill_(True)
+            results = []
+            for step in (self._control_step, lambda: warp.capture_launch(capture.graph)):
+                self._write(start)
+                self._synchronize()  # torch and Warp's stream do not wait for each other
+                step()
+                self._synchronize()
+                results.append(self._read())
+            self.active.fill_(False)
+            self._write(start)
+        # Atomic additions come in varying order on a GPU.
+        if all(torch.allclose(*pair, rtol=1e-3, atol=1e-3, equal_nan=True) for pair in zip(*results)):
+            return capture.graph
+        warnings.warn(
+            f"MuJoCo Warp steps without a graph on {self._device}, and is slower: its replay differs from the same "
+            "work launched by the host",
+            stacklevel=2,
+        )
+        return None
+
+    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+        return self.qpos.clone(), self.qvel.clone(), self.warm_start.clone()
+
+    def _write(self, state: Tuple[Tensor, Tensor, Tensor]) -> None:
+        for part, values in zip((self.qpos, self.qvel, self.warm_start), state):
+            part.copy_(values)
+
+    def _synchronize(self) -> None:
+        if self._device.is_cuda:
+            torch.cuda.synchronize(self.active.device)
+
+
+def _torch_stream(device: Any) -> Any:
+    """Return Warp's view of torch's current stream on a device; None on CPUs."""
+    return warp.stream_from_torch(warp.device_to_torch(device)) if device.is_cuda else None

@@ -12,12 +12,12 @@ from typing import Callable, List, Sequence
 import ovphysx
 import ovstage
 import torch
-import warp
 from ovphysx import GlobalConfigKey, PhysXConfig, TensorType
 from ovphysx.dlpack import DLDeviceType
 from torch import Tensor
 
 from parc_ray.errors import BrokenSimulationError
+from parc_ray.simulators.warp_runtime import start_warp
 
 READ_ORDINAL = 1
 """Number of the stage's write after which the scene is complete."""
@@ -28,7 +28,7 @@ class Instance:
 
     def __init__(self, device: torch.device):
         """Starts PhysX for a device. A process that has begun on CPUs has no CUDA device any more."""
-        warp.config.log_level = getattr(warp, "LOG_ERROR", 0)  # recent versions would present themselves
+        start_warp(str(device))  # ovphysx uses it
         self.device = device
         gpu = device.type == "cuda"
         _configure(GlobalConfigKey.NUM_THREADS, 0)
@@ -90,7 +90,7 @@ class Articulations:
         if found != list(roots):
             raise BrokenSimulationError(f"PhysX has articulations {found[:3]} ... instead of {roots[:3]} ...")
         # PhysX would go on without a word where it finds no GPU, and copy every state from and to the host.
-        on_gpu = self._binding.native_device.device_type == DLDeviceType.kDLCUDA
+        on_gpu = self._binding.native_device.device_type.value == DLDeviceType.kDLCUDA
         if on_gpu != (instance.device.type == "cuda"):
             raise BrokenSimulationError(f"PhysX was to hold its states on {instance.device}, and holds them elsewhere")
         self._values = torch.zeros(self._binding.shape, device=instance.device)
