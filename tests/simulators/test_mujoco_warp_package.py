@@ -70,11 +70,15 @@ def test_a_driver_that_only_torch_can_use_is_one_clear_message(cold, monkeypatch
         with package.kernels("cuda:0", "humanoid"):
             pass
     monkeypatch.setattr(package, "require_warp_device", require_warp_device)
-    message = r"MuJoCo Warp does not work on cuda:0: Warp 1\.19\.0 can use no CUDA devices here, although torch .* driver"
+    message = (
+        r"MuJoCo Warp does not work on cuda:0: Warp 1\.19\.0 can use no CUDA devices here, although torch .* driver"
+    )
     with pytest.raises(InputError, match=message), package.kernels("cuda:0", "humanoid"):
         raise AssertionError("kernels were loaded")
     warp.get_cuda_device_count = lambda: 1
-    with pytest.raises(InputError, match=r"cuda:1: Warp 1\.19\.0 can use 1 CUDA"), package.kernels("cuda:1", "humanoid"):
+    with pytest.raises(InputError, match=r"cuda:1: Warp 1\.19\.0 can use 1 CUDA"), package.kernels(
+        "cuda:1", "humanoid"
+    ):
         pass
     with package.kernels("cuda:0", "humanoid"), package.kernels("cpu", "humanoid"):
         pass
