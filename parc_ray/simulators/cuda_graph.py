@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_flatten
 WARM_UP = 2
 """Calls before the work is captured: constants are made and libraries set up meanwhile."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Tolerance between a replayed graph and the same work launched eagerly: CUDA's libraries may choose other kernels while
-a stream is captured, which round differently. Integers must be equal."""
+"""Tolerance between a replayed graph and the same work launched eagerly: CUDA's libraries may choose kernels that round
+differently while a stream is captured. Integers must be equal."""
 
 
 class GraphedCall:
