@@ -67,7 +67,7 @@ class GraphedCall:
 
     def _capture(self) -> str:
         """Capture the work on the current device, and return why that failed; empty if it did not."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         try:
             torch.cuda.synchronize()
             # Engines may call CUDA in threads of their own meanwhile.

@@ -55,7 +55,7 @@ class SimulatorConfig:
 
     def __post_init__(self) -> None:
         # Warp knows no CUDA device without a number, and tensors on "cuda" say that they are on "cuda:0".
-        if self.device.type == "cuda" and self.device.index is None:
+        if str(self.device) == "cuda":
             object.__setattr__(self, "device", torch.device("cuda", torch.cuda.current_device()))
 
 

@@ -126,7 +126,7 @@ class Worlds:
             self.active.fill_(False)
             self._write(start)
         # Atomic additions come in varying order on a GPU.
-        if all(torch.allclose(*pair, rtol=1e-3, atol=1e-3, equal_nan=True) for pair in zip(*results)):
+        if all(torch.allclose(one, two, 1e-3, 1e-3, equal_nan=True) for one, two in zip(*results)):
             return capture.graph
         warnings.warn(
             f"MuJoCo Warp steps without a graph on {self._device}, and is slower: its replay differs from the same "
