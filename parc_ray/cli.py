@@ -381,6 +381,38 @@ def _host_to_check(config: RecordConfig) -> Iterator[Host]:
 RUN = typer.Argument(..., metavar="RUN", show_default=False, help="The output_dir of a run, at work or ended.")
 
 
+@app.command(
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray doctor", "parc-ray doctor --gpu --device cuda:1"],
+        "parc_ray/doctor/README.md",
+        "0 nothing failed; 1 something failed, or no engine can be loaded; 2 bad input",
+    ),
+)
+def doctor(
+    start: bool = typer.Option(False, "--try", help="Start every engine that is installed. A first start compiles."),
+    gpu: bool = typer.Option(False, "--gpu", help="Check and measure every engine on a GPU, in at most eight minutes."),
+    compile_for: List[str] = typer.Option(
+        [], "--compile", metavar="sm_90", help="Compile MuJoCo Warp's kernels for a GPU that is not here. Repeatable."
+    ),
+    device: str = typer.Option("cuda:0", "--device", metavar="DEVICE", help="With --gpu: cuda:N, or cpu."),
+    engines: str = typer.Option("", "--engines", metavar="A,B", help="With --gpu: these engines. Default: all here."),
+    parts: str = typer.Option("", "--parts", metavar="A,B", help="With --gpu: start, demo, speed, conformance, ray."),
+    envs: str = typer.Option("", "--envs", metavar="64,1024", help="With --gpu: numbers of envs to measure."),
+    as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
+) -> None:
+    """Show what this machine has and which engines work. Attach the output to a bug report."""
+    from parc_ray.doctor.checkup import Checkup, run_checkup
+    from parc_ray.doctor.gpu import read_gpu_check
+
+    check = read_gpu_check(device, engines, parts, envs) if gpu else None
+    console = Console(stderr=as_json)
+    findings = run_checkup(Checkup(start, check, compile_for), lambda line: say(console, line))
+    if as_json:
+        print(findings.to_json())
+    raise typer.Exit(0 if findings.healthy else 1)
+
+
 @app.command(cls=Command, epilog=_epilog(["parc-ray report output/demo"], "parc_ray/report/README.md"))
 def report(
     output_dir: Path = RUN,

@@ -14,7 +14,7 @@ from tests.reference import ROOT
 PACKAGE = ROOT / "parc_ray"
 ROOMS = (
     *("errors", "files", "config", "tensors", "character", "motions", "simulators", "trackers", "tracking"),
-    *("recording", "runs", "exporting", "planning", "terminal", "cluster", "viewing", "report", "demo"),
+    *("recording", "runs", "exporting", "planning", "terminal", "cluster", "viewing", "report", "demo", "doctor"),
     *("session", "cli"),
 )
 """Each may import from those before it"""

@@ -67,7 +67,7 @@ class GraphedCall:
 
     def _capture(self) -> str:
         """Capture the work on the current device, and return why that failed; empty if it did not."""
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         try:
             torch.cuda.synchronize()
             # Engines may call CUDA in threads of their own meanwhile.
@@ -95,7 +95,7 @@ class WrittenRegions(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._regions: List[Tuple[Tensor, Optional[Tuple[int, Tensor]], Tensor]] = []
         """Tensor, dimension and indices of what is written (None: all of it), and its values before."""
         self._made: Set[int] = set()

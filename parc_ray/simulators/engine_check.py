@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import subprocess
 import sys
@@ -15,10 +13,9 @@ from typing import Dict
 
 from parc_ray.errors import InputError
 from parc_ray.simulators import engines
+from parc_ray.simulators.child_process import NoAnswer, answer, ask, end_of
 from parc_ray.simulators.engine import Engine, EngineCheck
 
-MARK = "parc_ray: "
-"""Begins the line of output with the answer: engines print, too."""
 TRIAL_SECONDS = 300.0
 
 
@@ -46,21 +43,17 @@ def _try_apart(engine: Engine, device: str) -> EngineCheck:
     if unavailable_reason:
         return EngineCheck(f"simulator: {unavailable_reason}")
     instead = alternative()
-    command = [sys.executable, "-m", "parc_ray.simulators.engine_check", engine.name, device]
-    environment = {**os.environ, **engine.variables()}
+    arguments = ["-m", "parc_ray.simulators.engine_check", engine.name, device]
     try:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TRIAL_SECONDS)
+        return EngineCheck(**ask(arguments, TRIAL_SECONDS, engine.variables()))
     except subprocess.TimeoutExpired:
         return EngineCheck(f"simulator: {engine.title} did not start within {TRIAL_SECONDS:.0f} s; {instead}")
-    answers = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
-    if not ended.returncode and answers:
-        return EngineCheck(**json.loads(answers[-1]))
-    reason = f"was killed by signal {-ended.returncode}" if ended.returncode < 0 else "failed"
-    last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-    return EngineCheck(
-        f"simulator: a process that only imports {engine.title} {reason}: {last}; "
-        f"do {engine.title}'s own examples run in this environment? {instead}"
-    )
+    except NoAnswer as error:
+        reason = end_of(error.returncode) if error.returncode < 0 else "failed"
+        return EngineCheck(
+            f"simulator: a process that only imports {engine.title} {reason}: {error.last_line}; "
+            f"do {engine.title}'s own examples run in this environment? {instead}"
+        )
 
 
 def alternative() -> str:
@@ -84,6 +77,4 @@ def cuda_devices() -> Dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(f"\n{MARK}{json.dumps(asdict(check_here(engines.engine(sys.argv[1]), sys.argv[2])))}", flush=True)
-    # An engine may hang or crash while it is torn down.
-    os._exit(0)
+    answer(asdict(check_here(engines.engine(sys.argv[1]), sys.argv[2])))

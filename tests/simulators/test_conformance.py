@@ -827,7 +827,7 @@ def test_replaying_a_recording_of_isaac_gym(make, engine, device, exact, tmp_pat
         float(np.median(np.linalg.norm(residual[touching, 34:37], axis=1)) * 30),
         script.agreement(ARMS_DOWN, data, after, 1e-5)["foot"],
     )
-    print(f"replay: {json.dumps(measured._asdict())}")  # gpu_check.py reads it
+    print(f"replay: {json.dumps(measured._asdict())}")  # parc-ray doctor --gpu reads it
     assert measured.residual < bounds.residual and measured.flight < bounds.flight
     assert measured.speed < bounds.speed and measured.feet > bounds.feet
     if exact:
