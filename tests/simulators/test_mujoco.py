@@ -13,9 +13,10 @@ from parc_ray.config.record import MujocoConfig
 from parc_ray.errors import InputError
 from parc_ray.motions.box_cover import Boxes
 from parc_ray.motions.height_field import HeightField
+from parc_ray.simulators.mujoco import ground, simulator
 from parc_ray.simulators.mujoco.character import compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
-from parc_ray.simulators.mujoco.ground import arrays_of_ground, filled_up, make_ground
+from parc_ray.simulators.mujoco.ground import arrays_of_ground, can_exchange_grounds, filled_up, make_ground
 from parc_ray.simulators.mujoco.simulator import STATE
 from parc_ray.simulators.simulator import SimulatorConfig
 from tests.reference import HUMANOID
@@ -107,10 +108,10 @@ def test_a_model_with_another_ground_is_what_mujoco_compiles(count):
     """All of it but the tree in which boxes are looked for, and it finds the same contacts in every step."""
     boxes = some_boxes(count, seed=count)
     ground = make_ground(boxes)
-    model = compiled(filled_up(some_boxes(1, seed=0), ground.room))
-    for array, own in zip(arrays_of_ground(model, ground.room), ground.arrays):
+    model = compiled(filled_up(some_boxes(1, seed=0), ground.key))
+    for array, own in zip(arrays_of_ground(model, ground.key), ground.arrays):
         array[...] = own
-    expected = compiled(filled_up(boxes, ground.room))
+    expected = compiled(filled_up(boxes, ground.key))
     for name in ("geom_pos", "geom_size", "geom_rbound", "geom_aabb", "geom_quat", "geom_bodyid", "body_mass"):
         np.testing.assert_array_equal(getattr(model, name), getattr(expected, name), err_msg=name)
     touched = 0
@@ -130,9 +131,9 @@ def test_every_box_is_found_in_the_tree_of_a_ground(count):
     ground = make_ground(boxes)
     *_, nodes, leaves = ground.arrays
     low, high = nodes[:, :3] - nodes[:, 3:], nodes[:, :3] + nodes[:, 3:]
-    assert sorted(leaves) == list(range(ground.room))
+    assert sorted(leaves) == list(range(ground.key))
     for leaf, box in enumerate(leaves):
-        node = ground.room - 1 + leaf
+        node = ground.key - 1 + leaf
         if box < count:
             np.testing.assert_allclose(low[node], boxes.centre[box] - boxes.half_size[box], atol=1e-9)
             np.testing.assert_allclose(high[node], boxes.centre[box] + boxes.half_size[box], atol=1e-9)
@@ -162,3 +163,53 @@ def test_what_a_step_leaves_in_its_workplace_is_not_read_by_the_next():
     for own, expected in zip(*states):
         np.testing.assert_array_equal(own, expected)
         assert np.isfinite(own).all()
+
+
+def test_grounds_can_be_exchanged_in_this_mujoco():
+    assert can_exchange_grounds()
+
+
+@pytest.mark.parametrize("change", ["nodes", "leaves", "gone"])
+def test_another_order_of_mujocos_tree_is_noticed(monkeypatch, change):
+    """As in a later MuJoCo, whose bounding volume hierarchy lies otherwise in memory, or is gone."""
+    arrays = ground.arrays_of_ground
+
+    def changed(model, key):
+        *geoms, nodes, leaves = arrays(model, key)
+        if change == "gone":
+            raise AttributeError("bvh_aabb")
+        return (*geoms, nodes[::-1] if change == "nodes" else nodes, leaves[::-1] if change == "leaves" else leaves)
+
+    monkeypatch.setattr(ground, "arrays_of_ground", changed)
+    assert not can_exchange_grounds.__wrapped__()
+
+
+def test_without_exchange_every_tile_has_a_model_of_its_own(monkeypatch):
+    """The states are the same, but for rounding: contacts come in another order."""
+    skeleton = parse_skeleton(BALL, "ball.xml")
+    hf = np.float32([[0.0, 0.3], [0.6, 0.1]])
+    tiles = [HeightField.flat(), HeightField(hf, np.stack((hf, hf), axis=-1), np.float32([-0.4, -0.4]), 0.4)]
+    config = SimulatorConfig(BALL, "ball.xml", tiles, 2, 30, 4, torch.device("cpu"), 2)
+
+    def states():
+        engine = MUJOCO.build(config, skeleton)
+        zero = torch.zeros(2, 3)
+        start = CharacterState(
+            torch.tensor([[0.0, 0.0, 1.0], [0.05, 0.1, 1.0]]), torch.tensor([[0.0, 0.0, 0.0, 1.0]] * 2), zero, zero,
+            torch.zeros(2, 1), torch.zeros(2, 1), torch.zeros(2, 2, 3),
+        )  # fmt: skip
+        found = []
+        for order in ([0, 1], [1, 0]):
+            engine.reset([0, 1], order, start)
+            found += [engine.step([0, 1], torch.zeros(2, 1)).root_pos for _ in range(20)]
+            engine.park([0, 1])
+        contexts = len(engine._idle)
+        engine.close()
+        return torch.stack(found), contexts
+
+    expected, _ = states()
+    monkeypatch.setattr(simulator, "can_exchange_grounds", lambda: False)
+    with pytest.warns(UserWarning, match="every tile is compiled into a model of its own"):
+        found, contexts = states()
+    assert torch.allclose(found, expected, atol=1e-4) and contexts == 2
+    assert (found[19, :, 2] - found[39, :, 2]).abs().min() > 0.05, "the tiles differ"

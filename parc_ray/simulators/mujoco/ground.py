@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, List, Tuple
 
 import mujoco
@@ -18,6 +19,8 @@ DEEP, SMALL = -1000.0, 0.1
 """Height and half size of boxes that a tile does not need, m."""
 LEAST_ROOM = 16
 """Boxes of the smallest ground."""
+CHECK_STEPS = 200
+"""Steps in which balls fall onto a ground and roll."""
 
 
 def ground_boxes(tile: HeightField) -> Boxes:
@@ -40,11 +43,13 @@ def filled_up(boxes: Boxes, room: int) -> Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """A tile, for models with a ground of `room` boxes: a power of two, so that one model serves many tiles."""
+    """A tile for a model."""
 
-    room: int
+    key: int
+    """Which models can hold it: those with this number of boxes, a power of two, so that one model serves many tiles.
+    Where grounds cannot be exchanged, the model that was compiled for the tile of this number."""
     arrays: Tuple[npt.NDArray[Any], ...]
-    """What such a model has in its arrays_of_ground."""
+    """Contents of such a model's arrays_of_ground; empty if they never change."""
 
 
 def make_ground(boxes: Boxes) -> Ground:
@@ -69,6 +74,39 @@ def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any]
     model.bvh_nodeid[:first_leaf] = -1
     of_geoms = (model.geom_pos, model.geom_size, model.geom_rbound, model.geom_aabb)
     return (*(array[:room] for array in of_geoms), model.bvh_aabb[:nodes], model.bvh_nodeid[first_leaf:nodes])
+
+
+@lru_cache(maxsize=None)
+def can_exchange_grounds() -> bool:
+    """Return whether a model with an exchanged ground moves as one that was compiled with it.
+
+    arrays_of_ground relies on the order of MuJoCo's bounding volume hierarchy, which its interface does not promise.
+    The check drops a ball onto every step of a staircase.
+    """
+    number = np.arange(LEAST_ROOM, dtype=np.float64)
+    centre = np.stack((number % 4, number // 4, 0.1 * (number % 5)), axis=1)
+    boxes = Boxes(centre, np.full((LEAST_ROOM, 3), (0.5, 0.5, 0.3)))
+    balls = "".join(
+        f'<body pos="{x + 0.3!r} {y!r} {z + 0.6!r}"><freejoint/><geom size="0.1"/></body>'
+        for x, y, z in centre.tolist()
+    )
+
+    def model_on(ground: Boxes) -> mujoco.MjModel:
+        return mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{ground_geoms(ground)}{balls}</worldbody></mujoco>")
+
+    def roll(model: mujoco.MjModel) -> npt.NDArray[np.float64]:
+        data = mujoco.MjData(model)
+        mujoco.mj_step(model, data, CHECK_STEPS)
+        return np.array(data.qpos)
+
+    try:
+        none = filled_up(Boxes(centre[:0], centre[:0]), LEAST_ROOM)
+        exchanged, ground = model_on(none), make_ground(boxes)
+        for array, own in zip(arrays_of_ground(exchanged, ground.key), ground.arrays):
+            array[...] = own
+        return bool(np.allclose(roll(exchanged), roll(model_on(boxes)), rtol=0.0, atol=1e-6))
+    except (AttributeError, IndexError, ValueError, mujoco.FatalError):
+        return False
 
 
 def _tree(boxes: Boxes) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -8,6 +8,7 @@ one env cannot depend on how many others there are, in bits.
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +24,14 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
-from parc_ray.simulators.mujoco.ground import Ground, arrays_of_ground, filled_up, ground_boxes, make_ground
+from parc_ray.simulators.mujoco.ground import (
+    Ground,
+    arrays_of_ground,
+    can_exchange_grounds,
+    filled_up,
+    ground_boxes,
+    make_ground,
+)
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -73,8 +81,15 @@ class MujocoSimulator:
         self._grounds: List[Ground | None] = [None] * config.num_envs
         # A failed motion is soon tried again.
         self._ground_of = lru_cache(2 * config.num_envs)(lambda tile: make_ground(ground_boxes(config.tiles[tile])))
+        self._exchanges = can_exchange_grounds()
+        if not self._exchanges:
+            warnings.warn(
+                f"MuJoCo {self.version} keeps a ground in another way than parc_ray knows: every tile is compiled "
+                "into a model of its own, which takes more time and memory",
+                stacklevel=2,
+            )
         self._idle: Dict[int, List[StepContext]] = {}
-        """Workplaces at which no thread is, by the number of boxes."""
+        """Contexts that no thread uses, by the key of their grounds."""
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
         self._steps = mujoco_settings(config).steps_per_control
@@ -85,9 +100,12 @@ class MujocoSimulator:
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """See Simulator.reset."""
         for index, tile in zip(envs, tiles):
-            ground = self._grounds[index] = self._ground_of(tile)
-            if ground.room not in self._idle:
-                self._idle[ground.room] = [self._step_context(ground.room) for _ in range(self._threads)]
+            self._grounds[index] = self._ground_of(tile) if self._exchanges else Ground(tile, ())
+        used = {ground.key for ground in self._grounds if ground is not None}
+        if not self._exchanges:
+            self._idle = {key: contexts for key, contexts in self._idle.items() if key in used}
+        for key in used - set(self._idle):
+            self._idle[key] = [self._step_context(key) for _ in range(self._threads)]
         positions, velocities = self._states.from_state(state.to(CPU))
         rows = list(envs)
         self._state[rows] = 0.0
@@ -131,11 +149,12 @@ class MujocoSimulator:
         self._grounds = [None] * self.num_envs
         self._idle.clear()
 
-    def _step_context(self, room: int) -> StepContext:
-        model = compile_model(self._character, filled_up(NO_BOXES, room), self._config)
-        data = mujoco.MjData(model)
+    def _step_context(self, key: int) -> StepContext:
+        boxes = filled_up(NO_BOXES, key) if self._exchanges else ground_boxes(self._config.tiles[key])
+        model = compile_model(self._character, boxes, self._config)
+        data, ground = mujoco.MjData(model), arrays_of_ground(model, key) if self._exchanges else ()
         lost = (data.warning[kind] for kind in LOST)
-        return StepContext(model, data, arrays_of_ground(model, room), model.qpos_spring, data.cfrc_ext, *lost)
+        return StepContext(model, data, ground, model.qpos_spring, data.cfrc_ext, *lost)
 
     def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
         # Every env has a ground and targets of its own, which are part of the model, so this cannot be one operation on
@@ -143,7 +162,7 @@ class MujocoSimulator:
         for index, spring in piece:
             ground, state = self._grounds[index], self._state[index]
             assert ground is not None, "an env was stepped before its first reset"
-            place = self._idle[ground.room].pop()
+            place = self._idle[ground.key].pop()
             for array, own in zip(place.ground, ground.arrays):
                 array[...] = own
             place.spring[7:] = spring
@@ -156,4 +175,4 @@ class MujocoSimulator:
                 # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
                 state[self._positions] = np.nan
                 mujoco.mj_resetData(place.model, place.data)
-            self._idle[ground.room].append(place)
+            self._idle[ground.key].append(place)
