@@ -137,9 +137,9 @@ def _demo(part: Part) -> None:
     row, recorder = part.row, _recorder(_demo_inputs(part, PHYSX_ITERATIONS), part.device)
     ends: Dict[str, str] = {}
     while not recorder.done:
-        for result in recorder.advance():
-            if result.next_fraction is None or result.outcome == "recorded":
-                ends[result.motion] = f"from {result.start_fraction:g}" if result.outcome == "recorded" else "not"
+        for attempt in (result.attempt for result in recorder.advance()):
+            if attempt.next_fraction is None or attempt.outcome == "recorded":
+                ends[attempt.motion] = f"from {attempt.start_fraction:g}" if attempt.outcome == "recorded" else "not"
     recorder.environment.simulator.close()
     path = part.folder / "demo.json"
     if row.engine == REFERENCE:

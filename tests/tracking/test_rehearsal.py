@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, List
@@ -67,9 +67,13 @@ def on_cpu(files: RunFiles, contents: List[bytes]) -> ShardRecorder:
     )
 
 
-def ends(recorder: ShardRecorder) -> List[tuple]:
-    keys = ("motion", "number", "outcome", "reason", "seconds", "recording", "trajectory", "quality")
-    results = sorted(tuple(str(getattr(result, key)) for key in keys) for result in run(recorder))
+def ends(recorder: ShardRecorder) -> List[List[str]]:
+    """Return everything that attempts came to, except times of the clock."""
+
+    def compared(record: Any) -> List[str]:
+        return [str(getattr(record, item.name)) for item in fields(record) if item.compare and item.name != "attempt"]
+
+    results = sorted([*compared(result.attempt), *compared(result)] for result in run(recorder))
     recorder.environment.simulator.close()
     return results
 
