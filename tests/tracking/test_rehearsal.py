@@ -78,6 +78,10 @@ def ends(recorder: ShardRecorder) -> List[List[str]]:
     return results
 
 
+def count_waits(device: PretendedDevice) -> int:
+    return sum(count for what, count in device.started.items() if what.startswith("wait: "))
+
+
 def require_graphs(device: PretendedDevice, count: int) -> None:
     """Require that this many graphs were captured, without anything that a GPU refuses, and replayed."""
     assert len(device.graphs) == count and min(len(graph.nodes) for graph in device.graphs) > 20
@@ -114,8 +118,18 @@ def test_mujoco_warp(tmp_path):
     import warp
 
     from parc_ray.simulators.mujoco_warp import package, worlds
+    from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
     streams: List[Any] = []
+    waits: List[int] = []
+
+    def counted(method: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            before = count_waits(device)
+            method(*arguments)
+            waits.append(count_waits(device) - before)
+
+        return call
 
     def view(array: Any, to_torch: Callable[..., Any] = warp.to_torch) -> OnDevice:
         with unseen():
@@ -141,10 +155,14 @@ def test_mujoco_warp(tmp_path):
             stack.enter_context(mock.patch.object(warp, name, change))
         stack.enter_context(mock.patch.object(package, "require_warp_device", lambda title, device: None))
         stack.enter_context(mock.patch.object(worlds, "_torch_stream", lambda device: "torch's stream"))
+        for name in ("reset", "park"):
+            method = getattr(MujocoWarpSimulator, name)
+            stack.enter_context(mock.patch.object(MujocoWarpSimulator, name, counted(method)))
         device = stack.enter_context(PretendedDevice())
         results = ends(recorder_of(files, contents, "cuda"))
     assert results == ends(on_cpu(files, contents))
     require_graphs(device, 4)
+    assert set(waits) == {1}, "whether contacts were lost"
     first, *others = streams
     assert first is None and set(others) == {"torch's stream"}, "after the first check, in order with torch's work"
 
