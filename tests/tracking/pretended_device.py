@@ -84,13 +84,15 @@ class PretendedDevice:
         """Free bytes of each device."""
         self.pinned: List[Tensor] = []
         self._stack = ExitStack()
-        self._capture_thread, self._capture_mode = 0, ""
+        self._capture_thread, self._capture_mode, self._invalid = 0, "", False
+        """The thread and mode of the capture, and whether a call of another thread has invalidated it."""
 
     def note(self, what: str, allowed: bool = True) -> None:
         """Count an event. allowed: whether it may happen while a stream is captured."""
         other_thread = bool(self.capturing) and threading.get_ident() != self._capture_thread
-        if other_thread and self._capture_mode != "global":
+        if other_thread:
             self.started[what] += 1
+            self._invalid |= self._capture_mode == "global" and not allowed
             return
         (self.captured if self.capturing else self.started)[what] += 1
         if self.capturing and not allowed:
@@ -147,11 +149,14 @@ class PretendedDevice:
     def _capture(self, graph: Graph, stream: Any = None, capture_error_mode: str = "global") -> Iterator[None]:
         graph.device = (stream or torch.cuda.Stream()).device
         self.capturing, self._capture_thread, self._capture_mode = graph, threading.get_ident(), capture_error_mode
+        self._invalid = False
         try:
             yield
         finally:
             self.capturing = None
             graph.undo()
+        if self._invalid:
+            raise Refused("operation failed due to a previous error during capture: a call of another thread")
         self.graphs.append(graph)
 
 
