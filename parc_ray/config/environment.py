@@ -83,8 +83,9 @@ class SimulationConfig(Parc):
 NOT_RECORDED: Any = {
     "env": {"char_file"},
     "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
+    "trained_with": True,
 }
-"""Keys of dm_env.yaml that change no recording: the character's path, and PhysX's threads and buffers."""
+"""Keys of dm_env.yaml that change no recording: paths, PhysX's threads and buffers, and what chooses the engine."""
 
 
 class EnvironmentFile(Parc):
@@ -94,6 +95,7 @@ class EnvironmentFile(Parc):
 
     env: EnvironmentConfig
     sim: SimulationConfig = SimulationConfig()
+    trained_with: Optional[str] = None
 
     @property
     def steps_per_control(self) -> int:

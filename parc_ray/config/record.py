@@ -249,8 +249,8 @@ class RecordConfig(Strict):
     )
     simulator: str = Field(
         default="auto",
-        description="isaacgym, physx, mujoco_warp, mujoco, or auto: the first of these that works (isaacgym and "
-        "mujoco_warp: on a CUDA device).",
+        description="isaacgym, physx, mujoco_warp, mujoco, or auto: the first of these that works, the engine of the "
+        "tracker's training before others (isaacgym and mujoco_warp: on a CUDA device).",
     )
     torque_limits: bool = Field(
         default=False, description="physx only: limit the drives' torque to the character's motors (gear)."

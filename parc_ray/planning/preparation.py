@@ -14,10 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from parc_ray.config.record import RecordConfig
+from parc_ray.errors import InputError, quote
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import Host
-from parc_ray.planning.inputs import Inputs, read_dataset_config, read_inputs, read_tracker
+from parc_ray.planning.inputs import Inputs, TrackerInputs, read_dataset_config, read_inputs, read_tracker
 from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import RunPlan, make_plan
 from parc_ray.planning.resources import Resources
@@ -29,7 +30,7 @@ from parc_ray.runs.resumption import require_same, require_same_recovery
 from parc_ray.runs.upload import Upload
 from parc_ray.runs.verification import WrittenFile, verify
 from parc_ray.simulators.engine import Engine, EngineCheck
-from parc_ray.simulators.engines import AUTO, Choice, choose_engine
+from parc_ray.simulators.engines import AUTO, ENGINES, Choice, choose_engine
 
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -98,7 +99,8 @@ def prepare(
     wanted = earlier.simulator if earlier and config.simulator == AUTO else config.simulator
     device = "cpu" if config.devices == ["cpu"] else "cuda:0"
     named = None if wanted == AUTO else choose_engine(wanted, config.devices, device).engine
-    site = None if earlier else _find_site(config, wanted, host, console)
+    trained_with = _engine_of_training(tracker, config)
+    site = None if earlier else _find_site(config, wanted, trained_with, host, console)
     engine = site.choice.engine if site else named
     assert engine is not None, "an earlier run names its engine"
     upload = Upload(config.output.upload, output) if config.output.upload else None
@@ -121,7 +123,7 @@ def prepare(
     run = _after(earlier, inputs, output)
     run.upload = upload
     if run.remaining:
-        site = site or _find_site(config, wanted, host, console)
+        site = site or _find_site(config, wanted, trained_with, host, console)
         lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining))
         placement = replace(site.placement, notices=(*site.placement.notices, *filter(None, [lack])))
         run.plan = make_plan(inputs, run.remaining, placement, site.resources)
@@ -132,13 +134,23 @@ def prepare(
 def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
     """Return the plan that a finished run would have with --overwrite, and check its engine. Raises InputError."""
     files = run.inputs.files
-    site = _find_site(files.config, files.simulator, host, console)
+    site = _find_site(files.config, files.simulator, "", host, console)
     run.trial = site.choice.trial
     return make_plan(run.inputs, run.inputs.dataset.entries, site.placement, site.resources)
 
 
-def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) -> Site:
-    """Return resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
+def _engine_of_training(tracker: TrackerInputs, config: RecordConfig) -> str:
+    """Return the engine of the tracker's training; empty if it is not known. Raises InputError for a wrong key."""
+    name = tracker.files.trained_with
+    known = next((engine.name for engine in ENGINES if name == engine.name or name in engine.also_called), "")
+    if not known and tracker.files.environment.trained_with:
+        names = ", ".join(engine.name for engine in ENGINES)
+        raise InputError(f"{config.env_file}: key 'trained_with' = {quote(name)} is unknown; use one of: {names}")
+    return known
+
+
+def _find_site(config: RecordConfig, wanted: str, trained_with: str, host: Host, console: Console) -> Site:
+    """Resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
     resources = host.resources()
     placement = place(config, resources)
     if not placement.shares:
@@ -155,7 +167,7 @@ def _find_site(config: RecordConfig, wanted: str, host: Host, console: Console) 
         return host.try_out(engine, placement)
 
     with console.status("starting the simulator"):
-        choice = choose_engine(wanted, config.devices, placement.device, try_out)
+        choice = choose_engine(wanted, config.devices, placement.device, try_out, trained_with)
     notices = (*placement.notices, *filter(None, [choice.notice]))
     return Site(resources, replace(placement, notices=notices), choice)
 

@@ -43,6 +43,8 @@ class Engine:
     """What messages call it."""
     package: str
     """The Python distribution that brings it; its version is the engine's."""
+    physics: str
+    """Name of its physics. Trackers move between engines of one physics with little loss."""
     build: Callable[[SimulatorConfig, Skeleton], Simulator]
     """Builds a simulator. Raises InputError on an unsuitable character, TooLargeError where memory does not suffice."""
     try_out: Callable[[str], str]
@@ -64,6 +66,8 @@ class Engine:
     """Imports what must be imported before torch, for a device. Raises InputError if that fails."""
     variables: Callable[[], Dict[str, str]] = dict
     """Environment variables with which its processes must start."""
+    also_called: Tuple[str, ...] = ()
+    """Names of engines with its physics in the files of other projects."""
     needs_cuda: bool = False
     """Whether it runs on CPUs only where the configuration asks for both, the engine and the CPU."""
     control_modes: Tuple[str, ...] = ("pd",)

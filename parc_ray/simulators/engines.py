@@ -25,14 +25,20 @@ class Choice:
     engine: Engine
     trial: EngineCheck
     passed_over: Tuple[str, ...] = ()
-    """Why each better engine that was tried out does not work."""
+    """Why each preferred engine that was tried out does not work."""
+    trained_with: str = ""
+    """The engine of the tracker's training, if the choice was to prefer it."""
 
     @property
     def notice(self) -> str:
-        """What is done differently from what the user may expect, and why; empty if nothing is."""
-        if not self.passed_over:
-            return ""
-        return f"simulator: {self.engine.name}, because {'; and because '.join(self.passed_over)}"
+        """Return why this engine is not the expected one; empty if it is."""
+        notice = ""
+        if self.passed_over:
+            notice = f"simulator: {self.engine.name}, because {'; and because '.join(self.passed_over)}"
+        if self.trained_with and engine(self.trained_with).physics != self.engine.physics:
+            notice = f"{notice or f'simulator: {self.engine.name}'}. The tracker was trained with {self.trained_with}, "
+            notice += "which does not work here: expect fewer recordings"
+        return notice
 
 
 def engine(name: str) -> Engine:
@@ -50,18 +56,23 @@ def untried(engine: Engine) -> EngineCheck:
 
 
 def choose_engine(
-    wanted: str, asked: Sequence[str], device: str, try_out: Callable[[Engine], EngineCheck] = untried
+    wanted: str,
+    asked: Sequence[str],
+    device: str,
+    try_out: Callable[[Engine], EngineCheck] = untried,
+    trained_with: str = "",
 ) -> Choice:
-    """The engine of a name, or for "auto" the best one that is installed here and works when it is tried out.
+    """Return the engine of a name, or for "auto" the best one that is installed and works when it is tried out.
 
-    asked: devices of the configuration; device: what an actor gets, "cpu" or "cuda:0". Raises InputError, with the
-    reason, if the engine that was asked for by name is unknown, not installed, or does not work.
+    asked: the devices of the configuration. device: the device of an actor, "cpu" or "cuda:0".
+    trained_with: the engine of the tracker's training. "auto" prefers engines with its physics.
+    Raises InputError, with the reason, if an engine given by name is unknown, not installed, or does not work.
     """
     passed_over: List[str] = []
-    for candidate in _candidates(wanted, asked, device):
+    for candidate in _candidates(wanted, asked, device, trained_with):
         trial = try_out(candidate)
         if not trial.problem:
-            return Choice(candidate, trial, tuple(passed_over))
+            return Choice(candidate, trial, tuple(passed_over), trained_with if wanted == AUTO else "")
         if wanted != AUTO:
             raise MissingDependencyError(trial.problem)
         passed_over.append(trial.problem)
@@ -70,8 +81,8 @@ def choose_engine(
     )
 
 
-def _candidates(wanted: str, asked: Sequence[str], device: str) -> Iterator[Engine]:
-    """The engines to try out, the best first."""
+def _candidates(wanted: str, asked: Sequence[str], device: str, trained_with: str = "") -> Iterator[Engine]:
+    """Yield the engines to try out, the best first."""
     if wanted != AUTO:
         named = engine(wanted)
         reason = named.unavailable_reason()
@@ -81,6 +92,7 @@ def _candidates(wanted: str, asked: Sequence[str], device: str) -> Iterator[Engi
             raise MissingDependencyError(f"simulator: {reason}")
         yield named
         return
-    for known in ENGINES:
+    physics = engine(trained_with).physics if trained_with else ""
+    for known in sorted(ENGINES, key=lambda known: bool(physics) and known.physics != physics):
         if not (known.needs_cuda and device == "cpu") and not known.unavailable_reason():
             yield known

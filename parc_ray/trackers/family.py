@@ -30,6 +30,8 @@ class TrackerFiles:
     settings: Any
     """What only the family knows the type of."""
     checkpoint: bytes
+    trained_with: str = ""
+    """Engine of the training, by our name or its own project's; empty if the files do not say."""
 
     @property
     def checkpoint_sha256(self) -> str:

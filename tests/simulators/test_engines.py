@@ -81,9 +81,10 @@ def test_an_unknown_name_is_refused_and_the_known_ones_are_told(name):
 
 
 def test_only_an_engines_own_folder_knows_its_name():
-    """config/ may: there a name is a key of somebody's YAML."""
+    """config/ may: there a name is a key of somebody's YAML. So may character/: MJCF's root element is <mujoco>."""
     names = {known.name for known in ENGINES}
-    folders = {ROOT / "parc_ray" / "simulators" / name for name in names} | {ROOT / "parc_ray" / "config"}
+    folders = {ROOT / "parc_ray" / "simulators" / name for name in names}
+    folders |= {ROOT / "parc_ray" / "config", ROOT / "parc_ray" / "character"}
     found = []
     for path in (ROOT / "parc_ray").rglob("*.py"):
         if folders.isdisjoint(path.parents):
@@ -112,6 +113,27 @@ def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, devi
     assert choice.passed_over == tuple(f"{name.title()} is broken" for name in tried[:-1])
     because = "; and because ".join(choice.passed_over)
     assert choice.notice == (f"simulator: {chosen.name}, because {because}" if because else "")
+
+
+@pytest.mark.parametrize(
+    ("trained_with", "broken", "chosen", "told"),
+    [
+        ("three", (), THREE, ""),
+        ("three", (THREE,), ONE, "simulator: one, because Three is broken. The tracker was trained with three, which"),
+        ("two", (), ONE, ""),
+        ("", (), ONE, ""),
+    ],
+)
+def test_auto_prefers_the_physics_of_the_training_and_says_if_it_takes_another(
+    monkeypatch, trained_with, broken, chosen, told
+):
+    monkeypatch.setattr(engines, "ENGINES", (ONE, TWO, replace(THREE, physics="another")))
+    broken = tuple(replace(name, physics="another") if name is THREE else name for name in broken)
+    try_out, _ = failing(*broken)
+    choice = choose_engine("auto", ["cuda"], "cuda:0", try_out, trained_with)
+    assert choice.engine.name == chosen.name
+    assert choice.notice.startswith(told) and bool(choice.notice) == bool(told)
+    assert choose_engine("two", ["cuda"], "cuda:0", try_out, "three").notice == "", "asked for by name"
 
 
 def test_auto_does_not_try_what_is_not_installed(monkeypatch):

@@ -25,6 +25,7 @@ MUJOCO_WARP = Engine(
     name="mujoco_warp",
     title="MuJoCo Warp",
     package=PACKAGE,
+    physics="MuJoCo",
     build=_build,
     try_out=try_out,
     try_first="unless named",

@@ -56,6 +56,7 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
         environment_content={"env": {**content, "engine": engine_content}},
         settings=MimickitFiles(environment, engine, load_config(config.agent_file, MimickitAgentConfig, data_dir)),
         checkpoint=read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}"),
+        trained_with=engine.engine_name,
     )
 
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
     source = str(config.env_file)
     content = expand(load_yaml(config.env_file), data_dir, source, unread=REPLACED)
+    environment = check_config(content, ParcEnvironmentFile, source)
     return TrackerFiles(
-        environment=check_config(content, ParcEnvironmentFile, source),
+        environment=environment,
         environment_content=content,
         settings=load_config(config.agent_file, AgentConfig, data_dir),
         checkpoint=read_bytes(config.model_file, place=f"key 'model_file' = {str(config.model_file)!r}"),
+        trained_with=environment.trained_with or "",
     )
 
 
