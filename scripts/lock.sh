@@ -3,6 +3,10 @@
 # A version that is locked stays as long as pyproject.toml allows it; --upgrade takes the newest ones instead.
 # After an upgrade run all tests on both Pythons (.ci/run).
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 tools=$(mktemp -d)

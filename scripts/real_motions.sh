@@ -3,6 +3,10 @@
 # PARC (github.com/mshoe/PARC) is named, PARC's own: scripts/real_motions.sh [PARC]. Results are in output/real_motions.
 # PYTHON, VENV and TORCH as in scripts/environment.sh.
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit
+fi
 parc=${1:+$(cd "$1" && pwd)}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

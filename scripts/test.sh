@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # Runs all tests, or those that pytest's arguments choose: scripts/test.sh [--fast] [--newest] [PYTEST ARGUMENTS]
-#   --fast    leaves out the slow ones: whole runs on Ray, and whatever else takes seconds
+#   --fast    leaves out the slow ones: whole runs on Ray, and everything else that takes seconds
 #   --newest  with the newest versions of all packages, in an environment of its own, .venv-newest
+# Tests have an environment of their own, .venv-test: it has packages, such as PhysX, that change what `auto` chooses.
+# Tests of Isaac Gym's double run on Python 3.8 only:
+#   VENV=.venv38 PYTHON=python3.8 scripts/test.sh
 # PYTHON, VENV and TORCH as in scripts/environment.sh.
 set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Tests of whole runs mostly wait: three processes keep two cores busy.
@@ -16,5 +23,6 @@ while [[ ${1:-} == --fast || ${1:-} == --newest ]]; do
     fi
     shift
 done
+export VENV=${VENV:-.venv-test}
 bash scripts/environment.sh dev
-exec "${VENV:-.venv}/bin/python" -m pytest "${options[@]}" "$@"
+exec "$VENV/bin/python" -m pytest "${options[@]}" "$@"

@@ -35,7 +35,8 @@ PROGRAMS = {
         "ray",
         "tensorboard",
         "scripts/",
-        ".venv/",
+        ".venv-test/",
+        "VENV=.venv38",
         "RAY_AUTH_MODE=token",
     ),
     *("cd", "cp", "mv", "mkdir", "sed", "cat", "tail", "git", "conda", "apt-get", "export", "ssh", "sbatch", "kubectl"),
@@ -110,7 +111,11 @@ def test_every_script_in_bash_has_the_run_bit_in_git() -> None:
 
 def require_options(words: List[str]) -> None:
     """Assert that a script or test that a command calls exists, and knows its options."""
-    if words[0] in ("python", ".venv/bin/python") and len(words) > 1 and words[1].startswith(("scripts/", "tests/")):
+    if (
+        words[0] in ("python", ".venv-test/bin/python")
+        and len(words) > 1
+        and words[1].startswith(("scripts/", "tests/"))
+    ):
         words = words[1:]
     if not words[0].startswith(("scripts/", "tests/", ".ci/")):
         return
