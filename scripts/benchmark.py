@@ -13,7 +13,8 @@ but the end-to-end part, so that the ratios say how much of a core's time is phy
     the device; in steps in which no attempt begins or ends, and over all steps
 (h) a run of 10,000 motions end to end with recorders that take no time, its parts, and a second look at the dataset
 (i) the same of 100,000 motions, and the driver's memory
-(j) efficiency of 64 pretended GPUs against one, by a virtual clock: real driver, blame policy and queues
+(j) efficiency of 64 pretended GPUs against one, by a virtual clock: real driver, failure policy and queues; and of GPUs
+    that differ, join late, or have little to do, against an ideal without setups
 
 (h), (i) and (j) are measured only if asked for; they have bars, for two cores that do nothing else.
 (a), (b) and (e) are measured with every simulator that is asked for, the others with the first.
@@ -62,6 +63,11 @@ BARS = {
     "i_run_seconds_100000": 360.0,
     "i_run_driver_mib_100000": 1536.0,
     "j_efficiency_of_64_gpus": 0.95,
+    "j_efficiency_of_8_equal_gpus": 0.945,
+    "j_efficiency_of_8_gpus_two_slow": 0.93,
+    "j_efficiency_of_8_gpus_one_late": 0.85,
+    "j_efficiency_of_64_different_gpus": 0.83,
+    "j_efficiency_of_8_fast_gpus_short": 0.79,
 }
 """At most, the efficiency at least"""
 
@@ -99,6 +105,8 @@ def main() -> None:
                 numbers.update({f"{part}_{key}": value for key, value in measured.items()})
         if "j" in options.parts:
             numbers.update({f"j_{key}": value for key, value in scale.many_gpus(folder / "j").items()})
+            different = scale.different_gpus(folder / "different", options.quick)
+            numbers.update({f"j_{key}": value for key, value in different.items()})
     for key, value in numbers.items():
         bar = BARS.get(key)
         kept = "" if bar is None else f"  bar {bar:g}: {'kept' if (value >= bar) == (key[0] == 'j') else 'MISSED'}"

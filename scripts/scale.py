@@ -6,7 +6,9 @@ The recorders take no time: they return each motion as its own recording. Files,
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -44,6 +46,37 @@ def whole_run(folder: Path, count: int) -> Dict[str, float]:
         told = json.loads(done.stdout.splitlines()[-1])
         told.update(seconds=wall, cpu_seconds=cpu)
         numbers.update({f"{part}_{key}_{count}": value for key, value in told.items()})
+    return numbers
+
+
+def different_gpus(folder: Path, quick: bool = False) -> Dict[str, float]:
+    """How near runs come to the ideal, by a virtual clock, where GPUs differ, join late, or do little.
+
+    The ideal has every GPU busy until the end and no setup. All but the short runs have about 200 s of work per GPU.
+    """
+    folder.mkdir()
+    write_motions(folder, 1)
+    motion = next((folder / "motions").glob("*.pkl"))
+    chance, scale = random.Random(7), 50 if quick else 1
+    spread = tuple(math.exp(chance.gauss(0.0, 0.3)) for _ in range(GPUS))
+    machines = {
+        "8_equal_gpus": (40_000, Machine(8, setup=5.0, slots=128)),
+        "8_gpus_two_slow": (40_000, Machine(8, setup=5.0, slots=128, speeds=(1.0,) * 6 + (0.5,) * 2)),
+        "8_gpus_one_late": (40_000, Machine(8, setup=5.0, slots=128, joins=(0.0,) * 7 + (100.0,))),
+        "64_different_gpus": (320_000, Machine(GPUS, setup=5.0, slots=128, speeds=spread)),
+        "8_gpus_two_slow_one_shard_per_process": (
+            40_000,
+            Machine(8, setup=5.0, slots=128, speeds=(1.0,) * 6 + (0.5,) * 2, reusable_process=False),
+        ),
+        "8_fast_gpus_short": (
+            16_000,
+            Machine(8, steps_per_second=185_000.0, shortest_step=1.6e-3, slot_seconds=1.1e-6),
+        ),
+    }
+    numbers: Dict[str, float] = {}
+    for name, (count, machine) in machines.items():
+        run = virtual_run(folder / name, motion, count // scale, machine)
+        numbers[f"efficiency_of_{name}"] = machine.ideal(run.ledger.env_steps) / run.seconds
     return numbers
 
 

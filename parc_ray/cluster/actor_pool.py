@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import ray
 
 from parc_ray.cluster.crash_output import Printout
 from parc_ray.cluster.failure_policy import Assignment, Device
+from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.balance import Load
 
 PACE = 0.3
 """Weight of the last report in an actor's measured speed."""
 
 
-@dataclass
+@dataclass(eq=False)
 class RunningActor:
     """An actor with its assignment, from the request on."""
 
@@ -42,12 +43,10 @@ class RunningActor:
     """Seconds of motion per second, with all envs busy; None until measured."""
     untouched: float = 0.0
     """Seconds of motion that no attempt has begun, at its last report."""
-    to_give: float = 0.0
-    """Seconds of motion that it will be asked to hand over."""
-    giving: bool = False
-    """Whether it has been asked."""
-    receiver: Optional[RunningActor] = None
-    """The actor that gets them."""
+    gifts: List[Gift] = field(default_factory=list)
+    """Motions that it will be asked to hand over."""
+    asked_gifts: List[Gift] = field(default_factory=list)
+    """Motions that it has been asked to hand over."""
 
     @property
     def requested(self) -> bool:
@@ -68,7 +67,27 @@ class RunningActor:
             return Load(seconds_left, 0.0, speed)
         # Running attempts are half done on average.
         left = self.untouched + (seconds_left - self.untouched) / 2
-        return Load(max(0.0, left - self.to_give), max(0.0, self.untouched - self.to_give), self.speed or speed)
+        given = sum(gift.seconds for gift in (*self.gifts, *self.asked_gifts))
+        return Load(max(0.0, left - given), max(0.0, self.untouched - given), self.speed or speed)
+
+
+@dataclass(eq=False)
+class Handover:
+    """Motions on their way to an actor that has nothing to do."""
+
+    receiver: RunningActor
+    givers: int
+    """Actors that have not answered yet."""
+    motions: List[MotionEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Gift:
+    """Part of a handover from one actor."""
+
+    handover: Handover
+    seconds: float
+    """Seconds of motion."""
 
 
 class ActorPool:

@@ -6,13 +6,13 @@ import hashlib
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayActorError, RayError
 
 from parc_ray.cluster.actor import ShardActor
-from parc_ray.cluster.actor_pool import ActorPool, RunningActor
+from parc_ray.cluster.actor_pool import ActorPool, Handover, RunningActor
 from parc_ray.cluster.connection import devices_by_node, last_line
 from parc_ray.cluster.crash_output import last_words
 from parc_ray.cluster.failure_policy import (
@@ -30,7 +30,7 @@ from parc_ray.cluster.failure_policy import (
 from parc_ray.cluster.node_watch import NodeWatch
 from parc_ray.cluster.record_keeper import RecordKeeper
 from parc_ray.cluster.report import WorkReport
-from parc_ray.cluster.scheduler import Handover, Scheduler
+from parc_ray.cluster.scheduler import Scheduler
 from parc_ray.errors import InputError, LostRayError
 from parc_ray.files.reading import read_bytes
 from parc_ray.planning.plan import RunPlan
@@ -231,32 +231,30 @@ class Driver:
             freq = self.files.environment.env.control_freq
             self.scheduler.measure_speed(actor, report.env_steps / freq, seconds)
         actor.untouched = report.untouched
-        if actor.giving:
-            self._finish_handover(self.scheduler.take_back(actor, report.given_back))
+        if actor.asked_gifts:
+            self._finish(self.scheduler.take_back(actor, report.given_back))
         if not report.done:
             self._ask_for_work(actor)
             return
         self.keeper.shard_over(actor.assignment.shard)
-        self._finish_handover(self.scheduler.forget(actor))
+        self._finish(self.scheduler.forget(actor))
         if self.files.engine.reusable_process:
             self._employ(actor)
         else:
             self._dismiss(actor)
 
     def _ask_for_work(self, actor: RunningActor) -> None:
-        actor.giving = actor.to_give > 0
-        arguments = (REPORT_SECONDS, actor.to_give) if actor.giving else (REPORT_SECONDS,)
-        self.pool.ask(actor, actor.handle.work.remote(*arguments))
+        actor.asked_gifts, actor.gifts = actor.gifts, []
+        give_back = [sum(gift.seconds for gift in actor.asked_gifts)] if actor.asked_gifts else []
+        self.pool.ask(actor, actor.handle.work.remote(REPORT_SECONDS, *give_back))
 
-    def _finish_handover(self, handover: Optional[Handover]) -> None:
+    def _finish(self, handovers: Sequence[Handover]) -> None:
         """Assign motions that have been handed over."""
-        if handover is None:
-            return
-        if handover.motions:
-            assignment = Assignment(self._state.next_shard, tuple(handover.motions))
-            self._state = self._state.with_shards(1)
-            self.scheduler.queue.appendleft(assignment)
-        self._employ(handover.receiver)
+        for handover in handovers:
+            if handover.motions:
+                self.scheduler.queue.appendleft(Assignment(self._state.next_shard, tuple(handover.motions)))
+                self._state = self._state.with_shards(1)
+            self._employ(handover.receiver)
 
     # ------------------------------------------------------------------------------------------- losses
 
@@ -289,7 +287,7 @@ class Driver:
     def _lose(self, actor: RunningActor, cause: Cause, reason: str, envs: int = 0) -> None:
         """Kill an actor if it is not dead, and do what follows. envs: the number that was too large, if not all."""
         self._dismiss(actor)
-        self._finish_handover(self.scheduler.forget(actor))
+        self._finish(self.scheduler.forget(actor))
         assignment = actor.assignment
         if assignment is None:
             # It died before it had any: then it stands for the next one, or nothing would end a run without actors.

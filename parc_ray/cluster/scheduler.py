@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Deque, Dict, List, Optional, Sequence, Tuple
 
-from parc_ray.cluster.actor_pool import ActorPool, RunningActor
+from parc_ray.cluster.actor_pool import ActorPool, Gift, Handover, RunningActor
 from parc_ray.cluster.connection import Node
 from parc_ray.cluster.failure_policy import Assignment, Device
 from parc_ray.cluster.record_keeper import RecordKeeper
 from parc_ray.motions.dataset import MotionEntry
-from parc_ray.planning.balance import SHORTEST, WORTH, WORTH_RENTED, Load, fair_share, handover, useful_helpers
+from parc_ray.planning.balance import Load, fair_share, useful_helpers
+from parc_ray.planning.balance import handover as share_load
 from parc_ray.planning.placement import Placement
 from parc_ray.planning.resources import share_nodes
 
-LATENCY_SECONDS = 2.0
+LATENCY_SECONDS = 1.5
 """From the decision to hand over motions until their receiver gets them: givers answer once a second."""
+WORTH = 3.0
+"""A handover must keep its receiver busy for this many times its setup."""
+WORTH_RENTED = 6.0
+"""The same where a node would have to be rented for it."""
+SHORTEST = 1.0
+"""s of work below which nothing is handed over."""
+HELPERS_SECONDS = 3.0
+"""How long no actor is requested for handovers after one was in vain."""
 NODE_SECONDS = 60.0
 """Time that a rented node needs until it has joined."""
-
-
-@dataclass
-class Handover:
-    """Motions on their way from some actors to another."""
-
-    receiver: RunningActor
-    givers: List[RunningActor]
-    motions: List[MotionEntry] = field(default_factory=list)
 
 
 class Scheduler:
@@ -43,6 +44,7 @@ class Scheduler:
         self._setup_seconds: Dict[bool, float] = {}
         """Mean time of setups: of the first in a process (False), and of later ones (True)."""
         self._handovers: List[Handover] = []
+        self._no_helpers_until = float("-inf")
 
     # ------------------------------------------------------------------------------------------- measurements
 
@@ -63,10 +65,10 @@ class Scheduler:
             return self._speeds[device]
         return sum(self._speeds.values()) / len(self._speeds) if self._speeds else None
 
-    def _delay(self, again: bool) -> float:
-        """Return the time until an actor works on motions that are handed over to it."""
+    def _setup(self, again: bool) -> float:
+        """Return the time of a setup, the first in a process or a later one."""
         first = self._setup_seconds.get(False, 0.0)
-        return LATENCY_SECONDS + (self._setup_seconds.get(True, first / 2) if again else first)
+        return self._setup_seconds.get(True, first / 2) if again else first
 
     def _loads(self) -> List[Load]:
         """Return the work of all actors that have some."""
@@ -104,9 +106,9 @@ class Scheduler:
             return None
         own, waiting = _seconds(assignment.motions), sum(_seconds(other.motions) for other in self.queue)
         receivers = 1 + len(self._pool.requested) + len(self._handovers)
-        delay = self._delay(actor.setups > 0)
-        share = fair_share(self._loads(), own + waiting, speed, delay, receivers)
-        return share if speed * max(SHORTEST, WORTH * delay) < share < 0.9 * own else None
+        setup = self._setup(actor.setups > 0)
+        share = fair_share(self._loads(), own + waiting, speed, setup, receivers)
+        return share if speed * max(SHORTEST, WORTH * setup) < share < 0.9 * own else None
 
     def _all_measured(self) -> bool:
         """Whether the speed of every actor at work is known, or can be guessed from others."""
@@ -122,40 +124,46 @@ class Scheduler:
             return False
         loads = self._loads()
         receivers = 1 + len(self._pool.requested) + len(self._handovers)
-        gifts = handover(loads, speed, self._delay(receiver.setups > 0), receivers)
-        chosen = [(actor, gift) for actor, gift in zip(givers, gifts) if gift > 0 and actor.receiver is None]
+        setup = self._setup(receiver.setups > 0)
+        given = share_load(loads, speed, LATENCY_SECONDS + setup, max(SHORTEST, WORTH * setup), receivers)
+        chosen = [(actor, gift) for actor, gift in zip(givers, given) if gift > 0]
         if not chosen:
+            self._no_helpers_until = time.monotonic() + HELPERS_SECONDS
             return False
-        for actor, gift in chosen:
-            actor.to_give, actor.receiver = gift, receiver
-        self._handovers.append(Handover(receiver, [actor for actor, _ in chosen]))
+        handover = Handover(receiver, len(chosen))
+        for actor, seconds in chosen:
+            actor.gifts.append(Gift(handover, seconds))
+        self._handovers.append(handover)
         self._pool.rest(receiver)
         return True
 
-    def take_back(self, giver: RunningActor, names: Sequence[str]) -> Optional[Handover]:
-        """Take motions that an actor has given back; return the handover if it is complete."""
+    def take_back(self, giver: RunningActor, names: Sequence[str]) -> List[Handover]:
+        """Take motions that an actor has given back, and return the handovers that are complete."""
         assert giver.assignment is not None
-        given = set(names)
-        motions = [entry for entry in giver.assignment.motions if entry.name in given]
+        given, asked = set(names), giver.asked_gifts
+        motions = tuple(entry for entry in giver.assignment.motions if entry.name in given)
         kept = tuple(entry for entry in giver.assignment.motions if entry.name not in given)
-        giver.assignment = replace(giver.assignment, motions=kept)
-        return self._complete(giver, motions)
+        giver.assignment, giver.asked_gifts = replace(giver.assignment, motions=kept), []
+        for place, gift in enumerate(asked):
+            share = gift.seconds / sum(other.seconds for other in asked[place:])
+            own, motions = _split(motions, share * _seconds(motions))
+            gift.handover.motions += own
+        return self._complete(asked)
 
-    def forget(self, actor: RunningActor) -> Optional[Handover]:
-        """Expect nothing more from a lost actor; return the handover that is complete without it."""
-        return self._complete(actor, [])
+    def forget(self, actor: RunningActor) -> List[Handover]:
+        """Expect nothing more from an actor that is lost or done; return the handovers that are complete without it."""
+        gifts, actor.gifts, actor.asked_gifts = [*actor.gifts, *actor.asked_gifts], [], []
+        return self._complete(gifts)
 
-    def _complete(self, giver: RunningActor, motions: Sequence[MotionEntry]) -> Optional[Handover]:
-        giver.to_give, giver.giving, giver.receiver = 0.0, False, None
-        for one in self._handovers:
-            if giver in one.givers:
-                one.givers.remove(giver)
-                one.motions += motions
-                if not one.givers:
-                    self._handovers.remove(one)
-                    self._pool.wake(one.receiver)
-                    return one
-        return None
+    def _complete(self, gifts: Sequence[Gift]) -> List[Handover]:
+        complete = []
+        for gift in gifts:
+            gift.handover.givers -= 1
+            if gift.handover.givers == 0:
+                self._handovers.remove(gift.handover)
+                self._pool.wake(gift.handover.receiver)
+                complete.append(gift.handover)
+        return complete
 
     # ------------------------------------------------------------------------------------------- actors
 
@@ -212,13 +220,15 @@ class Scheduler:
             return min(most, len(self.queue))
         loads = self._loads()
         speed = self._speed(None)
-        if not speed or not self._all_measured():
+        if not speed or not self._all_measured() or time.monotonic() < self._no_helpers_until:
             return 0
         resting = len(self._handovers)
-        delay = self._delay(again=False)
-        helpers = useful_helpers(loads, speed, delay, min(most, room) + resting, WORTH) - resting
+        setup = self._setup(again=False)
+        delay, least = LATENCY_SECONDS + setup, max(SHORTEST, WORTH * setup)
+        helpers = useful_helpers(loads, speed, delay, least, min(most, room) + resting) - resting
         if helpers >= room and self._placement.grows:
-            rented = useful_helpers(loads, speed, delay + NODE_SECONDS, most + resting, WORTH_RENTED) - resting
+            least = WORTH_RENTED * max(setup, LATENCY_SECONDS)
+            rented = useful_helpers(loads, speed, delay + NODE_SECONDS, least, most + resting) - resting
             helpers = max(helpers, rented)
         return max(0, helpers)
 
@@ -229,7 +239,7 @@ def _seconds(motions: Sequence[MotionEntry]) -> float:
 
 def _split(motions: Sequence[MotionEntry], seconds: float) -> Tuple[Tuple[MotionEntry, ...], Tuple[MotionEntry, ...]]:
     """Return about `seconds` of motions, and the others. Both have long and short ones, in the order of the dataset."""
-    ratio, due = seconds / _seconds(motions), 0.0
+    ratio, due = seconds / max(_seconds(motions), 1e-9), 0.0
     taken = set()
     for place in sorted(range(len(motions)), key=lambda place: -motions[place].length):
         due += ratio * motions[place].length

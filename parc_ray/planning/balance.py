@@ -9,13 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Sequence
 
-WORTH = 3.0
-"""A handover must keep its receiver busy for this many times the delay before it begins."""
-WORTH_RENTED = 6.0
-"""The same where a node would have to be rented for it."""
-SHORTEST = 2.0
-"""s of work below which nothing is handed over."""
-
 
 @dataclass(frozen=True)
 class Load:
@@ -29,13 +22,11 @@ class Load:
     """Seconds of motion per second."""
 
 
-def handover(
-    loads: Sequence[Load], speed: float, delay: float, receivers: int = 1, worth: float = WORTH
-) -> List[float]:
+def handover(loads: Sequence[Load], speed: float, delay: float, least: float = 0.0, receivers: int = 1) -> List[float]:
     """Return the seconds of motion that each actor hands over to one that has nothing to do.
 
-    speed: of the receiver, s of motion per s. delay: s before it begins. receivers: actors without work, itself
-    included, that are going to share. All are 0 unless the receiver will be busy for `worth` times the delay.
+    speed: of the receiver, s of motion per s. delay: s before it begins. least: s that it must be busy, or all are 0.
+    receivers: actors without work, itself included, that are going to share.
 
     >>> slow, fast = Load(left=100.0, untouched=90.0, speed=1.0), Load(left=10.0, untouched=0.0, speed=5.0)
     >>> handover([slow, fast], speed=4.0, delay=1.0)
@@ -45,7 +36,7 @@ def handover(
     wanted = speed * (end - delay)
     spare = [max(0.0, min(load.untouched, load.left - load.speed * end)) for load in loads]
     total = sum(spare)
-    if min(wanted, total) < speed * max(SHORTEST, worth * delay):
+    if not total or min(wanted, total) < speed * least:
         return [0.0] * len(loads)
     return [seconds * min(1.0, wanted / total) for seconds in spare]
 
@@ -59,9 +50,9 @@ def fair_share(loads: Sequence[Load], waiting: float, speed: float, delay: float
     return max(0.0, speed * (common_end([*loads, queue], speed, delay, receivers) - delay))
 
 
-def useful_helpers(loads: Sequence[Load], speed: float, delay: float, most: int, worth: float = WORTH) -> int:
-    """Return how many more actors, up to `most`, would be busy for `worth` times their delay (see handover)."""
-    return max((count for count in range(1, most + 1) if any(handover(loads, speed, delay, count, worth))), default=0)
+def useful_helpers(loads: Sequence[Load], speed: float, delay: float, least: float, most: int) -> int:
+    """Return how many more actors, up to `most`, would be busy for `least` s (see handover)."""
+    return max((count for count in range(1, most + 1) if any(handover(loads, speed, delay, least, count))), default=0)
 
 
 def common_end(loads: Sequence[Load], speed: float, delay: float, receivers: int) -> float:

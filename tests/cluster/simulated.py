@@ -56,9 +56,15 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
             names = ", ".join(motion.name for motion in shard.motions)
             self.slots = shard.num_envs(run)
             line = f"{names}; {socket.gethostname()} pid {os.getpid()}; began at {time.time():.3f}"
-            return WorkReport(log=((0.0, line),), memory=memory())
+            self.first = {motion.name: motion.first_attempt for motion in shard.motions}
+            return WorkReport(log=((0.0, line),), memory=memory(), untouched=self.untouched())
 
-        def work(self, duration: float) -> WorkReport:
+        def untouched(self) -> float:
+            return SECONDS * sum(number == self.first[motion.name] for motion, number in self.waiting)
+
+        def work(self, duration: float, give_back: float = 0.0) -> WorkReport:
+            given = [m for m, number in self.waiting if number == self.first[m.name]][: round(give_back / SECONDS)]
+            self.waiting = deque(entry for entry in self.waiting if entry[0] not in given)
             deadline = time.monotonic() + duration
             results, ends = [], []
             while self.waiting and time.monotonic() < deadline:
@@ -80,6 +86,8 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
                 env_steps=steps,
                 log=tuple((now - then, line) for then, line in ends),
                 memory=memory(),
+                untouched=self.untouched(),
+                given_back=tuple(motion.name for motion in given),
             )
 
     return SimulatedActor

@@ -1,4 +1,4 @@
-"""The real driver on pretended GPUs, by a virtual clock: what sharding, queueing and losing actors cost."""
+"""The real driver on pretended GPUs, by a virtual clock: what sharding, handing over and losing actors cost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from tests.cluster.virtual import Machine, virtual_run
 
 pytestmark = pytest.mark.slow
+
+TWO_SLOW = (1.0,) * 6 + (0.5,) * 2
 
 
 @pytest.fixture()
@@ -28,10 +30,39 @@ def test_many_gpus_are_as_efficient_as_one(motion, tmp_path):
     assert one.seconds / (8 * many.seconds) > 0.88
 
 
+@pytest.mark.parametrize(
+    "settings, least",
+    [
+        ({"speeds": TWO_SLOW}, 0.72),
+        ({"speeds": TWO_SLOW, "reusable_process": False}, 0.66),
+        ({"joins": (0.0,) * 7 + (10.0,)}, 0.88),
+        ({}, 0.95),
+    ],
+)
+def test_gpus_that_differ_or_join_late_end_together(motion, tmp_path, settings, least):
+    """Without handovers, two slow GPUs of eight would halve the efficiency. No outcome depends on them."""
+    machine = Machine(8, slots=32, setup=0.5, **settings)
+    run = virtual_run(tmp_path / "run", motion, 4000, machine)
+    plain = virtual_run(tmp_path / "plain", motion, 4000, Machine(1, steps_per_second=40_000.0))
+    assert run.ledger.outcomes == plain.ledger.outcomes and run.ledger.attempts == plain.ledger.attempts
+    assert machine.ideal(run.ledger.env_steps) / run.seconds > least
+
+
 def test_whatever_dies_every_motion_gets_what_it_would_have_got(motion, tmp_path):
     """Actors die in a tenth of their reports: no motion is blamed, none is attempted twice as often."""
     calm, troubled = (
         virtual_run(tmp_path / str(deaths), motion, 500, Machine(8, deaths=deaths)) for deaths in (0.0, 0.1)
+    )
+    assert troubled.ledger.outcomes == calm.ledger.outcomes
+    assert troubled.ledger.attempts == calm.ledger.attempts
+
+
+def test_handovers_survive_deaths(motion, tmp_path):
+    """Givers and receivers die while motions are on their way."""
+    machine = Machine(8, slots=32, speeds=TWO_SLOW, deaths=0.02)
+    calm, troubled = (
+        virtual_run(tmp_path / str(number), motion, 1500, own)
+        for number, own in enumerate((Machine(1, steps_per_second=40_000.0), machine))
     )
     assert troubled.ledger.outcomes == calm.ledger.outcomes
     assert troubled.ledger.attempts == calm.ledger.attempts

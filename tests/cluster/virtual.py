@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import pytest
 from ray.exceptions import RayActorError
 
-from parc_ray.cluster import actor_pool, connection, driver, node_watch
+from parc_ray.cluster import actor_pool, connection, driver, node_watch, scheduler
 from parc_ray.cluster.failure_policy import Device
 from parc_ray.cluster.report import WorkReport
 from parc_ray.config.record import RecordConfig
@@ -39,6 +39,7 @@ from parc_ray.runs import pace
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.output import OutputDirectory
+from parc_ray.simulators import engines
 from parc_ray.simulators.engines import engine
 
 FREQUENCY = 30
@@ -66,7 +67,8 @@ class Machine:
     """When the node of each GPU joins, s; empty: at the start. Then each GPU is a node of its own."""
     slots: int = 1024
     """Maximum number of envs per actor."""
-    engine: str = "mujoco"
+    reusable_process: bool = True
+    """Whether a process can hold one simulation after another."""
 
     @property
     def gpus_per_node(self) -> int:
@@ -336,7 +338,7 @@ def virtual_run(folder: Path, motion: Path, count: int, machine: Machine, charge
         output.write_motion_files = _nothing  # type: ignore[method-assign]
     ledger = Ledger(planned={entry.name: entry for entry in entries})
     journal = Journal(output.journal)
-    with replaced_by(ray):
+    with replaced_by(ray, machine):
         assert driver.Driver(plan, output, ledger, [journal]).run()
     journal.close()
     return VirtualRun(ray.now, ray.driver_seconds, ledger)
@@ -347,14 +349,16 @@ def _renamed(entry: MotionEntry, name: str) -> MotionEntry:
 
 
 @contextmanager
-def replaced_by(ray: VirtualRay) -> Iterator[None]:
+def replaced_by(ray: VirtualRay, machine: Machine) -> Iterator[None]:
     """The driver talks to the virtual Ray, and looks at its clock."""
     places = [(driver, "ray"), (actor_pool, "ray"), (connection, "ray")]
     places += [(driver, "time"), (actor_pool, "time"), (pace, "time")]
     with pytest.MonkeyPatch.context() as patch:
-        places += [(node_watch, "ray"), (node_watch, "time")]
+        places += [(node_watch, "ray"), (node_watch, "time"), (scheduler, "time")]
         for module, name in places:
             patch.setattr(module, name, ray)
+        known = tuple(replace(own, reusable_process=machine.reusable_process) for own in engines.ENGINES)
+        patch.setattr(engines, "ENGINES", known)
         patch.setattr(node_watch.NodeWatch, "_head_answers", lambda watch: True)
         yield
 

@@ -22,7 +22,7 @@ LOADS = st.lists(
 
 @given(LOADS, st.floats(0.05, 20.0), st.floats(0.0, 60.0))
 def test_nobody_gives_more_than_it_has_or_ends_before_the_receiver(loads, speed, delay):
-    given_away = handover(loads, speed, delay)
+    given_away = handover(loads, speed, delay, 3 * delay)
     end = common_end(loads, speed, delay, 1)
     for load, seconds in zip(loads, given_away):
         assert 0.0 <= seconds <= load.untouched
@@ -44,13 +44,13 @@ def test_a_receiver_does_its_part_of_the_work_of_slow_actors():
 def test_equal_actors_hand_over_nothing():
     """At the end of a run all have begun their last motions."""
     assert handover([Load(30.0, 0.0, 2.0)] * 7, speed=2.0, delay=0.0) == [0.0] * 7
-    assert handover([Load(30.0, 5.0, 2.0)] * 7, speed=2.0, delay=5.0) == [0.0] * 7
+    assert handover([Load(30.0, 5.0, 2.0)] * 7, speed=2.0, delay=5.0, least=1.0) == [0.0] * 7
 
 
 @pytest.mark.parametrize("delay, helpers", [(0.0, 8), (20.0, 5), (40.0, 2), (100.0, 0)])
 def test_helpers_must_outlast_their_setup(delay, helpers):
     """One actor with 400 s of work: n helpers end with it after (400 + n delay) / (n + 1) s, and want 4 delays."""
-    assert useful_helpers([Load(400.0, 400.0, 1.0)], 1.0, delay, most=8) == helpers
+    assert useful_helpers([Load(400.0, 400.0, 1.0)], 1.0, delay, 3 * delay, most=8) == helpers
 
 
 def test_waiting_motions_are_shared_by_speed():
