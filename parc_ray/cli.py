@@ -502,6 +502,13 @@ def view(
     port: Optional[int] = typer.Option(
         None, "--port", metavar="N", help="Port to listen on. Default: 8080, or the next free one."
     ),
+    allow_host: Optional[List[str]] = typer.Option(
+        None,
+        "--allow-host",
+        metavar="NAME",
+        show_default=False,
+        help="Another host name by which browsers reach the viewer, such as a proxy's. Repeat for several.",
+    ),
 ) -> None:
     """Look at motions in the browser: recorded and reference, on their terrain."""
     from parc_ray.viewing.browser.viewer import require_viser
@@ -510,7 +517,7 @@ def view(
 
     require_viser()
     console = Console()
-    show(open_playlist(path, character), host, port, partial(say, console))
+    show(open_playlist(path, character), host, port, partial(say, console), allow_host or ())
 
 
 @app.command(

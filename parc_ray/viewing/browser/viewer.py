@@ -10,11 +10,12 @@ import socket
 import time
 from contextlib import redirect_stdout
 from types import FrameType
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Collection, Optional
 
 import torch
 
 from parc_ray.errors import InputError, MissingDependencyError
+from parc_ray.viewing.browser.access import Access, access, guarded_server
 from parc_ray.viewing.browser.panel import Action, Panel
 from parc_ray.viewing.browser.viewport import Viewport
 from parc_ray.viewing.scenes.playback import Playback
@@ -32,12 +33,15 @@ LONGEST_STEP = 0.25
 class Viewer:
     """A served page. One thread plays and changes it; viser's threads only post actions."""
 
-    def __init__(self, playlist: Playlist, host: str, port: Optional[int]):
-        """port: None for any free one. Raises InputError if there is nothing to show or the port cannot be used."""
+    def __init__(self, playlist: Playlist, host: str, port: Optional[int], allow_hosts: Collection[str] = ()):
+        """port: None for any free one. allow_hosts: Further host names by which browsers may reach the viewer.
+
+        Raises InputError if there is nothing to show or the port cannot be used.
+        """
         self.playback = Playback(playlist)
         self._stopped = False
         self._actions: queue.Queue[Action] = queue.Queue()
-        self.server = _start_server(host, port)
+        self.server = _start_server(host, port, access(host, allow_hosts))
         self.port = int(self.server.get_port())
         self._viewport = Viewport(self.server, playlist.geoms)
         self._panel = Panel(self.server, self.playback, self._viewport, self.post)
@@ -100,10 +104,12 @@ class Viewer:
             self._panel.show()
 
 
-def view(playlist: Playlist, host: str, port: Optional[int], say: Callable[[str], None]) -> None:
+def view(
+    playlist: Playlist, host: str, port: Optional[int], say: Callable[[str], None], allow_hosts: Collection[str] = ()
+) -> None:
     """Serve the viewer until Ctrl-C or SIGTERM. Raises InputError, see Viewer."""
     torch.set_num_threads(1)  # a character has 15 bodies: more threads only wait for each other
-    viewer = Viewer(playlist, host, port)
+    viewer = Viewer(playlist, host, port, allow_hosts)
     address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     tunnel = f"ssh -L {viewer.port}:{address}:{viewer.port} {socket.gethostname()}"
     try:
@@ -128,12 +134,12 @@ def require_viser() -> None:
         raise MissingDependencyError(f"the viewer needs viser ({error}): pip install 'parc-ray[view]'") from None
 
 
-def _start_server(host: str, port: Optional[int]) -> Any:
+def _start_server(host: str, port: Optional[int], allowed: Access) -> Any:
     import viser
 
     chosen = _free_port(host, port)
     # viser prints a banner.
-    with redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()), guarded_server(allowed):
         server = viser.ViserServer(host, chosen, verbose=False)
     if port not in (None, 0, server.get_port()):
         with redirect_stdout(io.StringIO()):
