@@ -13,6 +13,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
+from parc_ray.recording.outcome import Outcome
 from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.previews import Previews, pack_previews, urgency
 from parc_ray.report.shapes import character_shapes
@@ -139,6 +140,7 @@ def page_data(
         "title": run.path.resolve().name,
         "simulator": run.simulator,
         "states": list(MotionState),
+        "outcomes": list(Outcome),
         "metrics": [asdict(metric) for metric in METRICS],
         "notes": list(notes),
         "diagnosis": None if diagnosis is None else diagnosis.lines(),

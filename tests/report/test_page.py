@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from parc_ray.errors import InputError
+from parc_ray.recording.outcome import Outcome
 from parc_ray.report import page
-from parc_ray.report.page import write_report
+from parc_ray.report.page import PAGE, SCRIPTS, write_report
+from parc_ray.runs.motion_state import MotionState
 from tests.report.embedded import embedded, rows
 from tests.report.made_run import recording_of
 
@@ -140,3 +143,21 @@ def test_the_page_is_written_whole_or_not_at_all(made, tmp_path):
     write_report(made.path)
     assert elsewhere.read_text() == "mine" and not (made.path / "report.html").is_symlink()
     assert not list(made.path.glob(".*"))
+
+
+def test_the_scripts_name_states_in_one_place():
+    """Comparisons and colours use the constants of data.js, which come from Python's enums."""
+    names = "|".join(sorted({*MotionState, *Outcome, "later"}))
+    literal = re.compile(rf'(?:[=!]==?|paint\(|tone:|\?|:) *"(?:{names})"')
+    for name in SCRIPTS:
+        text = (PAGE / name).read_text(encoding="utf-8").replace("label: ", "label = ")
+        assert literal.findall(text) == [], name
+
+
+def test_every_tone_has_a_colour_in_both_themes():
+    script = (PAGE / "data.js").read_text(encoding="utf-8")
+    tones = json.loads(re.search(r"TONE = constants\((\[.*?\])\)", script).group(1))
+    light, dark = (PAGE / "page.css").read_text(encoding="utf-8").split(':root[data-theme="dark"]')[:2]
+    assert {*MotionState} <= {*tones}
+    for tone in tones:
+        assert f"--{tone}:" in light and f"--{tone}:" in dark

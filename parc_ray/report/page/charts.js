@@ -104,7 +104,7 @@ function successChart(bins, { title, unit, axisLabel }) {
     bins.forEach((bin, k) => {
       const x = left + k * step, n = total(bin);
       let below = 0;
-      for (const [name, tone] of [["recorded_whole", "recorded"], ["recorded_later", "later"], ["not_recorded", "failed"]]) {
+      for (const [name, tone] of [["recorded_whole", TONE.RECORDED], ["recorded_later", TONE.LATER], ["not_recorded", TONE.FAILED]]) {
         if (!bin[name]) continue;
         const share = bin[name] / n;
         svg.append(drawn("rect", { x: x + step * 0.12, width: step * 0.76, y: y(below + share), height: y(below) - y(below + share), fill: `var(--${tone})` }));
@@ -117,32 +117,32 @@ function successChart(bins, { title, unit, axisLabel }) {
         drawn("rect", {
           class: "hit", x, width: step, y: 0, height: height + 32, onpointerleave: tip.hide,
           onpointermove: (event) => tip.show(event, `${range(bin)}: ${count(n, "motion")}\n` + (n
-            ? `${percent(bin.recorded_whole / n)} whole, ${percent(bin.recorded_later / n)} from later on, ${percent(bin.not_recorded / n)} not` : "")),
+            ? `${percent(bin.recorded_whole / n)} whole, ${percent(bin.recorded_later / n)} from a later start, ${percent(bin.not_recorded / n)} not` : "")),
         }));
     });
     svg.append(drawn("text", { x: (width + left) / 2, y: all - 4, "text-anchor": "middle" }, axisLabel));
     holder.replaceChildren(svg);
   });
   return element("figure", {}, element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)),
-    legend([["recorded", "recorded whole"], ["later", "from later on"], ["failed", "not recorded"]]), holder,
-    numbersTable([axisLabel, "whole", "from later on", "not"],
+    legend([[TONE.RECORDED, "recorded whole"], [TONE.LATER, "from a later start"], [TONE.FAILED, "not recorded"]]), holder,
+    numbersTable([axisLabel, "whole", "from a later start", "not"],
       bins.map((bin) => [range(bin), bin.recorded_whole, bin.recorded_later, bin.not_recorded])));
 }
 
-// Each row begins where the row above has its "tried again": what remains of the motions, from start to start.
+// One row per start. Each begins below the "tried again" of the row above.
 function funnel(figure, statistics) {
   const { counts, starts } = statistics;
   const rows = [];
   const begun = starts.length ? starts[0].attempted : 0;
   const aside = counts.motions - begun;
-  rows.push({ label: "dataset", total: counts.motions, at: 0, parts: [["retried", begun, "attempted"], ["invalid", aside, "never attempted"]] });
+  rows.push({ label: "dataset", total: counts.motions, at: 0, parts: [[TONE.RETRIED, begun, "attempted"], [TONE.INVALID, aside, "never attempted"]] });
   let at = 0;
   for (const start of starts) {
     rows.push({
       label: start.fraction === 0 ? "from the start" : `from ${fromFraction(start.fraction)}`, total: start.attempted, at,
       parts: [
-        [start.fraction ? "later" : "recorded", start.recorded, "recorded"], ["retried", start.retried, "tried again later on"],
-        ["rejected", start.ended, "rejected"], ["unfinished", start.open, "crashed or unfinished"],
+        [start.fraction ? TONE.LATER : TONE.RECORDED, start.recorded, "recorded"], [TONE.RETRIED, start.retried, "tried again from a later start"],
+        [TONE.REJECTED, start.ended, "rejected"], [TONE.UNFINISHED, start.open, "crashed or unfinished"],
       ],
     });
     at += start.recorded;
@@ -150,9 +150,9 @@ function funnel(figure, statistics) {
   const told = (line) => line.parts.filter(([, value]) => value).map(([, value, what]) => `${number(value)} ${what}`).join(", ");
   const holder = element("div", {});
   drawnToWidth(holder, (width) => {
-    const left = Math.min(112, width * 0.26), right = 62, row = 44, height = rows.length * row + 6;
+    const left = Math.max(96, Math.min(112, width * 0.26)), right = 62, row = 44, height = rows.length * row + 6;
     const x = (value) => left + (value / (counts.motions || 1)) * (width - left - right);
-    const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Attempts from each start fraction, and what became of them" });
+    const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Attempts from each start fraction, and their outcomes" });
     rows.forEach((line, k) => {
       const y = k * row + 4;
       svg.append(drawn("text", { class: "strong", x: 0, y: y + 20 }, line.label),
@@ -168,7 +168,7 @@ function funnel(figure, statistics) {
           onpointermove: (event) => tip.show(event, `${line.label}: ${text} of ${number(line.total)} ${what}`), onpointerleave: tip.hide,
         }));
         if (x1 - x0 > 9 * text.length + 6) {
-          const over = { retried: "off", unfinished: "off", later: "dark" }[tone] || "on";
+          const over = { [TONE.RETRIED]: "off", [TONE.UNFINISHED]: "off", [TONE.LATER]: "dark" }[tone] || "on";
           svg.append(drawn("text", { class: over, x: x0 + 7, y: y + 20, "pointer-events": "none" }, text));
         }
         from += value;
@@ -180,9 +180,9 @@ function funnel(figure, statistics) {
   const open = starts.some((start) => start.open);
   figure.replaceChildren(
     element("figcaption", {}, element("h3", {}, "From the first attempt to the last"),
-      element("p", {}, "Motions attempted from each start; what is not recorded there goes on to the row below.")),
-    legend([["recorded", "recorded from the start"], ["later", "recorded from later on"], ["retried", "tried again"], ["rejected", "rejected"],
-      ...(open ? [["unfinished", "crashed or unfinished"]] : []), ...(aside ? [["invalid", "never attempted"]] : [])]),
+      element("p", {}, "Motions attempted from each start. Those tried again continue in the row below.")),
+    legend([[TONE.RECORDED, "recorded from the start"], [TONE.LATER, "recorded from a later start"], [TONE.RETRIED, "tried again"], [TONE.REJECTED, "rejected"],
+      ...(open ? [[TONE.UNFINISHED, "crashed or unfinished"]] : []), ...(aside ? [[TONE.INVALID, "never attempted"]] : [])]),
     holder,
     numbersTable(["start", "attempted", "recorded", "tried again", "rejected", "crashed or unfinished"],
       starts.map((start) => [fromFraction(start.fraction), start.attempted, start.recorded, start.retried, start.ended, start.open])));

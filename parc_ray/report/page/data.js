@@ -1,6 +1,11 @@
-// What the page shows, as rows, and the vocabulary of metrics.
+// The page's data as rows, and its vocabulary: states, outcomes, colours, metrics.
 
 const DATA = JSON.parse($("data").textContent);
+// {RECORDED: "recorded", ...}: the values of Python's enums, and the names of colours in page.css.
+const constants = (values) => Object.freeze(Object.fromEntries(values.map((value) => [value.toUpperCase(), value])));
+const STATE = constants(DATA.states), OUTCOME = constants(DATA.outcomes);
+const TONE = constants(["recorded", "later", "retried", "failed", "rejected", "crashed", "invalid", "unfinished", "idle", "starting", "cut"]);
+
 const MOTIONS = rowsOf(DATA.motions), ATTEMPTS = rowsOf(DATA.attempts);
 const COLUMN_METRICS = DATA.metrics.filter((metric) => metric.column);
 const LIMITS = new Map(DATA.metrics.filter((metric) => metric.limit).map((metric) => [metric.limit, metric]));
@@ -8,15 +13,12 @@ const LIMITS = new Map(DATA.metrics.filter((metric) => metric.limit).map((metric
 MOTIONS.forEach((row, index) => Object.assign(row, { index, attempts: [] }));
 for (const attempt of ATTEMPTS) MOTIONS[attempt.motion].attempts.push(attempt);
 for (const row of MOTIONS) {
-  const last = row.attempts.filter((attempt) => attempt.outcome !== "lost").pop();
+  const last = row.attempts.filter((attempt) => attempt.outcome !== OUTCOME.LOST).pop();
   for (const { name } of DATA.metrics) row[name] = last ? last[name] : null;
   row.words = [row.name, row.reason, row.path, ...row.attempts.map((attempt) => attempt.reason)].join("\n").toLowerCase();
 }
 
 const described = (metric) => [metric.meaning, metric.unit].filter(Boolean).join(", ");
 
-const WORDS = {
-  recorded: "recorded", rejected: "rejected", invalid: "invalid", crashed: "crashed", unfinished: "unfinished",
-  failed: "failed", lost: "lost", unknown: "not told",
-};
-const word = (key) => WORDS[key] || (LIMITS.has(key) ? LIMITS.get(key).title : key);
+// A state or an outcome is its own name; a limit has the title of its metric.
+const word = (key) => (LIMITS.has(key) ? LIMITS.get(key).title : key);

@@ -1,9 +1,9 @@
-// The page: fills the sections, ties them together.
+// Fills the sections of the page and connects them.
 
 let previews = null;
 function headline() {
   const { counts } = DATA.statistics;
-  const states = DATA.states.filter((state) => counts.states[state] || state !== "unfinished");
+  const states = DATA.states.filter((state) => counts.states[state] || state !== STATE.UNFINISHED);
   const tile = (value, label, tone, sum) => element("div", { class: sum ? "tile sum" : "tile", "data-count": label },
     element("b", {}, number(value)), element("span", {}, tone ? dot(tone) : null, label));
   const tiles = [tile(counts.motions, "motions", null, true), element("span", { class: "sign", "aria-hidden": "true" }, "=")];
@@ -56,7 +56,7 @@ function detailPanel() {
     const facts = [row.seconds === null ? null : `${fixed(row.seconds, 2)} s`, row.terrain_range === null ? null : `terrain range ${fixed(row.terrain_range, 2)} m`].filter(Boolean);
     verdict.replaceChildren(dot(toneOf(row)), element("b", {}, stateText(row)), [row.reason, ...facts].filter(Boolean).map((text) => ` · ${text}`).join(""));
     attempts.replaceChildren(...[attemptTable(row)].filter(Boolean));
-    const missing = previews.missing[row.index] || (row.state === "invalid" ? "An invalid file has nothing to show." : previews.reason || "There was no room for this preview in the page.");
+    const missing = previews.missing[row.index] || (row.state === STATE.INVALID ? "An invalid file has nothing to show." : previews.reason || "There was no room for this preview in the page.");
     player.open(row, previews.motions[row.index] || null, missing, play);
     if (play) history.replaceState(null, "", `#motion=${row.index}`);
   };
@@ -78,7 +78,7 @@ function failureCharts() {
   if (failures.length) {
     charts.append(barList("What ended them", "Criterion and body of attempts that failed or were not accepted.", failures.slice(0, 14).map((failure) => ({
       label: failure.body ? `${word(failure.criterion)}: ${failure.body}` : word(failure.criterion), value: failure.attempts,
-      tone: LIMITS.has(failure.criterion) ? "rejected" : tone(failure.criterion),
+      tone: LIMITS.has(failure.criterion) ? TONE.REJECTED : tone(failure.criterion),
     })), failures.length > 14 ? `and ${failures.length - 14} rarer ones` : null));
   }
   for (const [name, title, unit, axisLabel] of [["seconds", "Success and length", "s", "length of the motion, s"], ["terrain_range", "Success and terrain", "m", "terrain range (highest above lowest cell), m"]]) {
@@ -89,21 +89,21 @@ function failureCharts() {
 
 function qualityCharts() {
   $("quality-legend").append(
-    element("p", { class: "soft" }, "Figures of every attempt. Each row of bars has a scale of its own."),
-    legend([["recorded", "recorded"], ["failed", "failed"], ["rejected", "tracked to the end, not accepted"]]));
+    element("p", { class: "soft" }, "Metrics of every attempt. Each row of bars has its own scale."),
+    legend([[TONE.RECORDED, "recorded"], [TONE.FAILED, "failed"], [TONE.REJECTED, "tracked to the end, not accepted"]]));
   for (const histogram of DATA.statistics.quality) {
     const metric = DATA.metrics.find(({ name }) => name === histogram.name);
     const { series, medians, limit, missing } = histogram;
     const median = (name) => (medians[name] === null ? null : `${word(name)} ${withUnit(medians[name], histogram.unit)}`);
     const caption = [
-      `Median ${["recorded", "failed"].map(median).filter(Boolean).join(", ") || "–"}`,
+      `Median ${[OUTCOME.RECORDED, OUTCOME.FAILED].map(median).filter(Boolean).join(", ") || "–"}`,
       limit === null ? null : `limit ${withUnit(limit, histogram.unit)} (dashed)`, missing ? `${number(missing)} not finite` : null,
     ].filter(Boolean).join(" · ");
     $("quality-charts").append(histogramChart(histogram, {
       title: metric.title, caption, axisLabel: described(metric),
       rows: [
-        { label: `${number(sum(series.recorded))} recorded`, layers: [{ counts: series.recorded, tone: "recorded", label: "recorded" }] },
-        { label: `${number(sum(series.failed) + sum(series.rejected))} not`, layers: [{ counts: series.failed, tone: "failed", label: "failed" }, { counts: series.rejected, tone: "rejected", label: "not accepted" }] },
+        { label: `${number(sum(series[OUTCOME.RECORDED]))} recorded`, layers: [{ counts: series[OUTCOME.RECORDED], tone: TONE.RECORDED, label: "recorded" }] },
+        { label: `${number(sum(series[OUTCOME.FAILED]) + sum(series[OUTCOME.REJECTED]))} not`, layers: [{ counts: series[OUTCOME.FAILED], tone: TONE.FAILED, label: "failed" }, { counts: series[OUTCOME.REJECTED], tone: TONE.REJECTED, label: "not accepted" }] },
       ],
     }));
   }
@@ -140,7 +140,7 @@ function main() {
   $("title").textContent = DATA.title;
   const last = DATA.sessions[DATA.sessions.length - 1];
   $("subtitle").textContent = [DATA.simulator, new Date(last.began * 1000).toLocaleString(), last.host, `parc_ray ${last.versions.parc_ray}`].filter(Boolean).join(" · ");
-  if (DATA.diagnosis) $("diagnosis").append(element("h3", {}, "Why so little"), element("ul", {}, DATA.diagnosis.map((line) => element("li", {}, line))));
+  if (DATA.diagnosis) $("diagnosis").append(element("h3", {}, "Why so few motions were recorded"), element("ul", {}, DATA.diagnosis.map((line) => element("li", {}, line))));
   $("diagnosis").hidden = !DATA.diagnosis;
   if (DATA.notes.length) $("notes").append(...DATA.notes.map((note) => element("li", {}, note)));
   $("notes").hidden = !DATA.notes.length;
@@ -166,7 +166,7 @@ function main() {
     }
   });
   const asked = /^#motion=(\d+)$/.exec(location.hash);
-  const first = (asked && MOTIONS[Number(asked[1])]) || table.found[0];
+  const first = (asked && MOTIONS[Number(asked[1])]) || MOTIONS.find((row) => row.state === STATE.RECORDED) || MOTIONS[0];
   if (first) table.choose(first, false);
   if (asked && first) $("motions").scrollIntoView();
   document.documentElement.dataset.ready = String(Math.round(performance.now()));

@@ -469,7 +469,7 @@ class Player {
   }
 
   drawLanes(row) {
-    const attempts = row.attempts.filter((attempt) => attempt.outcome !== "lost");
+    const attempts = row.attempts.filter((attempt) => attempt.outcome !== OUTCOME.LOST);
     const height = 9;
     const svg = drawn("svg", { viewBox: `0 0 1000 ${attempts.length * height + 2}`, preserveAspectRatio: "none", height: attempts.length * height + 2, role: "img", "aria-label": "Where in the motion each attempt began and ended" });
     attempts.forEach((attempt, k) => {

@@ -14,9 +14,9 @@ const COLUMNS = [
   })),
 ];
 
-const toneOf = (row) => (row.state === "recorded" && row.start_fraction ? "later" : row.state);
-const attemptTone = (attempt) => ({ recorded: attempt.start_fraction ? "later" : "recorded", rejected: "rejected", lost: "unfinished" }[attempt.outcome] || "failed");
-const stateText = (row) => (row.state === "recorded" && row.start_fraction ? `recorded from ${fromFraction(row.start_fraction)}` : word(row.state));
+const toneOf = (row) => (row.state === STATE.RECORDED && row.start_fraction ? TONE.LATER : row.state);
+const attemptTone = (attempt) => ({ [OUTCOME.RECORDED]: attempt.start_fraction ? TONE.LATER : TONE.RECORDED, [OUTCOME.REJECTED]: TONE.REJECTED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED);
+const stateText = (row) => (row.state === STATE.RECORDED && row.start_fraction ? `recorded from ${fromFraction(row.start_fraction)}` : word(row.state));
 const shortState = (row) => stateText(row).replace("recorded from", "from");
 const endings = (attempt) => attempt.criteria.map((criterion) => (attempt.body ? `${criterion} (${attempt.body})` : criterion));
 

@@ -1,4 +1,4 @@
-// Which env slot did what, and when: one drawing per time that the command was run.
+// Timeline of all env slots, one drawing per session.
 
 function timelineChart(session, index, sessions, launches, use, attempts, motions, open) {
   const own = launches.map((launch, k) => ({ ...launch, k })).filter((launch) => launch.session === index);
@@ -25,7 +25,7 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
   const tops = heights.map((_, lane) => sum(heights.slice(0, lane)) + lane * 10 + 4);
   const launchOf = new Map(own.map((launch) => [launch.k, launch]));
   const done = attempts.filter((a) => launchOf.has(a.launch) && a.began !== null && a.ended !== null);
-  // Until when each slot of an actor has been heard of.
+  // End of the last known attempt in each slot of an actor.
   const heard = new Map(own.map((launch) => [launch.k, []]));
   for (const { launch, env, ended } of done) heard.get(launch)[env || 0] = Math.max(ended, heard.get(launch)[env || 0] || 0);
   const left = 52, height = tops[tops.length - 1] + heights[heights.length - 1] + 26;
@@ -53,27 +53,27 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
     for (const launch of own) {
       const y0 = tops[launch.lane], y1 = y0 + (launch.envs ? Math.max(12, launch.envs * slot) : 12);
       const ready = launch.ready === null ? launch.ended : launch.ready;
-      paint("starting", x(launch.began), y0, x(ready), y1);
-      if (launch.ready !== null) paint(launch.cut ? "cut" : "idle", x(ready), y0, x(launch.ended), y1);
+      paint(TONE.STARTING, x(launch.began), y0, x(ready), y1);
+      if (launch.ready !== null) paint(launch.cut ? TONE.CUT : TONE.IDLE, x(ready), y0, x(launch.ended), y1);
     }
     for (const [k, envs] of heard) {
       const launch = launchOf.get(k);
       if (!launch.cut) continue;
       envs.forEach((end, env) => {
         const [y0, y1] = row(launch, env);
-        paint("idle", x(launch.ready), y0, x(end), y1);
+        paint(TONE.IDLE, x(launch.ready), y0, x(end), y1);
       });
     }
     boxes = done.map((attempt) => {
       const [y0, y1] = row(launchOf.get(attempt.launch), attempt.env || 0);
-      const tone = attempt.outcome === "recorded" ? "recorded" : attempt.outcome === "lost" ? "unfinished" : "failed";
+      const tone = { [OUTCOME.RECORDED]: TONE.RECORDED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED;
       paint(tone, x(attempt.began) + 0.25, y0, x(attempt.ended) - 0.25, y1 - (y1 - y0 > 3 ? 1 : 0));
       return [x(attempt.began), y0, x(attempt.ended), y1, attempt];
     });
     for (const launch of own) {
       if (!launch.death) continue;
       const y0 = tops[launch.lane];
-      paint("rejected", x(launch.ended) - 1, y0 - 3, x(launch.ended) + 1.5, y0 + Math.max(12, (launch.envs || 1) * slot) + 3);
+      paint(TONE.REJECTED, x(launch.ended) - 1, y0 - 3, x(launch.ended) + 1.5, y0 + Math.max(12, (launch.envs || 1) * slot) + 3);
     }
     pen.fillStyle = color("soft");
     pen.textAlign = "right";
@@ -100,9 +100,9 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
   canvas.addEventListener("click", (event) => { const box = under(event); if (box) open(box[4].motion, true); });
 
   figure.append(
-    legend([["recorded", "recorded"], ["failed", "failed or not accepted"], ["idle", "idle"], ["starting", "starting"],
-      ...(own.some((launch) => launch.cut) ? [["cut", "cut off: nobody knows its end"]] : []),
-      ...(deaths ? [["rejected", "actor lost"]] : []), ...(done.some((a) => a.outcome === "lost") ? [["unfinished", "recording lost later"]] : [])]),
+    legend([[TONE.RECORDED, "recorded"], [TONE.FAILED, "failed or not accepted"], [TONE.IDLE, "idle"], [TONE.STARTING, "starting"],
+      ...(own.some((launch) => launch.cut) ? [[TONE.CUT, "cut off, end unknown"]] : []),
+      ...(deaths ? [[TONE.REJECTED, "actor lost"]] : []), ...(done.some((a) => a.outcome === OUTCOME.LOST) ? [[TONE.UNFINISHED, "recording lost later"]] : [])]),
     holder,
     numbersTable(["shard", "motions", "envs", "began, s", "ready, s", "ended, s", "attempts", "recorded, slot s", "failed, slot s", "cut off, slot s", "idle, slot s", "lost because"],
       own.map((launch) => [String(launch.shard), launch.motions, launch.envs ?? "–", launch.began, launch.ready ?? "never", launch.ended,

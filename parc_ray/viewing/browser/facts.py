@@ -8,19 +8,21 @@ from typing import Iterable, List, Mapping, Optional, Sequence
 from parc_ray.errors import printable
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import RunMotion
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import BY_NAME, Metric
 from parc_ray.viewing.scenes.colors import color_of
 from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.playlist import Item
 from parc_ray.viewing.scenes.scene import Clip, Scene
 
-STATE_COLORS = {
-    "recorded": "#0072b2", "rejected": "#c9480a", "crashed": "#a4478a", "unfinished": "#6d7782", "motion": "#6d7782",
-}  # fmt: skip
+OTHER = "#6d7782"
+STATE_COLORS = {MotionState.RECORDED: "#0072b2", MotionState.REJECTED: "#c9480a", MotionState.CRASHED: "#a4478a"}
 """The same as in the report."""
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
 PLAIN = "font-size:.85em"
-SMALL = "font-size:.8em;color:#586574"
+SMALL = "font-size:.8em;opacity:.75"
+BADGE = "color:#fff;border-radius:.25em;padding:0 .4em;font-weight:600"
+"""Readable on the light and on the dark theme, as are all styles here."""
 LONGEST = 300
 """Maximum length of a displayed name or reason, characters."""
 
@@ -35,11 +37,13 @@ def title(playback: Playback) -> str:
     """Name and state of the open motion, and why it cannot be shown."""
     item = playback.item
     state = item.state.replace("_", " ")
-    badge = f"<b style='color:{STATE_COLORS.get(item.state, '#6d7782')}'>{_text(state)}</b>" if item.motion else ""
+    color = STATE_COLORS.get(item.motion.state, OTHER) if item.motion else OTHER
+    badge = f"<span style='{BADGE};background:{color}'>{_text(state)}</span>" if item.motion else ""
     place = f"{playback.index + 1} of {len(playback.playlist.items)}"
-    lines = [f"<div style='font-weight:600'>{_text(item.name)}</div>", f"<div style='{SMALL}'>{place} {badge}</div>"]
+    count = f"<span style='{SMALL}'>{place}</span>"
+    lines = [f"<div style='font-weight:600'>{_text(item.name)}</div>", f"<div>{count} <small>{badge}</small></div>"]
     if playback.problem:
-        lines.append(f"<div style='color:#c9480a'>Cannot be shown: {_text(playback.problem)}</div>")
+        lines.append(f"<div style='font-weight:600'>Cannot be shown: {_text(playback.problem)}</div>")
     return _box(lines)
 
 

@@ -16,7 +16,7 @@ PREVIOUS, NEXT = "◀ Previous", "Next ▶"
 JUMP = 0.1
 """s, step of the keys that go back and forward."""
 HELP = (
-    "<div style='margin:0 .9em .6em;font-size:.75em;color:#586574'>Drag to turn, right drag to move, wheel to zoom. "
+    "<div style='margin:0 .9em .6em;font-size:.75em;opacity:.75'>Drag to turn, right drag to move, wheel to zoom. "
     "Keys: space plays, P and N previous and next motion, J and L back and on, R from the start. Orange bodies are in "
     "contact.</div>"
 )
@@ -34,7 +34,7 @@ class Panel:
         self._clips: List[Any] = []
         self._numbers: Dict[str, int] = {}
         """Index of each listed motion, by its label."""
-        self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium")
+        self._set_theme(dark=False)
         self._gui.set_panel_label(shown_text(playback.playlist.title, 40))
         self._title = self._gui.add_html("")
         self._add_player()
@@ -102,6 +102,11 @@ class Panel:
         for label, name in (("Contacts", "contacts"), ("Follow", "follow")):
             box = self._gui.add_checkbox(label, True)
             self._when(box, partial(setattr, self._viewport, name))
+        self._when(self._gui.add_checkbox("Dark", False), self._set_theme)
+
+    def _set_theme(self, dark: bool) -> None:
+        self._gui.configure_theme(show_logo=False, show_share_button=False, control_width="medium", dark_mode=dark)
+        self._viewport.set_background(dark)
 
     def _add_keys(self) -> None:
         playback = self._playback
@@ -156,7 +161,7 @@ class Panel:
         self._motion.value = current
         found = len(playback.found)
         of = f"{found} of {len(items)} motions found" if found < len(items) else f"{found} motions"
-        self._count.content = f"<div style='margin:0 .9em .5em;font-size:.8em;color:#586574'>{of}</div>"
+        self._count.content = f"<div style='margin:0 .9em .5em;font-size:.8em;opacity:.75'>{of}</div>"
 
     def _choose(self, label: str) -> None:
         index = self._numbers.get(label, self._playback.index)

@@ -13,7 +13,7 @@ from parc_ray.character.solids import Mesh, meshes_of, unit_mesh
 from parc_ray.viewing.browser.facts import failure
 from parc_ray.viewing.browser.ground import columns
 from parc_ray.viewing.browser.parts import UNTURNED, Parts, character_parts
-from parc_ray.viewing.scenes.colors import GHOST_TOUCH, GROUND, SKY, TOUCH, color_of
+from parc_ray.viewing.scenes.colors import GHOST_TOUCH, GROUND, NIGHT, SKY, TOUCH, color_of
 from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.scene import Clip
 
@@ -41,8 +41,12 @@ class Viewport:
         server.initial_camera.position = EYE
         server.initial_camera.look_at = (0.0, 0.0, 0.0)
         server.initial_camera.fov = FIELD
-        self._scene.set_background_image(np.full((2, 2, 3), SKY, dtype=np.uint8), format="png")
         self._world = self._scene.add_frame("/motion", show_axes=False)
+
+    def set_background(self, dark: bool) -> None:
+        """Colour the sky."""
+        sky = np.full((2, 2, 3), NIGHT if dark else SKY, dtype=np.uint8)
+        self._scene.set_background_image(sky, format="png")
 
     def open(self, playback: Playback) -> None:
         """Build the open scene."""

@@ -8,7 +8,8 @@ from parc_ray.viewing.scenes.scene import Clip
 
 Color = Tuple[int, int, int]
 
-SKY, GROUND = (232, 238, 244), (140, 147, 156)
+SKY, NIGHT, GROUND = (232, 238, 244), (19, 26, 33), (140, 147, 156)
+"""The sky of the light and of the dark theme, and the ground."""
 BODY, GHOST = (63, 147, 214), (102, 120, 138)
 TOUCH, GHOST_TOUCH = (240, 149, 43), (240, 170, 90)
 """Bodies in contact."""

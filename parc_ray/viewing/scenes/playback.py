@@ -11,6 +11,7 @@ import torch
 
 from parc_ray.character.rotations import calc_heading
 from parc_ray.errors import InputError
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.viewing.scenes.playlist import Item, Playlist
 from parc_ray.viewing.scenes.scene import Clip, Scene
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
@@ -31,7 +32,7 @@ Key = Tuple[str, int]
 
 
 class Playback:
-    """Opens at the first motion that can be read."""
+    """Opens at the first recorded motion that can be read, else at the first that can."""
 
     def __init__(self, playlist: Playlist):
         """Raises InputError if no motion can be read."""
@@ -160,7 +161,8 @@ class Playback:
 
     def _open_first(self) -> None:
         problems = []
-        for index in range(len(self.playlist.items)):
+        items = self.playlist.items
+        for index in sorted(range(len(items)), key=lambda index: items[index].state != MotionState.RECORDED):
             self.open(index)
             if self.scene:
                 return
