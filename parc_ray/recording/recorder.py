@@ -29,7 +29,7 @@ from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, reco
 from parc_ray.recording.retry_policy import RetryPolicy
 from parc_ray.recording.retry_queue import RetryQueue
 from parc_ray.recording.run_attempt import RunAttempt
-from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
+from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims, upload
 from parc_ray.trackers.termination import BODY_POSITION, FALL, REASONS
 from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
 from parc_ray.tracking.meter import MetricMeter, aggregate
@@ -359,7 +359,7 @@ class ShardRecorder:
         if population.step % population.window == 0:
             sources = population.select(distance)
             self.environment.copy(population.envs, sources)
-            rows, origin = torch.tensor([population.envs, sources], device=self.environment.device)
+            rows, origin = upload([population.envs, sources], self.environment.device)
             self._distance.index_copy_(0, rows, self._distance.index_select(0, origin))
             self._stray(population)
             if self._batched:
@@ -373,9 +373,7 @@ class ShardRecorder:
         drawn = directions(key, attempt.copies, dofs)
         drawn[0] = 0.0
         device = self.environment.device
-        self._directions.index_copy_(
-            0, torch.tensor(population.envs, device=device), torch.from_numpy(drawn).to(device)
-        )
+        self._directions.index_copy_(0, upload(population.envs, device), upload(drawn, device))
 
     def _end_population(self, population: Population, distance: npt.NDArray[np.float64]) -> AttemptResult:
         """Free a population's envs. The best copy that is accepted is recorded."""

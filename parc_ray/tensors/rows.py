@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,3 +37,8 @@ def batch_last(x: Tensor) -> Tensor:
 def gather(x: Tensor, indices: Tensor, dim: int) -> Tensor:
     """Return the entries of x at indices [k] along a negative dimension; rows stay last in memory."""
     return reverse_dims(reverse_dims(x).index_select(-1 - dim, indices))
+
+
+def upload(values: Any, device: torch.device) -> Tensor:
+    """Return numbers of the host as a tensor on a device, without waiting for the device."""
+    return torch.tensor(values, pin_memory=device.type == "cuda").to(device, non_blocking=True)

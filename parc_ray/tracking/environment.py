@@ -24,7 +24,7 @@ from parc_ray.motions.library import MotionLibrary, ReferenceFrames
 from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
 from parc_ray.tensors.layout import Layout
-from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
+from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims, upload
 from parc_ray.trackers.termination import NOT_FINITE, Termination
 from parc_ray.trackers.tracker import ObservationInputs, Observer
 
@@ -159,7 +159,7 @@ class TrackingEnvironment:
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
         """Give envs the characters of source envs, all of which were started alike. See Simulator.copy."""
         self.simulator.copy(envs, sources)
-        rows, origin = torch.tensor([list(envs), list(sources)], device=self.device)
+        rows, origin = upload([list(envs), list(sources)], self.device)
         self._now.index_copy_(1, rows, self._now.index_select(1, origin))
         self.steps_done.index_copy_(0, rows, self.steps_done.index_select(0, origin))
 

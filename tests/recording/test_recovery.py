@@ -12,6 +12,7 @@ import torch
 from parc_ray.character import rotations
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
+from parc_ray.errors import InputError
 from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
@@ -21,6 +22,7 @@ from parc_ray.recording.noise import directions, push
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
 from parc_ray.trackers.families import family
+from tests.planning.prepared import prepared
 from tests.tracking.test_environment import SKELETON
 
 SECONDS = 2.5
@@ -223,6 +225,22 @@ def test_a_hovering_reference_without_labels_is_not_recovered():
         )
     )
     assert all(r.attempt.outcome != "recorded" for (_, copies, _), r in results.items() if copies)
+
+
+def test_a_checkpoint_without_standard_deviations_is_refused(tmp_path):
+    state = torch.load(DEMO / "model.pt", weights_only=True)
+    torch.save({name: value for name, value in state.items() if "logstd" not in name}, tmp_path / "model.pt")
+    (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(EASY))
+    values = {
+        "output_dir": tmp_path / "out", "device": "cpu", "simulator": "mujoco", "dataset_file": tmp_path / "walk.pkl",
+        "model_file": tmp_path / "model.pt", "env_file": DEMO / "dm_env.yaml",
+        "agent_file": DEMO / "agent_config.yaml",
+    }  # fmt: skip
+    assert prepared(RecordConfig.model_validate(values)).plan.envs == [1]
+    with pytest.raises(InputError, match="no standard deviations of actions"):
+        prepared(RecordConfig.model_validate({**values, "recovery": True}))
+    plan = prepared(RecordConfig.model_validate({**values, "model_file": DEMO / "model.pt", "recovery": True})).plan
+    assert plan.envs == [64], "room for the largest population"
 
 
 def test_the_look_divides_the_window():

@@ -87,6 +87,22 @@ def test_a_checkpoint_of_its_own_agent_stands_and_is_recorded(result):
     assert list(misc["obs_shapes"]) == ["char_obs", "tar_obs"] and misc["obs"].shape == (61, 140 + 108)
 
 
+def test_a_motion_that_is_not_accepted_at_once_is_recovered(result, folder):
+    """MimicKit's standard deviations explore; the limit on the root error decides, since nothing is labelled."""
+    limit = 0.999 * result.attempt.quality["root_error"]
+    config = config_of(
+        folder,
+        acceptance={"max_mean_root_error": limit},
+        recovery={"copies": [16], "noise": 1.0, "max_mean_root_error": limit},
+    )
+    inputs = prepared(config).inputs
+    (entry,) = inputs.dataset.entries
+    motion = ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0)
+    first, recovered = (r.attempt for r in build_recorder(inputs.files, Shard(0, (motion,)), 1, "cpu").work(60.0)[:2])
+    assert (first.copies, first.outcome, recovered.copies, recovered.outcome) == (0, "rejected", 16, "recorded")
+    assert recovered.quality["root_error"] <= limit < first.quality["root_error"]
+
+
 def test_a_recording_in_mimickits_format_is_the_same_motion(result, folder):
     theirs = recorded(config_of(folder, output={"format": "mimickit"}))
     one, other = (parse_motion(result.recording, "stand", SKELETON, "file") for result in (result, theirs))
