@@ -42,9 +42,12 @@ def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
     # From MuJoCo 3.4 on, a joint may have several coefficients; the first is the linear one.
     stiffness = float(np.ravel(model.jnt_stiffness[joint])[0])
     damping = float(np.ravel(model.dof_damping[model.jnt_dofadr[joint]])[0])
-    limits = [_force_limit(model, number) for number in actuators]
+    limits = [limit for number in actuators for limit in _force_limits(model, number)]
     if model.jnt_actfrclimited[joint]:
         limits.append(float(np.abs(model.jnt_actfrcrange[joint]).max()))
+    if not limits:
+        # As in PARC's characters, the gear of a motor without other limits is its torque limit.
+        limits = [abs(float(model.actuator_gear[number, 0])) for number in actuators if not _is_affine(model, number)]
     from_servo = not stiffness and len(actuators) == 1 and _is_servo(model, actuators[0])
     if from_servo:
         gear = float(model.actuator_gear[actuators[0], 0])
@@ -56,18 +59,21 @@ def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
 def _is_servo(model: mujoco.MjModel, actuator: int) -> bool:
     """Return whether an actuator pulls a joint to its control value, as <position> does."""
     kp, bias = float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator]
-    affine = model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_AFFINE
-    return bool(affine and kp > 0 and abs(bias[1] + kp) <= 1e-6 * kp and bias[0] == 0 and bias[2] <= 0)
+    springs = kp > 0 and abs(bias[1] + kp) <= 1e-6 * kp and bias[0] == 0
+    return bool(_is_affine(model, actuator) and springs and bias[2] <= 0)
 
 
-def _force_limit(model: mujoco.MjModel, actuator: int) -> float:
-    """Return the largest torque of an actuator, N m. Without other limits, a motor's gear is its limit, as in PARC."""
+def _is_affine(model: mujoco.MjModel, actuator: int) -> bool:
+    """Return whether the force of an actuator depends on its joint, as that of servos and dampers does."""
+    return int(model.actuator_biastype[actuator]) == int(mujoco.mjtBias.mjBIAS_AFFINE)
+
+
+def _force_limits(model: mujoco.MjModel, actuator: int) -> List[float]:
+    """Return the largest torque of an actuator, N m, in a list; an empty one if nothing limits it."""
     gear = abs(float(model.actuator_gear[actuator, 0]))
     if model.actuator_forcelimited[actuator]:
-        return gear * float(np.abs(model.actuator_forcerange[actuator]).max())
-    if model.actuator_biastype[actuator] != mujoco.mjtBias.mjBIAS_NONE:
-        return math.inf
-    if model.actuator_ctrllimited[actuator]:
-        gear *= abs(float(model.actuator_gainprm[actuator, 0]))
-        return gear * float(np.abs(model.actuator_ctrlrange[actuator]).max())
-    return gear
+        return [gear * float(np.abs(model.actuator_forcerange[actuator]).max())]
+    if model.actuator_ctrllimited[actuator] and not _is_affine(model, actuator):
+        gain = abs(float(model.actuator_gainprm[actuator, 0]))
+        return [gear * gain * float(np.abs(model.actuator_ctrlrange[actuator]).max())]
+    return []
