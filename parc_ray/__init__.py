@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from parc_ray.exporting.recording import Recording, read_recording
     from parc_ray.recording.run_attempt import RunAttempt
     from parc_ray.runs.history import Run, RunMotion, read_run
+    from parc_ray.runs.launch import Launch
+    from parc_ray.runs.session import Session
     from parc_ray.session import record
 
 __version__ = "0.1.0"
@@ -30,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BusyOutputError",
     "InputError",
+    "Launch",
     "LostRayError",
     "MissingDependencyError",
     "OutputError",
@@ -38,6 +41,7 @@ __all__ = [
     "Run",
     "RunAttempt",
     "RunMotion",
+    "Session",
     "UploadError",
     "read_recording",
     "read_run",
@@ -57,6 +61,8 @@ _HOMES = {
     "parc_ray.exporting.recording": ("Recording", "read_recording"),
     "parc_ray.recording.run_attempt": ("RunAttempt",),
     "parc_ray.runs.history": ("RunMotion", "Run", "read_run"),
+    "parc_ray.runs.launch": ("Launch",),
+    "parc_ray.runs.session": ("Session",),
     "parc_ray.session": ("record",),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import math
 import re
 import subprocess
@@ -59,6 +60,18 @@ def test_runs_and_recordings_have_short_reprs(made: MadeRun, walk: Motion) -> No
     (motion,) = run.motions
     recording = parc_ray.read_recording(motion.recording)
     assert re.fullmatch(r"<Recording 'walk': \d+ frames, [\d.]+ s>", repr(recording))
+
+
+def test_every_exported_name_and_attribute_is_on_the_page() -> None:
+    page = (ROOT / "parc_ray" / "api.md").read_text(encoding="utf-8")
+    for name in parc_ray.__all__:
+        thing = getattr(parc_ray, name)
+        assert f"`{name}" in page or f"### {name}\n" in page, name
+        if dataclasses.is_dataclass(thing):
+            section = page.partition(f"### {name}\n")[2].partition("\n### ")[0]
+            public = [own for own in vars(thing) if not own.startswith("_")]
+            for own in {*public, *(field.name for field in dataclasses.fields(thing))}:
+                assert f"| `{own}`" in section or f"| `{own}(" in section, f"{name}.{own}"
 
 
 def test_a_motion_without_a_recording_is_told_so() -> None:

@@ -15,9 +15,12 @@ import pytest
 import ray
 
 import parc_ray
+from parc_ray.cli import app, guarded
 from parc_ray.cluster import run
 from tests.cluster.command import PATIENCE, actor_processes
 from tests.cluster.runs import write_config
+from tests.test_docs import pages
+from tests.test_pages import blocks
 
 
 def test_the_examples(tmp_path: Path, motions: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +42,26 @@ def test_the_examples(tmp_path: Path, motions: Path, address: str, monkeypatch: 
     events.Reload()
     (summary,) = events.Scalars("summary/recorded")
     assert summary.value == 1 and summary.step == parc_ray.read_run("output").attempts()[0][1].seconds * 30
+
+
+def test_the_python_blocks_of_the_pages_run(
+    tmp_path: Path, motions: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, in the folder of a demo-like run of a motion called walk."""
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "motions").mkdir()
+    shutil.copy(motions / "idle_000.pkl", tmp_path / "motions" / "walk.pkl")
+    write_config(tmp_path, [tmp_path / "motions"], address, output_dir="output/demo", output={"report": False})
+    found = [(page, text) for page in pages() for language, text in blocks(page) if language == "python"]
+    found.sort(key=lambda block: block[0].name != "api.md")  # it makes the run that the others read
+    assert len(found) > 1
+    for index, (page, text) in enumerate(found):
+        exec(compile(text, str(page), "exec"), {})
+        if not index:
+            with pytest.raises(SystemExit) as ended:
+                guarded(app, ["export", "output/demo", "--to", "npz", "-o", "elsewhere"])
+            assert not ended.value.code
 
 
 def handler_of_the_program(*_: object) -> None:
