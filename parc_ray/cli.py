@@ -635,6 +635,40 @@ def export(
 
 
 @dataset_app.command(
+    "accepted",
+    cls=Command,
+    epilog=_epilog(
+        ["parc-ray dataset accepted output/demo -o trackable.yaml --include recovered"], "parc_ray/runs/README.md"
+    ),
+)
+def dataset_accepted(
+    output_dir: Path = RUN,
+    output: Path = typer.Option(..., "--output", "-o", metavar="FILE", help="The motions.yaml to write."),
+    include: Optional[str] = typer.Option(
+        None, "--include", metavar="KIND", help="recovered: also motions that only recovery could track."
+    ),
+    overwrite: bool = REPLACE,
+) -> None:
+    """Write a motions.yaml of the input motions that a run recorded whole, with their weights."""
+    from parc_ray.motions.dataset import write_dataset_file
+    from parc_ray.runs.ledger import read_ledger
+    from parc_ray.runs.output import JOURNAL
+    from parc_ray.runs.trackable import accepted_motions
+
+    if include not in (None, "recovered"):
+        raise InputError(f"--include {include}: must be recovered, or left out")
+    ledger = read_ledger(output_dir / JOURNAL)
+    if ledger is None:
+        raise InputError(f"{output_dir}: holds no run; give the output_dir of a run")
+    _require_free([output], overwrite)
+    accepted = accepted_motions(ledger.planned.values(), ledger.outcomes, include == "recovered")
+    if not accepted:
+        raise InputError(f"{output_dir}: no motion was recorded whole, so there is nothing to list")
+    write_dataset_file(accepted, output)
+    say(Console(), f"{output}: {plural(len(accepted), 'motion')} of {len(ledger.planned)}")
+
+
+@dataset_app.command(
     "create",
     cls=Command,
     epilog=_epilog(["parc-ray dataset create create_dataset_config.yaml"], "parc_ray/motions/README.md"),

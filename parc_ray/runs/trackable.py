@@ -14,16 +14,23 @@ from parc_ray.tracking.metrics import METRICS
 
 COLUMNS = (
     "motion", "path", "state", "attempts", "start_fraction", "start_time", "motion_seconds", "recorded_seconds",
-    *(metric.name for metric in METRICS), "reason",
+    "recovered",    *(metric.name for metric in METRICS), "reason",
 )  # fmt: skip
 
 
-def accepted_motions(entries: Iterable[MotionEntry], outcomes: Mapping[str, MotionEnded]) -> List[Tuple[str, float]]:
-    """Return files and weights of the motions that were recorded from their start, in the order of the dataset."""
+def accepted_motions(
+    entries: Iterable[MotionEntry], outcomes: Mapping[str, MotionEnded], recovered: bool = False
+) -> List[Tuple[str, float]]:
+    """Return files and weights of the motions that were recorded whole, in the order of the dataset.
+
+    recovered: include those that only a population of recovery could track.
+    """
     accepted = []
     for entry in entries:
         ended = outcomes.get(entry.name)
-        if ended is not None and ended.state == MotionState.RECORDED and ended.start_fraction == 0.0:
+        if ended is None or ended.state != MotionState.RECORDED or ended.start_fraction > 0.0:
+            continue
+        if recovered or not ended.copies:
             accepted.append((entry.path, entry.weight))
     return accepted
 
@@ -45,6 +52,7 @@ def success_table(run: Run) -> str:
             "attempts": len(motion.attempts),
             "motion_seconds": motion.seconds,
             "recorded_seconds": motion.recorded_seconds,
+            "recovered": motion.copies > 0,
             "reason": motion.reason,
         }
         if attempt is not None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
+import pytest
+import yaml
+
+from parc_ray.cli import app, guarded
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.history import read_run
@@ -15,7 +20,7 @@ from tests.reference import DATA
 
 
 def test_accepted_motions_are_those_recorded_from_their_start():
-    names = ("whole", "later", "rejected", "crashed", "open", "also_whole")
+    names = ("whole", "later", "rejected", "crashed", "open", "also_whole", "recovered")
     entries = [
         MotionEntry(name, f"/in/{name}.pkl", weight, 61, 30.0, 2.0, (3, 3), 1) for weight, name in enumerate(names)
     ]
@@ -25,8 +30,27 @@ def test_accepted_motions_are_those_recorded_from_their_start():
         "later": MotionEnded("later", MotionState.RECORDED, start_fraction=0.25),
         "rejected": MotionEnded("rejected", MotionState.REJECTED),
         "crashed": MotionEnded("crashed", MotionState.CRASHED),
+        "recovered": MotionEnded("recovered", MotionState.RECORDED, copies=16),
     }
     assert accepted_motions(entries, outcomes) == [("/in/whole.pkl", 0), ("/in/also_whole.pkl", 5)]
+    assert accepted_motions(entries, outcomes, recovered=True)[2:] == [("/in/recovered.pkl", 6)]
+
+
+def test_the_command_writes_a_dataset_of_them(tmp_path):
+    run, file = DATA / "runs_0_1_0" / "parc" / "finished", tmp_path / "trackable.yaml"
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            guarded(app, ["dataset", "accepted", str(run), "-o", str(file), *arguments])
+        return ended.value.code
+
+    assert command() == 0
+    lines = yaml.safe_load(file.read_text())["motions"]
+    assert [Path(line["file"]).stem for line in lines] == ["idle_000", "turn_002"]
+    assert all(line["weight"] > 0 for line in lines)
+    assert command() == 2, "it exists"
+    assert command("--overwrite", "--include", "recovered") == 0
+    assert command("--overwrite", "--include", "everything") == 2
 
 
 def test_the_table_has_a_row_per_motion():
