@@ -44,9 +44,12 @@ from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.host import ThisMachine
 from parc_ray.planning.preparation import prepare
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.retry_policy import RetryPolicy
-from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engines import ENGINES
 from parc_ray.tracking.launches import count_steps

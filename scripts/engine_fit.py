@@ -46,7 +46,8 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import parse_motion, read_misc
-from parc_ray.recording.shard import RunFiles, simulator_config
+from parc_ray.recording.build import simulator_config
+from parc_ray.recording.run_files import RunFiles
 from parc_ray.simulators.simulator import Simulator
 from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.family import TrackerFiles

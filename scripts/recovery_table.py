@@ -23,7 +23,10 @@ from parc_ray.files.bundled import DEMO, HUMANOID
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion
 from parc_ray.recording.attempt_result import AttemptResult
-from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.trackers.families import family
 
 KINDS = ("walk", "fast_walk", "turn", "tour")

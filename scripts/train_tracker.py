@@ -62,8 +62,11 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, read_motion
 from parc_ray.motions.scanning import load_dataset
 from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.trackers.family import TrackerFiles
 from parc_ray.trackers.network import HIDDEN

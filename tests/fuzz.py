@@ -429,7 +429,7 @@ class Readers:
         from parc_ray.config.loading import check_config, load_config
         from parc_ray.config.record import RecordConfig
         from parc_ray.planning.inputs import require_simulable
-        from parc_ray.recording.shard import RunFiles
+        from parc_ray.recording.run_files import RunFiles
         from parc_ray.trackers.family import TrackerFiles
         from parc_ray.trackers.parc.config import AgentConfig, ParcEnvironmentFile
 
@@ -464,7 +464,10 @@ class Readers:
         from parc_ray.motions.ground_mesh import ground_mesh
         from parc_ray.motions.motion_file import parse_motion, read_misc
         from parc_ray.motions.scanning import load_dataset
-        from parc_ray.recording.shard import Shard, ShardMotion, build_recorder, tile_of
+        from parc_ray.recording.build import build_recorder
+        from parc_ray.recording.reachable_tile import tile_of
+        from parc_ray.recording.shard import Shard
+        from parc_ray.recording.shard_motion import ShardMotion
 
         environment = self.files.environment.env
         load_dataset(

@@ -11,7 +11,9 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from tests.planning.prepared import prepared
 from tests.reference import HUMANOID, ROOT, vectors
 

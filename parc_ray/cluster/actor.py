@@ -19,7 +19,9 @@ from parc_ray.cluster.failure_policy import Device
 from parc_ray.cluster.report import Memory, WorkReport
 from parc_ray.cluster.warning_lines import WarningLines
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError
-from parc_ray.recording.shard import RunFiles, Shard, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
 from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.engine_check import check_here
 from parc_ray.simulators.engines import engine

@@ -34,7 +34,8 @@ from parc_ray.cluster.scheduler import Scheduler
 from parc_ray.errors import InputError, LostRayError
 from parc_ray.files.reading import read_bytes
 from parc_ray.planning.plan import RunPlan
-from parc_ray.recording.shard import Shard, ShardMotion
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.runs.activity import Activity
 from parc_ray.runs.events import ActorDied, ActorIdle, ActorReady, DeviceSetAside, ShardStarted
 from parc_ray.runs.ledger import Ledger

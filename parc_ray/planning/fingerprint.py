@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 from parc_ray.character.character import text_sha256
 from parc_ray.config.base import fingerprint_values
-from parc_ray.recording.shard import RunFiles
+from parc_ray.recording.run_files import RunFiles
 from parc_ray.runs.journal import finite
 from parc_ray.runs.ledger import CHARACTER_SHA256
 from parc_ray.trackers.families import family

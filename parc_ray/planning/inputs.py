@@ -24,7 +24,9 @@ from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion import Motion, count_passes
 from parc_ray.motions.scan_cache import ScanCache, cache_file
 from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
-from parc_ray.recording.shard import RunFiles, simulator_config, tile_of
+from parc_ray.recording.build import simulator_config
+from parc_ray.recording.reachable_tile import tile_of
+from parc_ray.recording.run_files import RunFiles
 from parc_ray.runs.output import CHARACTER, OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.engines import engine as find_engine

@@ -11,8 +11,8 @@ from parc_ray.planning.inputs import Inputs
 from parc_ray.planning.placement import Placement
 from parc_ray.planning.resources import Resources
 from parc_ray.planning.sharding import count_shards, plan_shards
+from parc_ray.recording.env_count import envs_of_shard, largest_population
 from parc_ray.recording.recording import frame_layout
-from parc_ray.recording.shard import envs_of_shard, largest_population
 from parc_ray.tracking.environment import lookahead, reference_layout
 
 SHORT_SECONDS = 2.0

@@ -233,7 +233,7 @@ def test_too_little_memory_means_fewer_envs(undisturbed, motions, address, tmp_p
     class HungryActor(ShardActor):
         def setup(self, run, shard, threads, device):
             from parc_ray.cluster import actor
-            from parc_ray.recording.shard import build_recorder
+            from parc_ray.recording.build import build_recorder
 
             def build(run, shard, threads, device):
                 recorder = build_recorder(run, shard, threads, device)

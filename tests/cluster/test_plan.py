@@ -25,7 +25,9 @@ from parc_ray.planning.host import ThisMachine
 from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import bytes_per_env
 from parc_ray.planning.resources import Resources
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.runs.events import RunStarted, dataset_events
 from parc_ray.runs.journal import Journal
 from parc_ray.simulators.engine import EngineCheck

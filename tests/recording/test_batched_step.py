@@ -11,8 +11,10 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.recorder import LOOK_EVERY, ShardRecorder
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.tracking.launches import count_steps
 from tests.planning.prepared import prepared
 from tests.recording.test_recorder import FEASIBLE, IMPOSSIBLE, LATE, by_attempt, make_recorder, run

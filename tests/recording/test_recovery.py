@@ -18,9 +18,12 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
 from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.noise import directions, push
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.trackers.families import family
 from tests.planning.prepared import prepared
 from tests.tracking.test_environment import SKELETON

@@ -12,7 +12,9 @@ import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.planning.resources import Resources
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.simulators import engines
 from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.engine_check import alternative, check_here

@@ -16,8 +16,10 @@ from parc_ray.errors import BrokenSimulationError, TooLargeError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.resources import Resources
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.simulators.engines import engine as engine_of
 from parc_ray.simulators.simulator import SimulatorConfig
 from parc_ray.tracking.launches import LaunchCounter

@@ -21,7 +21,9 @@ from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.plan import bytes_per_env
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.tensors.layout import Layout
 from parc_ray.trackers import families
 from parc_ray.trackers.families import FAMILIES, family

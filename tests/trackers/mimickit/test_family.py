@@ -20,7 +20,9 @@ from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.planning.fingerprint import fingerprint
-from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+from parc_ray.recording.build import build_recorder
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.simulator import SimulatorConfig
 from tests.planning.prepared import prepared
