@@ -12,8 +12,8 @@ from parc_ray.planning.placement import Placement
 from parc_ray.planning.resources import Resources
 from parc_ray.planning.sharding import count_shards, plan_shards
 from parc_ray.recording.env_count import envs_of_shard, largest_population
-from parc_ray.recording.recording import frame_layout
-from parc_ray.tracking.environment import lookahead, reference_layout
+from parc_ray.recording.recorder import trajectory_bytes
+from parc_ray.tracking.environment import reference_bytes
 
 SHORT_SECONDS = 2.0
 """Length below which a motion that loops is worth more passes, s."""
@@ -136,11 +136,12 @@ def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tup
 
 
 def bytes_per_env(inputs: Inputs) -> int:
-    """Return the estimated memory of one env: buffers for its reference and its trajectory, and its physics."""
-    observer, skeleton = inputs.observer, inputs.skeleton
-    longest = max(entry.length for entry in inputs.dataset.entries)
-    frames = int(longest * inputs.files.environment.env.control_freq) + 2 + lookahead(observer)
-    numbers = observer.features.size + reference_layout(skeleton).size + frame_layout(skeleton).size
-    if inputs.files.config.record.observations:
-        numbers += observer.layout.size
-    return inputs.files.engine.env_bytes + 4 * frames * numbers
+    """Return the estimated memory of one env: its reference, its trajectory, and its physics."""
+    observer, files = inputs.observer, inputs.files
+    steps = int(max(entry.length for entry in inputs.dataset.entries) * files.environment.env.control_freq) + 1
+    observation_size = observer.layout.size if files.config.record.observations else 0
+    return (
+        files.engine.env_bytes
+        + reference_bytes(inputs.skeleton, observer, steps)
+        + trajectory_bytes(inputs.skeleton, observation_size, steps)
+    )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from parc_ray.character.pose import Pose
+from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.config.record import AcceptanceConfig, RecordConfig
 from parc_ray.errors import InputError
@@ -85,6 +86,14 @@ class FinishedAttempt:
     observations: Tensor
     """[steps + 1, ...], of size 0 if they are not recorded."""
     population: Optional[Population] = None
+
+
+def trajectory_bytes(skeleton: Skeleton, observation_size: int, max_steps: int) -> int:
+    """Return the bytes that a ShardRecorder holds per env for attempts of up to max_steps control steps.
+
+    observation_size: numbers per observation, 0 if observations are not recorded.
+    """
+    return 4 * (max_steps + 2) * (frame_layout(skeleton).size + observation_size)
 
 
 class ShardRecorder:

@@ -64,6 +64,14 @@ class Step:
         return reverse_dims(rotations.norm(self.pose.body_pos - self.reference.body_pos)).mean(0)
 
 
+def reference_bytes(skeleton: Skeleton, observer: Observer, max_steps: int) -> int:
+    """Return the bytes that a TrackingEnvironment holds per env for attempts of up to max_steps control steps."""
+    frames, now = max_steps + 1 + lookahead(observer), now_layout(skeleton).size
+    place = frames * (observer.features.size + reference_layout(skeleton).size) + now
+    # There is at most one place more per AHEAD envs.
+    return 4 * (place + place // AHEAD + now)
+
+
 class TrackingEnvironment:
     """num_envs characters, each of which tracks a motion of the library on its terrain."""
 
