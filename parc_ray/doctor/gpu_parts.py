@@ -122,7 +122,9 @@ def _demo_inputs(part: Part, iterations: int) -> Inputs:
 
 def _recorder(inputs: Inputs, device: str, envs: int = 0) -> ShardRecorder:
     """Return a recorder of each motion, or of as many copies as envs."""
-    from parc_ray.recording.shard import Shard, ShardMotion, build_recorder
+    from parc_ray.recording.build import build_recorder
+    from parc_ray.recording.shard import Shard
+    from parc_ray.recording.shard_motion import ShardMotion
 
     paths = [Path(entry.path) for entry in inputs.dataset.entries]
     files, contents = inputs.files, [path.read_bytes() for path in paths]
