@@ -146,7 +146,7 @@ def test_robots_motions_come_back(tmp_path: Path, walk: Motion, to: str) -> None
     assert (folder / "joints.txt").exists() == (to == "robot-csv")
     order = str(folder / "joints.txt") if to == "robot-csv" else "mjcf"
     (file,) = folder.glob("walk.*")
-    form, content = importers._open(file, None)
+    form, content = importers.open_clips(file, None)
     options = ReadOptions(load_skeleton(HUMANOID), fps=walk.fps, joint_order=order)
     (clip,) = form.clips(content, file, options).values()
     np.testing.assert_allclose(clip.root_pos, walk.root_pos, atol=1e-5)

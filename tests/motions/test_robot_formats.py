@@ -77,7 +77,7 @@ def bodies(qpos: Any) -> Any:
 
 
 def read(path: Path, options: ReadOptions = OPTIONS, form: "str | None" = None) -> Dict[str, SourceClip]:
-    found, content = importers._open(path, form)
+    found, content = importers.open_clips(path, form)
     return found.clips(content, path, options)
 
 

@@ -57,7 +57,7 @@ def rodrigues(vector: Any) -> Any:
 
 
 def read(path: Path, options: ReadOptions) -> SourceClip:
-    form, content = importers._open(path, None)
+    form, content = importers.open_clips(path, None)
     (clip,) = form.clips(content, path, options).values()
     return clip
 

@@ -30,7 +30,7 @@ FORMATS = (
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How clips are imported."""
+    """Options of an import."""
 
     read: ReadOptions
     surface: SurfacePoints
@@ -59,7 +59,7 @@ def import_clips(path: Path, options: ImportOptions) -> Iterator[Motion]:
 
     Raises InputError, which names the file, if it is of no known format, or of another character.
     """
-    form, content = _open(path, options.format)
+    form, content = open_clips(path, options.format)
     for name, source in form.clips(content, path, options.read).items():
         clip = resample(change_speed(repeat(source, options.loop, str(path)), options.speed))
         if len(clip.times) < 2:
@@ -74,8 +74,8 @@ def imported_name(name: str, options: ImportOptions) -> str:
     return f"{name}{loop}{speed}"
 
 
-def _open(path: Path, wanted: Optional[str]) -> Tuple[ClipFormat, Any]:
-    """Return a file's format and content."""
+def open_clips(path: Path, wanted: Optional[str]) -> Tuple[ClipFormat, Any]:
+    """Return a file's format, the wanted one or the one that recognizes it, and its content. Raises InputError."""
     if wanted is not None:
         form = next((form for form in FORMATS if form.name == wanted), None)
         if form is None:

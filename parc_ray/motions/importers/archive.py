@@ -16,7 +16,7 @@ from parc_ray.errors import InputError
 from parc_ray.files.reading import MAX_BYTES, read_bytes
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueError, OSError, EOFError, LookupError)
-"""What zipfile and numpy raise for damaged archives."""
+"""Errors of zipfile and numpy for damaged archives."""
 MAX_MEMBERS = 1000
 
 

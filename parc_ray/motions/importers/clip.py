@@ -37,7 +37,7 @@ class SourceClip:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a file is read, beyond what it says itself."""
+    """What to assume where a file does not say it."""
 
     skeleton: Skeleton
     mapping: Optional[str] = None

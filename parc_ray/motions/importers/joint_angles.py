@@ -37,7 +37,7 @@ ENDINGS = ("_joint", "_dof", "_link")
 
 @dataclass(frozen=True, eq=False)
 class JointAngles:
-    """What a file holds of n frames, as arrays of any number type."""
+    """The content of a file of n frames, as arrays of any number type."""
 
     root_pos: Any
     """[n, 3] m"""
