@@ -8,7 +8,6 @@ import shutil
 import signal
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import ray
@@ -21,6 +20,9 @@ from parc_ray.cluster.failure_policy import FAILED_SETUPS
 from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import InputError
 from parc_ray.planning import preparation
+from parc_ray.recording.attempt_result import AttemptResult
+from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.journal import Journal
 from tests.cluster.conftest import SPECS
@@ -97,11 +99,11 @@ def scripted(work=lambda motion: None, setup=lambda motions: None, repeats=False
         def work(self, seconds):
             motion = self.waiting.pop(0)
             work(motion.name)
-            result = SimpleNamespace(
+            summary = RunAttempt(
                 motion=motion.name, number=motion.first_attempt, start_fraction=0.0, start_time=0.0, seconds=2.0,
-                outcome="recorded", reason="", quality={}, next_fraction=None, recording=motion.name.encode(),
-                recorded_seconds=2.0, trajectory=None,
+                outcome=Outcome.RECORDED, recorded_seconds=2.0,
             )  # fmt: skip
+            result = AttemptResult(summary, recording=motion.name.encode())
             self.results = [*self.results, result] if repeats else [result]
             return WorkReport(results=tuple(self.results), done=not self.waiting)
 
