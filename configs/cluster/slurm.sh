@@ -10,6 +10,9 @@
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:TERM@120
 #SBATCH --output=parc-ray-%j.log
+# A job that loses a node, or is preempted, is queued again: the run resumes, and its log goes on in the same file.
+#SBATCH --requeue
+#SBATCH --open-mode=append
 set -euo pipefail
 
 config=${1:?usage: sbatch slurm.sh phys_record.yaml}

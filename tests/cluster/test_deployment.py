@@ -131,6 +131,9 @@ def test_the_rayjob_has_what_kuberay_requires():
         assert {mount["name"] for mount in container["volumeMounts"]} == volumes
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    (workers,) = cluster["workerGroupSpecs"]
+    assert cluster["enableInTreeAutoscaling"] and workers["minReplicas"] == workers["replicas"] == 0
+    assert cluster["authOptions"] == {"mode": "token"}
     # What the driver reads and writes is where the driver runs, and only there.
     config = Path(spec["entrypoint"].split()[-1])
     mounts = [
