@@ -1,4 +1,4 @@
-"""BatchedStep: control steps of all env slots at once, for devices that are slow to start work and fast to do it."""
+"""BatchedStep: control steps of all env slots at once, for devices with slow kernel launches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from parc_ray.tracking.environment import TrackingEnvironment
 Decide = Callable[[Tensor, int], Tensor]
 """PD targets [count, D] of envs, given as rows [n], of which the first `count` are different."""
 Evaluate = Callable[[Tensor, Tensor, Optional[Tensor]], Tensor]
-"""Verdicts [n, ...] on joined states of envs, given as rows [n], where time goes on (1) or stands still (0)."""
+"""Verdicts [n, ...] on joined states of envs, given as rows [n], that are active (1) or paused (0)."""
 
 
 class BatchedStep:
     """Tensors of fixed shape for all envs of an environment.
 
-    What is decided and judged is the same work in every step, so that a GPU can replay it: envs without an attempt,
-    and those whose attempt has ended since the host last looked, are worked on as well, but their time stands still.
+    Every step does the same work, so that a GPU can replay it. Envs without an attempt, and those whose attempt ended
+    since the last check, are computed, too, but paused.
     """
 
     def __init__(self, environment: TrackingEnvironment, decide: Decide, evaluate: Evaluate, verdict_size: int):
@@ -30,7 +30,7 @@ class BatchedStep:
         self._targets = torch.zeros(envs, environment.skeleton.dof_count, device=device)
         self._states = torch.zeros(envs, environment.state_size, device=device)
         self._active = torch.zeros(envs, dtype=torch.int64, device=device)
-        """1 where an attempt is being made, that has not ended."""
+        """1 where an attempt is running."""
         self._verdicts = torch.zeros(envs, verdict_size, dtype=torch.int64, device=device)
 
         def decide_all() -> None:
@@ -44,12 +44,12 @@ class BatchedStep:
         self._decide, self._evaluate = GraphedCall(decide_all, device), GraphedCall(evaluate_all, device)
 
     def start(self, rows: Tensor) -> None:
-        """Attempts begin in envs, given as rows."""
+        """Activate envs, given as rows: their attempts begin."""
         self._active.index_fill_(0, rows, 1)
         self._verdicts.index_fill_(0, rows, 0)
 
     def step(self, envs: List[int]) -> Tensor:
-        """One control step in the given envs, and their verdicts."""
+        """Make one control step in the given envs, and return their verdicts."""
         environment = self._environment
         rows = environment.rows(envs)[: len(envs)]
         self._decide()

@@ -1,4 +1,4 @@
-"""ShardRecorder: keeps every env of one simulator busy until all motions of a shard are dealt with."""
+"""ShardRecorder: keeps every env of one simulator busy until all motions of a shard are finished."""
 
 from __future__ import annotations
 
@@ -41,10 +41,9 @@ CPU = torch.device("cpu")
 TERRAIN = "terrain"
 """Criterion of a recording whose terrain is too large to be written."""
 LOOK_EVERY = 4
-"""Control steps after which a GPU is asked which attempts have ended: the host waits for it then."""
+"""Control steps between checks for finished attempts on a GPU; the host waits for the device at each check."""
 TOGETHER = 8
-"""Attempts that are measured together once they have ended, while others keep the envs busy: one by one they take twice
-the time."""
+"""Minimum number of finished attempts measured in one batch; measuring singly takes twice as long."""
 
 
 @dataclass
@@ -68,23 +67,23 @@ class FinishedAttempt:
     attempt: Attempt
     env: int
     cause: int
-    """Index into REASONS; 0 where it has not failed."""
+    """Index into REASONS; 0 if it has not failed."""
     body: int
-    """The body at fault, where the cause is about one."""
+    """The body at fault, if the cause is about one."""
     steps: int
-    """Control steps that it took."""
+    """Number of control steps."""
     began: float
-    """s since the recorder was made."""
+    """Since the recorder was made, s."""
     ended: float
-    """s since the recorder was made."""
+    """Since the recorder was made, s."""
     following: Optional[Attempt]
     """The attempt that is made if this one is not recorded."""
     frames: Tensor
     """[steps + 1, ...]"""
     references: Tensor
-    """[steps, ...]: all but the first."""
+    """[steps, ...], without frame 0."""
     observations: Tensor
-    """[steps + 1, ...], of size 0 if they are not recorded."""
+    """[steps + 1, ...]; of size 0 if observations are not recorded."""
     population: Optional[Population] = None
 
 
@@ -141,10 +140,10 @@ class ShardRecorder:
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
         self._ended: List[FinishedAttempt] = []
-        """To be measured."""
+        """Attempts to be measured."""
         self._layout = frame_layout(environment.skeleton)
         self._spare = environment.max_steps + 1
-        """Frame to which an env writes whose time stands still."""
+        """Frame that paused envs write to."""
         envs, device, kept = environment.num_envs, environment.device, config.record.observations
         self._frames = torch.zeros(envs, self._spare + 1, self._layout.size, device=device)
         size = environment.observer.layout.size if kept else 0
@@ -181,11 +180,11 @@ class ShardRecorder:
 
     @property
     def age(self) -> float:
-        """s since it was made, by the clock of its results."""
+        """Time since it was made, s, on the clock of its results."""
         return time.monotonic() - self._made
 
     def work(self, seconds: float) -> List[AttemptResult]:
-        """Simulate for about `seconds`; returns the attempts that ended.
+        """Simulate for about `seconds`, and return the finished attempts.
 
         If the simulator raises, take_results() still has those that had ended before, but for fewer than TOGETHER.
         """
@@ -211,13 +210,13 @@ class ShardRecorder:
         return tuple(self._tried[attempt.motion]) == self._first[attempt.motion]
 
     def take_results(self) -> List[AttemptResult]:
-        """Attempts that ended in work(), were measured, and were not returned yet."""
+        """Return the measured attempts that work() has not returned yet."""
         results, self._results = self._results, []
         return results
 
     @torch.inference_mode()
     def advance(self) -> List[AttemptResult]:
-        """Start attempts in free envs, and make one control step in all busy ones; returns the attempts that ended."""
+        """Start attempts in free envs, make one control step in all busy ones, and return the finished attempts."""
         self._fill()
         copies = [env for p in self._populations for env in (p.envs if self._batched else p.living)]
         envs = sorted([*self._running, *copies])
@@ -239,14 +238,14 @@ class ShardRecorder:
         return results + (self._measured() if len(self._ended) >= TOGETHER or not self.queue else [])
 
     def _step(self, envs: List[int]) -> Tensor:
-        """One control step in the given envs, and its verdicts."""
+        """Make one control step in the given envs, and return its verdicts."""
         environment, count = self.environment, len(envs)
         rows = environment.rows(envs)
         state = environment.simulator.step(envs, self._decide(rows, count))
         return self._evaluate(rows, pad_to_batch(environment.join(state)), None)[:count]
 
     def _decide(self, rows: Tensor, count: int) -> Tensor:
-        """PD targets [count, D] of envs, given as rows, of which the first `count` are different."""
+        """Return PD targets [count, D] of envs, given as rows, of which the first `count` are different."""
         observations = self.environment.observe_rows(rows)
         if self.config.record.observations:
             steps = self.environment.steps_done.index_select(0, rows)
@@ -278,7 +277,7 @@ class ShardRecorder:
         return torch.stack(verdicts, dim=1)
 
     def _enqueue(self, attempt: Optional[Attempt]) -> None:
-        """Queue an attempt, if there is one."""
+        """Queue an attempt, unless it is None."""
         if attempt is not None:
             self.queue.add(attempt, (1.0 - attempt.start_fraction) * self._length(attempt.motion))
 
@@ -287,7 +286,7 @@ class ShardRecorder:
         return self.policy.next(motion, self._length(motion), attempts, populations)
 
     def _length(self, motion: int) -> float:
-        """Seconds for which a motion is tracked."""
+        """Return the seconds for which a motion is tracked."""
         return self.motions[motion].tracked_seconds(self.config.record.min_loop_seconds)
 
     def _fill(self) -> None:
@@ -335,9 +334,9 @@ class ShardRecorder:
             self._observations[envs, steps] = self.environment.observe(envs)
         device = self.environment.device
         left = zip(
-            _copied([self._frames[env, : count + 1] for env, count in zip(envs, steps)], device),
-            _copied([self.environment.references(env, count) for env, count in zip(envs, steps)], device),
-            _copied([self._observations[env, : count + 1] for env, count in zip(envs, steps)], device),
+            _copy([self._frames[env, : count + 1] for env, count in zip(envs, steps)], device),
+            _copy([self.environment.references(env, count) for env, count in zip(envs, steps)], device),
+            _copy([self._observations[env, : count + 1] for env, count in zip(envs, steps)], device),
         )
         self.environment.simulator.park(envs)
         for (env, cause, body, count), parts in zip(over, left):
@@ -422,7 +421,7 @@ class ShardRecorder:
 
     @torch.inference_mode()
     def _measured(self) -> List[AttemptResult]:
-        """Results of the attempts that have ended since the last call, measured together."""
+        """Return the results of attempts that finished since the last call, measured in one batch."""
         ended, self._ended = self._ended, []
         results = self._results_of(ended)
         for end, result in zip(ended, results):
@@ -431,16 +430,16 @@ class ShardRecorder:
         return results
 
     def _results_of(self, ended: Sequence[FinishedAttempt]) -> List[AttemptResult]:
-        """Results of attempts that have ended, measured together."""
+        """Return the results of finished attempts, measured in one batch."""
         if not ended:
             return []
         # One copy to the host for all of them: it waits for the device.
-        frames = _copied([end.frames for end in ended], CPU)
-        observations = _copied([end.observations for end in ended], CPU)
+        frames = _copy([end.frames for end in ended], CPU)
+        observations = _copy([end.observations for end in ended], CPU)
         return [self._result(*found) for found in zip(ended, self._qualities(ended), frames, observations)]
 
     def _qualities(self, ended: Sequence[FinishedAttempt]) -> List[Quality]:
-        """Figures of attempts that have ended, measured together."""
+        """Return the metrics of finished attempts, measured in one batch."""
         environment, steps = self.environment, [end.steps for end in ended]
         frames = torch.cat([end.frames[1:] for end in ended])
         references = torch.cat([end.references for end in ended])
@@ -515,7 +514,7 @@ class ShardRecorder:
         )
 
     def _limits(self, attempt: Attempt) -> Optional[AcceptanceConfig]:
-        """Acceptance limits of an attempt. Without contact labels, nothing else would reject a motion that hovers."""
+        """Return the acceptance limits of an attempt; without contact labels, only its root error rejects hovering."""
         limits, recovery = self.config.acceptance, self.config.recovery
         if not (attempt.copies and limits and recovery) or self.motions[attempt.motion].labelled:
             return limits
@@ -524,7 +523,7 @@ class ShardRecorder:
         return limits.model_copy(update={"max_mean_root_error": bound})
 
     def _recovery_of(self, end: FinishedAttempt) -> Mapping[str, Any]:
-        """What a recording says of the population that it comes from."""
+        """Return the description of a population for its recording."""
         if not end.population or not self.config.recovery:
             return {}
         return {
@@ -599,7 +598,7 @@ def _look_every(window: int) -> int:
     return min(divisors, key=lambda steps: (abs(steps - LOOK_EVERY), -steps))
 
 
-def _copied(parts: List[Tensor], device: torch.device) -> Tuple[Tensor, ...]:
-    """Copies of tensors [n, ...] on a device, all made at once."""
+def _copy(parts: List[Tensor], device: torch.device) -> Tuple[Tensor, ...]:
+    """Return copies of tensors [n, ...] on a device, made in one transfer."""
     copies: Tuple[Tensor, ...] = torch.cat(parts).to(device).split([len(part) for part in parts])
     return copies

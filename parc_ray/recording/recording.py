@@ -1,4 +1,4 @@
-"""A finished attempt -> the contents of a motion file."""
+"""Turns a finished attempt into the contents of a motion file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _parc_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[
 
 
 WRITERS: Dict[str, Callable[..., bytes]] = {"parc": _parc_file_bytes, "mimickit": mimickit_file_bytes}
-"""What makes the bytes of a file of a motion, its `skeleton` and its `misc` data, by the names of output.format."""
+"""Writers of a motion with its `skeleton` and `misc` data, by the names of output.format; each returns bytes."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The n frames of one attempt, the first included, in the motion's own frame."""
+    """The n frames of one attempt, including frame 0, in the motion's own frame."""
 
     root_pos: FloatArray
     """[n, 3] m."""
@@ -43,13 +43,13 @@ class Trajectory:
 
 
 def frame_layout(skeleton: Skeleton) -> Layout:
-    """Layout of what is kept per frame of an attempt, by the names of Trajectory."""
+    """Return the layout of a frame of an attempt, by the names of Trajectory."""
     bodies = skeleton.num_bodies
     return Layout({"root_pos": (3,), "root_rot": (4,), "joint_rot": (bodies - 1, 4), "contacts": (bodies,)})
 
 
 def terrain_padding(dx: float) -> float:
-    """Width in m of the terrain that a recording keeps around the motion: the whole cells in one metre."""
+    """Return the width, m, of the terrain that a recording keeps around its motion: the whole cells in 1 m."""
     return float(np.float32(round(1.0 // dx) * dx))
 
 
@@ -62,10 +62,10 @@ def recording_file(
     observation_layout: Optional[Dict[str, Any]],
     write: Callable[..., bytes] = motion_file_bytes,
 ) -> bytes:
-    """A motion file of a trajectory: what `write` makes of the motion and `misc`.
+    """Return the motion file of a trajectory, as made by `write`.
 
-    The motion is moved so that frame 0 is at xy = 0 and z is relative to the terrain under it; the terrain is cut
-    around it and moved along. origin goes to misc_data["recording"].
+    Frame 0 is moved to xy = 0, with z relative to the terrain under it; the terrain is cut around the motion and moved
+    with it. origin goes to misc_data["recording"].
     """
     cut, root_pos = slice_around(trajectory.root_pos, terrain, terrain_padding(terrain.dx))
     motion = Motion(
@@ -86,5 +86,5 @@ def recording_file(
 
 
 def _positive(q: FloatArray) -> FloatArray:
-    """The same rotations with w >= 0, as everywhere in PARC's files."""
+    """Return the same rotations with w >= 0, as in all of PARC's files."""
     return np.where(q[..., 3:] < 0, -q, q)
