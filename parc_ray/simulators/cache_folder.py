@@ -1,4 +1,4 @@
-"""Where what engines compile on their first start is kept for the next ones."""
+"""Folders that keep what engines compile on their first start."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Iterator
 
 
 def cache_folder(name: str) -> Path:
-    """~/.cache/parc_ray/NAME/HOST, or below $XDG_CACHE_HOME; each machine has its own, because homes may be shared."""
+    """Return ~/.cache/parc_ray/NAME/HOST, or the same below $XDG_CACHE_HOME. Homes may be shared between machines."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "parc_ray" / name / platform.node()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """The folder, made and for this process alone; a temporary one where it cannot be written.
+    """Create a folder and lock it for this process; use a temporary one where it cannot be written.
 
-    A lock of the operating system goes with its process, however that ends.
+    The operating system releases the lock when the process ends, even by a crash.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -151,7 +151,7 @@ def _write(tensor: Tensor, region: Optional[Tuple[int, Tensor]], value: Tensor) 
 
 
 def _all_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Whether two results are the same: numbers within the tolerance, everything else exactly."""
+    """Return whether two results are the same: numbers within the tolerance, everything else exactly."""
     close = [
         torch.isclose(one, other, RELATIVE, ABSOLUTE, equal_nan=True) if one.is_floating_point() else one == other
         for one, other in zip(found, expected)

@@ -38,9 +38,9 @@ class Engine:
     """
 
     name: str
-    """What configurations, journals and recordings call it."""
+    """Name in configurations, journals and recordings."""
     title: str
-    """What messages call it."""
+    """Name in messages."""
     package: str
     """The Python distribution that brings it; its version is the engine's."""
     physics: str
@@ -56,12 +56,12 @@ class Engine:
     say. "never": it works wherever it is installed.
     """
     first_start: Callable[[str], str] = _no_news
-    """What its first start on this machine, on a device, does that takes minutes; empty after it, or if nothing does.
+    """Describes slow work of its first start on a device, such as kernel compilation; empty once done.
 
-    As long as there is something, it is tried out before all others start, whatever try_first says.
+    Until then it is tried out in one actor before all others start, regardless of try_first.
     """
     unavailable_reason: Callable[[], str] = _nothing
-    """Why it cannot be used in this Python environment; empty if nothing speaks against trying it."""
+    """Returns why it cannot be used in this Python environment; empty if it may be tried out."""
     import_first: Optional[Callable[[str], None]] = None
     """Imports what must be imported before torch, for a device. Raises InputError if that fails."""
     variables: Callable[[], Dict[str, str]] = dict
@@ -87,7 +87,7 @@ class Engine:
     max_envs: Mapping[str, int] = field(default_factory=lambda: {"cpu": 128, "cuda": 1024})
     """Default bound of envs in one actor by kind of device: on CPUs more are not faster, a GPU wants many."""
     unsupported_reason: Callable[[HeightField], str] = _fits
-    """Why it cannot hold a motion's terrain (its tile, in the motion's frame); empty if it can."""
+    """Returns why it cannot hold a motion's terrain (its tile, in the motion's frame); empty if it can."""
     require_simulable: Callable[[SimulatorConfig, Skeleton], None] = _loads
     """Raises InputError for a character that it cannot load, where that can be known without a device."""
 
@@ -102,10 +102,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class EngineCheck:
-    """What came of trying out an engine in a process; empty where it was not tried."""
+    """Result of trying out an engine in a process; empty if it was not tried."""
 
     problem: str = ""
-    """Why it does not work there; empty if it does."""
+    """Reason why it does not work there; empty if it does."""
     version: str = ""
     python: str = ""
     torch: str = ""

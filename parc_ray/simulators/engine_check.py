@@ -1,6 +1,6 @@
 """Trying out an engine on a device: in this process, or in one of its own.
 
-`python -m parc_ray.simulators.engine_check NAME DEVICE` tries one out and prints what comes of it as JSON.
+`python -m parc_ray.simulators.engine_check NAME DEVICE` tries one out and prints the result as JSON.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def _try_apart(engine: Engine, device: str) -> EngineCheck:
 
 
 def alternative() -> str:
-    """What a message suggests to do without an engine."""
+    """Return the remedy that messages name for a missing engine."""
     return f"or set simulator: {engines.ENGINES[-1].name}"
 
 
 def cuda_devices() -> Dict[str, str]:
-    """Name, capability and memory of every CUDA device, by torch's name for it."""
+    """Return name, capability and memory of every CUDA device, by torch's name for it."""
     import torch
 
     devices: Dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What an engine's native code prints: some report lost contacts and failed allocations nowhere else."""
+"""Output of an engine's native code: some report lost contacts and failed allocations nowhere else."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class EngineOutput:
         self._readers = {stream: open(f"/proc/self/fd/{stream}", "rb", buffering=0) for stream in STREAMS}  # noqa: PTH123, SIM115
         for reader in self._readers.values():
             reader.seek(0, os.SEEK_END)
-        # An engine has its last words when its process ends, and nobody looks any more.
+        # Engines print as their process ends, after the last call.
         atexit.register(self.close)
 
     def new_text(self) -> str:
-        """What has been printed since the last call."""
+        """Return the text printed since the last call."""
         self._flush()
         text = b""
         for stream, reader in self._readers.items():

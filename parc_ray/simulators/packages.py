@@ -1,4 +1,4 @@
-"""Packages of engines: what is said where one is missing, or does not work."""
+"""Packages of engines: messages for one that is missing or does not work."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from parc_ray.errors import InputError
 
 
 def require(unavailable_reason: str) -> None:
-    """Raises InputError if there is a unavailable_reason, why an engine cannot be used here."""
+    """Raises InputError unless the reason why an engine cannot be used is empty."""
     if unavailable_reason:
         raise InputError(f"simulator: {unavailable_reason}")
 
 
 def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> str:
-    """Why an engine's package cannot be imported here; empty if it is installed.
+    """Return why an engine's package cannot be imported here; empty if it is installed.
 
     python: the oldest version of Python that there is a package for.
     """
@@ -31,7 +31,7 @@ def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> s
 
 
 def does_not_work(title: str, device: str, error: Exception, otherwise: str) -> InputError:
-    """What is raised of an engine that has failed when it was tried out. otherwise: what to do without a GPU."""
+    """Return the error of an engine that failed when it was tried out. otherwise: a remedy without a GPU."""
     import torch
 
     reason = " ".join(str(error).split())

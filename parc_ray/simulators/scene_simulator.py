@@ -1,4 +1,4 @@
-"""What simulators have in common whose envs share one PhysX scene.
+"""Base of simulators whose envs share one PhysX scene.
 
 Every env's origin is the world's, any env can stand on any tile, and idle characters are put to their parking place
 before every step, because they would fall from it. Engines differ in how a state gets into the scene and out of it.
@@ -31,9 +31,9 @@ TOO_LARGE = re.compile(
     r"overflow|miss interactions|fail(ed)? to allocate|out of memory|contacts will be lost|aborting simulation",
     re.IGNORECASE,
 )
-"""What PhysX prints when its buffers are full and it has dropped contacts; nothing else tells."""
+"""Messages of PhysX when its buffers are full and it drops contacts; nothing else reports that."""
 BROKEN = re.compile(r"internal error|CUDA error", re.IGNORECASE)
-"""What it prints when it has stopped simulating."""
+"""Messages of PhysX when it has stopped simulating."""
 SETTLED_BYTES = 16 << 20
 """Growth of free memory in a quarter of a second below which an earlier process is taken to be gone."""
 
@@ -66,8 +66,8 @@ class SceneSimulator(ABC):
         """State of all envs: root and dof as in _put, and contact force [num_envs, B, 3] N."""
 
     def _set_up(self, skeleton: Skeleton, device: torch.device) -> None:
-        """What each env's state is while it is not in the simulation; then a step of parked characters only, because
-        PhysX allocates most of its memory in the first step."""
+        """Allocate the state of all envs, and step parked characters once: PhysX allocates most memory in its first
+        step."""
         envs, dofs = self.num_envs, skeleton.dof_count
         self.device, self.skeleton = device, skeleton.to(device)
         self._tile_offsets = torch.from_numpy(self._world.offsets).to(device)
@@ -185,7 +185,7 @@ class SceneSimulator(ABC):
         )
 
     def _failure(self, call: str, error: str = "") -> Exception:
-        """What to raise for a call that has failed: what the engine printed, or the error, says why."""
+        """Return the exception for a failed call, with the engine's own message or the error as the reason."""
         text = f"{self._output.new_text()}\n{error}"
         complaint = next((line.strip() for line in text.splitlines() if TOO_LARGE.search(line)), None)
         if complaint:

@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 BORDER = 3.0
-"""How far ground continues beyond each map, at the height of its border cells, m."""
+"""Width of the ground beyond each map, at the height of its border cells, m."""
 MAX_REACH = 512.0
 """Maximum distance of ground from the origin along x or y, m: coordinates there are exact to 0.03 mm."""
 PARKING_HEIGHT = 10.0
@@ -33,14 +33,14 @@ PARKING_SPACE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class SharedWorld:
-    """Where everything is in one world of several tiles (m)."""
+    """Positions in one world of several tiles (m)."""
 
     offsets: FloatArray
     """Moves a state from each tile's own frame to the world, [T, 3]."""
     mesh: Mesh
     """The ground of all tiles, in the world."""
     parking: FloatArray
-    """Where the root of each env's character waits while it is idle, [E, 3]."""
+    """Root position of each env's character while it is idle, [E, 3]."""
 
     @property
     def reach(self) -> float:

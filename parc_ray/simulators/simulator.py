@@ -16,18 +16,18 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.engine import Engine
 
 FRICTION = 1.0
-"""Of the ground and of characters, so that it does not matter how an engine combines two: PhysX takes the average,
-MuJoCo the maximum. PARC gives its terrain no other, whatever env.plane says"""
+"""Friction of the ground and of characters. PhysX combines two by their average, MuJoCo by their maximum: equal values
+make that irrelevant. PARC's terrain has the same, because env.plane does not apply to it."""
 
 
 @dataclass(frozen=True)
 class SimulatorConfig:
-    """What a simulator is built from."""
+    """Everything a simulator is built from."""
 
     character: str
     """Text of the character's MJCF."""
     character_source: str
-    """Where the text came from, for messages."""
+    """Source of the text, for messages."""
     tiles: Sequence[HeightField]
     """One terrain per motion, in the motion's own frame."""
     num_envs: int
@@ -37,7 +37,7 @@ class SimulatorConfig:
     """Physics steps per control step (PARC: sim_freq / control_freq * substeps), if the engine's own settings have no
     other."""
     device: torch.device
-    """Where the engine runs, if it can choose."""
+    """Device of the engine, if it supports several."""
     threads: int
     """CPU threads that the engine may use."""
     substeps: int = 1
@@ -67,7 +67,7 @@ class Simulator(Protocol):
     """The engine's, as it says itself."""
     num_envs: int
     device: torch.device
-    """Where the tensors of its states are."""
+    """Device of its state tensors."""
 
     @property
     def device_bytes(self) -> int:

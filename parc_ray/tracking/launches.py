@@ -1,7 +1,7 @@
-"""LaunchCounter: what tensor operations would cost a GPU, counted on any device.
+"""LaunchCounter: kernel launches and waits of tensor operations, counted on any device.
 
-A GPU starts small operations more slowly than it computes them, and stands still while the host waits for it. Both can
-be counted where there is no GPU, and unlike time they repeat.
+A GPU starts small operations more slowly than it computes them, and idles while the host waits for it. Unlike time,
+both counts repeat, and need no GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LaunchCounter:
         self.kernels = 0
         self.synchronisations = 0
         self.operations: Counter[str] = Counter()
-        """How often each operation was launched or waited for, by name."""
+        """Number of launches and waits by name of the operation."""
         self._paused = False
         self._modes = ExitStack()
 
@@ -55,7 +55,7 @@ class LaunchCounter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """What happens in this context is not counted."""
+        """Count nothing in this context."""
         self._paused = True
         try:
             yield
@@ -76,9 +76,9 @@ class LaunchCounter:
 
 
 def count_steps(environment: TrackingEnvironment, advance: Callable[[], Any], steps: int) -> List[LaunchCounter]:
-    """One counter for each of so many calls of `advance`, which makes a control step in an environment.
+    """Return one counter for each of several calls of `advance`, which makes a control step in an environment.
 
-    What the engine does is not counted.
+    The engine's work is not counted.
     """
     counters, simulator = [], environment.simulator
     for _ in range(steps):
@@ -105,7 +105,7 @@ class _Uncounted:
 
 
 class _Operations(TorchDispatchMode):
-    """Sees every operation that a device executes."""
+    """Mode that sees every operation of a device."""
 
     counter: LaunchCounter
 
@@ -127,7 +127,7 @@ class _Operations(TorchDispatchMode):
 
 
 class _Calls(TorchFunctionMode):
-    """Sees what Python asks of tensors."""
+    """Mode that sees every call of a tensor function."""
 
     counter: LaunchCounter
 
@@ -150,20 +150,20 @@ def _has_tensor(index: Sequence[Any]) -> bool:
 
 
 def _is_view(func: Any) -> bool:
-    """Whether the result of an operation is memory that an argument has, unchanged."""
+    """Return whether the result of an operation is an argument's memory, unchanged."""
     returns = func._schema.returns
     aliases = [value.alias_info for value in returns]
     return bool(returns) and all(alias is not None and not alias.is_write for alias in aliases)
 
 
 def _indexed_by_mask(name: str, args: Sequence[Any]) -> bool:
-    """Whether an operation must count a mask's rows before it can index with them."""
+    """Return whether an operation must count a mask's rows before it can index with them."""
     if not name.startswith(("index", "_index_put")) or len(args) < 2 or not isinstance(args[1], (list, tuple)):
         return False
     return any(isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) for part in args[1])
 
 
 def _between_devices(name: str, args: Sequence[Any], result: Any) -> bool:
-    """Whether an operation copies between host and device."""
+    """Return whether an operation copies between host and device."""
     others = [part for part in (*args, result) if isinstance(part, Tensor)]
     return "copy" in name and len({part.device.type for part in others}) > 1

@@ -1,4 +1,4 @@
-"""What the tests of engines' packages share."""
+"""Fixtures for tests of engines' packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every simulator must do. `make` builds the simulator under test; an engine joins by its name in ENGINES.
+"""Requirements of every simulator. `make` builds the simulator under test; an engine joins by its name in ENGINES.
 
 `pytest -m isaacgym` runs this on NVIDIA's Isaac Gym, otherwise a contract double stands in for it.
 """
@@ -615,7 +615,7 @@ def run_in(
 
 @pytest.fixture
 def agree(exact):
-    """Whether two states of the same character are the same, as exactly as the engine repeats."""
+    """Return whether two states of a character are equal, as exactly as the engine repeats."""
 
     def agree(a: CharacterState, b: CharacterState) -> bool:
         if exact:
@@ -757,7 +757,7 @@ def test_a_lineage_of_copies_replays_in_one_env(make, exact, agree):
         assert agree(simulator.step([5], target[env : env + 1]), rows(frames[step], [env]))
 
 
-def test_what_has_diverged_shows_and_harms_nobody(blow, make, alone, assert_same_histories, tmp_path):
+def test_a_diverged_env_is_visible_and_harms_no_other(blow, make, alone, assert_same_histories, tmp_path):
     tiles, state, histories = alone
     velocity = {"speed": "root_vel", "spin": "dof_vel", "target": None}[blow]
     targets, start = state.dof_pos.clone(), state

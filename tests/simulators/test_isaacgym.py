@@ -1,4 +1,4 @@
-"""What only the Isaac Gym simulator does, on the contract double; the rest is in test_conformance.py."""
+"""The Isaac Gym simulator on the contract double, beyond the conformance tests (test_conformance.py)."""
 
 from __future__ import annotations
 

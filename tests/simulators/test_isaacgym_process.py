@@ -1,4 +1,4 @@
-"""What a user reads when Isaac Gym does not work, and that it does where it can. On the contract double."""
+"""Messages for users when Isaac Gym does not work, on the contract double."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the MuJoCo simulator does; what it has in common with others is in test_conformance.py."""
+"""The MuJoCo simulator, beyond the conformance tests of all simulators (test_conformance.py)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BALL = """
 
 
 def height(above: float, seconds: float, **settings: object) -> float:
-    """Of a ball's centre that began at rest above the ground, m."""
+    """Return the height of a ball's centre that starts at rest above the ground, m."""
     config = SimulatorConfig(
         BALL, "ball.xml", [HeightField.flat()], 1, 30, 4, torch.device("cpu"), 1, mujoco=MujocoConfig(**settings)
     )

@@ -1,4 +1,4 @@
-"""What only the MuJoCo Warp simulator does, on Warp's CPU device; what it has in common is in test_conformance.py."""
+"""The MuJoCo Warp simulator on Warp's CPU device, beyond the conformance tests (test_conformance.py)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_feet_on_an_edge_touch_it_as_in_mujoco():
 
 
 def test_a_character_stands_on_the_tile_it_was_put_on_and_on_no_other():
-    """Whatever of a world's ground is left from the tile before, the character falls through, or stands on air."""
+    """With any part of a world's ground left from the tile before, the character falls through or stands on air."""
     flat, high = stairs([0.0], width=3.0), stairs([0.0, 0.7, 0.0, 0.7], width=3.0)
     with simulator(tiles=[flat, high], num_envs=2) as engine:
         for tile, x, z in ((0, 1.5, 0.0), (1, 4.5, 0.7), (0, 4.5, 0.0), (1, 10.5, 0.7), (1, 7.5, 0.0)):
@@ -121,7 +121,7 @@ def small_buffer(monkeypatch):
     monkeypatch.setattr(worlds, "SPARE_CONTACTS", 2)
 
 
-def test_contacts_lost_by_nobody_knows_whom_are_too_many_envs(small_buffer):
+def test_contacts_lost_in_the_shared_buffer_are_too_many_envs(small_buffer):
     start, ground = standing()
     with simulator(tiles=[ground]) as engine:
         engine.reset([0], [0], start)

@@ -1,4 +1,4 @@
-"""Whether MuJoCo Warp can be used here, and who compiles its kernels; on any Python."""
+"""Availability of MuJoCo Warp and compilation of its kernels, on any Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the PhysX simulator does; what it has in common with others is in test_conformance.py."""
+"""The PhysX simulator, beyond the conformance tests of all simulators (test_conformance.py)."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_a_joint_stops_at_its_limits(target):
 
 
 def scene_columns(monkeypatch, config: SimulatorConfig) -> List[dict]:
-    """What is written of the scene itself."""
+    """Return the columns written for the scene itself."""
     written: List[dict] = []
     original = PrimBatch.apply_physx_scene_api
 
@@ -242,7 +242,7 @@ def test_unfit_characters_are_refused():
 
 
 def test_the_device_decides_where_physx_works(monkeypatch):
-    """Nothing can be simulated on a GPU here; but what PhysX is told can be read."""
+    """Nothing can be simulated on a GPU here, but the settings that PhysX receives can be read."""
     told = {}
     monkeypatch.setattr(ovphysx, "PhysX", lambda **arguments: told.update(arguments))
     monkeypatch.setattr(physx_instance, "_configure", lambda key, value: told.update({key.name: value}))

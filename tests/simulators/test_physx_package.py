@@ -1,4 +1,4 @@
-"""Whether PhysX can be used here, and what is said if not; most of it on any Python."""
+"""Availability of PhysX and messages without it; most of it on any Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process needs to run Isaac Gym, and what its failures mean.
+"""Requirements of a process that runs Isaac Gym, and explanations of its failures.
 
 Isaac Gym wants to be imported before torch, on Python 3.6 to 3.8, with libpython to be found, and compiles a torch
 extension on first use. Imports neither torch nor Isaac Gym at module level.
@@ -25,7 +25,7 @@ INSTEAD = "or set simulator: mujoco"
 
 
 def unavailable_reason() -> str:
-    """Why there is no Isaac Gym to import, working or not; empty if there is one."""
+    """Return why there is no Isaac Gym to import; empty if there is one, working or not."""
     if importlib.util.find_spec("isaacgym") is not None:
         return ""
     version = platform.python_version()
@@ -138,7 +138,7 @@ def _runs_on(built: List[str], major: int, minor: int) -> bool:
 
 
 def _find_libpython() -> None:
-    """Load libpython by its path: then the loader does not search for it, whatever LD_LIBRARY_PATH says."""
+    """Load libpython by its path: then the loader does not search LD_LIBRARY_PATH for it."""
     name = f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"
     for folder in (Path(sys.prefix) / "lib", Path(sysconfig.get_config_var("LIBDIR") or "/")):
         if (folder / name).is_file():

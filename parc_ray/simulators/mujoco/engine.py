@@ -27,7 +27,7 @@ def require_compilable(config: SimulatorConfig, skeleton: Skeleton) -> None:
 
 
 def too_rough(tile: HeightField) -> str:
-    """Why a tile cannot be made of boxes; empty if it can."""
+    """Return why a tile cannot be made of boxes; empty if it can."""
     from parc_ray.motions.box_cover import too_rough_for_boxes
 
     problem = too_rough_for_boxes(tile)

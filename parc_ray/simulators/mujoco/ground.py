@@ -14,7 +14,7 @@ from parc_ray.motions.box_cover import Boxes, box_cover
 from parc_ray.motions.height_field import HeightField
 
 BORDER = 5.0
-"""How far ground continues beyond the map, at the height of its border cells, m."""
+"""Width of the ground beyond the map, at the height of its border cells, m."""
 DEEP, SMALL = -1000.0, 0.1
 """Height and half size of boxes that a tile does not need, m."""
 LEAST_ROOM = 16
@@ -24,18 +24,18 @@ CHECK_STEPS = 200
 
 
 def ground_boxes(tile: HeightField) -> Boxes:
-    """The boxes that are a tile's ground."""
+    """Return the boxes of a tile's ground."""
     return box_cover(tile, border=BORDER)
 
 
 def ground_geoms(boxes: Boxes) -> str:
-    """The boxes as geoms of MJCF text."""
+    """Return boxes as geoms of MJCF text."""
     geom = '<geom type="box" pos="%r %r %r" size="%r %r %r" contype="1" conaffinity="1"/>'
     return "".join(geom % (*place, *size) for place, size in zip(boxes.centre.tolist(), boxes.half_size.tolist()))
 
 
 def filled_up(boxes: Boxes, room: int) -> Boxes:
-    """The boxes, and so many small ones deep below that there are `room`."""
+    """Return the boxes, filled up to `room` with small ones deep below."""
     spare = room - len(boxes.centre)
     centre = np.concatenate((boxes.centre, np.tile((0.0, 0.0, DEEP), (spare, 1))))
     return Boxes(centre, np.concatenate((boxes.half_size, np.full((spare, 3), SMALL))))
@@ -53,7 +53,7 @@ class Ground:
 
 
 def make_ground(boxes: Boxes) -> Ground:
-    """The ground that consists of boxes."""
+    """Return the ground of boxes, for models with room for the next power of two."""
     room = max(LEAST_ROOM, 1 << (len(boxes.centre) - 1).bit_length())
     boxes = filled_up(boxes, room)
     low, high, leaves = _tree(boxes)
@@ -64,10 +64,10 @@ def make_ground(boxes: Boxes) -> Ground:
 
 
 def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any], ...]:
-    """The memory of a model that has to do with its ground, of `room` boxes, which are its first geoms.
+    """Return views of a model's memory that holds its ground: `room` boxes, its first geoms.
 
-    With a Ground written there, it is what MuJoCo would compile, but for the shape of the tree in which it looks for
-    boxes: that becomes the one that every Ground has.
+    With a Ground written there, the model equals the one that MuJoCo compiles, except for the shape of its bounding
+    volume hierarchy, which is then the same for all grounds.
     """
     first_leaf, nodes = room - 1, 2 * room - 1
     model.bvh_child[:first_leaf], model.bvh_child[first_leaf:nodes] = np.arange(1, nodes).reshape(-1, 2), -1
@@ -110,9 +110,9 @@ def can_exchange_grounds() -> bool:
 
 
 def _tree(boxes: Boxes) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """A balanced tree of boxes: corners of its nodes [2 K - 1, 3], level by level, and the boxes that are its leaves.
+    """Return a balanced tree of boxes: corners of its nodes [2 K - 1, 3], level by level, and the boxes of its leaves.
 
-    Every node's boxes are parted in the middle of its longest side.
+    Every node splits its boxes at the middle of its longest side.
     """
     centre, low, high = boxes.centre, boxes.centre - boxes.half_size, boxes.centre + boxes.half_size
     order = np.arange(len(centre))[None]

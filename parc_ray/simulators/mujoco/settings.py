@@ -16,7 +16,7 @@ or more."""
 
 @dataclass(frozen=True)
 class MujocoSettings:
-    """What a configuration means to MuJoCo."""
+    """MuJoCo's settings for a configuration."""
 
     steps_per_control: int
     """Physics steps per control step."""

@@ -1,4 +1,4 @@
-"""The MuJoCo simulator: envs that are stepped one by one, by a pool of threads.
+"""The MuJoCo simulator: a pool of threads steps each env by itself.
 
 PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target
 (written to qpos_spring every control step). That is the geodesic spherical drive of PhysX, and its damping is
@@ -46,9 +46,9 @@ STATE = int(mujoco.mjtState.mjSTATE_PHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
 
 @dataclass(frozen=True)
 class StepContext:
-    """Where a thread steps envs one after the other, whose grounds have as many boxes.
+    """Model and data in which a thread steps envs whose grounds have the same key.
 
-    One for each thread, not one for each env: these would drive each other out of the CPU's caches.
+    Each thread has one; one per env would overflow the CPU's caches.
     """
 
     model: mujoco.MjModel
@@ -65,7 +65,7 @@ class StepContext:
 
 
 class MujocoSimulator:
-    """Simulator on the CPU with MuJoCo. Repeats to the bit, whatever the number of envs and threads."""
+    """Simulator on the CPU with MuJoCo. Repeats to the bit for any number of envs and threads."""
 
     engine = MUJOCO
 

@@ -1,4 +1,4 @@
-"""Whether MuJoCo Warp is here and works, and its kernels, which are compiled on the first start on a machine.
+"""Availability of MuJoCo Warp, and its kernels, which its first start on a machine compiles.
 
 Imports neither torch nor MuJoCo Warp at module level.
 """
@@ -22,12 +22,12 @@ REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 
 
 def unavailable_reason() -> str:
-    """Why MuJoCo Warp cannot be used here; empty if nothing speaks against trying it."""
+    """Return why MuJoCo Warp cannot be used here; empty if it may be tried out."""
     return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
 
 
 def try_out(device: str) -> str:
-    """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
+    """Simulate PARC's humanoid on a device, and return the version of MuJoCo Warp. Raises InputError if it fails."""
     require(unavailable_reason())
     import torch
 
@@ -55,12 +55,12 @@ def try_out(device: str) -> str:
 
 
 def kernel_folder() -> Path:
-    """Where compiled kernels are kept: $WARP_CACHE_PATH, or else parc_ray's cache."""
+    """Return the folder of compiled kernels: $WARP_CACHE_PATH, or else parc_ray's cache."""
     return Path(os.environ.get("WARP_CACHE_PATH") or cache_folder("warp"))
 
 
 def first_start(device: str) -> str:
-    """What a first start on this machine does; empty after it."""
+    """Describe the compilation that a first start on this machine needs; empty once done."""
     if any(kernel_folder().glob(f"{_versions(device)}-*")):
         return ""
     return (
@@ -71,10 +71,9 @@ def first_start(device: str) -> str:
 
 @contextmanager
 def kernels(device: str, character: str) -> Iterator[None]:
-    """Kernels are loaded in the block. What this machine does not have yet is compiled by one process while others
-    wait: each would compile everything.
+    """Load kernels in this context. One process compiles missing ones while others wait, instead of all of them.
 
-    Which kernels there are depends on versions, device and character.
+    Kernels depend on versions, device and character. Raises InputError if Warp cannot use the device.
     """
     mark = f"{_versions(device)}-{zlib.crc32(character.encode()):08x}"
     if (kernel_folder() / mark).exists():
@@ -90,6 +89,6 @@ def kernels(device: str, character: str) -> Iterator[None]:
 
 
 def _versions(device: str) -> str:
-    """What kernels are compiled with, and for: "mujoco-warp-4.0.0-warp-lang-1.19.0-cuda"."""
+    """Return the versions and device kind of kernels: "mujoco-warp-4.0.0-warp-lang-1.19.0-cuda"."""
     packages = "-".join(f"{name}-{metadata.version(name)}" for name in (PACKAGE, "warp-lang"))
     return f"{packages}-{device.partition(':')[0]}"

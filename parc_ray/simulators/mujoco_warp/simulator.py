@@ -32,11 +32,11 @@ from parc_ray.tensors.layout import Layout
 HIGH = 1000.0
 """Height of parked characters, m."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate \d+ bytes|out of memory", re.IGNORECASE)
-"""What Warp and CUDA say."""
+"""Messages of Warp and CUDA."""
 
 
 class MujocoWarpSimulator:
-    """Simulator with MuJoCo Warp. On its CPU device it repeats to the bit, whatever the number of envs."""
+    """Simulator with MuJoCo Warp. On its CPU device it repeats to the bit for any number of envs."""
 
     engine = MUJOCO_WARP
 

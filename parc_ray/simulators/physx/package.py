@@ -1,4 +1,4 @@
-"""Whether NVIDIA's PhysX package (ovphysx) is here, in the version that parc_ray was written for.
+"""Availability of NVIDIA's PhysX package (ovphysx) in the version that parc_ray was written for.
 
 Imports neither torch nor PhysX at module level.
 """
@@ -11,7 +11,7 @@ from importlib import metadata
 from parc_ray.simulators.packages import does_not_work, missing, require
 
 VERSION = "0.7.0.74035321"
-"""Of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results may with any."""
+"""Version of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results with any."""
 TRIAL = """
 <mujoco><worldbody><body name="base"><freejoint/><geom type="sphere" size=".1" density="1000"/>
   <body name="arm" pos="0 0 .3"><joint name="elbow" type="hinge" axis="0 1 0" range="-90 90" stiffness="9" damping="1"/>
@@ -22,7 +22,7 @@ REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: 
 
 
 def unavailable_reason() -> str:
-    """Why PhysX cannot be used here; empty if it can."""
+    """Return why PhysX cannot be used here; empty if it can."""
     absent = missing("ovphysx", "PhysX", (3, 10), REMEDY)
     if absent:
         return absent
@@ -39,7 +39,7 @@ def unavailable_reason() -> str:
 
 
 def try_out(device: str) -> str:
-    """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
+    """Simulate a character on a device, and return the version of PhysX. Raises InputError if it fails."""
     require(unavailable_reason())
     import torch
 
