@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Mapping, Optional
 
 import pytest
 
@@ -62,3 +62,27 @@ def test_the_top_level():
         pytest.skip("no clone")
     names = {line.split("/")[0] for line in listed.stdout.splitlines()}
     assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
+
+
+def test_no_import_cycles():
+    """Between files, counting imports within functions and for type checking."""
+    modules = {dotted(path): path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"}
+    graph = {
+        name: {target(imported, modules) for imported in imports(path)} - {name, None} for name, path in modules.items()
+    }
+    while True:
+        imported = set().union(*graph.values())
+        ends = {name for name, targets in graph.items() if not targets & graph.keys() or name not in imported}
+        if not ends:
+            break
+        graph = {name: targets & graph.keys() for name, targets in graph.items() if name not in ends}
+    assert not graph, f"cycles among {sorted(graph)}"
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", "")
+
+
+def target(imported: str, modules: Mapping[str, Path]) -> Optional[str]:
+    """The file that an imported name comes from; None for the package itself."""
+    return next((name for name in (imported, imported.rpartition(".")[0]) if name in modules), None)

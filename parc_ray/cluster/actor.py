@@ -78,7 +78,7 @@ class ShardActor:
         memory = measure_memory(used)
         line = (
             f"{len(shard.motions)} motions in {simulator.num_envs} envs on {used}, "
-            f"{simulator.engine.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
+            f"{simulator.name} {simulator.version}, {threads} threads, Python {platform.python_version()}, "
             f"{memory.node} pid {os.getpid()}, ready in {time.monotonic() - start:.1f} s, {_memory_text(memory)}"
         )
         if simulator.device_bytes:

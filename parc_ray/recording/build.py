@@ -70,7 +70,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
         motions=motions,
         config=run.config,
         origin={
-            "simulator": simulator.engine.name,
+            "simulator": simulator.name,
             "simulator_version": simulator.version,
             "checkpoint_sha256": run.tracker.checkpoint_sha256,
             "seed": run.config.seed,

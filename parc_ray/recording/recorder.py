@@ -532,7 +532,7 @@ class ShardRecorder:
                 "noise": self.config.recovery.noise,
                 "windows": end.population.windows,
                 "window_seconds": round(self._window / self.environment.config.control_freq, 6),
-                "copying": "exact" if self.environment.simulator.engine.exact_copies else "reset",
+                "copying": "exact" if self.environment.simulator.exact_copies else "reset",
             }
         }
 

@@ -78,8 +78,6 @@ class Engine:
     """Whether a process can hold one simulation after another."""
     shares_world: bool = False
     """Whether the terrains of all motions of a shard lie in one world."""
-    exact_copies: bool = True
-    """Whether Simulator.copy copies all that the next step reads. If not, it resets the envs to the states."""
     actor_bytes: int = 400 << 20
     """Memory of an actor without envs: libraries and the tracker."""
     env_bytes: int = 2 << 20

@@ -18,7 +18,6 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.errors import BrokenSimulationError, TooLargeError
-from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.engine_output import EngineOutput
 from parc_ray.simulators.shared_world import share_world
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -41,7 +40,10 @@ SETTLED_BYTES = 16 << 20
 class SceneSimulator(ABC):
     """A Simulator with one scene for all envs. Repeats, and is independent of company, only as far as PhysX is."""
 
-    engine: Engine
+    name: str
+    title: str
+    """Of the engine, for people."""
+    exact_copies = False
     device: torch.device
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
@@ -165,12 +167,12 @@ class SceneSimulator(ABC):
             if complaint and pattern is TOO_LARGE:
                 raise self._too_large(complaint)
             if complaint:
-                raise BrokenSimulationError(f"{self.engine.title}: {complaint}")
+                raise BrokenSimulationError(f"{self.title}: {complaint}")
 
     def _raise_if_idle_envs_diverged(self, envs: Sequence[int]) -> None:
         """Raises BrokenSimulationError if a character is not finite although it was just put to its parking place."""
         if len(envs) < self.num_envs and not bool(torch.isfinite(self._root_now[~self._stepped]).all()):
-            raise BrokenSimulationError(f"{self.engine.title}: parked characters have no finite state: it has diverged")
+            raise BrokenSimulationError(f"{self.title}: parked characters have no finite state: it has diverged")
 
     def _too_large(self, complaint: str) -> TooLargeError:
         memory = ""
@@ -178,7 +180,7 @@ class SceneSimulator(ABC):
             free, total = torch.cuda.mem_get_info(self._config.device)
             memory = f" ({_gib(self._free)} of {_gib(total)} GiB of device memory were free before, {_gib(free)} now)"
         return TooLargeError(
-            f"{self.engine.title}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
+            f"{self.title}: {self.num_envs} envs on {len(self._world.offsets)} tiles are too many{memory}: "
             f"{complaint}; lower max_envs_per_actor to less than {self.num_envs}, or change "
             "sim.physx.max_gpu_contact_pairs and default_buffer_size_multiplier in env_file (smaller: less memory; "
             "larger: more contacts)"
@@ -190,7 +192,7 @@ class SceneSimulator(ABC):
         complaint = next((line.strip() for line in text.splitlines() if TOO_LARGE.search(line)), None)
         if complaint:
             return self._too_large(complaint)
-        return BrokenSimulationError(f"{self.engine.title}: {call} failed{first_error(text)}")
+        return BrokenSimulationError(f"{self.title}: {call} failed{first_error(text)}")
 
 
 def first_error(text: str) -> str:

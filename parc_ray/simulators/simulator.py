@@ -13,7 +13,6 @@ from parc_ray.character.state import CharacterState
 from parc_ray.config.environment import PhysxConfig
 from parc_ray.config.record import MujocoConfig
 from parc_ray.motions.height_field import HeightField
-from parc_ray.simulators.engine import Engine
 
 FRICTION = 1.0
 """Friction of the ground and of characters. PhysX combines two by their average, MuJoCo by their maximum: equal values
@@ -62,7 +61,10 @@ class SimulatorConfig:
 class Simulator(Protocol):
     """Characters in num_envs slots; every env can stand on every tile. Knows tiles, not motions."""
 
-    engine: Engine
+    name: str
+    """Of the engine's record."""
+    exact_copies: bool
+    """Whether `copy` copies all that the next step reads, so that a copy and its original move alike to the bit."""
     version: str
     """The engine's, as it says itself."""
     num_envs: int
@@ -88,8 +90,8 @@ class Simulator(Protocol):
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
         """Give the character of each given env the state of the one in a source env, on the same tile.
 
-        Sources are read before any env is written, so an env may be both. Where the engine's record says that copies
-        are not exact, an env and its source continue alike only if both are given: list every env of a population.
+        Sources are read before any env is written, so an env may be both. If copies are not
+        exact, an env and its source continue alike only if both are given: list every env of a population.
         """
 
     def park(self, envs: Sequence[int]) -> None:

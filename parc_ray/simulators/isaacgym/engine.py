@@ -33,5 +33,4 @@ ISAAC_GYM = Engine(
     control_modes=("pd", "pd_exp"),
     reusable_process=False,
     shares_world=True,
-    exact_copies=False,
 )

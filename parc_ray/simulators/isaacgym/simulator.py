@@ -23,7 +23,6 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.simulators.isaacgym.asset import MJCF, asset_files
-from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.isaacgym.process import loaded_version
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY, SceneSimulator, first_error
 from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
@@ -32,7 +31,7 @@ from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 class IsaacGymSimulator(SceneSimulator):
     """Simulator with Isaac Gym. Repeats, and is independent of company, only as far as PhysX is."""
 
-    engine = ISAAC_GYM
+    name, title = "isaacgym", "Isaac Gym"
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
         """Raises InputError if Isaac Gym cannot load the character, TooLargeError if memory does not suffice."""

@@ -23,7 +23,6 @@ from torch import Tensor
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
-from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.mujoco.ground import (
     Ground,
     arrays_of_ground,
@@ -67,7 +66,8 @@ class StepContext:
 class MujocoSimulator:
     """Simulator on the CPU with MuJoCo. Repeats to the bit for any number of envs and threads."""
 
-    engine = MUJOCO
+    name = "mujoco"
+    exact_copies = True
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
         """Raises InputError if MuJoCo cannot load the character."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
+from parc_ray.errors import InputError
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.mujoco.engine import require_compilable, too_rough
-from parc_ray.simulators.mujoco_warp.package import PACKAGE, first_start, try_out, unavailable_reason
-from parc_ray.simulators.packages import require
+from parc_ray.simulators.mujoco_warp.package import PACKAGE, first_start, unavailable_reason
+from parc_ray.simulators.packages import does_not_work, require
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -21,13 +23,41 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
     return MujocoWarpSimulator(config, skeleton)
 
 
+def _try_out(device: str) -> str:
+    """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
+    require(unavailable_reason())
+    import torch
+
+    from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.files.bundled import HUMANOID
+    from parc_ray.motions.height_field import HeightField
+    from parc_ray.simulators.simulator import SimulatorConfig
+
+    text, source = HUMANOID.read_text(encoding="utf-8"), str(HUMANOID)
+    skeleton, ground = parse_skeleton(text, source), HeightField.flat((4, 4))
+    config = SimulatorConfig(text, source, [ground], 1, 30.0, 4, torch.device(device), 1)
+    try:
+        from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
+
+        simulator = MujocoWarpSimulator(config, skeleton)
+        state = simulator.step([0], torch.zeros(1, skeleton.dof_count, device=device))
+        if not bool(torch.isfinite(state.root_pos).all()):
+            raise RuntimeError("a character in the air has no finite position after one step")
+        simulator.close()
+    except InputError:
+        raise
+    except Exception as error:
+        raise does_not_work("MuJoCo Warp", device, error, " with simulator: mujoco") from error
+    return metadata.version(PACKAGE)
+
+
 MUJOCO_WARP = Engine(
     name="mujoco_warp",
     title="MuJoCo Warp",
     package=PACKAGE,
     physics="MuJoCo",
     build=_build,
-    try_out=try_out,
+    try_out=_try_out,
     try_first="unless named",
     first_start=first_start,
     sections=("mujoco",),

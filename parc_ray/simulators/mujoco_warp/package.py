@@ -12,9 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Iterator
 
-from parc_ray.errors import InputError
 from parc_ray.simulators.cache_folder import cache_folder, locked
-from parc_ray.simulators.packages import does_not_work, missing, require
+from parc_ray.simulators.packages import missing
 from parc_ray.simulators.warp_runtime import require_warp_device, start_warp
 
 PACKAGE = "mujoco-warp"
@@ -24,34 +23,6 @@ REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 def unavailable_reason() -> str:
     """Return why MuJoCo Warp cannot be used here; empty if it may be tried out."""
     return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
-
-
-def try_out(device: str) -> str:
-    """Simulate PARC's humanoid on a device, and return the version of MuJoCo Warp. Raises InputError if it fails."""
-    require(unavailable_reason())
-    import torch
-
-    from parc_ray.character.skeleton import parse_skeleton
-    from parc_ray.files.bundled import HUMANOID
-    from parc_ray.motions.height_field import HeightField
-    from parc_ray.simulators.simulator import SimulatorConfig
-
-    text, source = HUMANOID.read_text(encoding="utf-8"), str(HUMANOID)
-    skeleton, ground = parse_skeleton(text, source), HeightField.flat((4, 4))
-    config = SimulatorConfig(text, source, [ground], 1, 30.0, 4, torch.device(device), 1)
-    try:
-        from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
-
-        simulator = MujocoWarpSimulator(config, skeleton)
-        state = simulator.step([0], torch.zeros(1, skeleton.dof_count, device=device))
-        if not bool(torch.isfinite(state.root_pos).all()):
-            raise RuntimeError("a character in the air has no finite position after one step")
-        simulator.close()
-    except InputError:
-        raise
-    except Exception as error:
-        raise does_not_work("MuJoCo Warp", device, error, " with simulator: mujoco") from error
-    return metadata.version(PACKAGE)
 
 
 def kernel_folder() -> Path:

@@ -23,7 +23,6 @@ from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, co
 from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
-from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.mujoco_warp.package import kernels
 from parc_ray.simulators.mujoco_warp.worlds import LOST, LOST_IN_COMMON, Worlds
 from parc_ray.simulators.simulator import SimulatorConfig
@@ -38,7 +37,8 @@ OUT_OF_MEMORY = re.compile(r"failed to allocate \d+ bytes|out of memory", re.IGN
 class MujocoWarpSimulator:
     """Simulator with MuJoCo Warp. On its CPU device it repeats to the bit for any number of envs."""
 
-    engine = MUJOCO_WARP
+    name = "mujoco_warp"
+    exact_copies = True
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
         """Raises InputError if MuJoCo cannot load the character, TooLargeError if memory does not suffice."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from parc_ray.simulators.engine import Engine
-from parc_ray.simulators.packages import require
-from parc_ray.simulators.physx.package import try_out, unavailable_reason
+from parc_ray.simulators.packages import does_not_work, require
+from parc_ray.simulators.physx.package import TRIAL, VERSION, unavailable_reason
 
 if TYPE_CHECKING:
     from parc_ray.character.skeleton import Skeleton
@@ -20,6 +20,25 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
     return PhysxSimulator(config, skeleton)
 
 
+def _try_out(device: str) -> str:
+    """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
+    require(unavailable_reason())
+    import torch
+
+    from parc_ray.character.skeleton import parse_skeleton
+    from parc_ray.motions.height_field import HeightField
+    from parc_ray.simulators.physx.simulator import PhysxSimulator
+    from parc_ray.simulators.simulator import SimulatorConfig
+
+    ground = HeightField.flat((4, 4))
+    config = SimulatorConfig(TRIAL, "trial.xml", [ground], 1, 30.0, 4, torch.device(device), 1)
+    try:
+        PhysxSimulator(config, parse_skeleton(TRIAL, "trial.xml")).close()
+    except Exception as error:
+        raise does_not_work("PhysX", device, error, ", or set simulator: mujoco") from error
+    return VERSION
+
+
 PHYSX = Engine(
     name="physx",
     title="PhysX",
@@ -27,11 +46,10 @@ PHYSX = Engine(
     physics="PhysX",
     also_called=("isaac_lab",),
     build=_build,
-    try_out=try_out,
+    try_out=_try_out,
     try_first="unless named",
     unavailable_reason=unavailable_reason,
     reusable_process=False,
     shares_world=True,
-    exact_copies=False,
     actor_bytes=700 << 20,  # measured: 540 MiB
 )

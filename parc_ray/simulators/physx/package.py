@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 
-from parc_ray.simulators.packages import does_not_work, missing, require
+from parc_ray.simulators.packages import missing
 
 VERSION = "0.7.0.74035321"
 """Version of ovphysx, as in pyproject.toml: its interface changes with every minor version, its results with any."""
@@ -36,22 +36,3 @@ def unavailable_reason() -> str:
     except Exception as error:
         return f"PhysX (ovphysx {found}) does not start: {' '.join(str(error).split())}; or set simulator: mujoco"
     return ""
-
-
-def try_out(device: str) -> str:
-    """Simulate a character on a device, and return the version of PhysX. Raises InputError if it fails."""
-    require(unavailable_reason())
-    import torch
-
-    from parc_ray.character.skeleton import parse_skeleton
-    from parc_ray.motions.height_field import HeightField
-    from parc_ray.simulators.physx.simulator import PhysxSimulator
-    from parc_ray.simulators.simulator import SimulatorConfig
-
-    ground = HeightField.flat((4, 4))
-    config = SimulatorConfig(TRIAL, "trial.xml", [ground], 1, 30.0, 4, torch.device(device), 1)
-    try:
-        PhysxSimulator(config, parse_skeleton(TRIAL, "trial.xml")).close()
-    except Exception as error:
-        raise does_not_work("PhysX", device, error, ", or set simulator: mujoco") from error
-    return VERSION

@@ -14,7 +14,6 @@ from ovphysx import TensorType
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.simulators.physx.engine import PHYSX
 from parc_ray.simulators.physx.instance import Instance
 from parc_ray.simulators.physx.package import VERSION
 from parc_ray.simulators.physx.scene import ALL_BODIES, SceneWriter, body_path, dof_names
@@ -26,7 +25,7 @@ from parc_ray.tensors.rows import pad_to_batch
 class PhysxSimulator(SceneSimulator):
     """Simulator with PhysX."""
 
-    engine = PHYSX
+    name, title = "physx", "PhysX"
     version = VERSION
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
