@@ -11,6 +11,8 @@ from parc_ray.runs.ledger import Ledger
 
 RATE_SECONDS = 10.0
 """Period over which control steps per second are measured."""
+ESTIMATE_SECONDS = 5.0
+"""Time at work before the time left is estimated: the first motions to end are the shortest."""
 
 
 class Pace:
@@ -23,6 +25,8 @@ class Pace:
     def __init__(self, ledger: Ledger):
         self._ledger = ledger
         self._start = time.monotonic()
+        self._working_since = self._start
+        self._steps_before = ledger.env_steps
         self._done_before = ledger.dealt_with
         self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
         """Times (monotonic s), and the control steps made until then, over the last RATE_SECONDS."""
@@ -30,10 +34,13 @@ class Pace:
     def measure(self, activity: Activity) -> Progress:
         """Return the progress until now."""
         ledger, now = self._ledger, time.monotonic()
+        if ledger.env_steps == self._steps_before:
+            self._working_since = now  # actors are still being set up
         self._steps.append((now, ledger.env_steps))
         while len(self._steps) > 2 and now - self._steps[1][0] >= RATE_SECONDS:
             self._steps.popleft()
         (then, before), elapsed = self._steps[0], now - self._start
+        working = now - self._working_since
         done, remaining = ledger.dealt_with - self._done_before, ledger.total - self._done_before
         return Progress(
             motions=ledger.total,
@@ -42,5 +49,9 @@ class Pace:
             env_steps=ledger.env_steps,
             seconds=elapsed,
             steps_per_second=(ledger.env_steps - before) / max(now - then, 1e-9),
-            seconds_left=(ledger.total - ledger.dealt_with) * elapsed / done if 0 < done < remaining else None,
+            seconds_left=(
+                (ledger.total - ledger.dealt_with) * working / done
+                if 0 < done < remaining and working >= ESTIMATE_SECONDS
+                else None
+            ),
         )
