@@ -43,6 +43,7 @@ def write_configuration(motions: Path, output_dir: Path) -> Path:
             "env_file": str(DEMO / "dm_env.yaml"),
             "agent_file": str(DEMO / "agent_config.yaml"),
             "simulator": MUJOCO.name,
+            "recovery": True,
             "ray": {"num_actors": 2},
         },
     )

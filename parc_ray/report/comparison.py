@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import InputError
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.report.statistics import counts_of, why
 from parc_ray.runs.history import Run, RunMotion
@@ -41,7 +42,9 @@ class Side:
     invalid: int
     """Of the whole run."""
     recorded_from: Mapping[str, int]
-    """By start fraction, as in summary.json."""
+    """Of deterministic attempts, by start fraction, as in summary.json."""
+    recovered: int
+    """Recorded by a population of recovery."""
     rejected: Mapping[str, int]
     """By reason."""
     crashed: int
@@ -71,6 +74,8 @@ class Fate:
     start_fraction: Optional[float]
     """Where its recording starts."""
     recorded_seconds: float
+    copies: int = 0
+    """Size of the population that it was recovered with; 0 if a deterministic attempt was recorded."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Comparison:
     undecided: Tuple[Change, ...]
     """Crashed or unfinished in one of them, which tells nothing about either."""
     quality: Tuple[Paired, ...]
-    """Of the recordings that both have from the same start."""
+    """Of the recordings that both have from the same start, both without recovery."""
     first_attempts: FirstAttempts
 
 
@@ -181,6 +186,7 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
     kinds: Dict[str, List[Tuple[RunMotion, RunMotion]]] = {kind: [] for kind in KINDS}
     for pair in pairs:
         kinds[_kind(*pair)].append(pair)
+    alone = [pair for pair in kinds["same_start"] if not any(motion.copies for motion in pair)]
     changes = {kind: tuple(Change(a.name, _fate(a), _fate(b)) for a, b in kinds[kind]) for kind in KINDS}
     return Comparison(
         baseline=_side(baseline, [motion for motion, _ in pairs]),
@@ -198,7 +204,7 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
         same_start=len(changes["same_start"]),
         neither=len(changes["neither"]),
         undecided=changes["undecided"],
-        quality=tuple(_quality(metric, kinds["same_start"]) for metric in METRICS),
+        quality=tuple(_quality(metric, alone) for metric in METRICS),
         first_attempts=_first_attempts(pairs),
     )
 
@@ -258,8 +264,8 @@ KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided"
 
 
 def _kind(baseline: RunMotion, candidate: RunMotion) -> str:
-    before, now = baseline.state == "recorded", candidate.state == "recorded"
-    if {baseline.state, candidate.state} & {"crashed", "unfinished"}:
+    before, now = baseline.state == MotionState.RECORDED, candidate.state == MotionState.RECORDED
+    if {baseline.state, candidate.state} & {MotionState.CRASHED, MotionState.UNFINISHED}:
         return "undecided"
     if not (before and now):
         return "won" if now else "lost" if before else "neither"
@@ -269,24 +275,26 @@ def _kind(baseline: RunMotion, candidate: RunMotion) -> str:
 
 def _by_name(run: Run) -> Dict[str, RunMotion]:
     """Names are unique but for those of invalid files."""
-    return {motion.name: motion for motion in run.motions if motion.state != "invalid"}
+    return {motion.name: motion for motion in run.motions if motion.state != MotionState.INVALID}
 
 
 def _fate(motion: RunMotion) -> Fate:
-    return Fate(motion.state, motion.reason, motion.start_fraction, motion.recorded_seconds)
+    return Fate(motion.state, motion.reason, motion.start_fraction, motion.recorded_seconds, motion.copies)
 
 
 def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
     counts = counts_of(run)
     states = Counter(motion.state for motion in motions)
-    starts = Counter(motion.start_fraction or 0.0 for motion in motions if motion.state == "recorded")
-    rejected = Counter(why(motion) for motion in motions if motion.state == "rejected")
+    recorded = [motion for motion in motions if motion.state == MotionState.RECORDED]
+    starts = Counter(motion.start_fraction or 0.0 for motion in recorded if not motion.copies)
+    rejected = Counter(why(motion) for motion in motions if motion.state == MotionState.REJECTED)
     return Side(
         path=str(run.path),
         simulator=run.simulator,
         exit_code=run.sessions[-1].exit_code,
         motions=counts.motions,
         invalid=counts.states["invalid"],
+        recovered=sum(bool(motion.copies) for motion in recorded),
         recorded_from={f"{fraction:g}": starts[fraction] for fraction in sorted(starts)},
         rejected=dict(rejected.most_common()),
         crashed=states[MotionState.CRASHED],
@@ -337,5 +345,5 @@ def _first_attempts(pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> FirstAttemp
 
 def _first_attempt(motion: RunMotion) -> Optional[RunAttempt]:
     """The attempt from the start, if it was made and its recording, if it gave one, is still there."""
-    standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != "lost")
+    standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != Outcome.LOST)
     return next(standing, None)

@@ -109,6 +109,7 @@ def _counts(side: Side) -> Dict[str, int]:
     """The final states of a side's motions by what they are called on the terminal."""
     starts = {float(fraction): count for fraction, count in side.recorded_from.items()}
     counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
+    counts["recovered"] = side.recovered
     counts.update((f"rejected, {reason}", count) for reason, count in side.rejected.items())
     counts.update({"crashed": side.crashed, "unfinished": side.unfinished})
     return {name: count for name, count in counts.items() if count}
@@ -116,9 +117,9 @@ def _counts(side: Side) -> Dict[str, int]:
 
 def _rank(name: str) -> Tuple[int, float]:
     """Whole recordings first, then from the earliest start on, then what was not recorded."""
-    kinds = ("recorded whole", "recorded from ", "rejected, ", "crashed", "unfinished")
+    kinds = ("recorded whole", "recovered", "recorded from ", "rejected, ", "crashed", "unfinished")
     kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
-    return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 1 else 0.0
+    return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 2 else 0.0
 
 
 def _print_changes(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
@@ -228,6 +229,8 @@ def _chance(more: int, fewer: int, probability: float, what: str, against: str) 
 def _told(fate: Fate) -> str:
     if fate.state != "recorded":
         return fate.reason if fate.state == "rejected" else f"{fate.state.replace('_', ' ')} {fate.reason}".strip()
+    if fate.copies:
+        return f"recovered, {fate.recorded_seconds:.1f} s"
     where = f"from {fate.start_fraction:.0%}" if fate.start_fraction else "whole"
     return f"recorded {where}, {fate.recorded_seconds:.1f} s"
 

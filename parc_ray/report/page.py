@@ -14,11 +14,12 @@ from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError
 from parc_ray.recording.outcome import Outcome
+from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.report.diagnosis import diagnose
 from parc_ray.report.previews import Previews, pack_previews, urgency
 from parc_ray.report.shapes import character_shapes
-from parc_ray.report.statistics import Statistics, statistics_of, why
-from parc_ray.runs.history import Run, read_character, read_run
+from parc_ray.report.statistics import AT_ONCE, LATER, RECOVERED, Statistics, statistics_of, why
+from parc_ray.runs.history import Run, RunMotion, read_character, read_run
 from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import REPORT, OutputDirectory
 from parc_ray.runs.resumption import flat
@@ -106,7 +107,7 @@ def page_data(
 ) -> Dict[str, Any]:
     """All that the page shows except previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
-    every = [(motion, attempt) for motion in run.motions for attempt in motion.attempts]
+    every = [(motion, attempt) for motion in run.motions for attempt in _in_order(motion)]
     motions = [
         {
             "name": motion.name,
@@ -117,6 +118,8 @@ def page_data(
             "seconds": _short(motion.seconds),
             "terrain_range": motion.terrain_range,
             "start_fraction": motion.start_fraction,
+            "how": motion.recorded_how,
+            "copies": motion.copies,
             "recorded_seconds": _short(motion.recorded_seconds),
         }
         for motion in run.motions
@@ -126,7 +129,7 @@ def page_data(
             "motion": index[id(motion)],
             **{
                 name: getattr(attempt, name)
-                for name in ("number", "start_fraction", "outcome", "reason", "body", "env")
+                for name in ("number", "copies", "start_fraction", "outcome", "reason", "body", "env")
             },
             **{name: _short(getattr(attempt, name)) for name in ("start_time", "seconds", "began", "ended")},
             "criteria": list(attempt.criteria),
@@ -141,6 +144,7 @@ def page_data(
         "simulator": run.simulator,
         "states": list(MotionState),
         "outcomes": list(Outcome),
+        "ways": {"AT_ONCE": AT_ONCE, "RECOVERED": RECOVERED, "LATER": LATER},
         "metrics": [asdict(metric) for metric in METRICS],
         "notes": list(notes),
         "diagnosis": None if diagnosis is None else diagnosis.lines(),
@@ -152,6 +156,12 @@ def page_data(
         "character": shapes,
         "setup": _setup(run),
     }
+
+
+def _in_order(motion: RunMotion) -> List[RunAttempt]:
+    """Attempts and populations, in the order in which they ended."""
+    every = [*motion.attempts[:1], *motion.populations, *motion.attempts[1:]]
+    return sorted(every, key=lambda attempt: (attempt.launch or 0, attempt.ended or 0.0))
 
 
 def _preview_notes(packed: Previews) -> List[str]:

@@ -15,6 +15,7 @@ from parc_ray.character.rotations import quat_positive, slerp
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
 from parc_ray.runs.history import Run, RunMotion
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.viewing.scenes.scene import Clip, Scene, scene_of_run
 
 IntArray = npt.NDArray[np.int64]
@@ -64,7 +65,7 @@ def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
     room = max_bytes
-    waiting = [index for index, motion in enumerate(run.motions) if motion.state != "invalid"]
+    waiting = [index for index, motion in enumerate(run.motions) if motion.state != MotionState.INVALID]
     waiting.sort(key=lambda index: urgency(run.motions[index]))
     for start in range(0, len(waiting), BATCH):
         batch = waiting[start : start + BATCH]
@@ -82,9 +83,9 @@ def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
 
 def urgency(motion: RunMotion) -> int:
     """What has to be looked at first."""
-    if motion.state != "recorded":
+    if motion.state != MotionState.RECORDED:
         return 0
-    return 1 if motion.start_fraction else 2
+    return 1 if motion.start_fraction or motion.copies else 2
 
 
 def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:

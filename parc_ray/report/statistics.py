@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import Run, RunMotion
 from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import METRICS, Metric
 
-OUTCOMES = ("recorded", "rejected", "failed")
+OUTCOMES = (Outcome.RECORDED, Outcome.REJECTED, Outcome.FAILED)
+AT_ONCE, RECOVERED, LATER = WAYS = ("at once", "recovered", "from a later start")
+"""Values of RunMotion.recorded_how."""
 ORDER = tuple(MotionState)
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
@@ -30,14 +33,19 @@ class Counts:
     motions: int
     states: Mapping[str, int]
     """Motions by MotionState."""
+    recorded_how: Mapping[str, int]
+    """Recorded motions by RunMotion.recorded_how."""
     attempts: int
-    """Includes those whose recordings were lost."""
+    """Deterministic ones, including those whose recordings were lost."""
+    populations: int
+    """Populations of recovery."""
     lost: int
     """Recordings that were missing when the run went on."""
     recorded_seconds: float
     dataset_seconds: float
     """Of motion, without invalid ones."""
     control_steps: int
+    """Of attempts and populations."""
     wall_seconds: float
     """Of all sessions."""
     deaths: int
@@ -57,6 +65,15 @@ class Start:
     """Last attempt at a motion that was rejected."""
     open: int
     """Neither: the next attempt is still to come."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """Motions that recovery has tried, by the size of the population: tried = recovered + not recovered."""
+
+    copies: int
+    tried: int
+    recovered: int
 
 
 @dataclass(frozen=True)
@@ -89,11 +106,13 @@ class Histogram:
 
 @dataclass(frozen=True)
 class SuccessBin:
-    """Motions with a value from low to high: recorded_whole + recorded_later + not_recorded."""
+    """Motions with a value from low to high: recorded_whole + recovered + recorded_later + not_recorded."""
 
     low: float
     high: float
     recorded_whole: int
+    """By the first attempt."""
+    recovered: int
     recorded_later: int
     not_recorded: int
 
@@ -128,9 +147,11 @@ class Statistics:
 
     counts: Counts
     starts: Tuple[Start, ...]
+    """Of deterministic attempts."""
+    recovery: Tuple[Recovery, ...]
     endings: Tuple[Ending, ...]
     quality: Tuple[Histogram, ...]
-    """Of the attempts, by outcome."""
+    """Of the attempts, by outcome, and of recovered recordings."""
     failed_at: Tuple[Histogram, ...]
     """Where in the motion (share), and how long after their start (s), attempts failed, by criterion."""
     failures: Tuple[Failure, ...]
@@ -142,11 +163,13 @@ class Statistics:
 def statistics_of(run: Run) -> Statistics:
     """All statistics of a run."""
     attempts, limits = run.attempts(), run.config.get("acceptance") or {}
+    recovered = [m.last_attempt for m in run.motions if m.copies and m.last_attempt]
     return Statistics(
         counts=counts_of(run),
         starts=_starts(attempts),
+        recovery=_recovery(run.motions),
         endings=_endings(run.motions),
-        quality=tuple(_quality(metric, attempts, limits) for metric in METRICS if metric.column),
+        quality=tuple(_quality(metric, attempts, recovered, limits) for metric in METRICS if metric.column),
         failed_at=_failed_at(attempts),
         failures=_failures(attempts),
         success={name: _success(run.motions, name) for name in ("seconds", "terrain_range")},
@@ -158,14 +181,19 @@ def counts_of(run: Run) -> Counts:
     """The headline of a run."""
     states = Counter(motion.state for motion in run.motions)
     every = [attempt for motion in run.motions for attempt in motion.attempts]
+    populations = [population for motion in run.motions for population in motion.populations]
+    ways = Counter(motion.recorded_how for motion in run.motions)
     return Counts(
         motions=len(run.motions),
         states={state.value: states[state] for state in MotionState},
+        recorded_how={way: ways[way] for way in WAYS},
         attempts=len(every),
-        lost=sum(attempt.outcome == "lost" for attempt in every),
+        populations=len(populations),
+        lost=sum(attempt.outcome == Outcome.LOST for attempt in (*every, *populations)),
         recorded_seconds=round(sum(motion.recorded_seconds for motion in run.motions), 3),
         dataset_seconds=round(sum(motion.seconds or 0.0 for motion in run.motions), 3),
-        control_steps=sum(round(attempt.seconds * run.control_freq) for attempt in every),
+        control_steps=sum(round(attempt.seconds * run.control_freq) for attempt in every)
+        + sum(population.env_steps for population in populations),
         wall_seconds=round(sum(session.seconds for session in run.sessions), 3),
         deaths=sum(bool(launch.death) for launch in run.launches),
     )
@@ -176,11 +204,11 @@ def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ..
     for motion, attempt in attempts:
         tally = tallies.setdefault(attempt.start_fraction, Counter())
         tally["attempted"] += 1
-        if attempt.outcome == "recorded":
+        if attempt.outcome == Outcome.RECORDED and not motion.copies:
             tally["recorded"] += 1
         elif attempt is not motion.last_attempt:
             tally["retried"] += 1
-        elif motion.state == "rejected":
+        elif motion.state == MotionState.REJECTED:
             tally["ended"] += 1
         else:
             tally["open"] += 1
@@ -188,28 +216,40 @@ def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ..
     return tuple(Start(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
 
 
+def _recovery(motions: Sequence[RunMotion]) -> Tuple[Recovery, ...]:
+    """A recording of a part that recovery has replaced counts as tried again in the starts."""
+    tried = Counter(population.copies for motion in motions for population in motion.populations)
+    recovered = Counter(motion.copies for motion in motions if motion.recorded_how == RECOVERED)
+    return tuple(Recovery(copies, tried[copies], recovered[copies]) for copies in sorted(tried))
+
+
 def _endings(motions: Sequence[RunMotion]) -> Tuple[Ending, ...]:
-    counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != "recorded")
+    counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != MotionState.RECORDED)
     order = sorted(counted.items(), key=lambda item: (ORDER.index(item[0][0]), -item[1], item[0][1]))
     return tuple(Ending(state, reason, count) for (state, reason), count in order)
 
 
 def why(motion: RunMotion) -> str:
     """Why a motion was not recorded, without numbers and names, so that equal reasons count together."""
-    if motion.state == "recorded":
+    if motion.state == MotionState.RECORDED:
         return ""
     attempt = motion.last_attempt
-    if motion.state == "rejected" and attempt:
+    if motion.state == MotionState.REJECTED and attempt:
         return attempt.category
-    if motion.state == "unfinished":
+    if motion.state == MotionState.UNFINISHED:
         return "between attempts" if attempt else "never begun"
     return motion.reason.replace(motion.path, "its file").split(" (")[0]
 
 
 def _quality(
-    metric: Metric, attempts: Sequence[Tuple[RunMotion, RunAttempt]], limits: Mapping[str, float]
+    metric: Metric,
+    attempts: Sequence[Tuple[RunMotion, RunAttempt]],
+    recovered: Sequence[RunAttempt],
+    limits: Mapping[str, float],
 ) -> Histogram:
     values: Dict[str, List[float]] = {outcome: [] for outcome in OUTCOMES}
+    known = (population.quality.get(metric.name) for population in recovered)
+    values[RECOVERED] = [value for value in known if value is not None]
     missing = 0
     for _, attempt in attempts:
         value = attempt.quality.get(metric.name)
@@ -222,7 +262,7 @@ def _quality(
 
 
 def _failed_at(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Histogram, ...]:
-    failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == "failed"]
+    failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == Outcome.FAILED]
     counted = Counter(_criterion(attempt) for _, attempt in failed)
     criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
 
@@ -245,7 +285,7 @@ def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure
     counted = Counter(
         (criterion, attempt.body)
         for _, attempt in attempts
-        if attempt.outcome != "recorded"
+        if attempt.outcome != Outcome.RECORDED
         for criterion in attempt.criteria or ("unknown",)
     )
     return tuple(Failure(*key, count) for key, count in sorted(counted.items(), key=lambda item: (-item[1], item[0])))
@@ -256,7 +296,8 @@ def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
     values = [
         (getattr(motion, name), motion)
         for motion in motions
-        if motion.state in ("recorded", "rejected", "crashed") and getattr(motion, name) is not None
+        if motion.state in (MotionState.RECORDED, MotionState.REJECTED, MotionState.CRASHED)
+        and getattr(motion, name) is not None
     ]
     if not values:
         return ()
@@ -264,10 +305,10 @@ def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
     edges = nice_edges(low, high, SUCCESS_BINS)
     bins: List[Counter[str]] = [Counter() for _ in edges[1:]]
     for value, motion in values:
-        kind = "later" if motion.start_fraction else "whole"
-        bins[place(value, edges)][kind if motion.state == "recorded" else "not"] += 1
+        bins[place(value, edges)][motion.recorded_how] += 1
     return tuple(
-        SuccessBin(edges[k], edges[k + 1], tally["whole"], tally["later"], tally["not"]) for k, tally in enumerate(bins)
+        SuccessBin(edges[k], edges[k + 1], tally[AT_ONCE], tally[RECOVERED], tally[LATER], tally[""])
+        for k, tally in enumerate(bins)
     )
 
 
@@ -275,10 +316,11 @@ def _use(run: Run) -> Tuple[LaunchUse, ...]:
     made: Counter[Optional[int]] = Counter()
     spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
     heard: Dict[Optional[int], Dict[Optional[int], float]] = defaultdict(dict)
-    for attempt in (attempt for motion in run.motions for attempt in motion.attempts):
+    for attempt in (a for motion in run.motions for a in (*motion.attempts, *motion.populations)):
         made[attempt.launch] += 1
         if attempt.began is not None and attempt.ended is not None:
-            spent[attempt.launch, attempt.outcome == "recorded"] += attempt.ended - attempt.began
+            slots_taken = attempt.copies or 1
+            spent[attempt.launch, attempt.outcome == Outcome.RECORDED] += (attempt.ended - attempt.began) * slots_taken
             heard[attempt.launch][attempt.env] = max(attempt.ended, heard[attempt.launch].get(attempt.env, 0.0))
     found = []
     for index, launch in enumerate(run.launches):

@@ -76,8 +76,13 @@ def test_what_ended_attempts(statistics):
 def test_quality(statistics):
     root, _, _, contact, penetration, skate = statistics.quality
     assert (root.name, root.unit, root.limit, root.missing) == ("root_error", "m", None, 1)
-    assert {name: sum(counts) for name, counts in root.series.items()} == {"recorded": 2, "rejected": 1, "failed": 3}
-    assert root.medians == {"recorded": 0.035, "rejected": 0.05, "failed": 0.05}
+    assert {name: sum(counts) for name, counts in root.series.items()} == {
+        "recorded": 2,
+        "rejected": 1,
+        "failed": 3,
+        "recovered": 0,
+    }
+    assert root.medians == {"recorded": 0.035, "rejected": 0.05, "failed": 0.05, "recovered": None}
     assert (contact.limit, contact.edges[0], contact.edges[-1]) == (0.4, 0.0, 1.0)
     assert penetration.limit == 0.1 < penetration.edges[-1], "the limit is in the picture"
     assert (skate.name, skate.unit, skate.limit) == ("foot_skate", "m/s", None)
@@ -148,3 +153,43 @@ def test_edges_are_few_even_and_hold_all_values(values, bins):
         for value in values:
             counts[place(value, edges)] += 1
         assert counts.tolist() == np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist()
+
+
+def test_recovery_is_kept_apart(made):
+    """One motion recorded at once, one recovered, one from a later start, one that nothing could track."""
+    made.begin(4)
+    for name in ("once", "recovered", "later", "lost"):
+        made.planned(name)
+    made.attempt("once", 0, "recorded", 2.0)
+    for name in ("recovered", "later", "lost"):
+        made.attempt(name, 0, "failed", 0.5, again=0.0)
+        population(made, name, 0, 16, "failed", 0.0)
+    population(made, "recovered", 1, 32, "recorded", None)
+    for name, outcome in (("later", "recorded"), ("lost", "failed")):
+        population(made, name, 1, 32, "failed", 0.5)
+        made.attempt(name, 1, outcome, 1.0, 1.0, 0.5)
+    run = read_run(made.path)
+    statistics = statistics_of(run)
+    counts = statistics.counts
+    assert counts.states["recorded"] == 3 and counts.states["rejected"] == 1
+    assert counts.recorded_how == {"at once": 1, "recovered": 1, "from a later start": 1}
+    assert (counts.attempts, counts.populations) == (6, 6)
+    assert counts.control_steps == 30 * (2 + 3 * 0.5 + 2 * 1) + 6 * 100
+    start, later = statistics.starts
+    assert (start.attempted, start.recorded, start.retried, start.ended) == (4, 1, 3, 0)
+    assert (later.attempted, later.recorded, later.retried, later.ended) == (2, 1, 0, 1)
+    assert [(one.copies, one.tried, one.recovered) for one in statistics.recovery] == [(16, 3, 0), (32, 3, 1)]
+    assert sum(statistics.quality[0].series["recovered"]) == 1
+    bins = statistics.success["seconds"]
+    totals = [
+        sum(getattr(one, name) for one in bins)
+        for name in ("recorded_whole", "recovered", "recorded_later", "not_recorded")
+    ]
+    assert totals == [1, 1, 1, 1]
+
+
+def population(made, motion, number, copies, outcome, again):
+    """A journal's line of a population."""
+    made.attempt(motion, number, outcome, 2.0, again=again, recording=b"x" if outcome == "recorded" else b"")
+    line = {**made.lines.pop(), "copies": copies, "env_steps": 100}
+    made.event("recovery", **{key: value for key, value in line.items() if key not in ("event", "time", "elapsed")})

@@ -104,7 +104,7 @@ function successChart(bins, { title, unit, axisLabel }) {
     bins.forEach((bin, k) => {
       const x = left + k * step, n = total(bin);
       let below = 0;
-      for (const [name, tone] of [["recorded_whole", TONE.RECORDED], ["recorded_later", TONE.LATER], ["not_recorded", TONE.FAILED]]) {
+      for (const [name, tone] of [["recorded_whole", TONE.RECORDED], ["recovered", TONE.RECOVERED], ["recorded_later", TONE.LATER], ["not_recorded", TONE.FAILED]]) {
         if (!bin[name]) continue;
         const share = bin[name] / n;
         svg.append(drawn("rect", { x: x + step * 0.12, width: step * 0.76, y: y(below + share), height: y(below) - y(below + share), fill: `var(--${tone})` }));
@@ -117,21 +117,22 @@ function successChart(bins, { title, unit, axisLabel }) {
         drawn("rect", {
           class: "hit", x, width: step, y: 0, height: height + 32, onpointerleave: tip.hide,
           onpointermove: (event) => tip.show(event, `${range(bin)}: ${count(n, "motion")}\n` + (n
-            ? `${percent(bin.recorded_whole / n)} whole, ${percent(bin.recorded_later / n)} from a later start, ${percent(bin.not_recorded / n)} not` : "")),
+            ? `${percent(bin.recorded_whole / n)} at once, ${percent(bin.recovered / n)} recovered, ${percent(bin.recorded_later / n)} from a later start, ${percent(bin.not_recorded / n)} not` : "")),
         }));
     });
     svg.append(drawn("text", { x: (width + left) / 2, y: all - 4, "text-anchor": "middle" }, axisLabel));
     holder.replaceChildren(svg);
   });
   return element("figure", {}, element("figcaption", {}, element("h3", {}, title), element("p", {}, caption)),
-    legend([[TONE.RECORDED, "recorded whole"], [TONE.LATER, "from a later start"], [TONE.FAILED, "not recorded"]]), holder,
-    numbersTable([axisLabel, "whole", "from a later start", "not"],
-      bins.map((bin) => [range(bin), bin.recorded_whole, bin.recorded_later, bin.not_recorded])));
+    legend([[TONE.RECORDED, "recorded at once"], [TONE.RECOVERED, "recovered"], [TONE.LATER, "from a later start"], [TONE.FAILED, "not recorded"]]), holder,
+    numbersTable([axisLabel, "at once", "recovered", "from a later start", "not"],
+      bins.map((bin) => [range(bin), bin.recorded_whole, bin.recovered, bin.recorded_later, bin.not_recorded])));
 }
 
 // One row per start. Each begins below the "tried again" of the row above.
 function funnel(figure, statistics) {
-  const { counts, starts } = statistics;
+  const { counts, starts, recovery } = statistics;
+  const recovered = counts.recorded_how[WAY.RECOVERED];
   const rows = [];
   const begun = starts.length ? starts[0].attempted : 0;
   const aside = counts.motions - begun;
@@ -146,6 +147,11 @@ function funnel(figure, statistics) {
       ],
     });
     at += start.recorded;
+    if (start.fraction === 0 && recovery.length) {
+      const tried = recovery[0].tried;
+      rows.push({ label: "recovery", total: tried, at, parts: [[TONE.RECOVERED, recovered, "recovered"], [TONE.RETRIED, tried - recovered, "not recovered"]] });
+      at += recovered;
+    }
   }
   const told = (line) => line.parts.filter(([, value]) => value).map(([, value, what]) => `${number(value)} ${what}`).join(", ");
   const holder = element("div", {});
@@ -181,7 +187,7 @@ function funnel(figure, statistics) {
   figure.replaceChildren(
     element("figcaption", {}, element("h3", {}, "From the first attempt to the last"),
       element("p", {}, "Motions attempted from each start. Those tried again continue in the row below.")),
-    legend([[TONE.RECORDED, "recorded from the start"], [TONE.LATER, "recorded from a later start"], [TONE.RETRIED, "tried again"], [TONE.REJECTED, "rejected"],
+    legend([[TONE.RECORDED, "recorded at once"], ...(recovery.length ? [[TONE.RECOVERED, "recovered"]] : []), [TONE.LATER, "recorded from a later start"], [TONE.RETRIED, "tried again"], [TONE.REJECTED, "rejected"],
       ...(open ? [[TONE.UNFINISHED, "crashed or unfinished"]] : []), ...(aside ? [[TONE.INVALID, "never attempted"]] : [])]),
     holder,
     numbersTable(["start", "attempted", "recorded", "tried again", "rejected", "crashed or unfinished"],

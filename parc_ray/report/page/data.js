@@ -3,8 +3,8 @@
 const DATA = JSON.parse($("data").textContent);
 // {RECORDED: "recorded", ...}: the values of Python's enums, and the names of colours in page.css.
 const constants = (values) => Object.freeze(Object.fromEntries(values.map((value) => [value.toUpperCase(), value])));
-const STATE = constants(DATA.states), OUTCOME = constants(DATA.outcomes);
-const TONE = constants(["recorded", "later", "retried", "failed", "rejected", "crashed", "invalid", "unfinished", "idle", "starting", "cut"]);
+const STATE = constants(DATA.states), OUTCOME = constants(DATA.outcomes), WAY = Object.freeze(DATA.ways);
+const TONE = constants(["recorded", "recovered", "later", "retried", "failed", "rejected", "crashed", "invalid", "unfinished", "idle", "starting", "cut"]);
 
 const MOTIONS = rowsOf(DATA.motions), ATTEMPTS = rowsOf(DATA.attempts);
 const COLUMN_METRICS = DATA.metrics.filter((metric) => metric.column);
@@ -13,7 +13,8 @@ const LIMITS = new Map(DATA.metrics.filter((metric) => metric.limit).map((metric
 MOTIONS.forEach((row, index) => Object.assign(row, { index, attempts: [] }));
 for (const attempt of ATTEMPTS) MOTIONS[attempt.motion].attempts.push(attempt);
 for (const row of MOTIONS) {
-  const last = row.attempts.filter((attempt) => attempt.outcome !== OUTCOME.LOST).pop();
+  const counts = (attempt) => (row.copies ? attempt.copies && attempt.outcome === OUTCOME.RECORDED : !attempt.copies && attempt.outcome !== OUTCOME.LOST);
+  const last = row.attempts.filter(counts).pop();
   for (const { name } of DATA.metrics) row[name] = last ? last[name] : null;
   row.words = [row.name, row.reason, row.path, ...row.attempts.map((attempt) => attempt.reason)].join("\n").toLowerCase();
 }

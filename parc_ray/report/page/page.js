@@ -11,14 +11,18 @@ function headline() {
     if (k) tiles.push(element("span", { class: "sign", "aria-hidden": "true" }, "+"));
     tiles.push(tile(counts.states[state], word(state), state));
   });
+  const ways = [[WAY.AT_ONCE, TONE.RECORDED], [WAY.RECOVERED, TONE.RECOVERED], [WAY.LATER, TONE.LATER]].filter(([way]) => counts.recorded_how[way]);
   const fact = (value, text) => element("span", {}, element("b", {}, value), ` ${text}`);
   $("counts").append(
     element("div", { class: "tiles" }, tiles),
-    element("div", { class: "bar", "aria-hidden": "true" }, states.filter((state) => counts.states[state]).map((state) =>
-      element("i", { tone: state, style: { flexGrow: String(counts.states[state]), flexBasis: "0" } }))),
+    element("div", { class: "bar", "aria-hidden": "true" }, [
+      ...ways.map(([way, tone]) => [tone, counts.recorded_how[way]]), ...states.filter((state) => state !== STATE.RECORDED && counts.states[state]).map((state) => [state, counts.states[state]]),
+    ].map(([tone, share]) => element("i", { tone, style: { flexGrow: String(share), flexBasis: "0" } }))),
+    ways.length ? legend(ways.map(([way, tone]) => [tone, `${number(counts.recorded_how[way])} ${way}`])) : null,
     element("div", { class: "facts" },
       fact(`${number(counts.recorded_seconds, 4)} s`, `of ${number(counts.dataset_seconds, 4)} s of motion recorded`),
       fact(number(counts.attempts), counts.attempts === 1 ? "attempt" : "attempts"),
+      counts.populations ? fact(number(counts.populations), counts.populations === 1 ? "population" : "populations") : null,
       fact(number(counts.control_steps), "control steps"),
       fact(duration(counts.wall_seconds), counts.deaths ? `at work, ${count(counts.deaths, "actor")} lost` : "at work"),
       counts.lost ? fact(number(counts.lost), counts.lost === 1 ? "recording lost and made again" : "recordings lost and made again") : null));
@@ -42,7 +46,7 @@ function attemptTable(row) {
     element("thead", {}, element("tr", {}, metrics.map((metric) => element("th", { scope: "col", class: "number" }, metric.column, element("small", {}, metric.unit))))),
     row.attempts.map((attempt) => element("tbody", {},
       element("tr", {}, element("th", { scope: "rowgroup", colspan: metrics.length },
-        element("b", {}, span(attempt)), dot(attemptTone(attempt)), word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
+        element("b", {}, span(attempt)), dot(attemptTone(attempt)), attempt.copies ? `${attemptName(attempt)}, ` : "", word(attempt.outcome), attempt.reason ? `: ${attempt.reason}` : "")),
       element("tr", {}, metrics.map((metric) => element("td", { class: "number" }, fixed(attempt[metric.name], metric.decimals))))))));
 }
 
@@ -90,19 +94,20 @@ function failureCharts() {
 function qualityCharts() {
   $("quality-legend").append(
     element("p", { class: "soft" }, "Metrics of every attempt. Each row of bars has its own scale."),
-    legend([[TONE.RECORDED, "recorded"], [TONE.FAILED, "failed"], [TONE.REJECTED, "tracked to the end, not accepted"]]));
+    legend([[TONE.RECORDED, "recorded"], [TONE.RECOVERED, "recovered"], [TONE.FAILED, "failed"], [TONE.REJECTED, "tracked to the end, not accepted"]]));
   for (const histogram of DATA.statistics.quality) {
     const metric = DATA.metrics.find(({ name }) => name === histogram.name);
     const { series, medians, limit, missing } = histogram;
     const median = (name) => (medians[name] === null ? null : `${word(name)} ${withUnit(medians[name], histogram.unit)}`);
     const caption = [
-      `Median ${[OUTCOME.RECORDED, OUTCOME.FAILED].map(median).filter(Boolean).join(", ") || "–"}`,
+      `Median ${[OUTCOME.RECORDED, WAY.RECOVERED, OUTCOME.FAILED].map(median).filter(Boolean).join(", ") || "–"}`,
       limit === null ? null : `limit ${withUnit(limit, histogram.unit)} (dashed)`, missing ? `${number(missing)} not finite` : null,
     ].filter(Boolean).join(" · ");
     $("quality-charts").append(histogramChart(histogram, {
       title: metric.title, caption, axisLabel: described(metric),
       rows: [
         { label: `${number(sum(series[OUTCOME.RECORDED]))} recorded`, layers: [{ counts: series[OUTCOME.RECORDED], tone: TONE.RECORDED, label: "recorded" }] },
+        ...(sum(series[WAY.RECOVERED]) ? [{ label: `${number(sum(series[WAY.RECOVERED]))} recovered`, layers: [{ counts: series[WAY.RECOVERED], tone: TONE.RECOVERED, label: "recovered" }] }] : []),
         { label: `${number(sum(series[OUTCOME.FAILED]) + sum(series[OUTCOME.REJECTED]))} not`, layers: [{ counts: series[OUTCOME.FAILED], tone: TONE.FAILED, label: "failed" }, { counts: series[OUTCOME.REJECTED], tone: TONE.REJECTED, label: "not accepted" }] },
       ],
     }));

@@ -477,7 +477,7 @@ class Player {
       const tone = attemptTone(attempt);
       svg.append(drawn("rect", {
         x: x(attempt.start_time), width: Math.max(3, x(attempt.start_time + attempt.seconds) - x(attempt.start_time)), y: k * height + 1, height: height - 2, fill: `var(--${tone})`,
-        onpointermove: (event) => tip.show(event, `attempt ${attempt.number + 1}: ${word(attempt.outcome)} ${attempt.reason}`), onpointerleave: tip.hide,
+        onpointermove: (event) => tip.show(event, `${attemptName(attempt)}: ${word(attempt.outcome)} ${attempt.reason}`), onpointerleave: tip.hide,
       }));
     });
     this.lanes.replaceChildren(svg);

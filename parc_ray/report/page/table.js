@@ -14,9 +14,12 @@ const COLUMNS = [
   })),
 ];
 
-const toneOf = (row) => (row.state === STATE.RECORDED && row.start_fraction ? TONE.LATER : row.state);
-const attemptTone = (attempt) => ({ [OUTCOME.RECORDED]: attempt.start_fraction ? TONE.LATER : TONE.RECORDED, [OUTCOME.REJECTED]: TONE.REJECTED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED);
-const stateText = (row) => (row.state === STATE.RECORDED && row.start_fraction ? `recorded from ${fromFraction(row.start_fraction)}` : word(row.state));
+const toneOf = (row) => ({ [WAY.RECOVERED]: TONE.RECOVERED, [WAY.LATER]: TONE.LATER }[row.how] || row.state);
+const recordedTone = (attempt) => (attempt.copies ? TONE.RECOVERED : attempt.start_fraction ? TONE.LATER : TONE.RECORDED);
+const attemptTone = (attempt) => ({ [OUTCOME.RECORDED]: recordedTone(attempt), [OUTCOME.REJECTED]: TONE.REJECTED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED);
+const stateText = (row) => ({ [WAY.RECOVERED]: WAY.RECOVERED, [WAY.LATER]: `recorded from ${fromFraction(row.start_fraction || 0)}` }[row.how] || word(row.state));
+// "attempt 2", or "population of 16".
+const attemptName = (attempt) => (attempt.copies ? `population of ${attempt.copies}` : `attempt ${attempt.number + 1}`);
 const shortState = (row) => stateText(row).replace("recorded from", "from");
 const endings = (attempt) => attempt.criteria.map((criterion) => (attempt.body ? `${criterion} (${attempt.body})` : criterion));
 

@@ -66,7 +66,7 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
     }
     boxes = done.map((attempt) => {
       const [y0, y1] = row(launchOf.get(attempt.launch), attempt.env || 0);
-      const tone = { [OUTCOME.RECORDED]: TONE.RECORDED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED;
+      const tone = { [OUTCOME.RECORDED]: attempt.copies ? TONE.RECOVERED : TONE.RECORDED, [OUTCOME.LOST]: TONE.UNFINISHED }[attempt.outcome] || TONE.FAILED;
       paint(tone, x(attempt.began) + 0.25, y0, x(attempt.ended) - 0.25, y1 - (y1 - y0 > 3 ? 1 : 0));
       return [x(attempt.began), y0, x(attempt.ended), y1, attempt];
     });
@@ -94,13 +94,13 @@ function timelineChart(session, index, sessions, launches, use, attempts, motion
     const box = under(event);
     if (!box) return tip.hide();
     const attempt = box[4];
-    tip.show(event, `${motions[attempt.motion].name}\nattempt ${attempt.number + 1} from ${fromFraction(attempt.start_fraction)}: ${word(attempt.outcome)}${attempt.reason ? ` (${attempt.reason})` : ""}\nenv ${attempt.env}, ${attempt.began.toFixed(1)} to ${attempt.ended.toFixed(1)} s`);
+    tip.show(event, `${motions[attempt.motion].name}\n${attemptName(attempt)} from ${fromFraction(attempt.start_fraction)}: ${word(attempt.outcome)}${attempt.reason ? ` (${attempt.reason})` : ""}\nenv ${attempt.env}, ${attempt.began.toFixed(1)} to ${attempt.ended.toFixed(1)} s`);
   });
   canvas.addEventListener("pointerleave", tip.hide);
   canvas.addEventListener("click", (event) => { const box = under(event); if (box) open(box[4].motion, true); });
 
   figure.append(
-    legend([[TONE.RECORDED, "recorded"], [TONE.FAILED, "failed or not accepted"], [TONE.IDLE, "idle"], [TONE.STARTING, "starting"],
+    legend([[TONE.RECORDED, "recorded"], ...(done.some((a) => a.copies) ? [[TONE.RECOVERED, "recovered, in one env of its population"]] : []), [TONE.FAILED, "failed or not accepted"], [TONE.IDLE, "idle"], [TONE.STARTING, "starting"],
       ...(own.some((launch) => launch.cut) ? [[TONE.CUT, "cut off, end unknown"]] : []),
       ...(deaths ? [[TONE.REJECTED, "actor lost"]] : []), ...(done.some((a) => a.outcome === OUTCOME.LOST) ? [[TONE.UNFINISHED, "recording lost later"]] : [])]),
     holder,

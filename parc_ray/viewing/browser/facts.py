@@ -37,6 +37,8 @@ def title(playback: Playback) -> str:
     """Name and state of the open motion, and why it cannot be shown."""
     item = playback.item
     state = item.state.replace("_", " ")
+    if item.motion and item.motion.recorded_how:
+        state = f"{state}, {item.motion.recorded_how}" if not item.motion.copies else item.motion.recorded_how
     color = STATE_COLORS.get(item.motion.state, OTHER) if item.motion else OTHER
     badge = f"<span style='{BADGE};background:{color}'>{_text(state)}</span>" if item.motion else ""
     place = f"{playback.index + 1} of {len(playback.playlist.items)}"
@@ -77,9 +79,14 @@ def _outcome(motion: RunMotion) -> List[str]:
     if motion.attempts:
         lines.append(_heading("Attempts"))
         lines.append(_rows([(f"{attempt.number}", _attempt(attempt)) for attempt in motion.attempts]))
+    if motion.populations:
+        lines.append(_heading("Recovery"))
+        lines.append(_rows([(f"{one.copies} copies", _attempt(one)) for one in motion.populations]))
     last = motion.last_attempt
     if last and last.quality:
-        lines.append(_heading(f"Quality of attempt {last.number}"))
+        lines.append(
+            _heading("Quality of the recovered recording" if last.copies else f"Quality of attempt {last.number}")
+        )
         lines.append(_rows(_figures(last.quality)))
     return lines
 

@@ -18,6 +18,7 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion, read_motion
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import Run, RunMotion
+from parc_ray.runs.motion_state import MotionState
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -81,9 +82,10 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
     notes: List[str] = []
     reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
     clips = [] if reference is None else [Clip("reference", reference)]
-    for attempt in motion.attempts:
+    decisive = motion.last_attempt if motion.state == MotionState.RECORDED else None
+    for attempt in (*motion.attempts, *motion.populations):
         path, kind = attempt.trajectory if attempts else None, "attempt"
-        if attempt.outcome == "recorded":
+        if attempt is decisive:
             path, kind = motion.recording, "recording"
         if path is None:
             continue
