@@ -10,6 +10,7 @@ import os
 import platform
 import socket
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,7 +142,14 @@ def own_device() -> Device:
     import ray
 
     gpus = ",".join(map(str, ray.get_gpu_ids()))
-    return Device(socket.gethostname(), ray.get_runtime_context().get_node_id(), gpus)
+    return Device(socket.gethostname(), ray.get_runtime_context().get_node_id(), gpus, cpu_type())
+
+
+def cpu_type() -> str:
+    """Return the type of this machine's CPU; empty where the system does not say."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+        return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
+    return ""
 
 
 def measure_memory(device: str) -> Memory:

@@ -19,6 +19,7 @@ from parc_ray.cluster.failure_policy import (
     Assignment,
     Cause,
     Decision,
+    Device,
     Loss,
     Setups,
     State,
@@ -144,6 +145,7 @@ class Driver:
         """Employ an actor that Ray has started, unless its device is unusable."""
         assert hello.device is not None, "an actor did not say where it runs"
         actor.device, actor.printouts = hello.device, hello.printouts
+        self._say_if_cpus_differ(actor.device)
         self._state = self._state.met(actor.device)
         if self._state.devices[actor.device].aside:
             self.pool.hold(actor)
@@ -153,6 +155,14 @@ class Driver:
             self._dismiss(actor)
         else:
             self._employ(actor)
+
+    def _say_if_cpus_differ(self, device: Device) -> None:
+        known = {other.cpu for other in self._state.devices}
+        if len(known) == 1 and device.cpu not in known:
+            notice(
+                f"nodes have different CPUs ({', '.join(sorted([*known, device.cpu]))}): the last bits of results may "
+                "depend on them; the journal's ready events name the CPU of each shard"
+            )
 
     def _employ(self, actor: RunningActor) -> None:
         """Assign motions to an actor: the next of the queue, or motions of others; dismiss it if there are none."""
@@ -225,7 +235,7 @@ class Driver:
         if not actor.ready:
             self.scheduler.measure_setup(actor, seconds)
             actor.ready, actor.setups = True, actor.setups + 1
-            self.keeper.write(ActorReady(actor.assignment.shard))
+            self.keeper.write(ActorReady(actor.assignment.shard, actor.device.node, actor.device.cpu))
             self._state = self._state.ready(actor.device)
             self._release_placeholders()
         elif report.env_steps and (report.untouched or actor.speed is None):

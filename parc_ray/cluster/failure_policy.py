@@ -43,6 +43,9 @@ class Device:
     gpu: str = ""
     """Number of the GPU on its node, or several with commas; empty for an actor on CPUs."""
 
+    cpu: str = field(default="", compare=False)
+    """Type of the node's CPU; empty where the system does not say."""
+
     @property
     def name(self) -> str:
         """cuda:1, or cpu."""

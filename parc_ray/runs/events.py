@@ -57,6 +57,10 @@ class ActorReady:
     kind: ClassVar[str] = "ready"
 
     shard: int
+    node: str = ""
+    """Host name."""
+    cpu: str = ""
+    """Type of its CPU, on which the last bits of results depend."""
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ OF_POPULATIONS = ("copies", "env_steps")
 def line_of(event: Event) -> Dict[str, Any]:
     """Return the line of an event, without its time.
 
-    >>> line_of(ActorReady(shard=3))
-    {'event': 'ready', 'shard': 3}
+    >>> line_of(RunEnded(exit_code=0))
+    {'event': 'end', 'exit_code': 0}
     """
     if isinstance(event, (MotionEntry, ExcludedMotion, InvalidMotion)):
         values = _values(event)
@@ -89,7 +89,7 @@ def event_of(line: Mapping[str, Any]) -> Optional[Event]:
     Raises KeyError, TypeError or ValueError if the line lacks a key, or holds an impossible value.
 
     >>> event_of({"event": "ready", "time": 1.0, "shard": 3})
-    ActorReady(shard=3)
+    ActorReady(shard=3, node='', cpu='')
     """
     kind = line["event"]
     if kind == "planned":

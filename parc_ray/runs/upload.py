@@ -34,8 +34,8 @@ STALL_SECONDS = 600.0
 HURRY_SECONDS = 3.0
 """Seconds that an interrupted run waits for all copies."""
 LOOK_SECONDS = 0.5
-SECRET = re.compile(r"://[^/@]*:[^@]*@|\?")
-"""A password in a URL, or parameters, which may hold one."""
+SECRET = re.compile(r"://[^/@]*:[^@]*@|\?|^(s3|s3a|gs|gcs|r2|oss)://[^/]*@", re.IGNORECASE)
+"""A password in a URL, or parameters, which may hold one. Buckets have no users: what stands before one is a token."""
 
 
 class Upload:

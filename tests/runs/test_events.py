@@ -44,7 +44,7 @@ LINES = [
         "run host pid folder character versions fingerprint config motions",
     ),
     (events.ShardStarted(0, ["m"], 1, 0), "shard shard motions envs deaths"),
-    (events.ActorReady(0), "ready shard"),
+    (events.ActorReady(0, "here", "a CPU"), "ready shard node cpu"),
     (
         events.AttemptEnded(0, 4, ATTEMPT),
         "attempt shard recording_bytes recording_sha256 trajectory_bytes motion number start_fraction start_time "
@@ -57,7 +57,7 @@ LINES = [
     (events.RecordingLost("m"), "lost motion"),
     (events.ActorDied(0, "gone", ["m"], "here", "cuda:0"), "death shard reason unfinished node device"),
     (events.DeviceSetAside("here", "cuda:0", "broken"), "set_aside node device reason"),
-    (events.ActorIdle(0, "here", "cuda:0"), "idle shard node device"),
+    (events.ActorIdle("here", "cuda:0"), "idle shard node device"),
     (events.RunEnded(0), "end exit_code"),
     *zip(
         events.dataset_events(DATASET),

@@ -404,6 +404,8 @@ def test_an_address_with_another_runs_files_is_refused_unless_they_may_go(tmp_pa
         ("file://{}/out/summary.json", "cannot be written to"),
         ("ftp://me:secret@host/run", "neither a password nor parameters"),
         ("abfs://files/run?sig=secret", "neither a password nor parameters"),
+        ("s3://secret@bucket/run", "neither a password nor parameters"),
+        ("GS://secret@bucket", "neither a password nor parameters"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused(tmp_path, output, url, message):
