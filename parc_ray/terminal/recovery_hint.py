@@ -8,7 +8,7 @@ from parc_ray.config.record import RecordConfig
 from parc_ray.runs.ledger import Ledger
 
 COST = 30
-"""Control steps of recovery per control step of a lost motion, measured on 38 motions of the bundled tracker that all
+"""Control steps of recovery per control step of a lost motion, measured on 38 motions of a bundled tracker that all
 were recovered. Motions that cannot be recovered cost up to 112, the sum of the default sizes."""
 
 

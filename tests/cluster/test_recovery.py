@@ -11,10 +11,10 @@ import parc_ray
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, read_misc
 from tests.cluster.runs import assert_accounted_for, record_run
-from tests.recording.test_recovery import EASY, HOPELESS, LOST_1, LOST_106, RECOVERY
+from tests.recording.test_recovery import EASY, HOPELESS, LOST_1, LOST_29, RECOVERY
 
 pytestmark = pytest.mark.slow
-MOTIONS = (EASY, LOST_1, LOST_106, HOPELESS)
+MOTIONS = (EASY, LOST_1, LOST_29, HOPELESS)
 KEYS = ("motion_data", "terrain_data", "misc_data")
 
 
@@ -51,13 +51,13 @@ def same_recordings(run, other) -> bool:
 def test_a_run_with_recovery_keeps_the_three_kinds_apart(at_once):
     run = parc_ray.read_run(at_once.output)
     how = {motion.name: motion.recorded_how for motion in run.motions}
-    assert how == {EASY.name: "at once", LOST_1.name: "recovered", LOST_106.name: "recovered", HOPELESS.name: ""}
+    assert how == {EASY.name: "at once", LOST_1.name: "recovered", LOST_29.name: "recovered", HOPELESS.name: ""}
     motions = {motion.name: motion for motion in run.motions}
-    assert [(p.copies, p.number, p.outcome) for p in motions[LOST_106.name].populations] == [
+    assert [(p.copies, p.number, p.outcome) for p in motions[LOST_29.name].populations] == [
         (4, 0, "failed"), (8, 1, "recorded"),
     ]  # fmt: skip
-    assert [a.number for a in motions[LOST_106.name].attempts] == [0]
-    assert motions[LOST_106.name].last_attempt.copies == 8
+    assert [a.number for a in motions[LOST_29.name].attempts] == [0]
+    assert motions[LOST_29.name].last_attempt.copies == 8
     summary = at_once.summary
     assert summary["recorded_from"] == {"0": 1} and summary["recovered"] == {"4": 1, "8": 1}
     assert (summary["populations"], summary["attempts"]) == (5, len(at_once.events("attempt")))
