@@ -393,12 +393,14 @@ def doctor(
     start: bool = typer.Option(False, "--try", help="Start every engine that is installed. A first start compiles."),
     gpu: bool = typer.Option(False, "--gpu", help="Check and measure every engine on a GPU, in at most eight minutes."),
     compile_for: List[str] = typer.Option(
-        [], "--compile", metavar="sm_90", help="Compile MuJoCo Warp's kernels for a GPU that is not here. Repeatable."
+        [], "--compile", metavar="ARCH", help="Compile MuJoCo Warp's kernels for a GPU that is not here: sm_90."
     ),
     device: str = typer.Option("cuda:0", "--device", metavar="DEVICE", help="With --gpu: cuda:N, or cpu."),
-    engines: str = typer.Option("", "--engines", metavar="A,B", help="With --gpu: these engines. Default: all here."),
-    parts: str = typer.Option("", "--parts", metavar="A,B", help="With --gpu: start, demo, speed, conformance, ray."),
-    envs: str = typer.Option("", "--envs", metavar="64,1024", help="With --gpu: numbers of envs to measure."),
+    engines: str = typer.Option(
+        "", "--engines", metavar="NAMES", help="With --gpu: only A,B. Default: all here."
+    ),
+    parts: str = typer.Option("", "--parts", metavar="NAMES", help="With --gpu: start, demo, speed, conformance, ray."),
+    envs: str = typer.Option("", "--envs", metavar="COUNTS", help="With --gpu: numbers of envs, as 64,1024."),
     as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),
 ) -> None:
     """Show what this machine has and which engines work. Attach the output to a bug report."""

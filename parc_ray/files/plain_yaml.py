@@ -24,8 +24,6 @@ MAX_SCALAR = 10_000
 """Maximum characters of one value; the longest path has 4096."""
 MAX_NUMBER = 100
 """Maximum characters of a number: some Pythons take hours for long ones."""
-NUMBER = re.compile(r"[-+0-9._:a-fA-FoxX]+")
-"""Text that may be resolved to a number."""
 UNCLOSED = {
     "flow sequence": "a '[' is not closed",
     "flow mapping": "a '{' is not closed",
@@ -148,9 +146,10 @@ def _require_short(event: Any) -> None:
     length = len(event.value)
     if length > MAX_SCALAR:
         raise _problem(f"a value has {length} characters; the maximum is {MAX_SCALAR}", event)
-    number = event.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float") or NUMBER.fullmatch(event.value)
-    if length > MAX_NUMBER and number and (event.tag or event.implicit[0]):
-        raise _problem(f"a number has {length} characters", event)
+    if length > MAX_NUMBER:
+        tag = event.tag or _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+            raise _problem(f"a number has {length} characters", event)
 
 
 def _problem(text: str, event: Any) -> yaml.MarkedYAMLError:

@@ -21,6 +21,7 @@ from parc_ray.cluster.failure_policy import FAILED_SETUPS
 from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import LostRayError
 from parc_ray.runs.journal import Journal
+from parc_ray.runs.lines import line_of
 from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config
@@ -40,7 +41,7 @@ def on_event(monkeypatch):
         class Observed(Journal):
             def write(self, *events):
                 super().write(*events)
-                if any(event.kind == kind for event in events) and waiting:
+                if any(line_of(event)["event"] == kind for event in events) and waiting:
                     waiting.pop()()
 
         monkeypatch.setattr(run, "Journal", Observed)

@@ -70,7 +70,11 @@ def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions
     def fail(engine, placement):
         return EngineCheck(f"PhysX does not work on {placement.device}" if engine is PHYSX else "")
 
-    made, _ = working_plan(write_config(tmp_path, [motions], None, simulator="auto"), fail)
+    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    del content["trained_with"]
+    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
+    config = write_config(tmp_path, [motions], None, simulator="auto", env_file=str(tmp_path / "dm_env.yaml"))
+    made, _ = working_plan(config, fail)
     assert made.inputs.files.simulator == "mujoco"
     assert made.placement.notices == ("simulator: mujoco, because PhysX does not work on cpu",)
     with pytest.raises(InputError, match="does not work on cpu"):

@@ -42,9 +42,9 @@ def test_a_receiver_does_its_part_of_the_work_of_slow_actors():
 
 
 def test_equal_actors_hand_over_nothing():
-    """At the end of a run all have begun their last motions."""
+    """All have begun their last motions, or a receiver would be busy for less than three setups."""
     assert handover([Load(30.0, 0.0, 2.0)] * 7, speed=2.0, delay=0.0) == [0.0] * 7
-    assert handover([Load(30.0, 5.0, 2.0)] * 7, speed=2.0, delay=5.0, least=1.0) == [0.0] * 7
+    assert handover([Load(30.0, 5.0, 2.0)] * 7, speed=2.0, delay=5.0, least=15.0) == [0.0] * 7
 
 
 @pytest.mark.parametrize("delay, helpers", [(0.0, 8), (20.0, 5), (40.0, 2), (100.0, 0)])

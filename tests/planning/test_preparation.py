@@ -88,7 +88,7 @@ def test_keys_that_a_run_replaces_may_lie_in_an_unknown_data_dir(tmp_path, motio
 def test_an_output_among_the_motions_is_told_before_they_are_read(tmp_path, motions):
     (motions / "idle.pkl").write_bytes(b"no motion")
     for output in (motions, motions / "deep" / "out"):
-        with pytest.raises(InputError, match="what is recorded there would be motions of the next run"):
+        with pytest.raises(InputError, match=r"one of the folder_paths of .*: recordings "):
             prepared(write_config(tmp_path, [motions], None, output_dir=str(output)))
     with pytest.raises(InputError, match="no usable motion"):
         prepared(write_config(tmp_path, [motions], None, output_dir=str(motions / "ignored")))

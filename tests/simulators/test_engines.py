@@ -83,10 +83,11 @@ def test_an_unknown_name_is_refused_and_the_known_ones_are_told(name):
 
 
 def test_only_an_engines_own_folder_knows_its_name():
-    """config/ may: there a name is a key of somebody's YAML. So may character/: MJCF's root element is <mujoco>."""
+    """config/ may: there a name is a key of somebody's YAML. So may character/: MJCF's root element is <mujoco>, and
+    doctor/, which tells people about packages and compares with MuJoCo."""
     names = {known.name for known in ENGINES}
     folders = {ROOT / "parc_ray" / "simulators" / name for name in names}
-    folders |= {ROOT / "parc_ray" / "config", ROOT / "parc_ray" / "character"}
+    folders |= {ROOT / "parc_ray" / "config", ROOT / "parc_ray" / "character", ROOT / "parc_ray" / "doctor"}
     found = []
     for path in (ROOT / "parc_ray").rglob("*.py"):
         if folders.isdisjoint(path.parents):

@@ -192,7 +192,9 @@ def test_attempts_end_as_in_mujoco(record):
         results = []
         while not recorder.done:
             results += recorder.advance()
-        outcomes[name] = sorted((r.motion, r.number, r.outcome, r.start_fraction, r.seconds) for r in results)
+        outcomes[name] = sorted(
+            (a.motion, a.number, str(a.outcome), a.start_fraction, a.seconds) for a in (r.attempt for r in results)
+        )
         recorder.environment.simulator.close()
     assert outcomes["mujoco_warp"] == outcomes["mujoco"]
     assert {outcome[2] for outcome in outcomes["mujoco"]} >= {"recorded", "failed"}
