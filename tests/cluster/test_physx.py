@@ -26,6 +26,7 @@ def environment(tmp_path) -> Path:
     """The demo's environment, with enough iterations for a tracker that learned in MuJoCo."""
     content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
     content["sim"]["physx"]["num_position_iterations"] = 32
+    del content["trained_with"]  # auto would take MuJoCo
     (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
     return tmp_path / "dm_env.yaml"
 

@@ -21,8 +21,11 @@ import torch
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.recording.build import build_recorder
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.recording.shard import RunFiles, Shard, ShardMotion, build_recorder
+from parc_ray.recording.run_files import RunFiles
+from parc_ray.recording.shard import Shard
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.simulators.engines import engine
 from parc_ray.trackers.network import Network
 from tests.planning.prepared import prepared
