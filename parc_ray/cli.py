@@ -396,9 +396,7 @@ def doctor(
         [], "--compile", metavar="ARCH", help="Compile MuJoCo Warp's kernels for a GPU that is not here: sm_90."
     ),
     device: str = typer.Option("cuda:0", "--device", metavar="DEVICE", help="With --gpu: cuda:N, or cpu."),
-    engines: str = typer.Option(
-        "", "--engines", metavar="NAMES", help="With --gpu: only A,B. Default: all here."
-    ),
+    engines: str = typer.Option("", "--engines", metavar="NAMES", help="With --gpu: only A,B. Default: all here."),
     parts: str = typer.Option("", "--parts", metavar="NAMES", help="With --gpu: start, demo, speed, conformance, ray."),
     envs: str = typer.Option("", "--envs", metavar="COUNTS", help="With --gpu: numbers of envs, as 64,1024."),
     as_json: bool = typer.Option(False, "--json", help="Print everything as one JSON document instead."),

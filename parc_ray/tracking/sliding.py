@@ -22,10 +22,10 @@ def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps:
     speeds = torch.sqrt(moved[..., 0] * moved[..., 0] + moved[..., 1] * moved[..., 1]) * fps
     made = contacts > 0.5
     still = made & torch.cat((made[:1], made[:-1])) & ~first.unsqueeze(1)
-    lowest = torch.full(contacts.shape, torch.inf, device=points.device, dtype=points.dtype)
+    lowest = points.new_full(contacts.shape, torch.inf)
     lowest = lowest.scatter_reduce(1, owners.expand(len(points), -1), points[..., 2], "amin")
     own = points[..., 2] <= lowest[:, owners]
-    slowest = torch.full(contacts.shape, torch.inf, device=points.device, dtype=points.dtype)
+    slowest = points.new_full(contacts.shape, torch.inf)
     # Corners of a flat sole may be equally low: the slowest, about which it turns.
     masked = torch.where(own, speeds, torch.full_like(speeds, torch.inf))
     slowest = slowest.scatter_reduce(1, owners.expand(len(points), -1), masked, "amin")
