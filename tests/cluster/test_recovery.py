@@ -10,13 +10,10 @@ import pytest
 import parc_ray
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, read_misc
-from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.runs import assert_accounted_for, record_run
-from tests.recording.test_recovery import EASY, HOPELESS, LOST_1, LOST_29, RECOVERY
+from tests.recording.test_recovery import EASY, HOPELESS, LOST_1, LOST_29, MUJOCO_4, RECOVERY
 
-pytestmark = pytest.mark.skipif(MUJOCO.version < "4", reason="before MuJoCo 4 the tracker loses other motions")
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, MUJOCO_4]
 MOTIONS = (EASY, LOST_1, LOST_29, HOPELESS)
 KEYS = ("motion_data", "terrain_data", "misc_data")
 
