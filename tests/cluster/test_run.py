@@ -138,7 +138,7 @@ def test_two_actors_and_five_shards_record_the_same(undisturbed, motions, addres
     run = record_run(tmp_path, motions, address, ray=actors, output={"layout": "flat"})
     assert run.code == 0
     assert run.summary["actors"] == 2
-    assert run.summary["shards"] == len(run.events("shard")) == 5
+    assert run.summary["shards"] == 5 <= len(run.events("shard"))  # motions that are handed over make a shard
     assert_accounted_for(run)
     assert_same_recordings(run, undisturbed)
     assert {path.parent.name for path in run.files} == {"recorded_motions"}

@@ -230,6 +230,7 @@ class _Calls(TorchFunctionMode):
             instead = {
                 Tensor.__getitem__: _read,
                 Tensor.__setitem__: _write,
+                Tensor.__invert__: aten.bitwise_not,
                 Tensor.contiguous: aten.contiguous,
                 Tensor.copy_: aten.copy_,
                 Tensor.nonzero: _nonzero,

@@ -35,11 +35,6 @@ from tests.simulators.test_conformance import WITHOUT_PHYSX, WITHOUT_WARP
 from tests.trackers.mimickit.test_family import config_of, filled
 from tests.tracking.pretended_device import OnDevice, PretendedDevice, unseen
 
-pytest.skip(
-    "the pretended device cannot compute the foot-skate metric yet (indexing of joined slices in tracking/sliding.py)",
-    allow_module_level=True,
-)
-
 pytestmark = pytest.mark.slow
 
 MOTIONS = [FEASIBLE[3], IMPOSSIBLE, FEASIBLE[4], LATE[0]]
@@ -198,9 +193,10 @@ def test_physx(tmp_path):
             if not callable(member):
                 return member
 
-            def call(*tensors: OnDevice, **named: Any) -> None:
+            def call(*tensors: OnDevice, **named: OnDevice | None) -> None:
+                hosts = {key: None if part is None else part.host for key, part in named.items()}
                 with unseen():
-                    member(*(part.host for part in tensors), **{key: part and part.host for key, part in named.items()})
+                    member(*(part.host for part in tensors), **hosts)
 
             return call
 
