@@ -368,14 +368,11 @@ def _host_to_check(config: RecordConfig) -> Iterator[Host]:
 
         yield ThisMachine()
         return
-    import ray
-
+    from parc_ray.cluster.connection import ray_session
     from parc_ray.cluster.host import RayHost
 
-    try:
+    with ray_session():
         yield RayHost(config, thorough=True)
-    finally:
-        ray.shutdown()
 
 
 RUN = typer.Argument(..., metavar="RUN", show_default=False, help="The output_dir of a run, at work or ended.")

@@ -22,6 +22,33 @@ LONGEST_REASON = 250
 """Characters."""
 STATUS_KEY = "__autoscaling_status"
 """Of Ray's monitor."""
+AUTH_MODE = "RAY_AUTH_MODE"
+
+
+@contextmanager
+def ray_session() -> Iterator[None]:
+    """Context at whose end this process leaves the Ray that it joined or started within; its caller's own Ray stays."""
+    if ray.is_initialized():
+        yield
+        return
+    mode = os.environ.get(AUTH_MODE)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if mode is None and AUTH_MODE in os.environ:
+            _forget_token()
+
+
+def _forget_token() -> None:
+    """Undo what Ray does to this process when it starts a cluster: actors on one without tokens would die at once."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    # Ray reads the variable when it is initialized, and keeps its mode where the variable is not set.
+    os.environ[AUTH_MODE] = "disabled"
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    del os.environ[AUTH_MODE]
 
 
 def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:

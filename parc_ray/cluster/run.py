@@ -16,6 +16,7 @@ import torch
 import yaml
 
 import parc_ray
+from parc_ray.cluster.connection import ray_session
 from parc_ray.cluster.driver import Driver
 from parc_ray.cluster.host import RayHost
 from parc_ray.cluster.monitoring import Monitoring
@@ -77,19 +78,19 @@ def record(
     Raises InputError, before anything is written, on bad input. The interruption must be listening. A Ray that was
     running in this process before is left alone.
     """
-    owns_ray = not ray.is_initialized()
     output = OutputDirectory(config.output_dir, config.output)
     output.require_unlinked()
     journal = Journal(output.journal) if output.journal.exists() else None
     try:
-        host = RayHost(config, interruption.listen)
-        run = prepare(config, data_dir, overwrite, output, host, screen.console)
-        output.prepare()
-        if journal is None:
-            journal = Journal(output.journal)
-            journal.require_empty()
-        journal.listener = screen.events.send if screen.events else None
-        return replace(_record(run, journal, overwrite, interruption, screen), upload=run.upload)
+        with ray_session():
+            host = RayHost(config, interruption.listen)
+            run = prepare(config, data_dir, overwrite, output, host, screen.console)
+            output.prepare()
+            if journal is None:
+                journal = Journal(output.journal)
+                journal.require_empty()
+            journal.listener = screen.events.send if screen.events else None
+            return replace(_record(run, journal, overwrite, interruption, screen), upload=run.upload)
     except KeyboardInterrupt:
         screen.alert("interrupted")
         screen.fail("interrupted", INTERRUPTED)
@@ -97,8 +98,6 @@ def record(
     finally:
         if journal:
             journal.close()
-        if owns_ray:
-            ray.shutdown()
 
 
 def _record(

@@ -10,7 +10,7 @@ import ray
 import torch
 
 from parc_ray.cluster import connection
-from parc_ray.cluster.connection import connect
+from parc_ray.cluster.connection import connect, ray_session
 from parc_ray.errors import InputError
 from parc_ray.planning.placement import place
 from tests.cluster.test_plan import config
@@ -93,12 +93,25 @@ def test_actors_see_the_gpus_that_are_named(monkeypatch):
 
         return os.environ["CUDA_VISIBLE_DEVICES"], ray.get_gpu_ids()
 
-    try:
+    with ray_session():
         placement = place(settings, connect(None, settings.devices))
         remote = ray.remote(num_cpus=0, num_gpus=placement.gpus)(visible)
         blocked = ray.remote(num_cpus=0, num_gpus=placement.gpus)(lambda: (visible(), __import__("time").sleep(2))[0])
         seen = ray.get([blocked.remote() for _ in range(placement.actors)])
         assert sorted(seen) == [("GPU-77", ["GPU-77"]), ("GPU-a1", ["GPU-a1"])]
         assert ray.get(remote.remote()) in seen
-    finally:
-        ray.shutdown()
+
+
+@pytest.mark.slow
+def test_a_ray_that_was_started_here_leaves_nothing_behind(address):
+    """Recent versions of Ray give it a token, and actors on a cluster without tokens would die at once."""
+    before = dict(os.environ)
+    with ray_session():
+        connect(None, ["cpu"])
+        assert ray.is_initialized()
+    assert not ray.is_initialized() and dict(os.environ) == before
+    with ray_session():
+        connect(address, ["cpu"])
+        with ray_session():
+            assert ray.get(ray.remote(num_cpus=0)(lambda: 7).remote()) == 7
+        assert ray.is_initialized(), "the caller's Ray stays"

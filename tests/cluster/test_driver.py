@@ -14,7 +14,7 @@ import ray
 
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor
-from parc_ray.cluster.connection import connect
+from parc_ray.cluster.connection import connect, ray_session
 from parc_ray.cluster.crash_output import Printout, last_words
 from parc_ray.cluster.failure_policy import FAILED_SETUPS
 from parc_ray.cluster.report import WorkReport
@@ -237,8 +237,8 @@ def test_what_a_crashed_actor_has_printed_is_kept(run_with, tmp_path):
 
 
 def test_last_words_are_fetched_from_other_machines(address, tmp_path, monkeypatch):
-    connect(address, [])
-    try:
+    with ray_session():
+        connect(address, [])
         head, other = (node["NodeID"] for node in ray.nodes())
         (tmp_path / "worker.err").write_text("of another process\nthe end\n\n")
         printouts = (Printout(str(tmp_path / "worker.err"), len("of another process\n")),)
@@ -246,8 +246,6 @@ def test_last_words_are_fetched_from_other_machines(address, tmp_path, monkeypat
         monkeypatch.setattr(os.path, "exists", lambda path: False)  # as on the driver's machine
         assert last_words(printouts, other) == ["the end"]
         assert last_words(printouts, "0" * len(other)) == [], "its node is gone"
-    finally:
-        ray.shutdown()
 
 
 # ------------------------------------------------------------------------------------------- addresses

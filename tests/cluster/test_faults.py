@@ -98,7 +98,7 @@ def wait_until(condition, what):
 def partly_broken(marker):
     """Simulated recorders that cannot be set up on the device that is used first; on others it takes longer."""
 
-    class PartlyBrokenActor(simulated_actor(0.02)):
+    class PartlyBrokenActor(simulated_actor(0.1)):
         def setup(self, *arguments):
             device = own_device()
             with suppress(FileExistsError):

@@ -17,7 +17,7 @@ import ray
 from parc_ray.cli import app, guarded
 from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
-from parc_ray.cluster.connection import connect
+from parc_ray.cluster.connection import connect, ray_session
 from parc_ray.errors import InputError
 from parc_ray.simulators import engines
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
@@ -126,12 +126,10 @@ def test_actors_begin_with_the_libraries_of_the_environment(address, monkeypatch
 
     monkeypatch.setattr(driver, "ShardActor", Curious)
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/of_the_job/lib")
-    connect(address, [])
-    try:
+    with ray_session():
+        connect(address, [])
         actor = driver.actor_class(ISAAC_GYM, 1, 1).remote()
         variables = ray.get(actor.libraries.remote(), timeout=100)
-    finally:
-        ray.shutdown()
     assert f"LD_LIBRARY_PATH={sys.prefix}/lib:/opt/of_the_job/lib" in variables
 
 

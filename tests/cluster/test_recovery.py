@@ -11,17 +11,21 @@ import parc_ray
 from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import motion_file_bytes, read_misc
 from tests.cluster.runs import assert_accounted_for, record_run
-from tests.recording.test_recovery import EASY, HOPELESS, LOST_1, LOST_29, MUJOCO_4, RECOVERY
+from tests.recording.recovery_cases import RECOVERY, find_cases
 
-pytestmark = [pytest.mark.slow, MUJOCO_4]
-MOTIONS = (EASY, LOST_1, LOST_29, HOPELESS)
+pytestmark = pytest.mark.slow
 KEYS = ("motion_data", "terrain_data", "misc_data")
 
 
 @pytest.fixture(scope="module")
-def lost_motions(tmp_path_factory):
+def cases():
+    return find_cases()
+
+
+@pytest.fixture(scope="module")
+def lost_motions(cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lost")
-    for motion in MOTIONS:
+    for motion in (cases.easy, cases.first_size, cases.second_size, cases.hopeless):
         (folder / f"{motion.name}.pkl").write_bytes(motion_file_bytes(motion))
     return folder
 
@@ -48,16 +52,21 @@ def same_recordings(run, other) -> bool:
     return mine.keys() == theirs.keys() and all(mine[n][part] == theirs[n][part] for n in mine for part in KEYS)
 
 
-def test_a_run_with_recovery_keeps_the_three_kinds_apart(at_once):
+def test_a_run_with_recovery_keeps_the_three_kinds_apart(cases, at_once):
     run = parc_ray.read_run(at_once.output)
     how = {motion.name: motion.recorded_how for motion in run.motions}
-    assert how == {EASY.name: "at once", LOST_1.name: "recovered", LOST_29.name: "recovered", HOPELESS.name: ""}
+    assert how == {
+        cases.easy.name: "at once",
+        cases.first_size.name: "recovered",
+        cases.second_size.name: "recovered",
+        cases.hopeless.name: "",
+    }
     motions = {motion.name: motion for motion in run.motions}
-    assert [(p.copies, p.number, p.outcome) for p in motions[LOST_29.name].populations] == [
+    assert [(p.copies, p.number, p.outcome) for p in motions[cases.second_size.name].populations] == [
         (4, 0, "failed"), (8, 1, "recorded"),
     ]  # fmt: skip
-    assert [a.number for a in motions[LOST_29.name].attempts] == [0]
-    assert motions[LOST_29.name].last_attempt.copies == 8
+    assert [a.number for a in motions[cases.second_size.name].attempts] == [0]
+    assert motions[cases.second_size.name].last_attempt.copies == 8
     summary = at_once.summary
     assert summary["recorded_from"] == {"0": 1} and summary["recovered"] == {"4": 1, "8": 1}
     assert (summary["populations"], summary["attempts"]) == (5, len(at_once.events("attempt")))
@@ -73,11 +82,11 @@ def test_a_run_that_lost_motions_says_that_they_may_be_recovered(without, at_onc
     assert "--recover" not in at_once.console
 
 
-def test_recovering_a_finished_run_gives_the_bytes_of_recovering_at_once(without, later, at_once):
+def test_recovering_a_finished_run_gives_the_bytes_of_recovering_at_once(cases, without, later, at_once):
     assert later.code == 0
     assert same_recordings(later, at_once)
     assert later.summary["recovered"] == at_once.summary["recovered"]
-    kept = {name: parts for name, parts in without.recordings().items() if name == EASY.name}
+    kept = {name: parts for name, parts in without.recordings().items() if name == cases.easy.name}
     assert kept and all(later.recordings()[name] == parts for name, parts in kept.items())
     assert all(line["motions"] for line in later.events("reopened"))
     assert parc_ray.read_run(later.output).sessions[-1].exit_code == 0

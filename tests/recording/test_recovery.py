@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import pytest
@@ -14,73 +14,29 @@ from parc_ray.config.loading import load_yaml
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
-from parc_ray.files.bundled import DEMO, HUMANOID
+from parc_ray.files.bundled import DEMO
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, parse_motion, read_misc
 from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempt_result import AttemptResult
-from parc_ray.recording.build import build_recorder
 from parc_ray.recording.noise import directions, push
 from parc_ray.recording.recorder import ShardRecorder
-from parc_ray.recording.run_files import RunFiles
 from parc_ray.recording.shard import Shard
-from parc_ray.recording.shard_motion import ShardMotion
-from parc_ray.simulators.mujoco.engine import MUJOCO
-from parc_ray.trackers.families import family
 from tests.planning.prepared import prepared
+from tests.recording.recovery_cases import SECONDS, Cases, Key, find_cases, make_recorder, run
 from tests.tracking.test_environment import SKELETON
 
-MUJOCO_4 = pytest.mark.skipif(
-    int(MUJOCO.version.partition(".")[0]) < 4, reason="before MuJoCo 4 the tracker loses other motions"
-)
-pytestmark = MUJOCO_4
-
-SECONDS = 2.5
-EASY, LOST_1, LOST_53, LOST_29 = (
-    generate_motion(MotionSpec(kind, seed, SECONDS, 1.0), SKELETON, f"{kind}_{seed}")
-    for kind, seed in (("tour", 0), ("fast_walk", 1), ("fast_walk", 53), ("fast_walk", 29))
-)
-HOPELESS = generate_motion(MotionSpec("walk", 6, SECONDS, flaw="fly"), SKELETON, "fly")
-MOTIONS = (EASY, LOST_1, LOST_53, LOST_29, HOPELESS)
 TERMINATION_DISTANCE = load_yaml(DEMO / "dm_env.yaml")["env"]["root_pos_termination_dist"]
-RECOVERY = {"copies": [4, 8]}
-Key = Tuple[str, int, int]
-
-
-def make_recorder(
-    motions: Sequence[Motion] = MOTIONS,
-    envs: int = 12,
-    threads: int = 1,
-    made: Sequence[Tuple[int, int]] = (),
-    **config: Any,
-) -> ShardRecorder:
-    """made: attempts and populations made before at each motion."""
-    settings = RecordConfig(
-        **{
-            "output_dir": "out", "device": "cpu", "model_file": DEMO / "model.pt", "env_file": DEMO / "dm_env.yaml",
-            "agent_file": DEMO / "agent_config.yaml", "dataset_file": "unused", "simulator": "mujoco",
-            "num_envs": envs, "recovery": RECOVERY, "retry": {"min_segment_seconds": 1.0}, **config,
-        }
-    )  # fmt: skip
-    files = family("parc").read(settings, None)
-    run = RunFiles(settings, "mujoco", files, HUMANOID.read_text(), str(HUMANOID))
-    numbers = made or [(0, 0)] * len(motions)
-    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), *n) for m, n in zip(motions, numbers)))
-    return build_recorder(run, shard, threads, "cpu")
-
-
-def run(recorder: ShardRecorder) -> Dict[Key, AttemptResult]:
-    results: List[AttemptResult] = []
-    while not recorder.done:
-        results += recorder.advance()
-    found = {(r.attempt.motion, r.attempt.copies, r.attempt.number): r for r in results}
-    assert len(found) == len(results)
-    return found
 
 
 @pytest.fixture(scope="module")
-def results() -> Dict[Key, AttemptResult]:
-    return run(make_recorder())
+def cases() -> Cases:
+    return find_cases()
+
+
+@pytest.fixture(scope="module")
+def results(cases) -> Dict[Key, AttemptResult]:
+    return run(make_recorder(list(cases)))
 
 
 def attempts_at(results: Dict[Key, AttemptResult], motion: Motion) -> List[Tuple[int, int, str]]:
@@ -93,20 +49,20 @@ def same(expected: Dict[Key, AttemptResult], actual: Dict[Key, AttemptResult]) -
                for key, result in actual.items())  # fmt: skip
 
 
-def test_the_whole_motion_is_tried_alone_then_in_growing_populations_then_in_part(results):
-    assert attempts_at(results, EASY) == [(0, 0, "recorded")]
-    assert attempts_at(results, LOST_1) == [(0, 0, "failed"), (4, 0, "recorded")]
-    assert attempts_at(results, LOST_29) == [(0, 0, "failed"), (4, 0, "failed"), (8, 1, "recorded")]
-    lost = attempts_at(results, HOPELESS)
+def test_the_whole_motion_is_tried_alone_then_in_growing_populations_then_in_part(cases, results):
+    assert attempts_at(results, cases.easy) == [(0, 0, "recorded")]
+    assert attempts_at(results, cases.first_size) == [(0, 0, "failed"), (4, 0, "recorded")]
+    assert attempts_at(results, cases.second_size) == [(0, 0, "failed"), (4, 0, "failed"), (8, 1, "recorded")]
+    lost = attempts_at(results, cases.hopeless)
     assert lost[:3] == [(0, 0, "failed"), (4, 0, "failed"), (8, 1, "failed")]
     assert [(copies, number) for copies, number, _ in lost[3:]] == [(0, 1), (0, 2)]
-    starts = [results[(HOPELESS.name, *key[:2])].attempt for key in lost]
+    starts = [results[(cases.hopeless.name, *key[:2])].attempt for key in lost]
     assert [a.start_fraction for a in starts] == [0.0, 0.0, 0.0, 0.25, 0.5]
     assert [a.next_fraction for a in starts] == [0.0, 0.0, 0.25, 0.5, None]
 
 
-def test_recovered_recordings_are_whole_accepted_and_say_how_they_were_made(results):
-    for motion, copies, number in ((LOST_1, 4, 0), (LOST_53, 4, 0), (LOST_29, 8, 1)):
+def test_recovered_recordings_are_whole_accepted_and_say_how_they_were_made(cases, results):
+    for motion, copies, number in ((cases.first_size, 4, 0), (cases.also_first_size, 4, 0), (cases.second_size, 8, 1)):
         result = results[motion.name, copies, number]
         recorded = parse_motion(result.recording, motion.name, SKELETON, "recording")
         assert recorded.num_frames == motion.num_frames
@@ -118,10 +74,10 @@ def test_recovered_recordings_are_whole_accepted_and_say_how_they_were_made(resu
             "copies": copies, "noise": 0.6, "windows": 8, "window_seconds": 0.333333, "copying": "exact",
         }  # fmt: skip
         assert result.attempt.env_steps <= copies * 75
-    assert "recovery" not in read_misc(results[EASY.name, 0, 0].recording)["recording"]
+    assert "recovery" not in read_misc(results[cases.easy.name, 0, 0].recording)["recording"]
 
 
-def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(results, monkeypatch):
+def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(cases, results, monkeypatch):
     """The lineage, simulated again in one env without any copying, is the recording in every bit."""
     ended: List[Any] = []
     original = ShardRecorder._end_of_copy
@@ -131,7 +87,7 @@ def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(re
         return original(self, population, survivor, following)
 
     monkeypatch.setattr(ShardRecorder, "_end_of_copy", remember)
-    motion, steps = LOST_29, 75
+    motion, steps = cases.second_size, 75
     run(make_recorder([motion], envs=8))
     population, winner = ended[-1]
     assert population.attempt.copies == 8
@@ -156,47 +112,47 @@ def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(re
 
 
 @pytest.mark.parametrize(("envs", "threads", "order"), [(8, 1, 1), (30, 2, -1), (13, 3, 1)])
-def test_results_do_not_depend_on_slots_threads_and_order(results, envs, threads, order):
-    assert same(results, run(make_recorder(MOTIONS[::order], envs=envs, threads=threads)))
+def test_results_do_not_depend_on_slots_threads_and_order(cases, results, envs, threads, order):
+    assert same(results, run(make_recorder(list(cases)[::order], envs=envs, threads=threads)))
 
 
-@pytest.mark.parametrize("motions", [MOTIONS[1:2], MOTIONS[3:]])
-def test_results_do_not_depend_on_the_shard(results, motions):
-    assert same(results, run(make_recorder(motions)))
+@pytest.mark.parametrize("motions", [slice(1, 2), slice(3, None)])
+def test_results_do_not_depend_on_the_shard(results, cases, motions):
+    assert same(results, run(make_recorder(list(cases)[motions])))
 
 
 @pytest.mark.parametrize("made", [(1, 0), (1, 1), (1, 2), (2, 2)])
-def test_what_was_done_before_an_interruption_is_not_done_again(results, made):
-    rest = run(make_recorder([HOPELESS], made=[made]))
+def test_what_was_done_before_an_interruption_is_not_done_again(cases, results, made):
+    rest = run(make_recorder([cases.hopeless], made=[made]))
     assert same(results, rest)
     before = [(0, n) for n in range(made[0])] + [((4, 8)[n], n) for n in range(made[1])]
-    assert attempts_at(rest, HOPELESS) == [a for a in attempts_at(results, HOPELESS) if a[:2] not in before]
+    assert attempts_at(rest, cases.hopeless) == [a for a in attempts_at(results, cases.hopeless) if a[:2] not in before]
 
 
-def test_recovering_after_later_starts_gives_the_same_recording(results):
+def test_recovering_after_later_starts_gives_the_same_recording(cases, results):
     (key, result), = [
-        (key, r) for key, r in run(make_recorder([LOST_1], made=[(3, 0)])).items()
+        (key, r) for key, r in run(make_recorder([cases.first_size], made=[(3, 0)])).items()
     ]  # fmt: skip
-    assert key == (LOST_1.name, 4, 0) and result.recording == results[key].recording
+    assert key == (cases.first_size.name, 4, 0) and result.recording == results[key].recording
 
 
-def test_what_is_recorded_at_once_is_what_it_is_without_recovery(results):
-    without = run(make_recorder(recovery=False))
+def test_what_is_recorded_at_once_is_what_it_is_without_recovery(cases, results):
+    without = run(make_recorder(list(cases), recovery=False))
     assert not any(copies for _, copies, _ in without)
     assert all(r.recording == results[key].recording for key, r in without.items() if key[2] == 0)
 
 
-def test_another_seed_recovers_otherwise(results):
-    key = (LOST_1.name, 4, 0)
-    other = run(make_recorder([LOST_1], seed=1))
+def test_another_seed_recovers_otherwise(cases, results):
+    key = (cases.first_size.name, 4, 0)
+    other = run(make_recorder([cases.first_size], seed=1))
     assert other[key].recording != results[key].recording
 
 
 @pytest.mark.parametrize("observations", [False, True])
-def test_all_slots_at_once_give_the_same(results, observations, monkeypatch):
+def test_all_slots_at_once_give_the_same(cases, results, observations, monkeypatch):
     """As on a GPU: a step of fixed shape for all slots, the host looking at every fifth."""
     settings = {"record": {"observations": observations}, "output": {"report": False}}
-    motions = (EASY, LOST_1, LOST_29)
+    motions = (cases.easy, cases.first_size, cases.second_size)
     expected = run(make_recorder(motions, **settings))
     original = ShardRecorder.__init__
     monkeypatch.setattr(ShardRecorder, "__init__", lambda self, *a, **k: original(self, *a, **{**k, "all_slots": True}))
@@ -205,11 +161,11 @@ def test_all_slots_at_once_give_the_same(results, observations, monkeypatch):
     assert same(expected, run(recorder))
 
 
-def test_observations_are_those_of_the_recorded_frames():
+def test_observations_are_those_of_the_recorded_frames(cases):
     """At the ends of windows, too, where a frame is simulated in one env and observed in another."""
-    result = run(make_recorder([LOST_1], record={"observations": True}))[LOST_1.name, 4, 0]
+    result = run(make_recorder([cases.first_size], record={"observations": True}))[cases.first_size.name, 4, 0]
     misc, recorded = read_misc(result.recording), parse_motion(result.recording, "", SKELETON, "recording")
-    recorder = make_recorder([LOST_1])
+    recorder = make_recorder([cases.first_size])
     char = misc["obs"][:, : int(np.prod(misc["obs_shapes"]["char_obs"]["shape"]))]
     layout = recorder.environment.observer._char.layout
     joints = layout.split(torch.from_numpy(char.copy()))["joints"]
@@ -217,11 +173,11 @@ def test_observations_are_those_of_the_recorded_frames():
     assert float((joints - expected).abs().max()) < 1e-5
 
 
-def test_a_population_that_does_not_fit_is_left_out_and_said_so(caplog, monkeypatch):
+def test_a_population_that_does_not_fit_is_left_out_and_said_so(cases, caplog, monkeypatch):
     """Never made smaller. The device has turned out to hold 5 envs."""
     monkeypatch.setattr(Shard, "num_envs", lambda self, run: 5)
-    results = run(make_recorder([LOST_29]))
-    assert {copies for copies, _, _ in attempts_at(results, LOST_29)} == {0, 4}
+    results = run(make_recorder([cases.second_size]))
+    assert {copies for copies, _, _ in attempts_at(results, cases.second_size)} == {0, 4}
     assert "only 5 envs fit the device" in caplog.text
 
 
@@ -238,10 +194,10 @@ def test_a_hovering_reference_without_labels_is_not_recovered():
     assert all(r.attempt.outcome != "recorded" for (_, copies, _), r in results.items() if copies)
 
 
-def test_a_checkpoint_without_standard_deviations_is_refused(tmp_path):
+def test_a_checkpoint_without_standard_deviations_is_refused(cases, tmp_path):
     state = torch.load(DEMO / "model.pt", weights_only=True)
     torch.save({name: value for name, value in state.items() if "logstd" not in name}, tmp_path / "model.pt")
-    (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(EASY))
+    (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(cases.easy))
     values = {
         "output_dir": tmp_path / "out", "device": "cpu", "simulator": "mujoco", "dataset_file": tmp_path / "walk.pkl",
         "model_file": tmp_path / "model.pt", "env_file": DEMO / "dm_env.yaml",
