@@ -11,6 +11,7 @@ agent_config.yaml.
 2. PARC's action is a PD target. So the actor first learns, supervised, on states that it brings about itself, to do
    what the lesson would do there; without a lesson, to say where the reference will be when the drives get there. The
    critic learns what that is worth.
+   A training that starts from another one's tracker (--start-from) does this only with --search.
 3. PPO starts from both, if there are samples left for it.
 
 The same arguments give the same checkpoint on the same machine, whether or not the training was interrupted.
@@ -723,6 +724,8 @@ class Training:
         self.batch = self.agent.steps_per_iter * len(self.envs)
         self.minibatch = min(self.batch, self.agent.batch_size * len(self.envs))
         self.iterations = -(-options.samples // self.batch)
+        # Without lessons, a tracker that has learned already would unlearn what PPO taught it.
+        self.supervised_samples = 0 if options.start_from and not options.search else self.agent.normalizer_samples
         # Random numbers come from a generator of our own: a recorder seeds the global one.
         self.random = torch.Generator().manual_seed(options.seed)
         self.iteration = 0
@@ -767,12 +770,12 @@ class Training:
     @property
     def supervised(self) -> bool:
         """Whether the actor still learns what is taught."""
-        return self.samples < self.agent.normalizer_samples
+        return self.samples < self.supervised_samples
 
     @property
     def criticized(self) -> bool:
         """Whether PPO is to follow, which alone needs a critic."""
-        return bool(self.options.samples > self.agent.normalizer_samples)
+        return bool(self.options.samples > self.supervised_samples)
 
     def iterate(self) -> None:
         """Collect experience and learn from it."""

@@ -227,6 +227,7 @@ def test_a_training_can_begin_with_another_s_networks(options, tmp_path, config)
     arguments = options(tmp_path / "second", "--samples", "64", "--start-from", str(first))
     training = script.Training(arguments, script.read_dataset(arguments.dataset, arguments.character))
     training.start_from(first.read_bytes())
+    assert not training.supervised, "it would unlearn what PPO taught it"
     state = torch.load(first, weights_only=True)
     for name, value in training.network.state_dict().items():
         assert torch.equal(value, state[f"_model.{name}"].float())
