@@ -42,7 +42,7 @@ def ray_session() -> Iterator[None]:
 
 def _forget_token() -> None:
     """Undo what Ray does to this process when it starts a cluster: actors on one without tokens would die at once."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     # Ray reads the variable when it is initialized, and keeps its mode where the variable is not set.
     os.environ[AUTH_MODE] = "disabled"

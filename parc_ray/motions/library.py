@@ -51,7 +51,7 @@ class MotionLibrary:
 
         min_loop_seconds: time for which those that loop are tracked at least, in whole passes.
         """
-        self.names = [motion.name for motion in motions]
+        self.motions, self.skeleton = list(motions), skeleton
         self.device = device
         parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
         self._layout = Layout(reference_shapes(skeleton))

@@ -112,22 +112,9 @@ def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Option
     return dataset_config
 
 
-def read_inputs(
-    config: RecordConfig,
-    data_dir: Optional[str],
-    tracker: TrackerInputs,
-    dataset_config: Optional[DatasetConfig],
-    engine: Engine,
-    progress: Optional[Progress] = None,
-    known: Iterable[MotionEntry] = (),
-) -> Inputs:
-    """Check that the tracker fits the engine, and read and check the dataset. Raises InputError.
-
-    known: entries of the same character that were fit before. What is known of files is kept in a cache; beside that,
-    nothing is written.
-    """
-    environment = tracker.files.environment
-    _require_control_mode(engine, environment, config.env_file)
+def run_files(config: RecordConfig, tracker: TrackerInputs, engine: Engine) -> RunFiles:
+    """Return the files of a run. Raises InputError if the engine cannot simulate the tracker's character."""
+    _require_control_mode(engine, tracker.files.environment, config.env_file)
     files = RunFiles(
         config=config,
         simulator=engine.name,
@@ -136,8 +123,25 @@ def read_inputs(
         character_source=tracker.character.source,
     )
     require_simulable(files, tracker.character.skeleton)
-    unsupported_reason: UnsupportedReason = partial(_unsupported_reason, engine.name, environment.env)
-    motions = ScanCache(known, _cache(config, tracker, dataset_config, engine))
+    return files
+
+
+def read_inputs(
+    files: RunFiles,
+    tracker: TrackerInputs,
+    dataset_config: Optional[DatasetConfig],
+    data_dir: Optional[str],
+    progress: Optional[Progress] = None,
+    known: Iterable[MotionEntry] = (),
+) -> Inputs:
+    """Read and check the dataset. Raises InputError.
+
+    known: entries of the same character that were fit before. What is known of files is kept in a cache; beside that,
+    nothing is written.
+    """
+    config = files.config
+    unsupported_reason: UnsupportedReason = partial(_unsupported_reason, files.simulator, files.environment.env)
+    motions = ScanCache(known, _cache(config, tracker, dataset_config, files.engine))
     if dataset_config is not None:
         dataset = create_dataset(dataset_config, tracker.character.skeleton, progress, unsupported_reason, motions)
     else:

@@ -18,7 +18,7 @@ from parc_ray.errors import InputError, quote
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.fingerprint import fingerprint
 from parc_ray.planning.host import Host
-from parc_ray.planning.inputs import Inputs, TrackerInputs, read_dataset_config, read_inputs, read_tracker
+from parc_ray.planning.inputs import Inputs, TrackerInputs, read_dataset_config, read_inputs, read_tracker, run_files
 from parc_ray.planning.placement import Placement, place
 from parc_ray.planning.plan import RunPlan, make_plan
 from parc_ray.planning.resources import Resources
@@ -110,15 +110,9 @@ def prepare(
     known = earlier.planned.values() if earlier else ()
     with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading motions", total=None)
-        inputs = read_inputs(
-            config,
-            data_dir,
-            tracker,
-            dataset_config,
-            engine,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            known,
-        )
+        progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+        files = run_files(config, tracker, engine)
+        inputs = read_inputs(files, tracker, dataset_config, data_dir, progress, known)
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output)
     run.upload = upload

@@ -62,12 +62,8 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             "unrecovered", num_envs,
         )  # fmt: skip
     return ShardRecorder(
-        environment=TrackingEnvironment(
-            simulator, library, terrains, skeleton, config, tracker.observer, tracker.termination
-        ),
-        act=tracker.act,
+        environment=TrackingEnvironment(simulator, library, terrains, tracker, config),
         meter=MetricMeter(surface_points(run.character, run.character_source, device), terrains),
-        motions=motions,
         config=run.config,
         origin={
             "simulator": simulator.name,
@@ -75,9 +71,7 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
             "checkpoint_sha256": run.tracker.checkpoint_sha256,
             "seed": run.config.seed,
         },
-        first_attempts=[motion.first_attempt for motion in shard.motions],
-        explore=tracker.explore,
-        first_populations=[motion.first_population for motion in shard.motions],
+        made=[(motion.first_attempt, motion.first_population) for motion in shard.motions],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +98,7 @@ def trajectory_bytes(skeleton: Skeleton, observation_size: int, max_steps: int) 
 class ShardRecorder:
     """One retry queue over one environment.
 
-    recorder = ShardRecorder(environment, tracker.act, meter, motions, config, origin)
+    recorder = ShardRecorder(environment, meter, config, origin)
     while not recorder.done:
         results = recorder.work(seconds=1.0)
     """
@@ -106,29 +106,24 @@ class ShardRecorder:
     def __init__(
         self,
         environment: TrackingEnvironment,
-        act: Callable[[Tensor], Tensor],
         meter: MetricMeter,
-        motions: Sequence[Motion],
         config: RecordConfig,
         origin: Mapping[str, Any],
-        first_attempts: Optional[Sequence[int]] = None,
+        made: Optional[Sequence[Tuple[int, int]]] = None,
         all_slots: Optional[bool] = None,
-        explore: Optional[Callable[[Tensor, Tensor], Tensor]] = None,
-        first_populations: Optional[Sequence[int]] = None,
     ):
-        """act: of the tracker whose observer the environment has; motions: those of the environment's library; origin:
-        goes into every recording (simulator, checkpoint, ...).
-
-        first_attempts: number of each motion's first attempt; earlier ones were made elsewhere. first_populations: the
-        same of its populations. all_slots: whether tensor work is on all slots at once, captured and looked at now and
-        then only; None: on a CUDA device. explore: of the tracker, for recovery.
+        """origin: goes into every recording (simulator, checkpoint, ...); made: attempts and populations made elsewhere
+        at each motion; all_slots: whether tensor work is on all slots at once, captured and looked at now and then
+        only; None: on a CUDA device.
         """
-        self.environment, self.act, self.meter = environment, act, meter
-        self.motions, self.config, self.origin = motions, config, dict(origin)
-        recovery = config.recovery if explore else None
+        tracker = environment.tracker
+        self.environment, self.act, self.explore = environment, tracker.act, tracker.explore
+        self.motions = environment.library.motions
+        self.meter, self.config, self.origin = meter, config, dict(origin)
+        recovery = config.recovery if tracker.explore else None
         # A population is never made smaller: where its envs do not fit the device, its motion stays as it is.
         sizes = [size for size in recovery.copies if size <= environment.num_envs] if recovery else []
-        self.explore, self.policy = explore, RetryPolicy(config.retry, tuple(sizes))
+        self.policy = RetryPolicy(config.retry, tuple(sizes))
         self.queue = RetryQueue()
         self.utilization = Utilization()
         self._results: List[AttemptResult] = []
@@ -165,12 +160,11 @@ class ShardRecorder:
         # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
         self._look_every = (_look_every(self._window) if sizes else LOOK_EVERY) if self._batched and not kept else 1
         self._unseen = 0
-        none = [0] * len(motions)
-        self._first = list(zip(first_attempts or none, first_populations or none))
+        self._first = list(made or [(0, 0)] * len(self.motions))
         """Attempts and populations made elsewhere at each motion."""
-        self._tried = [list(made) for made in self._first]
+        self._tried = [list(numbers) for numbers in self._first]
         """The same, with those made here."""
-        for index in range(len(motions)):
+        for index in range(len(self.motions)):
             self._enqueue(self._following(index))
 
     @property
@@ -578,12 +572,11 @@ class ShardRecorder:
             origin["outcome"] = attempt.outcome.value
             origin.update((name, getattr(attempt, name)) for name in ("reason", "criteria", "body"))
         return recording_file(
-            motion.name,
+            motion,
             Trajectory(
                 **{name: part.contiguous().numpy() for name, part in self._layout.unstack(frames.t()).items()},
                 observations=observations.numpy() if self.config.record.observations else None,
             ),
-            motion.terrain,
             self.environment.config.control_freq,
             origin,
             {name: {"shape": shape, "use_normalizer": name in observer.normalized}

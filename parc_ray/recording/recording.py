@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.motions.height_field import HeightField, slice_around
+from parc_ray.motions.height_field import slice_around
 from parc_ray.motions.mimickit_file import mimickit_file_bytes
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
@@ -54,22 +54,21 @@ def terrain_padding(dx: float) -> float:
 
 
 def recording_file(
-    name: str,
+    source: Motion,
     trajectory: Trajectory,
-    terrain: HeightField,
     control_freq: int,
     origin: Dict[str, Any],
     observation_layout: Optional[Dict[str, Any]],
     write: Callable[..., bytes] = motion_file_bytes,
 ) -> bytes:
-    """Return the motion file of a trajectory, as made by `write`.
+    """Return the motion file of a trajectory that tracks a source motion, as made by `write`.
 
     Frame 0 is moved to xy = 0, with z relative to the terrain under it; the terrain is cut around the motion and moved
     with it. origin goes to misc_data["recording"].
     """
-    cut, root_pos = slice_around(trajectory.root_pos, terrain, terrain_padding(terrain.dx))
+    cut, root_pos = slice_around(trajectory.root_pos, source.terrain, terrain_padding(source.terrain.dx))
     motion = Motion(
-        name=name,
+        name=source.name,
         root_pos=root_pos,
         root_rot=_positive(trajectory.root_rot),
         joint_rot=_positive(trajectory.joint_rot),

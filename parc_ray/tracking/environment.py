@@ -25,8 +25,8 @@ from parc_ray.motions.terrain_stack import TerrainStack
 from parc_ray.simulators.simulator import Simulator
 from parc_ray.tensors.layout import Layout
 from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims, upload
-from parc_ray.trackers.termination import NOT_FINITE, Termination
-from parc_ray.trackers.tracker import ObservationInputs, Observer
+from parc_ray.trackers.termination import NOT_FINITE
+from parc_ray.trackers.tracker import ObservationInputs, Observer, Tracker
 
 SAMPLES = 2048
 """Maximum reference frames sampled at once."""
@@ -80,20 +80,19 @@ class TrackingEnvironment:
         simulator: Simulator,
         library: MotionLibrary,
         terrains: TerrainStack,
-        skeleton: Skeleton,
+        tracker: Tracker,
         config: EnvironmentConfig,
-        observer: Observer,
-        termination: Termination,
     ):
         """library, terrains and the simulator's tiles are of the same motions, in the same order."""
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
+        observer, skeleton = tracker.observer, library.skeleton
+        self.tracker, self.observer, self.termination = tracker, observer, tracker.termination
         self.skeleton = skeleton.to(device)
-        self.observer, self.termination = observer, termination
         self.timestep = torch.tensor(1.0 / config.control_freq, dtype=torch.float32, device=device)
         self.lookahead = lookahead(observer)
-        self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.names)))
+        self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.motions)))
         envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
         self._ahead = min(AHEAD, envs // AHEAD)
         """Places beyond one for each env."""

@@ -25,7 +25,7 @@ from parc_ray.cluster.report import WorkReport
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO
 from parc_ray.motions.dataset import Dataset, MotionEntry
-from parc_ray.planning.inputs import read_inputs, read_tracker
+from parc_ray.planning.inputs import read_inputs, read_tracker, run_files
 from parc_ray.planning.placement import Placement
 from parc_ray.planning.plan import make_plan
 from parc_ray.planning.resources import Resources
@@ -325,7 +325,8 @@ def virtual_run(folder: Path, motion: Path, count: int, machine: Machine, charge
         output_dir=folder / "out", device="cuda", dataset_file=motion, simulator="mujoco", model_file=DEMO / "model.pt",
         env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", max_envs_per_actor=machine.slots,
     )  # fmt: skip
-    inputs = read_inputs(config, None, read_tracker(config, None), None, engine("mujoco"))
+    tracker = read_tracker(config, None)
+    inputs = read_inputs(run_files(config, tracker, engine("mujoco")), tracker, None, None)
     (one,) = inputs.dataset.entries
     entries = tuple(_renamed(one, f"walk_{index:06d}") for index in range(count))
     inputs = replace(inputs, dataset=Dataset(entries))

@@ -59,9 +59,7 @@ def demo_recorder(folder: Path, envs: int) -> ShardRecorder:
 def test_what_a_control_step_costs_a_gpu(tmp_path, all_slots):
     """At most 250 kernels, and the host waits for the device at most once; all slots at once, only now and then."""
     built = demo_recorder(tmp_path, envs=65)  # more than one batch of rows
-    recorder = ShardRecorder(
-        built.environment, built.act, built.meter, built.motions, built.config, built.origin, all_slots=all_slots
-    )
+    recorder = ShardRecorder(built.environment, built.meter, built.config, built.origin, all_slots=all_slots)
     for _ in range(LOOK_EVERY):
         assert recorder.advance() == []
     steps = count_steps(recorder.environment, recorder.advance, LOOK_EVERY)
@@ -74,9 +72,7 @@ def waits_at_the_end(folder: Path, envs: int) -> int:
     folder.mkdir()
     built = demo_recorder(folder, envs)
     environment = built.environment
-    recorder = ShardRecorder(
-        environment, built.act, built.meter, built.motions, built.config, built.origin, all_slots=True
-    )
+    recorder = ShardRecorder(environment, built.meter, built.config, built.origin, all_slots=True)
     recorder.advance()
     while int(environment.steps_done[0]) < int(environment.steps_total[0]) - LOOK_EVERY:
         assert recorder.advance() == []

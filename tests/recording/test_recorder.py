@@ -19,9 +19,10 @@ from parc_ray.recording import recorder as recorder_module
 from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.recorder import ShardRecorder
+from parc_ray.tracking.environment import TrackingEnvironment
 from parc_ray.tracking.meter import MetricMeter
 from tests.reference import max_error
-from tests.tracking.test_environment import CPU, SKELETON, TEXT, Follower, make_environment, motion
+from tests.tracking.test_environment import CPU, SKELETON, TEXT, make_environment, motion
 
 MOTIONS = [
     motion("idle", 2.0, seed=9),
@@ -53,12 +54,10 @@ def make_recorder(
     surface = surface_points(TEXT, "humanoid.xml", CPU)
     return ShardRecorder(
         environment,
-        Follower(environment).act,
         MetricMeter(surface, environment.terrains),
-        motions,
         RecordConfig.model_validate({**files, **settings}),
         ORIGIN,
-        first_attempts,
+        [(number, 0) for number in first_attempts or [0] * len(motions)],
         all_slots,
     )
 
@@ -201,13 +200,14 @@ def test_work_begun_elsewhere_is_continued(results):
     assert all(together[key] == result for key, result in continued.items())
 
 
-class Poisoned(Follower):
+class Poisoned:
     """Gives one action that is not a number, in its fifth step to the first env."""
 
-    steps = 0
+    def __init__(self, environment: TrackingEnvironment) -> None:
+        self.steps, self._act = 0, environment.tracker.act
 
     def act(self, obs: Tensor) -> Tensor:
-        actions = super().act(obs)
+        actions = self._act(obs)
         self.steps += 1
         if self.steps == 5:
             actions[0, 3] = math.nan
@@ -298,7 +298,7 @@ def test_a_kept_failure_is_the_attempt_up_to_where_it_failed(kept):
         alone.start([0], [0], [result.attempt.start_fraction])
         states = [alone.first_frame([0])]
         for index in range(1, count):
-            step = alone.step([0], Follower(alone).act(alone.observe([0])))
+            step = alone.step([0], alone.tracker.act(alone.observe([0])))
             states.append((step.state, step.pose, step.contacts))
             assert (int(step.reason[0]) > 0) == (index == count - 1), "it fails in the last frame, and not before"
         assert (found.num_frames, found.fps) == (count, 30.0)
@@ -412,7 +412,7 @@ def test_observations_are_recorded_on_request(results):
         for step in range(3):
             expected = fresh.observe([0])
             assert max_error(misc["obs"][step], expected[0]) == 0.0
-            fresh.step([0], Follower(fresh).act(expected))
+            fresh.step([0], fresh.tracker.act(expected))
         assert misc["recording"] == read_misc(plain.recording)["recording"]
         # What is observed about contacts is what is recorded about them.
         again = parse_motion(result.recording, source.name, SKELETON, source.name)

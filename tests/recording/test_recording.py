@@ -48,9 +48,13 @@ def sample_trajectory(seed: int = 0, frames: int = 20, observations=None) -> Tra
     return Trajectory(motion.root_pos, motion.root_rot, motion.joint_rot, motion.contacts, observations)
 
 
+def source(terrain: HeightField) -> Motion:
+    return replace(random_motion(2), name="walk", terrain=terrain)
+
+
 @pytest.mark.parametrize("env", [0, 1, 2])
 def test_recordings_of_the_original(env):
-    motion = parse(recording_file("walk", reference_trajectory(env), reference_terrain(), 30, ORIGIN, None))
+    motion = parse(recording_file(source(reference_terrain()), reference_trajectory(env), 30, ORIGIN, None))
     assert motion.fps == V[f"file{env}_fps"] and motion.loop_mode == V[f"file{env}_loop_mode"]
     assert max_error(motion.root_pos, V[f"file{env}_ms_root_pos"]) <= 2e-5
     # The original's states, interpolated, are unit quaternions within 5e-5; its files went through rotation vectors.
@@ -80,7 +84,7 @@ def test_a_recording_starts_above_the_origin_and_keeps_its_height_above_ground(s
     first = terrain.min_point + np.float32(dx) * np.array([10, 8], dtype=np.float32) + 0.2 * np.float32(dx)
     root_pos = 0.3 * (trajectory.root_pos - trajectory.root_pos[0])
     root_pos[:, :2] += first
-    motion = parse(recording_file("walk", replace(trajectory, root_pos=root_pos), terrain, 30, ORIGIN, None))
+    motion = parse(recording_file(source(terrain), replace(trajectory, root_pos=root_pos), 30, ORIGIN, None))
     assert motion.root_pos[0, :2].tolist() == [0.0, 0.0]
     assert motion.terrain.height_at(np.zeros(2)) == pytest.approx(0.0, abs=1e-6)
     moved = motion.root_pos - root_pos
@@ -100,7 +104,7 @@ def test_terrain_around_a_recording(dx, cells):
 
 def test_contents_of_a_recording():
     trajectory = sample_trajectory()
-    content = recording_file("walk", trajectory, HeightField.flat((9, 9)), 60, ORIGIN, {"char_obs": 3})
+    content = recording_file(source(HeightField.flat((9, 9))), trajectory, 60, ORIGIN, {"char_obs": 3})
     motion = parse(content)
     assert (motion.fps, motion.loop_mode, motion.num_frames) == (60.0, "CLAMP", 20)
     assert (motion.root_rot[:, 3] >= 0).all() and (motion.joint_rot[..., 3] >= 0).all()
@@ -114,7 +118,7 @@ def test_observations_are_kept_where_they_are_given():
     observations = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32)
     layout = {"char_obs": {"shape": (3,), "use_normalizer": True}, "hf": {"shape": (4,), "use_normalizer": False}}
     trajectory = sample_trajectory(observations=observations)
-    misc = read_misc(recording_file("walk", trajectory, HeightField.flat((9, 9)), 30, ORIGIN, layout))
+    misc = read_misc(recording_file(source(HeightField.flat((9, 9))), trajectory, 30, ORIGIN, layout))
     assert set(misc) == {"recording", "obs", "obs_shapes"}
     assert max_error(misc["obs"], observations) == 0.0
     assert misc["obs_shapes"] == layout
@@ -123,9 +127,9 @@ def test_observations_are_kept_where_they_are_given():
 def test_a_recording_can_be_recorded_again():
     """The second time nothing moves any more."""
     trajectory, terrain = reference_trajectory(1), reference_terrain()
-    once = parse(recording_file("walk", trajectory, terrain, 30, ORIGIN, None))
+    once = parse(recording_file(source(terrain), trajectory, 30, ORIGIN, None))
     again = Trajectory(once.root_pos, once.root_rot, once.joint_rot, once.contacts, None)
-    twice = parse(recording_file("walk", again, once.terrain, 30, ORIGIN, None))
+    twice = parse(recording_file(source(once.terrain), again, 30, ORIGIN, None))
     for name in ("root_pos", "root_rot", "joint_rot", "contacts"):
         assert max_error(getattr(twice, name), getattr(once, name)) == 0.0, name
     assert max_error(twice.terrain.min_point, once.terrain.min_point) <= 1e-5
@@ -135,7 +139,7 @@ def test_a_recording_can_be_recorded_again():
 
 def test_the_same_trajectory_gives_the_same_bytes():
     trajectory, terrain = reference_trajectory(2), reference_terrain()
-    files = {recording_file("walk", trajectory, terrain, 30, ORIGIN, None) for _ in range(2)}
+    files = {recording_file(source(terrain), trajectory, 30, ORIGIN, None) for _ in range(2)}
     views = replace(trajectory, joint_rot=torch.from_numpy(trajectory.joint_rot).flip(0).flip(0).numpy())
-    files.add(recording_file("walk", views, terrain, 30, dict(ORIGIN), None))
+    files.add(recording_file(source(terrain), views, 30, dict(ORIGIN), None))
     assert len(files) == 1

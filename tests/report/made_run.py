@@ -116,4 +116,4 @@ def recording_of(motion: Motion, start: float = 0.0, drift: float = 0.0) -> byte
     root = motion.root_pos[first:].copy()
     root[:, 0] += drift * np.arange(len(root), dtype=np.float32) / motion.fps
     trajectory = Trajectory(root, motion.root_rot[first:], motion.joint_rot[first:], motion.contacts[first:], None)
-    return recording_file(motion.name, trajectory, motion.terrain, round(motion.fps), {"seed": 0}, None)
+    return recording_file(motion, trajectory, round(motion.fps), {"seed": 0}, None)

@@ -25,7 +25,7 @@ from parc_ray.simulators.simulator import SimulatorConfig
 from parc_ray.trackers.parc.observer import ParcObserver
 from parc_ray.trackers.parc.termination import ParcTermination
 from parc_ray.trackers.termination import NOT_FINITE, ROOT_POSITION
-from parc_ray.trackers.tracker import ObservationInputs
+from parc_ray.trackers.tracker import ObservationInputs, Observer, Tracker
 from parc_ray.tracking.environment import Step, TrackingEnvironment
 from tests.reference import HUMANOID, max_error, max_rotation_error
 from tests.trackers.parc.test_observer import environment_config, pose_of
@@ -50,7 +50,8 @@ def make_environment(
     library = MotionLibrary(motions, SKELETON, CPU, min_loop_seconds)
     observer = ParcObserver(config, SKELETON, CPU)
     terrains, termination = TerrainStack(tiles, CPU), ParcTermination(config, SKELETON, CPU)
-    return TrackingEnvironment(simulator, library, terrains, SKELETON, config, observer, termination)
+    tracker = Tracker(observer, partial(follow, observer), termination)
+    return TrackingEnvironment(simulator, library, terrains, tracker, config)
 
 
 def observed(environment: TrackingEnvironment, observations: Tensor, name: str) -> Tensor:
@@ -58,21 +59,16 @@ def observed(environment: TrackingEnvironment, observations: Tensor, name: str) 
     return environment.observer.layout.split(observations)[name].flatten(1)
 
 
-class Follower:
-    """Stands in for a tracker: aims at the farthest target pose of its observations."""
-
-    def __init__(self, environment: TrackingEnvironment):
-        self.environment = environment
-
-    def act(self, obs: Tensor) -> Tensor:
-        rows = len(obs)
-        obs = torch.cat((obs, obs[:1].expand(-rows % 64, -1)))  # no influence of the batch's size, as in a tracker
-        targets = self.environment.observer.layout.split(obs)["tar_obs"]
-        x, z = targets[:, -1, 9:93].reshape(-1, 14, 2, 3).unbind(-2)
-        y = torch.linalg.cross(z, x)
-        w = 0.5 * torch.sqrt((1.0 + x[..., 0] + y[..., 1] + z[..., 2]).clamp(min=1e-3))
-        turned = torch.stack((y[..., 2] - z[..., 1], z[..., 0] - x[..., 2], x[..., 1] - y[..., 0], 4 * w * w), dim=-1)
-        return SKELETON.rot_to_dof(rotations.quat_normalize(turned / (4 * w).unsqueeze(-1)))[:rows]
+def follow(observer: Observer, obs: Tensor) -> Tensor:
+    """Stands in for a tracker's network: aims at the farthest target pose of its observations."""
+    rows = len(obs)
+    obs = torch.cat((obs, obs[:1].expand(-rows % 64, -1)))  # no influence of the batch's size, as in a tracker
+    targets = observer.layout.split(obs)["tar_obs"]
+    x, z = targets[:, -1, 9:93].reshape(-1, 14, 2, 3).unbind(-2)
+    y = torch.linalg.cross(z, x)
+    w = 0.5 * torch.sqrt((1.0 + x[..., 0] + y[..., 1] + z[..., 2]).clamp(min=1e-3))
+    turned = torch.stack((y[..., 2] - z[..., 1], z[..., 0] - x[..., 2], x[..., 1] - y[..., 0], 4 * w * w), dim=-1)
+    return SKELETON.rot_to_dof(rotations.quat_normalize(turned / (4 * w).unsqueeze(-1)))[:rows]
 
 
 MOTIONS = [
@@ -93,11 +89,10 @@ class Frame(NamedTuple):
 
 
 def rollout(environment: TrackingEnvironment, envs: Sequence[int], steps: int) -> List[Frame]:
-    follower = Follower(environment)
     frames = []
     for _ in range(steps):
         observations = environment.observe(envs)
-        frames.append(Frame(observations, environment.step(envs, follower.act(observations))))
+        frames.append(Frame(observations, environment.step(envs, environment.tracker.act(observations))))
     return frames
 
 
@@ -234,7 +229,7 @@ def test_a_state_that_is_not_finite_fails_and_stays_alone():
         environment = make_environment(MOTIONS, num_envs=5)
         environment.start(range(5), range(5), [0.0] * 5)
         frames = rollout(environment, range(5), 3)
-        actions = Follower(environment).act(environment.observe(range(5)))
+        actions = environment.tracker.act(environment.observe(range(5)))
         if broken:
             actions[2, 7] = math.nan
         frames += [Frame(environment.observe(range(5)), environment.step(range(5), actions))]

@@ -65,9 +65,7 @@ def init_like_cuda(self: Network, layers: Any, threads: int = 1) -> None:
 def on_cpu(files: RunFiles, contents: List[bytes]) -> ShardRecorder:
     with mock.patch.object(Network, "__init__", init_like_cuda):
         built = recorder_of(files, contents, "cpu")
-    return ShardRecorder(
-        built.environment, built.act, built.meter, built.motions, built.config, built.origin, all_slots=True
-    )
+    return ShardRecorder(built.environment, built.meter, built.config, built.origin, all_slots=True)
 
 
 def ends(recorder: ShardRecorder) -> List[List[str]]:
