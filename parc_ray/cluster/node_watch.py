@@ -1,4 +1,4 @@
-"""NodeWatch: the nodes of a cluster, and whether its head is still there."""
+"""NodeWatch: the nodes of a cluster, and whether its head and this process's own node are still there."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ class NodeWatch:
     """
 
     def __init__(self) -> None:
-        self._address = str(ray.get_runtime_context().gcs_address)
+        context = ray.get_runtime_context()
+        self._address, self._own = str(context.gcs_address), str(context.get_node_id())
         self._answered = time.monotonic()
         self._nodes: List[Node] = read_nodes()
 
     def nodes(self) -> List[Node]:
         """Return the nodes that are alive, or were when the head last answered.
 
-        Raises LostRayError if the head has not answered for PATIENCE_SECONDS.
+        Raises LostRayError if the head has not answered for PATIENCE_SECONDS, or has given up this process's own node:
+        nothing that actors report arrives then, and old versions of Ray wait forever.
         """
         now = time.monotonic()
         if self._head_answers():
             self._answered = now
             self._nodes = read_nodes()
+            if self._own not in {node.id for node in self._nodes}:
+                raise LostRayError(f"Ray cannot be reached from {socket.gethostname()}: its node has left the cluster")
         elif now - self._answered > PATIENCE_SECONDS:
             raise LostRayError(f"Ray's head at {self._address} has not answered for {PATIENCE_SECONDS:g} s")
         return self._nodes

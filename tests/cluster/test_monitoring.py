@@ -109,7 +109,7 @@ def test_what_ray_exports_is_what_the_journal_says(many_motions, address, tmp_pa
     assert max(value for _, value in seen["parc_ray_device_memory_used_bytes"]) == 3 << 30
     assert max(value for _, value in seen["parc_ray_slot_utilisation"]) == pytest.approx(0.5, abs=0.05)
     assert max(value for _, value in seen["parc_ray_process_memory_bytes"]) > 10e6
-    assert {tags["shard"] for tags, _ in seen["parc_ray_shard_motions"]} == {"0", "1", "2"}
+    assert {tags["shard"] for tags, _ in seen["parc_ray_shard_motions"]} >= {"0", "1", "2"}
     counted = totals(last, "parc_ray_attempts_total", "shard", "outcome")
     assert counted and not counted - attempts
     if LAST_WORDS:

@@ -123,7 +123,7 @@ class VirtualRay:
         return value
 
     def get_runtime_context(self) -> Any:
-        return SimpleNamespace(gcs_address="127.0.0.1:0")
+        return SimpleNamespace(gcs_address="127.0.0.1:0", get_node_id=lambda: "node0")
 
     def remote(self, _: Any) -> Any:
         return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: Handle(self)))

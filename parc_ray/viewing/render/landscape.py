@@ -28,6 +28,8 @@ SKY, HORIZON, FLOOR = (0.62, 0.72, 0.83), (0.91, 0.933, 0.957), (0.80, 0.83, 0.8
 SUN = np.array([0.45, -0.35, 0.85]) / np.linalg.norm([0.45, -0.35, 0.85])
 FIRST_HULL = 1
 """Index of the first hull among the model's meshes."""
+HIDDEN = 5
+"""Group of geoms that MuJoCo does not draw."""
 FIELD_OF_VIEW = 40.0
 """degrees, vertical."""
 
@@ -54,6 +56,8 @@ def landscape_model(
     def text(values: Any) -> str:
         return " ".join(f"{value:.6g}" for value in values)
 
+    # Old versions of MuJoCo say where they moved a mesh only if a geom has it.
+    names, untouched = [f"hull_{number}" for number in range(len(hulls))], 'contype="0" conaffinity="0"'
     document = f"""<mujoco>
   <statistic extent="1" center="0 0 0"/>
   <visual>
@@ -69,17 +73,17 @@ def landscape_model(
     <material name="cells" texture="cells" specular="0.05" shininess="0.1"/>
     <material name="floor" rgba="{text(FLOOR)} 0.99" specular="0" reflectance="0"/>
     <mesh name="terrain" file="terrain.msh"/>
-    {"".join(f'<mesh name="hull {number}" file="{number}.msh"/>' for number in range(len(hulls)))}
+    {"".join(f'<mesh name="{name}" file="{name}.msh"/>' for name in names)}
   </asset>
   <worldbody>
     <light directional="true" pos="0 0 10" dir="{text(-SUN)}" diffuse=".48 .48 .48" specular=".2 .2 .2"/>
     <geom type="plane" size="0 0 1" pos="0 0 {bottom:.6g}" material="floor" contype="0" conaffinity="0"/>
     <geom type="mesh" mesh="terrain" material="cells" contype="0" conaffinity="0"/>
+    {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN}" {untouched}/>' for name in names)}
   </worldbody>
 </mujoco>"""
     files: Dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
-    for number, (vertices, triangles) in enumerate(hulls):
-        files[f"{number}.msh"] = _triangles_file(vertices, triangles)
+    files.update((f"{name}.msh", _triangles_file(*hull)) for name, hull in zip(names, hulls))
     try:
         return mujoco.MjModel.from_xml_string(document, files)
     except ValueError as error:
