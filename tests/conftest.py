@@ -12,7 +12,24 @@ from tests.reference import ERRORS, HUMANOID
 from tests.report.browser import Browser, open_browser
 from tests.report.made_run import MadeRun
 
-LONGEST = ("isaacgym", "interruptions", "faults", "driver", "disk", "chaos", "run", "conformance", "cli", "generator")
+LONGEST = (
+    "isaacgym",
+    "faults",
+    "interruptions",
+    "driver",
+    "disk",
+    "chaos",
+    "elastic",
+    "recovery",
+    "run",
+    "conformance",
+    "demo",
+    "doctor",
+    "isaacgym_types",
+    "rehearsal",
+    "cli",
+    "generator",
+)
 """Files of tests that take longest, the longest first"""
 
 
