@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, List
+from typing import Any, Callable, Dict, List
 from unittest import mock
 
 import pytest
@@ -29,6 +29,7 @@ from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.simulators.engines import engine
 from parc_ray.trackers.network import Network
 from tests.planning.prepared import prepared
+from tests.recording.recovery_cases import RECOVERY, find_cases
 from tests.recording.test_recorder import FEASIBLE, IMPOSSIBLE, LATE, RETRY, run
 from tests.simulators.remote import DOUBLE_HERE, ROOT, double_environment
 from tests.simulators.test_conformance import WITHOUT_PHYSX, WITHOUT_WARP
@@ -41,12 +42,12 @@ MOTIONS = [FEASIBLE[3], IMPOSSIBLE, FEASIBLE[4], LATE[0]]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
 
-def parc_files(folder: Path, observations: bool = False, simulator: str = "mujoco") -> RunFiles:
+def parc_files(folder: Path, observations: bool = False, simulator: str = "mujoco", **changes: Any) -> RunFiles:
     (folder / "motion.pkl").write_bytes(motion_file_bytes(MOTIONS[0]))
     config = RecordConfig(
         output_dir=folder / "out", device="cpu", dataset_file=folder / "motion.pkl", model_file=DEMO / "model.pt",
         env_file=DEMO / "dm_env.yaml", agent_file=DEMO / "agent_config.yaml", simulator="mujoco", retry=RETRY,
-        max_envs_per_actor=3, record={"keep_failures": True, "observations": observations},
+        **{"max_envs_per_actor": 3, "record": {"keep_failures": True, "observations": observations}, **changes},
     )  # fmt: skip
     return replace(prepared(config).inputs.files, simulator=simulator)
 
@@ -97,6 +98,25 @@ def test_parc(tmp_path, observations):
         results = ends(recorder_of(files, contents, "cuda:0"))
     assert results == ends(on_cpu(files, contents))
     require_graphs(device, 2)
+
+
+def test_recovery(tmp_path):
+    """Populations are selected where the host looks anyway, so it waits no more often."""
+    cases = find_cases()
+    contents = [motion_file_bytes(motion) for motion in (cases.first_size, cases.second_size, cases.hopeless)]
+    waits: Dict[bool, float] = {}
+    for recovery in (False, True):
+        folder = tmp_path / str(recovery)
+        folder.mkdir()
+        settings = {"recovery": RECOVERY if recovery else False, "num_envs": 12, "max_envs_per_actor": None}
+        files = parc_files(folder, **settings)
+        with PretendedDevice() as device:
+            recorder = recorder_of(files, contents, "cuda:0")
+            results = ends(recorder)
+        assert results == ends(on_cpu(files, contents))
+        require_graphs(device, 2)
+        waits[recovery] = count_waits(device) / recorder.utilization.steps
+    assert waits[True] <= waits[False], "per control step, most of them the engine's"
 
 
 def test_mimickit_on_the_second_device(tmp_path):
