@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import ray
-from ray.exceptions import RayError
 from ray.experimental import internal_kv
 
-from parc_ray.errors import InputError, shorten
+from parc_ray.errors import InputError, LostRayError, shorten
 from parc_ray.planning.resources import Resources
 
 ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
@@ -55,7 +54,7 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
     """Join the Ray cluster at an address, or start Ray on this machine, and return its resources.
 
     devices such as ["cuda:2"] limit a Ray that is started here to these GPUs; dashboard: start it with a dashboard.
-    Raises InputError if the cluster cannot be reached.
+    Raises InputError if the cluster cannot be reached, LostRayError if Ray does not start.
     """
     if ray.is_initialized():
         return read_resources()
@@ -66,7 +65,7 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
         context: Any = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
-    except (RuntimeError, RayError) as error:  # another version of Ray or Python there, or no token here
+    except Exception as error:  # another version of Ray or Python there, no token here, no answer in time
         reason = shorten(" ".join(str(error).split()), LONGEST_REASON)
         raise InputError(f"ray.address = {address!r}: cannot be joined: {reason}. {ALIKE}") from None
     return read_resources(getattr(context, "dashboard_url", None) or "")
@@ -79,11 +78,15 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
     chosen = [gpus[number] for number in numbers if number < len(gpus)] if numbers else gpus
     # "local", because None would join whatever cluster runs on this machine. Ray itself would count whole GPUs only,
     # where CUDA_VISIBLE_DEVICES names parts of one (MIG).
-    with _show_gpus(chosen):
-        context: Any = ray.init(
-            address="local", num_gpus=len(chosen), include_dashboard=dashboard, log_to_driver=False,
-            logging_level=logging.ERROR,
-        )  # fmt: skip
+    try:
+        with _show_gpus(chosen):
+            context: Any = ray.init(
+                address="local", num_gpus=len(chosen), include_dashboard=dashboard, log_to_driver=False,
+                logging_level=logging.ERROR,
+            )  # fmt: skip
+    except Exception as error:  # a bare Exception where the machine is too busy
+        reason = shorten(" ".join(str(error).split()), LONGEST_REASON)
+        raise LostRayError(f"Ray does not start on this machine: {reason}. Run the same command again") from None
     return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
 
 

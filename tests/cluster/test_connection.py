@@ -11,7 +11,7 @@ import torch
 
 from parc_ray.cluster import connection
 from parc_ray.cluster.connection import connect, ray_session
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, LostRayError
 from parc_ray.planning.placement import place
 from tests.cluster.test_plan import config
 
@@ -100,6 +100,24 @@ def test_actors_see_the_gpus_that_are_named(monkeypatch):
         seen = ray.get([blocked.remote() for _ in range(placement.actors)])
         assert sorted(seen) == [("GPU-77", ["GPU-77"]), ("GPU-a1", ["GPU-a1"])]
         assert ray.get(remote.remote()) in seen
+
+
+def slow_start(**options):
+    raise Exception("The current node timed out during startup.\nThis could happen because some of the raylets failed")
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        (None, LostRayError, r"Ray does not start on this machine: The current node timed out .* Run the same command"),
+        ("HERE", InputError, r"ray\.address = 'HERE': cannot be joined: The current node timed out"),
+    ],
+)
+def test_a_ray_that_does_not_answer_in_time_is_one_clear_message(monkeypatch, address, error, message):
+    simulated = SimpleNamespace(init=slow_start, is_initialized=lambda: False)
+    monkeypatch.setattr(connection, "ray", simulated)
+    with pytest.raises(error, match=message):
+        connect(address, ["cpu"])
 
 
 @pytest.mark.slow
