@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Mapping, Optional, Sequence
 
-from parc_ray.errors import BusyOutputError, InputError
-from parc_ray.files.writing import unwritable
+from parc_ray.errors import BusyOutputError, InputError, OutputError
+from parc_ray.files.writing import unwritable, write_file_atomic
 from parc_ray.runs.events import AttemptEnded, Event, RunStarted
 from parc_ray.runs.journal_reader import JournalLine, read_journal, size_of_whole_lines
 from parc_ray.runs.lines import line_of
@@ -97,8 +97,23 @@ class Journal(RunListener):
         """Flush to the disk, so that events survive the death of the machine. Raises OutputError."""
         try:
             os.fsync(self._file.fileno())
+            deleted = os.fstat(self._file.fileno()).st_nlink == 0
         except OSError as error:
             raise unwritable(self.path, error) from error
+        if deleted and self.path.parent.is_dir():
+            raise self._restored()
+
+    def _restored(self) -> OutputError:
+        """Write a deleted journal again, as far as the system still has it, and return the error that says so."""
+        lost = f"{self.path}: was deleted or replaced while the run was at work"
+        if self.path.exists():
+            return OutputError(f"{lost}. Another file is in its place; the recordings are kept beside it")
+        try:
+            content = Path(f"/proc/self/fd/{self._file.fileno()}").read_bytes()
+        except OSError as error:
+            return OutputError(f"{lost}, and cannot be restored ({error.strerror}). The recordings are kept beside it")
+        write_file_atomic(self.path, content)
+        return OutputError(f"{lost}. It is restored, and nothing is lost; run the same command to resume")
 
     def require_empty(self) -> None:
         """Raises BusyOutputError if another run has written events since the directory was checked."""

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import Dict, Iterable, List, Mapping, Tuple
 
+from parc_ray.files.spreadsheet import text_cell
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.history import Run
@@ -46,8 +47,8 @@ def success_table(run: Run) -> str:
     for motion in run.motions:
         attempt = motion.last_attempt
         row: Dict[str, object] = {
-            "motion": motion.name,
-            "path": motion.path,
+            "motion": text_cell(motion.name),
+            "path": text_cell(motion.path),
             "state": motion.state,
             "attempts": len(motion.attempts),
             "motion_seconds": motion.seconds,

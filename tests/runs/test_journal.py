@@ -103,3 +103,24 @@ def test_a_full_disk_is_told(path):
     os.close(full)
     with pytest.raises(OutputError, match=r"journal\.jsonl: cannot be written \(No space left"):
         journal.write(STARTED)
+
+
+def test_a_journal_that_is_deleted_meanwhile_is_restored(path):
+    journal = Journal(path)
+    journal.events([ActorReady(shard=1), attempt("walk", 0, "failed")])
+    before = path.read_bytes()
+    path.unlink()
+    with pytest.raises(OutputError, match=r"journal.jsonl: was deleted .* nothing is lost; run the same command"):
+        journal.events([attempt("walk", 1, "failed")])
+    journal.close()
+    assert path.read_bytes().startswith(before) and len(list(read_journal(path))) == 3
+
+
+def test_a_journal_that_is_replaced_meanwhile_is_not_touched(path):
+    journal = Journal(path)
+    path.unlink()
+    path.write_text("of somebody else")
+    with pytest.raises(OutputError, match="Another file is in its place"):
+        journal.events([attempt("walk", 0, "failed")])
+    journal.close()
+    assert path.read_text() == "of somebody else"

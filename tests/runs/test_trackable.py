@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,11 @@ def test_the_table_has_a_row_per_motion():
     assert failed["state"] == "rejected" and failed["reason"].startswith("not tracked: ")
     assert float(failed["recorded_seconds"]) == 0.0
     assert invalid["state"] == "invalid" and {invalid[metric.name] for metric in METRICS} == {""}
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula():
+    run = read_run(DATA / "runs_0_1_0" / "parc" / "finished")
+    first = replace(run.motions[0], name='=HYPERLINK("http://elsewhere")')
+    rows = list(csv.DictReader(io.StringIO(success_table(replace(run, motions=(first, *run.motions[1:]))))))
+    assert rows[0]["motion"] == '\'=HYPERLINK("http://elsewhere")'
+    assert [row["motion"] for row in rows[1:]] == [motion.name for motion in run.motions[1:]]
