@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=5, help="of the motions")
     parser.add_argument("--motions", type=int, default=100)
     parser.add_argument("--seconds", type=float, nargs=2, default=(2.0, 10.0), help="shortest and longest motion")
+    parser.add_argument("--slots", type=int, default=128, help="envs of the shard")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     skeleton = parse_skeleton(HUMANOID.read_text(), str(HUMANOID))
@@ -51,7 +52,7 @@ def main() -> None:
     steps: Dict[str, int] = {}
     for name, recovery in (("without", False), ("with recovery", True)):
         start = time.process_time()
-        rows[name], steps[name], own, control_steps = record(motions, recovery, options.threads)
+        rows[name], steps[name], own, control_steps = record(motions, recovery, options)
         how = Counter(how for how, _ in rows[name].values())
         seconds = sum(result.attempt.recorded_seconds for _, result in rows[name].values())
         print(
@@ -83,7 +84,7 @@ def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton
     return [generate_motion(spec, skeleton, f"{index}_{spec.label}") for index, spec in enumerate(specs)]
 
 
-def record(motions: Sequence[Motion], recovery: bool, threads: int) -> Tuple[Dict[str, Outcome], int, float, int]:
+def record(motions: Sequence[Motion], recovery: bool, options: argparse.Namespace) -> Tuple[Dict[str, Outcome], int, float, int]:
     """Record motions with the bundled tracker on MuJoCo.
 
     Returns how each was recorded, env-steps, the share of time outside the control steps, and control steps.
@@ -92,11 +93,11 @@ def record(motions: Sequence[Motion], recovery: bool, threads: int) -> Tuple[Dic
         config = RecordConfig(
             output_dir=Path(folder), device="cpu", model_file=DEMO / "model.pt", env_file=DEMO / "dm_env.yaml",
             agent_file=DEMO / "agent_config.yaml", dataset_file=Path(folder), simulator="mujoco",
-            recovery=RecoveryConfig() if recovery else False,
+            recovery=RecoveryConfig() if recovery else False, num_envs=options.slots,
         )  # fmt: skip
     run = RunFiles(config, "mujoco", family("parc").read(config, None), HUMANOID.read_text(), str(HUMANOID))
-    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), 0) for m in motions), 128)
-    recorder = build_recorder(run, shard, threads, "cpu")
+    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), 0) for m in motions), options.slots)
+    recorder = build_recorder(run, shard, options.threads, "cpu")
     stepped, step = [0.0], recorder._step
 
     def timed(envs: List[int]) -> torch.Tensor:
