@@ -165,7 +165,7 @@ def _print_quality(comparison: Comparison, console: Console) -> None:
     if not pairs:
         return
     _print_paired(comparison.quality, console)
-    higher = [row.metric.title.lower() for row in comparison.quality if row.metric.better == "higher"]
+    higher = [_in_a_row(row.metric.title) for row in comparison.quality if row.metric.better == "higher"]
     _say(
         console,
         f"Lower is better, of {' and '.join(higher)} higher. Only what both have recorded is compared here: motions "
@@ -182,7 +182,8 @@ def _print_first_attempts(first: FirstAttempts, console: Console) -> None:
     _say(
         console,
         "An attempt that does not fail lasts as long as its motion: "
-        f"{first.whole_baseline} in A, {first.whole_candidate} in B. "
+        f"{first.whole_baseline} in A, {first.whole_candidate} in B, success rates of {first.whole_baseline / pairs:.1%} "
+        f"and {first.whole_candidate / pairs:.1%}. "
         + _chance(first.longer, first.shorter, first.probability, "longer", "shorter"),
     )
 
@@ -201,7 +202,7 @@ def _print_paired(rows: Sequence[Paired], console: Console) -> None:
 
         low, high = row.interval or (None, None)
         values = {
-            "mean": f"{row.metric.title.lower()}, {unit}",
+            "mean": f"{_in_a_row(row.metric.title)}, {unit}",
             "A": number(row.baseline),
             "B": number(row.candidate),
             "B - A": number(row.difference, "+"),
@@ -212,6 +213,11 @@ def _print_paired(rows: Sequence[Paired], console: Console) -> None:
         }
         table.add_row(*(values[column] for column in columns))
     console.print(table)
+
+
+def _in_a_row(title: str) -> str:
+    """Return a title as words within a line: "Root error" as "root error", "MPJPE" as it is."""
+    return title if title.isupper() else title[:1].lower() + title[1:]
 
 
 def _chance(more: int, fewer: int, probability: float, what: str, against: str) -> str:

@@ -54,6 +54,7 @@ class MetricMeter:
             "root_error": root,
             "root_angle_error": rotations.quat_diff_angle(pose.body_rot[:, 0], reference.body_rot[:, 0]),
             "body_error": _mean(rotations.norm(offset[:, 1:] - offset[:, :1])),
+            "mpjpe": _mean(rotations.norm(offset)),
             "joint_angle_error": _mean(rotations.quat_diff_angle(pose.joint_rot, reference.joint_rot)),
             "max_root_error": root,
             "max_penetration": self._deepest(motions, self.points(pose) if points is None else points),

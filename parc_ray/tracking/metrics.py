@@ -55,9 +55,10 @@ METRICS = (
     ),
     Metric("root_angle_error", "Root angle error", "mean angle between the root and the reference's", "rad"),
     Metric(
-        "body_error", "Body error", "mean distance of bodies, relative to the root", "m",
+        "body_error", "Root-relative MPJPE", "mean distance of bodies from the reference, relative to the root", "m",
         limit="max_mean_body_error", column="Body",
     ),
+    Metric("mpjpe", "MPJPE", "mean distance of all bodies from the reference", "m"),
     Metric("joint_angle_error", "Joint angle error", "mean angle between joint rotations", "rad", column="Joints"),
     Metric("max_root_error", "Largest root error", "largest distance of the root from the reference", "m",
            over="largest"),

@@ -21,6 +21,7 @@ QUALITY = {
     "root_error": 0.05,
     "root_angle_error": 0.1,
     "body_error": 0.03,
+    "mpjpe": 0.06,
     "joint_angle_error": 0.06,
     "max_root_error": 0.1,
     "contact_agreement": 0.9,

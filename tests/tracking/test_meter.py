@@ -194,6 +194,7 @@ def expected_figures(frames, env: int) -> dict:
         "max_root_error": root.max(),
         "root_angle_error": angle("body_rot")[:, 0].mean(),
         "body_error": np.linalg.norm(relative, axis=-1).mean(),
+        "mpjpe": np.linalg.norm(pos - reference, axis=-1).mean(),
         "joint_angle_error": angle("joint_rot").mean(),
         "contact_agreement": (contacts & labels).sum() / (contacts | labels).sum(),
     }

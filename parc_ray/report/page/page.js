@@ -2,7 +2,7 @@
 
 let previews = null;
 function headline() {
-  const { counts } = DATA.statistics;
+  const { counts, starts: [first] } = DATA.statistics;
   const states = DATA.states.filter((state) => counts.states[state] || state !== STATE.UNFINISHED);
   const tile = (value, label, tone, sum) => element("div", { class: sum ? "tile sum" : "tile", "data-count": label },
     element("b", {}, number(value)), element("span", {}, tone ? dot(tone) : null, label));
@@ -21,6 +21,7 @@ function headline() {
     ways.length ? legend(ways.map(([way, tone]) => [tone, `${number(counts.recorded_how[way])} ${way}`])) : null,
     element("div", { class: "facts" },
       fact(`${number(counts.recorded_seconds, 4)} s`, `of ${number(counts.dataset_seconds, 4)} s of motion recorded`),
+      first && first.fraction === 0 ? fact(`${number(100 * first.recorded / first.attempted, 3)} %`, "success rate of first attempts") : null,
       fact(number(counts.attempts), counts.attempts === 1 ? "attempt" : "attempts"),
       counts.populations ? fact(number(counts.populations), counts.populations === 1 ? "population" : "populations") : null,
       fact(number(counts.control_steps), "control steps"),
