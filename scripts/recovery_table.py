@@ -84,7 +84,9 @@ def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton
     return [generate_motion(spec, skeleton, f"{index}_{spec.label}") for index, spec in enumerate(specs)]
 
 
-def record(motions: Sequence[Motion], recovery: bool, options: argparse.Namespace) -> Tuple[Dict[str, Outcome], int, float, int]:
+def record(
+    motions: Sequence[Motion], recovery: bool, options: argparse.Namespace
+) -> Tuple[Dict[str, Outcome], int, float, int]:
     """Record motions with the bundled tracker on MuJoCo.
 
     Returns how each was recorded, env-steps, the share of time outside the control steps, and control steps.

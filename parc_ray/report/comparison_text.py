@@ -182,8 +182,8 @@ def _print_first_attempts(first: FirstAttempts, console: Console) -> None:
     _say(
         console,
         "An attempt that does not fail lasts as long as its motion: "
-        f"{first.whole_baseline} in A, {first.whole_candidate} in B, success rates of {first.whole_baseline / pairs:.1%} "
-        f"and {first.whole_candidate / pairs:.1%}. "
+        f"{first.whole_baseline} in A, {first.whole_candidate} in B, "
+        f"success rates of {first.whole_baseline / pairs:.1%} and {first.whole_candidate / pairs:.1%}. "
         + _chance(first.longer, first.shorter, first.probability, "longer", "shorter"),
     )
 

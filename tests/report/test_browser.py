@@ -97,7 +97,9 @@ def test_filters_and_order(large, browser):
         assert {tuple(text.split("\n")) for text in texts(page, "#table td:nth-child(2)")} == {
             ("rejected", "not accepted: max_penetration")
         }
-        page.evaluate("document.querySelectorAll('#table td.name').forEach(cell => cell.textContent += '_of_a_long_name')")
+        page.evaluate(
+            "document.querySelectorAll('#table td.name').forEach(cell => cell.textContent += '_of_a_long_name')"
+        )
         width = page.evaluate("document.querySelector('.list .scroll').scrollWidth")
         assert width == page.evaluate("document.querySelector('.list .scroll').clientWidth"), "does not fit a laptop"
         page.fill("#search", "WALK_03")
