@@ -182,7 +182,7 @@ class Ledger:
         return motion not in self.outcomes or motion in self.reopened
 
     def recoverable(self, sizes: int) -> List[str]:
-        """Return motions rejected, or recorded from a later start, for which fewer than `sizes` populations were made."""
+        """Return motions rejected or recorded from a later start that fewer than `sizes` populations have tried."""
         return [
             name
             for name, outcome in self.outcomes.items()
