@@ -14,7 +14,7 @@ from parc_ray.config.file_kind import PHYS_RECORD
 
 
 class RayConfig(Strict):
-    """Where and how actors run."""
+    """The Ray cluster and its actors."""
 
     address: Optional[str] = Field(
         default=None,
