@@ -320,7 +320,7 @@ class ShardRecorder:
         self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
 
     def _end(self, over: Sequence[Tuple[int, int, int, int]]) -> None:
-        """Free the envs of ended attempts, given with reason, body and steps. The attempts after failed ones are queued."""
+        """Free the envs of ended attempts, given with reason, body and steps. Attempts after failed ones are queued."""
         if not over:
             return
         envs, steps = [env for env, *_ in over], [steps for *_, steps in over]
