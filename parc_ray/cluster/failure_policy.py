@@ -151,7 +151,7 @@ class State:
     excused: int = 0
     """Failed setups held against devices before any setup succeeded."""
     others_failed_to_come: bool = False
-    """True if the run has waited in vain for devices other than those set aside."""
+    """True if the run waited for devices other than those set aside, but none came."""
 
     def met(self, device: Device) -> State:
         """Return the state after an actor has reported its device."""

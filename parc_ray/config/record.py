@@ -128,7 +128,7 @@ class AcceptanceConfig(Strict):
 
 
 class RecoveryConfig(Strict):
-    """Exploring to track motions whose first attempt was not recorded. `recovery: true`: with the defaults."""
+    """Exploration for motions whose first attempt was not recorded. `recovery: true` uses the defaults."""
 
     copies: List[int] = Field(
         default=[16, 32, 64],
