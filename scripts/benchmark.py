@@ -56,9 +56,9 @@ from parc_ray.tracking.launches import count_steps
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [engine.name for engine in ENGINES if not engine.import_first]
-"""Engines that can be measured here: this process has imported torch"""
+"""Engines that can be measured here: this process has already imported torch."""
 ENVS_WAITING = 64
-"""Envs for (d): fewer than motions, so that there is a queue"""
+"""Number of envs for (d): fewer than motions, so that there is a queue."""
 
 BARS = {
     "h_run_seconds_10000": 40.0,
@@ -72,7 +72,7 @@ BARS = {
     "j_efficiency_of_64_different_gpus": 0.83,
     "j_efficiency_of_8_fast_gpus_short": 0.79,
 }
-"""At most, the efficiency at least"""
+"""Upper bounds; for efficiencies, lower bounds."""
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]) -> Dict[str, float]:
-    """The numbers that are measured several times."""
+    """Return the numbers that are measured repeatedly."""
     numbers: Dict[str, float] = {}
     for name in simulators if set("ab") & set(parts) else ():
         own = rates(replace(files, simulator=name), shard)
@@ -133,7 +133,7 @@ def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]
 
 
 def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
-    """The demo's tracker on the motions in a folder."""
+    """Return the configuration of the demo's tracker on the motions in a folder."""
     return RecordConfig(
         output_dir=folder / "out",
         device="cpu",
@@ -147,7 +147,7 @@ def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
 
 
 def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: int) -> None:
-    """Generated motions of which about a third are impossible at first, and a dataset file."""
+    """Write generated motions, about a third of which fail the first attempt, and a dataset file."""
     skeleton = load_skeleton(HUMANOID)
     lines = ["motions:"]
     for motion in generate_motions(count, seed, skeleton, seconds=seconds, late_share=1 / 3):
@@ -158,7 +158,7 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
 
 
 def make_shard(folder: Path, count: int, simulator: str) -> Tuple[RunFiles, Shard]:
-    """One shard of generated motions of 2-10 s."""
+    """Return one shard of generated motions of 2-10 s."""
     write_motions(folder, count, (2.0, 10.0), seed=1)
     run_config = config(folder, simulator)
     output = OutputDirectory(run_config.output_dir, run_config.output)
@@ -187,7 +187,7 @@ def record_all(recorder: ShardRecorder) -> List[Any]:
 
 
 def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
-    """(a) and (b), on one thread, in turns: what else the machine does then slows both alike."""
+    """Measure (a) and (b) alternately on one thread, so that other load on the machine slows both alike."""
     recorder = build_recorder(files, shard, threads=1, device_name="cpu")
     environment = build_recorder(files, shard, threads=1, device_name="cpu").environment
     envs = list(range(environment.num_envs))
@@ -206,7 +206,7 @@ def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
 
 
 def schedules(files: RunFiles, shard: Shard) -> Dict[str, float]:
-    """(c): the same motions and the same retries, in lockstep and with a queue."""
+    """Measure (c): the same motions and retries, in lockstep and with a queue."""
     ours = build_recorder(files, shard, threads=1, device_name="cpu")
     ours_seconds = timed(lambda: record_all(ours))
     lockstep = build_recorder(with_envs(files, len(shard.motions)), shard, threads=1, device_name="cpu")
@@ -215,7 +215,7 @@ def schedules(files: RunFiles, shard: Shard) -> Dict[str, float]:
 
 
 def record_in_lockstep(recorder: ShardRecorder) -> None:
-    """The original's schedule: in every round all envs step until the last attempt of the round has ended.
+    """Run the original's schedule: in every round, all envs step until the last attempt of the round has ended.
 
     An env whose attempt has ended starts the same motion again and steps on, unused, as in the original.
     """
@@ -240,7 +240,7 @@ def record_in_lockstep(recorder: ShardRecorder) -> None:
 
 
 def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
-    """(d)"""
+    """Measure (d)."""
     recorder = build_recorder(with_envs(files, ENVS_WAITING), shard, threads=1, device_name="cpu")
     results = record_all(recorder)
     retried = len({result.attempt.motion for result in results if result.attempt.number > 0})
@@ -253,7 +253,7 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
 
 
 def launches(files: RunFiles, shard: Shard) -> Dict[str, float]:
-    """(g)"""
+    """Measure (g)."""
     recorder = build_recorder(with_envs(files, 2 * ENVS_WAITING), shard, threads=1, device_name="cpu")
     for _ in range(10):
         recorder.advance()
@@ -269,24 +269,24 @@ def launches(files: RunFiles, shard: Shard) -> Dict[str, float]:
 
 
 def peak_memory(files: RunFiles, shard: Shard) -> float:
-    """Peak memory (MiB) of a process that records with one env per motion."""
+    """Return the peak memory (MiB) of a process that records with one env per motion."""
     recorder = build_recorder(with_envs(files, len(shard.motions)), shard, threads=1, device_name="cpu")
     for _ in range(30):
         recorder.advance()
     recorder.environment.simulator.close()
-    # Not getrusage: its maximum is inherited from the process that started this one.
+    # Not getrusage: its maximum is inherited from the parent process.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def memory_of(envs: int, simulator: str) -> float:
-    """The same, measured in a process of its own (on Linux)."""
+    """Return the peak memory measured in a separate process (on Linux)."""
     command = [sys.executable, __file__, "--memory", str(envs), "--simulators", simulator]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def end_to_end(folder: Path, count: int, simulator: str) -> Dict[str, float]:
-    """(f)"""
+    """Measure (f)."""
     motions = folder / "end_to_end"
     motions.mkdir()
     write_motions(motions, count, (5.0, 5.0), seed=2)

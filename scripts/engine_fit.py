@@ -1,13 +1,13 @@
-"""Which engine, with which settings, stands in best for the one a recording was made in: engine_fit.py --help
+"""Finds the engine and settings closest to the engine that made a recording: engine_fit.py --help
 
-A recording that holds observations (`record.observations: true`; PARC's own recordings do) says how the character moved
-at every control step; only the PD targets are not in it. So an engine is put into the state of step t, and the targets
-are found, within the tracker's action bounds, that bring it closest to the state of step t + 1: by Levenberg-Marquardt,
-with finite differences, many characters at a time. Twice as many numbers are explained as targets are free. What is
-left, the residual, says how well an engine explains what the other one did, whatever the tracker wanted.
+A recording with observations (`record.observations: true`; PARC's own recordings have them) contains the character's
+motion at every control step, but not the PD targets. The script puts an engine into the state of step t, and finds the
+targets, within the tracker's action bounds, that bring it closest to the state of step t + 1: by Levenberg-Marquardt,
+with finite differences, many characters at a time. There are twice as many numbers to match as free targets. The
+residual measures how well an engine reproduces the other one, regardless of the tracker.
 
 Engines are compared on the same control steps. Medians, not means: where a foot or a hand just touches down, the search
-may end without the contact.
+may miss the contact.
 """
 
 from __future__ import annotations
@@ -55,49 +55,49 @@ from parc_ray.trackers.parc.config import ParcEnvironmentFile
 
 Array = npt.NDArray[np.float64]
 Step = Callable[[npt.NDArray[np.int64], Array], CharacterState]
-"""The states [n] to which targets [n, D] bring the character in one control step from the given rows of a recording."""
+"""Returns the states [n] after one control step with targets [n, D] from the given rows of a recording."""
 
 ROUNDS = 8
-"""Of Levenberg-Marquardt, at most."""
+"""Maximum number of Levenberg-Marquardt rounds."""
 DIFFERENCE = 0.03
-"""By which a target is moved to see what changes, rad."""
+"""Step of a target for finite differences, rad."""
 FACTORS = np.array([0.01, 1.0, 30.0, 1000.0])
-"""By which the damping is multiplied in the candidates of a round."""
+"""Factors of the damping among the candidates of a round."""
 LARGEST_CHANGE = 1.0
-"""Of a target in a round, rad."""
+"""Maximum change of a target in a round, rad."""
 ENOUGH = 2e-3
-"""Gain of a round, of the squared residual, below which a search ends."""
+"""Minimum relative gain of a round in the squared residual; below it, a search ends."""
 LEAD = 0.1
-"""Seconds by which PD drives lag: targets are first sought so far ahead."""
+"""Lag of PD drives, s: the search starts from targets this far ahead."""
 SPREAD = 0.3
-"""Of the targets tried at random where the first search may have missed a contact, rad."""
+"""Standard deviation of random targets, tried where the first search may have missed a contact, rad."""
 BLOCK = 10
-"""Control steps in a block of the bootstrap: neighbours are alike."""
+"""Control steps per block of the bootstrap, since neighbours are correlated."""
 DRAWS = 4000
 KINDS = ("flight", "contact", "change")
-"""Of control steps: nothing touches, contacts stay, contacts begin or end."""
+"""Kinds of control steps: no contact, unchanged contacts, contacts that begin or end."""
 COLORS = ("#1b6ca8", "#d1495b", "#3a7d44", "#edae49", "#6a4c93", "#555555")
-"""Of the lines in the picture."""
+"""Line colors of the plot."""
 
 
-# --- What a recording says -----------------------------------------------------------------------------------
+# --- Recordings ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Successive states of a character, as they were observed; contact forces are not known (zero)."""
+    """Successive observed states of a character; contact forces are unknown (zero)."""
 
     name: str
     states: CharacterState
     joint_rot: Tensor
     """[n, B - 1, 4]."""
     contacts: npt.NDArray[np.bool_]
-    """[n, B], which bodies touched something."""
+    """[n, B] True if a body touched something."""
     terrain: HeightField
 
 
 def read_recording(path: Path, skeleton: Skeleton, environment: ParcEnvironmentFile) -> Recording:
-    """A recording whose tracker observed as `environment` says. Raises InputError if it has no such observations."""
+    """Return a recording observed as `environment` says. Raises InputError if it has no such observations."""
     content = read_bytes(path)
     motion = parse_motion(content, path.stem, skeleton, str(path))
     observed = read_misc(content, str(path)).get("obs")
@@ -125,8 +125,9 @@ def read_recording(path: Path, skeleton: Skeleton, environment: ParcEnvironmentF
 
 
 def _from_tan_norm(axes: Tensor) -> Tensor:
-    """Rotations [..., 4] whose x and z axes are [..., 2, 3], by Bar-Itzhack's method ("New method for extracting the
-    quaternion from a rotation matrix", 2000): the eigenvector of the largest eigenvalue."""
+    """Return rotations [..., 4] whose x and z axes are [..., 2, 3], by Bar-Itzhack's method ("New method for extracting
+    the quaternion from a rotation matrix", 2000): the eigenvector of the largest eigenvalue.
+    """
     x, z = axes.double().unbind(-2)
     y = torch.linalg.cross(z, x)
     (a, b, c), (d, e, f), (g, h, i) = (column.unbind(-1) for column in (x, y, z))
@@ -142,7 +143,7 @@ def _from_tan_norm(axes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Transitions:
-    """Control steps of several recordings, one after the other."""
+    """Control steps of several recordings, concatenated."""
 
     before: CharacterState
     after: CharacterState
@@ -151,18 +152,18 @@ class Transitions:
     contacts: npt.NDArray[np.bool_]
     """[2, n, B] before and after."""
     tiles: npt.NDArray[np.int64]
-    """[n], whose terrain it is on."""
+    """[n] tile of the character."""
     terrains: List[HeightField]
 
     @property
     def kinds(self) -> Dict[str, npt.NDArray[np.bool_]]:
-        """Which of them are in flight, which keep their contacts, and in which some contact begins or ends."""
+        """Masks of the steps by kind: in flight, with unchanged contacts, and with a contact that begins or ends."""
         touching, same = self.contacts.any(axis=(0, 2)), (self.contacts[0] == self.contacts[1]).all(axis=1)
         return dict(zip(KINDS, (~touching, touching & same, ~same)))
 
 
 def transitions(recordings: Sequence[Recording]) -> Transitions:
-    """All control steps of some recordings."""
+    """Return all control steps of several recordings."""
 
     def pick(name: str, part: slice) -> Tensor:
         return torch.cat([getattr(recording.states, name)[part] for recording in recordings])
@@ -183,7 +184,7 @@ def transitions(recordings: Sequence[Recording]) -> Transitions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An engine with settings by the names of the configuration files: mujoco,mujoco.profile=faithful"""
+    """An engine with settings, named as in the configuration files: mujoco,mujoco.profile=faithful"""
 
     label: str
     engine: str
@@ -191,7 +192,7 @@ class Candidate:
 
 
 def candidate(text: str) -> Candidate:
-    """What a command line calls an engine and its settings. Raises InputError."""
+    """Return the engine and settings named on the command line. Raises InputError."""
     engine, *assignments = text.split(",")
     pairs = [assignment.partition("=") for assignment in assignments]
     if any(not sign for _, sign, _ in pairs):
@@ -200,7 +201,7 @@ def candidate(text: str) -> Candidate:
 
 
 def run_of(wanted: Candidate, character: Path, environment: Mapping[str, Any]) -> RunFiles:
-    """The run that would have this engine and these settings. Raises InputError for a setting that there is not."""
+    """Return a run with this engine and these settings. Raises InputError for an unknown setting."""
     ours: Dict[str, Any] = {
         **dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "none"),
         "simulator": wanted.engine,
@@ -218,8 +219,8 @@ def run_of(wanted: Candidate, character: Path, environment: Mapping[str, Any]) -
 
 
 def build(run: RunFiles, skeleton: Skeleton, data: Transitions, envs: int, device: str, threads: int) -> Simulator:
-    """A simulator of a run for so many characters at a time."""
-    # Engines without a shared world hold a model per tile: every env then keeps its own.
+    """Return a simulator of a run with `envs` envs."""
+    # Engines without a shared world hold a model per tile, so every env needs its own tiles.
     copies = 1 if run.engine.shares_world else envs
     return run.engine.build(
         simulator_config(run, data.terrains * copies, envs, torch.device(device), threads), skeleton
@@ -227,7 +228,7 @@ def build(run: RunFiles, skeleton: Skeleton, data: Transitions, envs: int, devic
 
 
 def stepping(simulator: Simulator, data: Transitions, own_tiles: bool) -> Step:
-    """One control step from the states before the transitions. own_tiles: whether there are tiles for every env."""
+    """Return a function for one step from the states before the transitions. own_tiles: each env has its own."""
     terrains = len(data.terrains) if own_tiles else 0
 
     def step(rows: npt.NDArray[np.int64], targets: Array) -> CharacterState:
@@ -250,8 +251,9 @@ def stepping(simulator: Simulator, data: Transitions, own_tiles: bool) -> Step:
 def residual(
     skeleton: Skeleton, data: Transitions, rows: npt.NDArray[np.int64], after: CharacterState, seconds: float
 ) -> Array:
-    """What an engine's states differ by from those of the recording, [n, 12 + 2 D]: m, rad, and velocities times the
-    seconds of a control step. Root position, rotation and joint rotations, then their velocities."""
+    """Return an engine's deviations from the recorded states, [n, 12 + 2 D]: m, rad, and velocities times the seconds
+    of a control step. Root position, rotation and joint rotations, then their velocities.
+    """
     index = torch.from_numpy(rows)
     wanted, joints = data.after.rows(index), data.rotations_after[index]
     parts = (
@@ -262,28 +264,28 @@ def residual(
         (after.root_ang_vel - wanted.root_ang_vel) * seconds,
         (after.dof_vel - wanted.dof_vel) * seconds,
     )
-    # A state that could not be integrated is far from any.
+    # Diverged states get a large error.
     errors: Array = np.nan_to_num(torch.cat(parts, dim=1).double().numpy(), nan=10.0, posinf=10.0, neginf=-10.0)
     return errors
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The targets that bring an engine closest to what happened, and how close."""
+    """The targets that bring an engine closest to the recorded states, with the deviation."""
 
     targets: Array
     """[n, D] rad."""
     residual: Array
     """[n, 12 + 2 D], see residual()."""
     after: CharacterState
-    """Where they lead."""
+    """States reached with these targets."""
 
 
 Error = Callable[[npt.NDArray[np.int64], Array], Array]
 
 
 def descend(error: Error, rows: npt.NDArray[np.int64], start: Array, low: Array, high: Array) -> Tuple[Array, Array]:
-    """Targets [n, D] within bounds from which no small change helps any more, and the squared residuals [n] there."""
+    """Return locally optimal targets [n, D] within bounds, and their squared residuals [n]."""
     targets, count = np.clip(start, low, high), start.shape[1]
     left = error(rows, targets)
     damping, active, each = np.full(len(rows), 1e-3), np.ones(len(rows), dtype=bool), np.arange(count)
@@ -311,8 +313,9 @@ def descend(error: Error, rows: npt.NDArray[np.int64], start: Array, low: Array,
 
 
 def _bounded_step(slope: Array, left: Array, now: Array, damping: Array, low: Array, high: Array) -> Array:
-    """Targets after a damped Gauss-Newton step; those that it would take beyond a bound stay there, and the others are
-    computed again, given that."""
+    """Return the targets after a damped Gauss-Newton step. Targets that would leave the bounds are fixed there, and the
+    others are solved again.
+    """
     each = np.arange(now.shape[1])
     matrix = slope.transpose(0, 2, 1) @ slope
     gradient = (slope.transpose(0, 2, 1) @ left[:, :, None])[:, :, 0]
@@ -331,7 +334,7 @@ def _bounded_step(slope: Array, left: Array, now: Array, damping: Array, low: Ar
 def fit(
     step: Step, skeleton: Skeleton, data: Transitions, seconds: float, restarts: int = 16, also: Sequence[Array] = ()
 ) -> Fit:
-    """Fit an engine. restarts: targets tried at random; also: starts [n, D] of searches besides the usual one."""
+    """Fit an engine. restarts: number of random targets; also: further starts [n, D] of searches."""
     low, high = (bound.double().numpy() for bound in action_bounds(skeleton))
     rows = np.arange(len(data.tiles))
 
@@ -348,7 +351,7 @@ def fit(
         costs = np.stack([(error(rows, some) ** 2).sum(axis=1) for some in tried])
         starts.append(tried[costs.argmin(axis=0), rows])
     for start in starts:
-        # Flight has one minimum: only contacts can be missed.
+        # Flight has a single minimum: only contacts can be missed.
         again = np.flatnonzero(~data.kinds["flight"])
         found, costs = descend(error, again, start[again], low, high)
         better = costs < cost[again]
@@ -357,18 +360,19 @@ def fit(
     return Fit(targets, residual(skeleton, data, rows, after, seconds), after)
 
 
-# --- What it says of an engine -------------------------------------------------------------------------------
+# --- Results of an engine ------------------------------------------------------------------------------------
 
 
 def size(residuals: Array) -> Array:
-    """Root mean square of a residual's numbers, [n], in 1e-3."""
+    """Return the root mean square of each residual, [n], in 1e-3."""
     sizes: Array = np.sqrt((residuals**2).mean(axis=1)) * 1e3
     return sizes
 
 
 def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps: float) -> Dict[str, float]:
-    """Share of contacts (recorded or simulated, at the end of a step) on which both agree, left and right together,
-    for what touched in at least ten steps."""
+    """Return the share of contacts (recorded or simulated, at the end of a step) on which both agree, left and right
+    combined, for bodies in contact in at least ten steps.
+    """
     made = after.contact_force.norm(dim=-1).numpy() > eps
     groups: Dict[str, List[int]] = {}
     for index, name in enumerate(skeleton.body_names):
@@ -382,8 +386,9 @@ def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps:
 
 
 def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: CharacterState) -> Tuple[float, float, str]:
-    """Torque of the drives, as the mean of its values before and after a step, in terms of the motors' limits: share of
-    steps in which it exceeds one, the largest, and whose. Of steps in flight: there no contact can have been missed."""
+    """Return the share of steps in flight with a drive torque above its motor's limit, the largest ratio, and its
+    joint. The torque is the mean of its values before and after a step. In flight, no contact can have been missed.
+    """
     rows = np.flatnonzero(data.kinds["flight"])
     index, wanted = torch.from_numpy(rows), torch.from_numpy(targets[rows]).float()
 
@@ -403,7 +408,7 @@ def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: Chara
 
 
 def interval(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> Tuple[float, float]:
-    """95 % interval of a figure of some of `count` control steps, by a bootstrap of blocks of neighbours."""
+    """Return the 95 % interval of a figure over `count` control steps, by a block bootstrap."""
     random, blocks = np.random.default_rng(0), max(1, -(-count // BLOCK))
     starts = random.integers(0, max(1, count - BLOCK + 1), (DRAWS, blocks))
     rows = (starts[:, :, None] + np.arange(min(BLOCK, count))).reshape(DRAWS, -1)
@@ -414,7 +419,7 @@ def interval(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> Tu
 def figures(
     skeleton: Skeleton, data: Transitions, fitted: Fit, first: Optional[Fit], seconds: float, eps: float
 ) -> Dict[str, Any]:
-    """Everything that is reported of an engine; its ratio is to the residual of the first engine."""
+    """Return all reported figures of an engine; its ratio is to the residual of the first engine."""
     sizes = size(fitted.residual)
     touching, velocity = data.contacts.any(axis=(0, 2)), fitted.residual[:, 6 + skeleton.dof_count :][:, :3] / seconds
     speed = np.linalg.norm(velocity, axis=1)
@@ -444,7 +449,7 @@ def figures(
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The figures of all engines, one line each."""
+    """Return the figures of all engines, one line each."""
     bodies = sorted({name for result in results.values() for name in result["agreement of contacts"]})
     width = max(len(label) for label in results)
     lines = [
@@ -472,7 +477,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def picture(data: Transitions, fits: Mapping[str, Fit]) -> str:
-    """SVG of the residual of every control step, on a logarithmic scale; shaded where nothing touches."""
+    """Return an SVG of the residual of every control step, on a logarithmic scale; flight is shaded."""
     count, width, height = len(data.tiles), 960, 360
     sizes = {label: size(fitted.residual) for label, fitted in fits.items()}
     low, high = (f(np.concatenate(list(sizes.values()))) for f in (np.min, np.max))
@@ -505,7 +510,7 @@ def picture(data: Transitions, fits: Mapping[str, Fit]) -> str:
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description="Which engine stands in best for the one of a recording.")
     parser.add_argument("recordings", type=Path, nargs="+", metavar="RECORDING.pkl", help="with observations")
     parser.add_argument(
@@ -526,7 +531,7 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def compare(options: argparse.Namespace) -> Dict[str, Dict[str, Any]]:
-    """Fit every engine; figures by its name. Writes figures.json, residuals.svg and targets.npz."""
+    """Fit every engine and return its figures by name. Writes figures.json, residuals.svg and targets.npz."""
     environment = expand(load_yaml(options.environment), find_data_dir(None), str(options.environment))
     checked = check_config(environment, ParcEnvironmentFile, str(options.environment))
     skeleton = load_skeleton(options.character)

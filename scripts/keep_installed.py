@@ -16,7 +16,7 @@ TESTED = Path(__file__).parent / "locks" / "python3.8.txt"
 
 
 def plain(name: str) -> str:
-    """A package's name as pip compares it."""
+    """Return a package's name as pip compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -32,7 +32,7 @@ from parc_ray.trackers.families import family
 KINDS = ("walk", "fast_walk", "turn", "tour")
 METRICS = ("root_error", "max_root_error", "contact_agreement", "max_penetration")
 Outcome = Tuple[str, AttemptResult]
-"""How a motion was recorded, or "lost", and its decisive attempt."""
+"""Kind of recording of a motion, or "lost", and its decisive attempt."""
 
 
 def main() -> None:
@@ -123,9 +123,9 @@ def record(
 
 
 def quality(result: AttemptResult, skeleton: Skeleton) -> Mapping[str, float]:
-    """Return the metrics of a recording, and two that it is not accepted by: jerk and skate.
+    """Return the metrics of a recording, plus jerk and skate, which are not used for acceptance.
 
-    Jerk: mean over bodies and frames. Skate: mean horizontal speed of feet that are in contact in two frames in a row.
+    Jerk: mean over bodies and frames. Skate: mean horizontal speed of feet in contact in two successive frames.
     """
     assert result.recording is not None
     motion = parse_motion(result.recording, "recording", skeleton, "recording")

@@ -1,4 +1,4 @@
-"""Runs of very many motions, without physics: what everything else costs. Part of benchmark.py.
+"""Runs of many motions without physics, to measure all other costs. Part of benchmark.py.
 
 The recorders take no time: they return each motion as its own recording. Files, journal, report and Ray are real.
 """
@@ -28,12 +28,12 @@ from parc_ray.motions.motion_file import motion_file_bytes  # noqa: E402
 from tests.cluster.virtual import Machine, virtual_run  # noqa: E402
 
 DIFFERENT = 50
-"""Motions of 5 s; the others differ from these in a number in misc_data only"""
+"""Distinct motions of 5 s; the others differ from these only in a number in misc_data."""
 GPUS, VIRTUAL_MOTIONS = 64, 50_000
 
 
 def whole_run(folder: Path, count: int) -> Dict[str, float]:
-    """Seconds of a run of so many motions, by the wall and of CPUs, and its driver's memory; and of a second check."""
+    """Measure a run of `count` motions, and a second check: wall time, CPU time and driver memory."""
     folder.mkdir()
     write_motions(folder, count)
     numbers: Dict[str, float] = {}
@@ -50,9 +50,9 @@ def whole_run(folder: Path, count: int) -> Dict[str, float]:
 
 
 def different_gpus(folder: Path, quick: bool = False) -> Dict[str, float]:
-    """How near runs come to the ideal, by a virtual clock, where GPUs differ, join late, or do little.
+    """Measure how close runs come to the ideal, by a virtual clock, if GPUs differ, join late, or have little work.
 
-    The ideal has every GPU busy until the end and no setup. All but the short runs have about 200 s of work per GPU.
+    Ideally, every GPU is busy until the end, without setups. All but the short runs have about 200 s of work per GPU.
     """
     folder.mkdir()
     write_motions(folder, 1)
@@ -81,9 +81,9 @@ def different_gpus(folder: Path, quick: bool = False) -> Dict[str, float]:
 
 
 def many_gpus(folder: Path) -> Dict[str, float]:
-    """How efficient pretended GPUs are against one, by a virtual clock on which recorders take their time.
+    """Measure the efficiency of simulated GPUs compared with one, by a virtual clock on which recorders take time.
 
-    On the clock of the second efficiency passes what this machine's CPUs need for the driver, too.
+    For the second efficiency, the clock includes the driver's CPU time on this machine.
     """
     folder.mkdir()
     write_motions(folder, 1)
@@ -100,7 +100,7 @@ def many_gpus(folder: Path) -> Dict[str, float]:
 
 
 def write_motions(folder: Path, count: int) -> None:
-    """Motion files, each with a content of its own, and a dataset file."""
+    """Write motion files with different contents, and a dataset file."""
     skeleton, motions = load_skeleton(HUMANOID), folder / "motions"
     motions.mkdir()
     generated = generate_motions(min(DIFFERENT, count), 1, skeleton, seconds=(5.0, 5.0))
@@ -120,7 +120,7 @@ def cpu_of_children() -> float:
 
 
 def instant_actor() -> Any:
-    """The class. It is local so that Ray ships it as it is."""
+    """Return the class. It is local so that Ray pickles it by value."""
     from parc_ray.cluster.actor import ShardActor
     from parc_ray.cluster.report import WorkReport
 
@@ -137,7 +137,7 @@ def instant_actor() -> Any:
 
             figures = ("root_error", "root_angle_error", "body_error", "joint_angle_error", "max_root_error")
             quality = {**dict.fromkeys(figures, 0.1), "max_penetration": 0.01, "contact_agreement": 0.9}
-            # About what a GPU brings in a second.
+            # About one second's output of a GPU.
             chosen = [self.motions.pop() for _ in range(min(500, len(self.motions)))]
             results = tuple(
                 AttemptResult(
@@ -157,7 +157,7 @@ def instant_actor() -> Any:
 
 
 class Peak(threading.Thread):
-    """The most memory that this process has had to itself, without what it shares with Ray's object store, in MiB."""
+    """Measures the peak private memory of this process, without memory shared with Ray's object store, in MiB."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -172,7 +172,7 @@ class Peak(threading.Thread):
 
 
 def run(folder: Path) -> Dict[str, float]:
-    """One run, in this process; returns what its parts took (s)."""
+    """Run once in this process; return the times of its parts (s)."""
     from parc_ray import session
     from parc_ray.cluster import driver
     from parc_ray.cluster import run as run_module
@@ -213,7 +213,7 @@ def run(folder: Path) -> Dict[str, float]:
 
 
 def check(folder: Path) -> Dict[str, float]:
-    """A second look at the same dataset."""
+    """Measure a second check of the same dataset."""
     from rich.console import Console
 
     from parc_ray.config.record import RecordConfig

@@ -1,20 +1,17 @@
 """Train a tracker on the motions of a dataset and write it in PARC's format: python scripts/train_tracker.py --help
 
-One file in the manner of CleanRL, for a few dozen motions or a few hundred easy ones. PARC's stage 3 is the real
-trainer; this one is what the bundled trackers come from. Environment, observations, termination, simulator and
-acceptance are the recorder's own, the reward is PARC's, and so are the names and meanings of the hyperparameters in
-agent_config.yaml.
+One file in the style of CleanRL, for a few dozen motions or a few hundred easy ones. PARC's stage 3 is the real
+trainer; this script made the bundled trackers. Environment, observations, termination, simulator and acceptance are the
+recorder's own. The reward is PARC's, and so are the names and meanings of the hyperparameters in agent_config.yaml.
 
-1. With --search, controls that carry the character through each motion are found by sampling (Liu et al. 2010,
-   "Sampling-based contact-rich motion control"), and gains that lead back to where they lead by a linear-quadratic
-   regulator about them. Together they are a motion's lesson.
-2. PARC's action is a PD target. So the actor first learns, supervised, on states that it brings about itself, to do
-   what the lesson would do there; without a lesson, to say where the reference will be when the drives get there. The
-   critic learns what that is worth.
+1. With --search, sampling finds controls for each motion (Liu et al. 2010, "Sampling-based contact-rich motion
+   control"), and a linear-quadratic regulator about them gives feedback gains. Together they are a motion's lesson.
+2. PARC's action is a PD target. The actor is first trained, supervised, on states that it visits itself, to imitate the
+   lesson; without a lesson, to predict the reference at the drives' lag. The critic learns the value.
    A training that starts from another one's tracker (--start-from) does this only with --search.
-3. PPO starts from both, if there are samples left for it.
+3. PPO starts from both, if samples are left for it.
 
-The same arguments give the same checkpoint on the same machine, whether or not the training was interrupted.
+The same arguments give the same checkpoint on the same machine, even if the training was interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone that is not installed
-# Threads that wait for work by spinning would take the cores from those that simulate.
+# Threads that spin while waiting would take the cores of the simulation threads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -80,25 +77,26 @@ CONFIG_FILES = ("agent_config.yaml", "dm_env.yaml")
 LEAD_STEPS = 3
 """Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
 SHORTEST = 1.0
-"""s, minimum length of an attempt."""
+"""Minimum length of an attempt, s"""
 PHASES = 8
-"""Parts of a motion whose failures are counted by themselves"""
+"""Parts of a motion with separate failure rates"""
 FAILURE_MEMORY = 0.1
-"""Weight of the latest attempt in the failure rate of a motion from a phase on"""
+"""Weight of the latest attempt in the failure rate of a motion and phase"""
 EASY_SHARE = 0.25
-"""What never fails is drawn so often, compared with what one that always fails gets on top of it"""
+"""Sampling weight of a motion that never fails; the failure rate is added to it"""
 STAY = 0.75
-"""Chance that an attempt is followed by one at the same motion: its model and terrain are still there"""
+"""Probability that the next attempt is at the same motion, reusing its model and terrain"""
 WANTED_KL = 0.03
-"""How far a minibatch should find the actor from where it was when it acted, nats; its learning rate follows. With a
-third of this it learned much more slowly"""
+"""Target divergence of the actor between collection and a minibatch, nats; sets its learning rate. A third of this
+learned much more slowly
+"""
 FIRST_ACTOR_RATE = 0.03
-"""The actor's learning rate when PPO begins, as a share of the one in agent_config.yaml: about where it settles"""
+"""The actor's initial learning rate for PPO, as a share of the one in agent_config.yaml: about where it settles"""
 SMALLEST_STD = 0.01
-"""Observations that hardly vary are not blown up to unit variance: on other motions they would vary more"""
+"""Minimum deviation: nearly constant observations are not scaled up, since they may vary more on other motions"""
 
 
-# --- What the configuration files say about training ---------------------------------------------------------
+# --- Training settings in the configuration files ------------------------------------------------------------
 
 
 class TrainingModel(ModelConfig):
@@ -123,7 +121,7 @@ class TrainingAgent(AgentConfig):
     model: TrainingModel
     optimizer: TrainingOptimizer
     normalizer_samples: int
-    """here also the samples of the supervised start"""
+    """here also the number of samples of the supervised start"""
     steps_per_iter: int = Field(gt=0)
     discount: float
     td_lambda: float
@@ -138,7 +136,7 @@ class TrainingAgent(AgentConfig):
 
 
 class RewardedEnvironment(ParcEnvironmentConfig):
-    """Section env of dm_env.yaml, with the reward's weights."""
+    """Section env of dm_env.yaml, with the weights of the reward."""
 
     track_root: Literal[True]
     track_root_h: Literal[True]
@@ -159,7 +157,7 @@ class TrainingEnvironmentFile(ParcEnvironmentFile):
 
 
 def read_configs(folder: Path) -> Tuple[TrainingAgent, TrainingEnvironmentFile]:
-    """agent_config.yaml and dm_env.yaml of a folder. Raises InputError for what this script cannot train with."""
+    """Return agent_config.yaml and dm_env.yaml of a folder. Raises InputError if this script does not support them."""
     agent, environment = (folder / name for name in CONFIG_FILES)
     return load_config(agent, TrainingAgent, None), load_config(environment, TrainingEnvironmentFile, None)
 
@@ -171,7 +169,7 @@ class Reward:
     """PARC's tracking reward (compute_deepmimic_reward and compute_contact_reward, with track_root)."""
 
     def __init__(self, config: RewardedEnvironment, skeleton: Skeleton, device: torch.device):
-        """Raises InputError if the configuration does not have a weight for every joint and body."""
+        """Raise InputError if the configuration does not have a weight for every joint and body."""
         joints, bodies = len(config.joint_err_w), len(config.contact_weights)
         if (joints + 1, bodies) != (skeleton.num_bodies, skeleton.num_bodies):
             raise InputError(
@@ -187,12 +185,12 @@ class Reward:
         self.key_bodies = skeleton.body_indices(config.key_bodies, "env.key_bodies")
 
     def __call__(self, step: Step, reference: ReferenceFrames) -> Tensor:
-        """[N], at most 1 for the pose, and on top of it the contacts, weighted; reference: at the time of the step."""
+        """Return the reward [N]: at most 1 for the pose, plus weighted contacts; reference: at the time of the step."""
         parts = self.parts(step, reference)
         return parts[:, :5] @ self.weights + parts[:, 5]
 
     def parts(self, step: Step, reference: ReferenceFrames) -> Tensor:
-        """Pose, joint velocities, root pose, root velocities and key bodies in [0, 1], and contacts, [N, 6]."""
+        """Return pose, joint velocities, root pose, root velocities and key bodies in [0, 1], and contacts, [N, 6]."""
         state = step.state
         angle = quat_diff_angle(step.pose.joint_rot, reference.joint_rot)
         pose = (self.joints * angle * angle).sum(-1)
@@ -211,7 +209,7 @@ class Reward:
 
 
 def squared(v: Tensor) -> Tensor:
-    """Squared lengths of vectors."""
+    """Return the squared lengths of vectors."""
     return dot(v, v)
 
 
@@ -240,12 +238,12 @@ class Network(nn.Module):
         self._critic_layers = fully_connected(observation_size, critic)
         self._critic_out = nn.Linear(critic[-1], 1)
         self.in_bfloat16 = False
-        """whether hidden layers are computed in bfloat16"""
+        """True if hidden layers are computed in bfloat16"""
 
     def act(self, observations: Tensor) -> Tensor:
-        """Mean normalised actions [N, D] for normalised observations [N, size].
+        """Return mean normalised actions [N, D] for normalised observations [N, size].
 
-        Only the hidden layers have half precision: half of an action's would be a fifth of the exploration noise.
+        Only the hidden layers have half precision: rounding actions to it would add a fifth of the exploration noise.
         """
         with torch.autocast(observations.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             hidden = self._actor_layers(observations)
@@ -253,7 +251,7 @@ class Network(nn.Module):
         return mean
 
     def value(self, observations: Tensor) -> Tensor:
-        """Expected returns [N]."""
+        """Return the expected returns [N]."""
         with torch.autocast(observations.device.type, torch.bfloat16, enabled=self.in_bfloat16):
             hidden = self._critic_layers(observations)
         value: Tensor = self._critic_out(hidden.float()).squeeze(-1)
@@ -261,13 +259,13 @@ class Network(nn.Module):
 
 
 def half_is_faster(network: Network, rows: int, size: int, device: torch.device) -> bool:
-    """Whether a forward and backward pass of so many observations takes less time in bfloat16, here.
+    """Return True if a forward and backward pass of `rows` observations is faster in bfloat16 on this device.
 
-    Without instructions for it, CPUs are ten times slower in bfloat16.
+    Without native support, CPUs are ten times slower in bfloat16.
     """
     seconds = {}
     observations = torch.zeros(rows, size, device=device)
-    for network.in_bfloat16 in (False, True, False, True):  # the first round only warms up
+    for network.in_bfloat16 in (False, True, False, True):  # the first round is a warm-up
         began = time.perf_counter()
         (network.act(observations).sum() + network.value(observations).sum()).backward()
         if device.type == "cuda":
@@ -286,7 +284,7 @@ def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
 
 
 class ObservationNormalizer:
-    """Mean and deviation of the observations so far; contacts and heights stay as they are, as in PARC."""
+    """Mean and deviation of the observations so far; contacts and heights are not normalised, as in PARC."""
 
     def __init__(self, observer: Observer, clip: float, device: torch.device):
         self.clip = clip
@@ -298,13 +296,13 @@ class ObservationNormalizer:
         self.refresh()
 
     def add(self, observations: Tensor) -> None:
-        """Count observations [N, size]; they take effect with the next refresh."""
+        """Add observations [N, size] to the statistics; they take effect at the next refresh."""
         exact = observations.double()
         self.totals += torch.stack((exact.sum(0), exact.square().sum(0)))
         self.count += len(observations)
 
     def refresh(self) -> None:
-        """Compute mean and deviation from what was counted."""
+        """Compute mean and deviation from the statistics."""
         mean, square = self.totals / max(self.count, 1)
         std = (square - mean.square()).clamp(min=0.0).sqrt().clamp(min=SMALLEST_STD)
         plain = self.kept if self.count else torch.ones_like(self.kept)
@@ -317,7 +315,7 @@ class ObservationNormalizer:
 
 
 def checkpoint(network: Network, normalizer: ObservationNormalizer, centre: Tensor, reach: Tensor) -> bytes:
-    """PARC's state dict, saved. Weights have half precision, which keeps the file small; the statistics do not.
+    """Return PARC's state dict, serialised. Weights have half precision to keep the file small; statistics do not.
 
     centre, reach: of the action bounds [D], rad.
     """
@@ -339,15 +337,15 @@ def saved(state: Dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-# --- The recorder, to train in and to evaluate with ----------------------------------------------------------
+# --- The recorder, for training and evaluation ---------------------------------------------------------------
 
 
 def build(
     motions: Sequence[Motion], content: bytes, options: argparse.Namespace, folder: Path, **settings: Any
 ) -> ShardRecorder:
-    """The recorder of motions with a checkpoint and the configuration files of a folder; settings: of RecordConfig.
+    """Return a recorder of motions with a checkpoint and a folder's configuration files; settings: of RecordConfig.
 
-    A recorder has no more envs than motions: where num_envs says so, motions come again after the last.
+    A recorder has no more envs than motions, so motions repeat if num_envs is larger.
     """
     agent, environment = read_configs(folder)
     config = RecordConfig(
@@ -370,7 +368,7 @@ def build(
 
 
 def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
-    """The final attempt at every motion of a recorder, in the order of the motions."""
+    """Return the final attempt at every motion of a recorder, in the order of the motions."""
     last: Dict[str, AttemptResult] = {}
     while not recorder.done:
         for result in recorder.advance():
@@ -380,41 +378,42 @@ def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
 
 
 def whole(result: AttemptResult) -> bool:
-    """Whether a motion was recorded from start to end."""
+    """Return True if a motion was recorded from start to end."""
     return result.attempt.outcome == "recorded" and not result.attempt.number
 
 
 def recorded_whole(results: Sequence[AttemptResult]) -> int:
-    """How many motions were recorded from start to end."""
+    """Return the number of motions recorded from start to end."""
     return sum(whole(result) for result in results)
 
 
-# --- Lessons: controls found by sampling, and the way back to them -------------------------------------------
+# --- Lessons: controls found by sampling, with feedback gains ------------------------------------------------
 
 WINDOW = 3
-"""Control steps that the search decides on at a time; in all of them the PD targets are as far from the reference"""
+"""Control steps per decision of the search; the offset of the PD targets from the reference is constant within one"""
 SPREADS = (0.13, 0.08, 0.05, 0.08)
-"""Of what is tried around the best so far, in each round of the search, rad"""
+"""Standard deviation of the samples around the best so far, in each round of the search, rad"""
 SURVIVORS = 0.1
-"""Share of the samples that the next window goes on from"""
+"""Share of the samples that survives a window"""
 CONTACT_PRICES = (0.3, 0.1, 0.02)
-"""Of each body that touches the ground where the reference does not, or the reverse. Recordings are accepted only where
-contacts agree, so that is asked for first; where it leads to no end, less of it"""
+"""Price of each contact that differs from the reference, in the order tried. Recordings are accepted only if contacts
+agree, so a high price comes first; if it finds no lesson, a lower one follows
+"""
 CANDIDATES = 16
-"""Sequences of controls that are tried again from the start to the end, after a round"""
+"""Sequences of controls replayed from start to end after a round"""
 CAUTION = 10.0
-"""Price of a PD target's correction (1 / rad^2); those of deviations are in Search._with_gains"""
+"""Price of a PD target's correction (1 / rad^2); prices of deviations are in Search._with_gains"""
 FITTED = 1024
-"""Random deviations from which the regulator learns what they lead to, at each step"""
+"""Random deviations from which the regulator estimates their effects, at each step"""
 LARGEST_CORRECTION = 0.5
-"""Gains hold near the way only: a PD target is corrected by no more, rad"""
+"""Maximum correction of a PD target, rad: gains are valid only near the path"""
 LESSON_NOISE = 0.4
-"""Loudest noise while training is supervised, as a share of the exploration's"""
+"""Maximum noise in supervised training, as a share of the exploration noise"""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What carries the character through a motion: PD targets, the states they lead to, and the way back to these."""
+    """Controls for a motion: PD targets, the resulting states, and feedback gains."""
 
     states: CharacterState
     """[T + 1, ...]"""
@@ -423,11 +422,12 @@ class Lesson:
     gains: Tensor
     """[T, D, X] corrections of the targets per deviation from the states"""
     roots: Tensor
-    """[T, D, D] lower triangles, of which the squared length of error @ root is what an error [D] of the targets costs
-    later on, in units of the mean dof's"""
+    """[T, D, D] lower triangles: the squared length of error @ root is the later cost of an error [D] of the targets,
+    in units of the mean dof's
+    """
 
     def targets_at(self, steps: Tensor, state: CharacterState, skeleton: Skeleton) -> Tensor:
-        """PD targets [N, D] for states [N, ...] after so many steps [N]."""
+        """Return the PD targets [N, D] for states [N, ...] after `steps` [N] steps."""
         steps = steps.clamp(max=len(self.targets) - 1)
         deviation = difference(skeleton, state, self.states.rows(steps))
         correction = (self.gains[steps] @ deviation.unsqueeze(-1)).squeeze(-1)
@@ -435,7 +435,7 @@ class Lesson:
 
 
 def difference(skeleton: Skeleton, state: CharacterState, other: CharacterState) -> Tensor:
-    """What takes the other states to these, [N, X]: positions, then velocities; rotations as rotation vectors."""
+    """Return the difference `state` - `other`, [N, X]: positions, then velocities; rotations as vectors."""
     turn = quat_to_exp_map(quat_normalize(quat_diff(other.root_rot, state.root_rot)))
     joints = skeleton.dof_velocity(skeleton.dof_to_rot(other.dof_pos), skeleton.dof_to_rot(state.dof_pos), 1.0)
     moved, turned = state.root_vel - other.root_vel, state.root_ang_vel - other.root_ang_vel
@@ -445,7 +445,7 @@ def difference(skeleton: Skeleton, state: CharacterState, other: CharacterState)
 
 
 def displaced(skeleton: Skeleton, state: CharacterState, deviation: Tensor) -> CharacterState:
-    """States from which `difference` to the given ones is `deviation` [N, X]."""
+    """Return the states whose `difference` from the given ones is `deviation` [N, X]."""
     dofs = skeleton.dof_count
     moved, turn, joints, faster, spin, rates = deviation.split([3, 3, dofs, 3, 3, dofs], dim=-1)
     bent = quat_mul(skeleton.dof_to_rot(state.dof_pos), skeleton.dof_to_rot(joints))
@@ -461,7 +461,7 @@ def displaced(skeleton: Skeleton, state: CharacterState, deviation: Tensor) -> C
 
 
 class Search:
-    """Looks for controls that carry the character through motions, with all envs of an environment."""
+    """Searches for controls that track motions, with all envs of an environment."""
 
     def __init__(self, environment: TrackingEnvironment, seed: int):
         self.environment, self.skeleton, self.device = environment, environment.skeleton, environment.device
@@ -471,7 +471,7 @@ class Search:
 
     @torch.inference_mode()
     def lesson(self, motion: int) -> Tuple[Optional[Lesson], float]:
-        """The lesson of a motion, None if the search has not come to its end; and the share that it has come to."""
+        """Return the lesson of a motion, or None if the search did not reach its end; and the share that it reached."""
         self.steps = self.environment.steps_of(motion, 0.0)
         ahead = torch.arange(self.steps + 1 + LEAD_STEPS, device=self.device) * self.environment.timestep
         frames = self.environment.library.sample(torch.full((len(ahead),), motion, device=self.device), ahead)
@@ -487,7 +487,7 @@ class Search:
         return lesson, farthest / self.steps
 
     def _searched(self) -> Tuple[Optional[Lesson], int]:
-        """The lesson at the present price of contacts, if there is one, and how many steps the best have come."""
+        """Return the lesson at this price of contacts, if found, and the steps that the best sequence survived."""
         offsets = torch.zeros(-(-self.steps // WINDOW), self.skeleton.dof_count, device=self.device)
         survived, cost, states = 0, math.inf, None
         for number, spread in enumerate(SPREADS):
@@ -504,12 +504,12 @@ class Search:
         return self._with_gains(states, self._targets(offsets)), survived
 
     def _targets(self, offsets: Tensor) -> Tensor:
-        """PD targets [..., T, D] of offsets [..., K, D] from where the reference will be."""
+        """Return PD targets [..., T, D] from offsets [..., K, D] to the reference ahead."""
         targets = self.aims[: self.steps] + offsets.repeat_interleave(WINDOW, dim=-2)[..., : self.steps, :]
         return torch.maximum(torch.minimum(targets, self.high), self.low)
 
     def _sampled(self, mean: Tensor, spread: float) -> Tensor:
-        """The best CANDIDATES sequences of offsets [C, K, D] around a mean [K, D], one window after the other."""
+        """Return the best CANDIDATES sequences of offsets [C, K, D] around a mean [K, D], sampled window by window."""
         count, simulator = len(self.envs), self.environment.simulator
         self.environment.start(self.envs, [self.motion] * count, [0.0] * count)
         offsets = mean.expand(count, *mean.shape).clone()
@@ -525,7 +525,7 @@ class Search:
                 state = simulator.step(self.envs, targets[:, step])
                 costs = self._costs(state, step + 1)
                 total += costs
-            # Where a window ends counts twice: what follows has to begin there.
+            # The end of a window counts twice: the next window starts there.
             order = (total + 0.5 * WINDOW * costs).argsort()
             if start + WINDOW < self.steps:
                 kept = order[: max(1, int(SURVIVORS * count))]
@@ -535,7 +535,7 @@ class Search:
         return offsets[total.argsort()[:CANDIDATES]]
 
     def _replayed(self, offsets: Tensor) -> Tuple[Tensor, Tensor, List[CharacterState]]:
-        """For how many steps sequences of offsets [C, K, D] track, what they cost [C], and the states on the way."""
+        """Return the steps that sequences of offsets [C, K, D] survive, their costs [C], and the states on the way."""
         envs, environment = self.envs[: len(offsets)], self.environment
         environment.start(envs, [self.motion] * len(envs), [0.0] * len(envs))
         targets, states = self._targets(offsets), [environment.first_frame(envs)[0]]
@@ -549,7 +549,7 @@ class Search:
         return ages, total, states
 
     def _costs(self, state: CharacterState, step: int) -> Tensor:
-        """How far states [N, ...] are from the reference after so many steps, [N]."""
+        """Return the costs [N] of states [N, ...], from their distance to the reference after `step` steps."""
         frames, skeleton = self.frames, self.skeleton
         joint_rot = skeleton.dof_to_rot(state.dof_pos)
         bodies = skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)[0]
@@ -566,7 +566,7 @@ class Search:
         return torch.nan_to_num(costs, nan=1e6)
 
     def _with_gains(self, path: Sequence[CharacterState], targets: Tensor) -> Lesson:
-        """The lesson of a path, with the gains of the linear-quadratic regulator about it."""
+        """Return the lesson of a path, with the gains of the linear-quadratic regulator about it."""
         dofs = targets.shape[1]
         sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])
         nudge = torch.tensor([0.01, 0.02, 0.03, 0.1, 0.2, 0.4]).repeat_interleave(sizes).to(self.device)
@@ -586,10 +586,9 @@ class Search:
     def _linearized(
         self, state: CharacterState, following: CharacterState, target: Tensor, nudge: Tensor
     ) -> Tuple[Tensor, Tensor]:
-        """How deviations [X] from a state, and of PD targets [D], change the following one: [X, X] and [X, D].
+        """Return the effect on the next state of deviations [X] from a state, and [D] of PD targets: [X, X] and [X, D].
 
-        Fitted to random deviations rather than differentiated: a foot's contact is there or not, and what matters is
-        what it does on average.
+        Fitted to random deviations, not differentiated: a foot's contact is discontinuous; its mean effect matters.
         """
         sizes = torch.cat((nudge, torch.full_like(target, 0.03)))
         half = torch.randn(FITTED // 2, len(sizes), generator=self.random).to(self.device)
@@ -606,16 +605,16 @@ class Search:
 
 
 def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: bytes) -> List[Optional[Lesson]]:
-    """The lessons of motions, those that were found before from lessons.pt in the output folder.
+    """Return the lessons of motions; those found earlier come from lessons.pt in the output folder.
 
-    What was not found is looked for again once there are more samples.
+    Missing ones are searched again once there are more samples.
     """
     file = options.output / "lessons.pt"
     known: Dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), weights_only=True) if file.exists() else {}
     found: List[Optional[Lesson]] = []
     for motion in motions:
         key = f"{hashlib.sha256(motion_file_bytes(motion)).hexdigest()} {options.simulator}"
-        kept = known.get(key, 0)  # a number: of samples that did not find any
+        kept = known.get(key, 0)  # an int: number of samples that found no lesson
         if isinstance(kept, int) and kept < options.search:
             began = time.monotonic()
             recorder = build([motion], content, options, options.config, num_envs=options.search,
@@ -639,7 +638,7 @@ def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: byt
 
 @dataclass
 class Experience:
-    """What one iteration has seen, [T, N, ...]."""
+    """Data of one iteration, [T, N, ...]."""
 
     observations: Tensor
     """normalised"""
@@ -652,27 +651,27 @@ class Experience:
     values: Tensor
     rewards: Tensor
     moments: Tensor
-    """int64: rows of Training.roots, which say what errors of what is taught cost; likewise"""
+    """int64: rows of Training.roots, the costs of errors in the taught actions; only while training is supervised"""
     over: Tensor
-    """bool: this step was the last of an attempt"""
+    """bool: last step of an attempt"""
 
     def minibatch(self, rows: Tensor) -> Experience:
-        """Samples, [n, ...]."""
+        """Return the samples of rows, [n, ...]."""
         return Experience(**{name: value.flatten(0, 1)[rows] for name, value in vars(self).items()})
 
 
 def generalized_advantages(
     rewards: Tensor, values: Tensor, over: Tensor, last_values: Tensor, discount: float, td_lambda: float
 ) -> Tensor:
-    """Generalized advantage estimates [T, N] (Schulman et al. 2016) of rewards, values and ends of attempts [T, N].
+    """Return generalized advantage estimates [T, N] (Schulman et al. 2016) from rewards, values and ends, all [T, N].
 
-    last_values [N]: of the states after the last step. An attempt's end is worth nothing: what lies beyond the end
-    of a motion must be part of its last reward.
+    last_values [N]: of the states after the last step. The end of an attempt has no value: any value beyond the end of
+    a motion must be part of its last reward.
     """
     advantages = torch.zeros_like(rewards)
     following, next_values = torch.zeros_like(last_values), last_values
     for t in reversed(range(len(rewards))):
-        # Not a product with 0: the value of a state that the simulator lost is not a number.
+        # Not a product with 0: the value of a state lost by the simulator is NaN.
         following = following.masked_fill(over[t], 0.0)
         next_values = next_values.masked_fill(over[t], 0.0)
         following = rewards[t] + discount * next_values - values[t] + discount * td_lambda * following
@@ -686,9 +685,9 @@ class Progress:
 
     attempts: int = 0
     judged: int = 0
-    """attempts of the actor alone"""
+    """attempts by the actor alone"""
     failures: int = 0
-    """of these"""
+    """failures among these"""
     samples: int = 0
     reward: float = 0.0
     kl: float = 0.0
@@ -698,7 +697,7 @@ class Progress:
 
 
 class Training:
-    """Everything that changes while training, and one iteration of it."""
+    """The training state, and one iteration of training."""
 
     def __init__(self, options: argparse.Namespace, motions: Sequence[Motion]):
         self.options = options
@@ -724,19 +723,19 @@ class Training:
         self.batch = self.agent.steps_per_iter * len(self.envs)
         self.minibatch = min(self.batch, self.agent.batch_size * len(self.envs))
         self.iterations = -(-options.samples // self.batch)
-        # Without lessons, a tracker that has learned already would unlearn what PPO taught it.
+        # Without lessons, supervision would make a trained tracker unlearn the results of PPO.
         self.supervised_samples = 0 if options.start_from and not options.search else self.agent.normalizer_samples
-        # Random numbers come from a generator of our own: a recorder seeds the global one.
+        # Random numbers come from a separate generator: a recorder seeds the global one.
         self.random = torch.Generator().manual_seed(options.seed)
         self.iteration = 0
         self.most_recorded = 0
-        """most motions that were recorded whole at a save: by best.pt"""
+        """largest number of motions recorded whole at a save, that of best.pt"""
         self.failure_rates = torch.ones(len(motions), PHASES)
-        """of attempts at each motion from each phase on"""
+        """failure rate of attempts at each motion from each phase"""
         self.phases = torch.zeros(len(self.envs), dtype=torch.int64)
         self.learn_lessons([None] * len(motions))
         self.takeovers = torch.zeros(len(self.envs), dtype=torch.int64, device=self.device)
-        """step of every attempt from which on the actor acts, while training is supervised"""
+        """step of every attempt at which the actor takes over, while training is supervised"""
         self.start_times = torch.zeros(len(self.envs), device=self.device)
         self.motions = torch.full((len(self.envs),), -1)
         self.actor_rate = FIRST_ACTOR_RATE * self.agent.optimizer.learning_rate
@@ -746,7 +745,7 @@ class Training:
         self.network.in_bfloat16 = half_is_faster(self.network, self.minibatch, observer.layout.size, self.device)
 
     def learn_lessons(self, lessons: Sequence[Optional[Lesson]]) -> None:
-        """Teach these, one for each motion."""
+        """Set the lessons to teach, one for each motion."""
         self.lessons, dofs = list(lessons), len(self.centre)
         plain = torch.eye(dofs, device=self.device).unsqueeze(0)
         roots = [plain if lesson is None else lesson.roots for lesson in lessons]
@@ -757,24 +756,24 @@ class Training:
 
     @property
     def settings(self) -> Dict[str, Any]:
-        """The options that a checkpoint depends on."""
+        """Options that a checkpoint depends on."""
         options = self.options
         shown = {name: getattr(options, name) for name in ("samples", "num_envs", "save_every", "seed", "simulator")}
         return {**shown, "motions": self.names, "search": options.search or 0}
 
     @property
     def samples(self) -> int:
-        """Control steps seen so far."""
+        """Control steps so far."""
         return self.iteration * self.batch
 
     @property
     def supervised(self) -> bool:
-        """Whether the actor still learns what is taught."""
+        """True while the actor is trained on taught actions."""
         return self.samples < self.supervised_samples
 
     @property
     def criticized(self) -> bool:
-        """Whether PPO is to follow, which alone needs a critic."""
+        """True if PPO follows; only PPO needs a critic."""
         return bool(self.options.samples > self.supervised_samples)
 
     def iterate(self) -> None:
@@ -792,7 +791,7 @@ class Training:
 
     @torch.inference_mode()
     def _collect(self) -> Tuple[Experience, Tensor]:
-        """Steps of all envs, and the values of the states that they lead to."""
+        """Step all envs; return the experience and the values of the final states."""
         environment, network = self.environment, self.network
         experience = self._empty_experience()
         for t in range(self.agent.steps_per_iter):
@@ -812,7 +811,7 @@ class Training:
             failed = step.reason > 0
             out_of_time = (step.ended & ~failed).nonzero().flatten()
             if len(out_of_time) and self.criticized:
-                # The motion ends, not what could be had after it: only a failure is worth nothing.
+                # Time outs have a value beyond the motion's end; only failures have none.
                 ahead = network.value(self.normalizer(environment.observe(out_of_time.tolist())))
                 rewards[out_of_time] += self.agent.discount * ahead
             experience.observations[t], experience.actions[t], experience.means[t] = observations, actions, mean
@@ -829,7 +828,7 @@ class Training:
     def _empty_experience(self) -> Experience:
         shape = (self.agent.steps_per_iter, len(self.envs))
         actions = (*shape, len(self.centre))
-        # Not inside inference mode, or the network could not learn from it.
+        # Not in inference mode, or the network could not learn from it.
         with torch.inference_mode(False):
             sizes = [(*shape, len(self.normalizer.mean)), actions, actions, actions, shape, shape]
             parts = [torch.zeros(size, device=self.device) for size in sizes]
@@ -838,12 +837,12 @@ class Training:
             return Experience(*parts)
 
     def _now(self, steps_ahead: int = 0) -> Tensor:
-        """Time of every env in its motion [N], s."""
+        """Return the time of every env in its motion [N], s."""
         environment = self.environment
         return (environment.steps_done + steps_ahead) * environment.timestep + self.start_times
 
     def _taught_actions(self) -> Tensor:
-        """Normalised actions [N, D] of the lessons; without one, that aim where the reference will be in a moment."""
+        """Return the normalised actions [N, D] of the lessons; without a lesson, they aim at the reference ahead."""
         environment = self.environment
         ahead = environment.library.sample(environment.motion, self._now(LEAD_STEPS))
         targets = environment.skeleton.rot_to_dof(ahead.joint_rot)
@@ -855,16 +854,16 @@ class Training:
         return ((targets - self.centre) / self.reach).clamp(-1.0, 1.0)
 
     def _moments(self) -> Tensor:
-        """Rows of the roots for where attempts are, [N]."""
+        """Return the rows of the roots for the attempts' current steps, [N]."""
         motion = self.environment.motion
         moments = self.first_moments[motion] + self.environment.steps_done
         return torch.minimum(moments, self.last_moments[motion])
 
     def _shown_actions(self, mean: Tensor, taught: Tensor, noise: Tensor) -> Tensor:
-        """What is done while training is supervised: what is taught, and from some step on what the actor wants.
+        """Return the actions of supervised training: taught ones at first, the actor's after the takeover.
 
-        What is taught in the whole first iteration: before it nothing is known of the observations' scales. Noise, of
-        another loudness in each env, brings them off the way, where they see how to get back.
+        The whole first iteration uses taught actions: before it, the scales of observations are unknown. Noise,
+        different in each env, makes characters deviate, so that the actor sees recoveries.
         """
         teaching = self.environment.steps_done < self.takeovers
         shown = torch.where(teaching.unsqueeze(1) | (self.iteration == 0), taught, mean)
@@ -872,7 +871,7 @@ class Training:
         return shown + self.agent.model.action_std * loudness * noise
 
     def _start_attempts(self) -> None:
-        """Start anew where attempts are over, more often where they fail more often."""
+        """Start new attempts in envs whose attempts are over, more often at motions and phases that fail more often."""
         envs, environment = self.to_start, self.environment
         if not envs:
             return
@@ -884,12 +883,12 @@ class Training:
         latest = (1.0 - SHORTEST / environment.library.lengths.cpu()[motions]).clamp(min=0.0)
         fractions = latest * (self.phases[envs] + torch.rand(len(envs), generator=self.random)) / PHASES
         if self.supervised:
-            # A lesson is followed from its beginning: on the way it is not quite where the reference is.
+            # A lesson starts at its beginning: its later states differ slightly from the reference.
             taught = torch.tensor([self.lessons[motion] is not None for motion in motions.tolist()])
             self.phases[torch.tensor(envs)[taught]] = 0
             fractions[taught] = 0.0
         environment.start(envs, motions.tolist(), fractions.tolist())
-        # Half of the attempts are the actor's alone; in the others it also sees what comes after what it fails at.
+        # Half of the attempts are the actor's alone; in the others it also sees states beyond its failures.
         shares = (2.0 * torch.rand(len(envs), generator=self.random) - 1.0).clamp(min=0.0).to(self.device)
         self.takeovers[envs] = (shares * environment.steps_total[envs]).long() if self.supervised else 0
         for env, motion, fraction in zip(envs, motions.tolist(), fractions.tolist()):
@@ -897,7 +896,7 @@ class Training:
         self.to_start = []
 
     def _end_attempts(self, failed: Tensor, over: Tensor) -> None:
-        """Note which attempts have failed, and where new ones can start."""
+        """Record failed attempts, and the envs for new ones."""
         self.to_start = over.nonzero().flatten().tolist()
         self.progress.attempts += len(self.to_start)
         for env, failure in zip(self.to_start, failed[over].tolist()):
@@ -910,7 +909,7 @@ class Training:
                 self.progress.judged += 1
 
     def _learn(self, experience: Experience, advantages: Tensor) -> None:
-        """Some epochs of minibatches."""
+        """Train for some epochs of minibatches."""
         agent, supervised = self.agent, self.supervised
         if supervised:
             self.normalizer.refresh()
@@ -933,7 +932,7 @@ class Training:
                 outside = (mean.abs() - 1.0).clamp(min=0.0).square().sum(-1).mean()
                 value_error = (values - returns[rows]).square().mean()
                 kl = self._divergence(mean.detach(), part.means)
-                if not supervised and measured:  # the first minibatch finds the actor where it was
+                if not supervised and measured:  # the first minibatch is always at zero divergence
                     self._adapt_actor_rate(float(kl))
                 actor["lr"], critic["lr"] = rate if supervised else min(rate, self.actor_rate), rate
                 self.optimizer.zero_grad()
@@ -948,23 +947,23 @@ class Training:
         self.progress.imitation_error += math.sqrt(aim) if supervised else 0.0
 
     def _divergence(self, means: Tensor, others: Tensor) -> Tensor:
-        """Mean Kullback-Leibler divergence of the action distributions with these means [N, D]."""
+        """Return the mean Kullback-Leibler divergence of the action distributions with these means [N, D]."""
         return 0.5 * ((means - others) / self.agent.model.action_std).square().sum(-1).mean()
 
     def _adapt_actor_rate(self, kl: float) -> None:
-        """Keep the divergence near WANTED_KL (as rsl_rl does): with narrow noise a fixed rate is soon too much."""
+        """Keep the divergence near WANTED_KL (as rsl_rl does): with narrow noise, a fixed rate is soon too high."""
         if kl > 2.0 * WANTED_KL:
             self.actor_rate /= 1.2
         elif kl < 0.5 * WANTED_KL:
             self.actor_rate = min(1.2 * self.actor_rate, self.agent.optimizer.learning_rate)
 
     def _imitation_loss(self, mean: Tensor, part: Experience) -> Tensor:
-        """What the errors of the actions cost, by the regulator; without a lesson, how large they are."""
+        """Return the mean cost of action errors, by the regulator; without a lesson, their size."""
         errors = (mean - part.taught) * self.reach / (self.agent.model.action_std * self.reach.mean())
         return 0.5 * squared((errors.unsqueeze(1) @ self.roots[part.moments]).squeeze(1)).mean()
 
     def _ppo_loss(self, mean: Tensor, part: Experience, advantages: Tensor) -> Tensor:
-        """The clipped surrogate (Schulman et al. 2017)."""
+        """Return the clipped surrogate loss (Schulman et al. 2017)."""
         std = self.agent.model.action_std
         now, then = (((part.actions - centre) / std).square().sum(-1) for centre in (mean, part.means))
         ratio = torch.exp(0.5 * (then - now))
@@ -972,7 +971,7 @@ class Training:
         return -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
     def start_from(self, content: bytes) -> None:
-        """Take networks and normaliser over from a checkpoint. Raises InputError if it is of other ones."""
+        """Load networks and normaliser from a checkpoint. Raises InputError if they do not match."""
         state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         own = self.network.state_dict()
         try:
@@ -985,11 +984,11 @@ class Training:
         self.normalizer.refresh()
 
     def checkpoint(self) -> bytes:
-        """The tracker so far, in PARC's format."""
+        """Return the current tracker in PARC's format."""
         return checkpoint(self.network, self.normalizer, self.centre, self.reach)
 
     def state(self) -> bytes:
-        """What a training goes on from; every attempt starts anew, in this training as well."""
+        """Return the state for resuming. All attempts start anew, in this training as well."""
         self.to_start, self.motions = self.envs, torch.full_like(self.motions, -1)
         return saved(
             {
@@ -1006,7 +1005,7 @@ class Training:
         )
 
     def restore(self, content: bytes) -> None:
-        """Go on from a state(). Says so if it comes from a training with other settings."""
+        """Resume from a state(). Prints a warning if the settings differ."""
         state = torch.load(io.BytesIO(content), map_location=self.device, weights_only=True)
         for name, value in state.get("settings", {}).items():
             if self.settings[name] != value:
@@ -1024,7 +1023,7 @@ class Training:
 
 
 def read_dataset(path: Path, character: Path) -> List[Motion]:
-    """All motions of a dataset file or a folder. Raises InputError if there are none, or one cannot be used."""
+    """Return all motions of a dataset file or folder. Raises InputError if there are none, or one is unusable."""
     skeleton = load_skeleton(character)
     if path.is_dir():
         files = sorted(path.glob("*.pkl"))
@@ -1038,7 +1037,7 @@ def read_dataset(path: Path, character: Path) -> List[Motion]:
 
 
 def save(training: Training, content: bytes, options: argparse.Namespace, best: bool) -> None:
-    """Write the tracker (content), its configuration files and what resuming needs; best: as the best so far, too."""
+    """Write the tracker (content), its configuration files and the state for resuming; best: also write best.pt."""
     options.output.mkdir(parents=True, exist_ok=True)
     for name in CONFIG_FILES:
         if not (options.output / name).exists() or not (options.output / name).samefile(options.config / name):
@@ -1091,7 +1090,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def progress_line(training: Training, seconds: float, elapsed: float) -> str:
-    """What happened since the last one."""
+    """Return the line for the iterations since the last one."""
     progress = training.progress
     count, attempts, judged = progress.iterations, max(progress.attempts, 1), max(progress.judged, 1)
     aim = f"aim off by {progress.imitation_error / count:.3f} rad, " if progress.imitation_error else ""
@@ -1105,7 +1104,7 @@ def progress_line(training: Training, seconds: float, elapsed: float) -> str:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Print what becomes of every motion of the dataset with the tracker in the output folder, with retries."""
+    """Print the result of every motion of the dataset, with the tracker in the output folder and retries."""
     motions = read_dataset(options.dataset, options.character)
     results = evaluate(build(motions, read_bytes(options.output / "model.pt"), options, options.output))
     width = max(len(motion.name) for motion in motions)
@@ -1120,7 +1119,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description="Train a tracker on the motions of a dataset.")
     parser.add_argument("--dataset", type=Path, required=True, help="motions.yaml, or a folder of motions, to train on")
     parser.add_argument("--output", type=Path, required=True, help="folder of model.pt and its configuration files")

@@ -16,9 +16,9 @@ Points = List[Tuple[float, float]]
 
 
 def read_log(text: str) -> Tuple[Points, Points, int]:
-    """Points (M samples, motions recorded whole), points (M samples, rad), and how many motions there are.
+    """Return points (M samples, motions recorded whole), points (M samples, rad), and the number of motions.
 
-    Logs of trainings that went on from each other may follow each other.
+    Logs of resumed trainings may be concatenated.
     """
     recorded: Points = []
     errors: Points = []
@@ -39,7 +39,7 @@ def read_log(text: str) -> Tuple[Points, Points, int]:
 
 
 def curve(recorded: Points, errors: Points, motions: int) -> str:
-    """The SVG. Raises ValueError if nothing was saved."""
+    """Return the SVG. Raises ValueError if nothing was saved."""
     if not recorded:
         raise ValueError("no line says how many motions were recorded whole")
     most = max(x for x, _ in recorded + errors)
@@ -71,7 +71,7 @@ def curve(recorded: Points, errors: Points, motions: int) -> str:
 
 
 def ticks(most: int) -> List[int]:
-    """At most nine whole numbers from 0 to `most`, evenly apart."""
+    """Return at most nine integers from 0 to `most`, evenly spaced."""
     return list(range(0, most + 1, max(1, -(-most // 8))))
 
 

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc")
-"""Words of CUDA, torch, the C library, MuJoCo and C++."""
+"""Out-of-memory messages of CUDA, torch, the C library, MuJoCo and C++, in lower case."""
 MIB = 2**20
 
 
 class ShardActor:
     """Records one shard at a time.
 
-    The driver calls hello once, then setup, and work until a report says done; and again from setup, if the engine can
-    hold one simulation after another in a process.
+    The driver calls hello once, then setup, then work until a report says done. It repeats setup and work if the
+    engine supports several simulations in succession in one process.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class ShardActor:
         self._attempts = 0
 
     def hello(self) -> WorkReport:
-        """Answer where it runs, as soon as Ray has started it."""
+        """Return the actor's device, as soon as Ray has started it."""
         return WorkReport(device=own_device(), printouts=own_printouts())
 
     def try_out(self, simulator: str, device: str) -> EngineCheck:
@@ -58,7 +58,7 @@ class ShardActor:
         return check_here(engine(simulator), device)
 
     def setup(self, run: RunFiles, shard: Shard, threads: int, device: str) -> WorkReport:
-        """Load everything. Bad input is reported, not raised: an exception would not survive the way between processes.
+        """Load everything. Bad input is reported, not raised: exceptions would not survive the transfer.
 
         threads: CPUs that it may use; device: "cpu" or "cuda:0".
         """
@@ -90,7 +90,7 @@ class ShardActor:
     def work(self, seconds: float, give_back: float = 0.0) -> WorkReport:
         """Record for about `seconds`.
 
-        give_back: seconds of motion to hand over first, as far as no attempt has begun them.
+        give_back: seconds of motion to hand over first, from motions without an attempt.
         """
         assert self._recorder is not None, "work before setup"
         before = replace(self._recorder.utilization)
@@ -99,7 +99,7 @@ class ShardActor:
         try:
             results = self._recorder.work(seconds)
         except Exception as error:
-            # Running attempts are lost, but not those that had finished before this step.
+            # Running attempts are lost; attempts that finished before this step are kept.
             report = _failure(error, self._recorder.environment.num_envs)
             results = self._recorder.take_results()
         done = self._recorder.done
@@ -129,7 +129,7 @@ class ShardActor:
 
 
 def attempt_line(attempt: RunAttempt) -> str:
-    """Return the line of the log for a finished attempt."""
+    """Return the log line of a finished attempt."""
     reason = f" ({attempt.reason})" if attempt.reason else ""
     what = f"attempt {attempt.number} from {attempt.start_fraction:.0%}"
     if attempt.copies:
@@ -138,7 +138,7 @@ def attempt_line(attempt: RunAttempt) -> str:
 
 
 def own_device() -> Device:
-    """Return where this actor runs. Ray shows it its own GPUs only, which makes each of them the first."""
+    """Return this actor's device. Ray shows an actor only its own GPUs, so each of them is the first."""
     import ray
 
     gpus = ",".join(map(str, ray.get_gpu_ids()))
@@ -146,7 +146,7 @@ def own_device() -> Device:
 
 
 def cpu_type() -> str:
-    """Return the type of this machine's CPU; empty where the system does not say."""
+    """Return this machine's CPU type; empty if the system does not report it."""
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
         return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
     return ""
@@ -162,15 +162,15 @@ def measure_memory(device: str) -> Memory:
 
     try:
         free, total = torch.cuda.mem_get_info(torch.device(device).index or 0)
-    except RuntimeError:  # the work itself will fail with a better message
+    except RuntimeError:  # the work itself will fail with a clearer message
         return memory
-    # Ray shows an actor its own GPUs only, which makes each of them the first.
+    # Ray shows an actor only its own GPUs, so each of them is the first.
     number = next(iter(ray.get_gpu_ids()), device.partition(":")[2] or 0)
     return replace(memory, device=f"cuda:{number}", device_used=total - free, device_total=total)
 
 
 def process_memory() -> int:
-    """Return the bytes of host memory of this process; 0 where the system does not say."""
+    """Return the host memory of this process in bytes; 0 if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
@@ -186,7 +186,7 @@ def _memory_text(memory: Memory) -> str:
 
 
 def _failure(error: Exception, envs: int) -> WorkReport:
-    """Return the report of a failed setup or a broken simulation. Raises any unforeseen error."""
+    """Return the report of a failed setup or a broken simulation. Raises unexpected errors."""
     if isinstance(error, TooLargeError):
         return WorkReport(error=str(error), too_large=envs)
     if isinstance(error, (InputError, BrokenSimulationError)):

@@ -1,4 +1,4 @@
-"""ActorPool: the actors of a run on Ray, from the request on."""
+"""ActorPool: the actors of a run on Ray, including requested ones."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ PACE = 0.3
 
 @dataclass(eq=False)
 class RunningActor:
-    """An actor with its assignment, from the request on."""
+    """An actor with its assignment, once requested."""
 
     handle: Any
     cpus: int
     assignment: Optional[Assignment] = None
     envs: int = 0
     attempts: int = 0
-    """Attempts at its motions that were made before it began."""
+    """Attempts made at its motions before it started."""
     device: Optional[Device] = None
-    """Where it runs; None while Ray has not started it."""
+    """Device of the actor; None until Ray has started it."""
     printouts: Tuple[Printout, ...] = ()
-    """Files that it prints into."""
+    """Files that it prints to."""
     ready: bool = False
-    """Whether the setup of its assignment has worked."""
+    """True if its assignment has been set up."""
     setups: int = 0
-    """Setups that have worked in its process."""
+    """Successful setups in its process."""
     busy_envs: float = 0.0
-    """Envs at work, on average since its last report."""
+    """Mean number of busy envs since its last report."""
     asked: Optional[float] = None
-    """When it was last given something to do (monotonic s)."""
+    """Time of its last request (monotonic s)."""
     speed: Optional[float] = None
     """Seconds of motion per second, with all envs busy; None until measured."""
     untouched: float = 0.0
-    """Seconds of motion that no attempt has begun, at its last report."""
+    """Seconds of motion without an attempt, at its last report."""
     gifts: List[Gift] = field(default_factory=list)
-    """Motions that it will be asked to hand over."""
+    """Handovers to request from it."""
     asked_gifts: List[Gift] = field(default_factory=list)
-    """Motions that it has been asked to hand over."""
+    """Handovers requested from it."""
 
     @property
     def requested(self) -> bool:
-        """Whether Ray has not started it yet."""
+        """True if Ray has not started it yet."""
         return self.device is None
 
     def measure(self, seconds_of_motion: float, seconds: float) -> None:
-        """Take what it did in some time into account."""
+        """Update the speed with recent work."""
         speed = seconds_of_motion / max(seconds, 1e-3)
         self.speed = speed if self.speed is None else (1 - PACE) * self.speed + PACE * speed
 
     def load(self, seconds_left: float, speed: float) -> Load:
-        """Return its work.
+        """Return its load.
 
-        seconds_left: seconds of motion without a final state. speed: an estimate, used until it is measured.
+        seconds_left: seconds of motion without a final state. speed: estimate, used until it is measured.
         """
         if not self.ready:
             return Load(seconds_left, 0.0, speed)
@@ -73,7 +73,7 @@ class RunningActor:
 
 @dataclass(eq=False)
 class Handover:
-    """Motions on their way to an actor that has nothing to do."""
+    """Motions on their way to an idle actor."""
 
     receiver: RunningActor
     givers: int
@@ -83,7 +83,7 @@ class Handover:
 
 @dataclass(frozen=True)
 class Gift:
-    """Part of a handover from one actor."""
+    """One actor's part of a handover."""
 
     handover: Handover
     seconds: float
@@ -91,7 +91,7 @@ class Gift:
 
 
 class ActorPool:
-    """Actors by what each was last asked for.
+    """Actors by their pending request.
 
     pool = ActorPool(lambda cpus: ray.remote(ShardActor).options(num_cpus=cpus).remote())
     pool.request(cpus=4)
@@ -101,17 +101,17 @@ class ActorPool:
     """
 
     def __init__(self, start: Callable[[int], Any]):
-        """start: requests an actor with some CPUs from Ray, and returns its handle."""
+        """start: requests an actor with a number of CPUs from Ray and returns its handle."""
         self._start = start
         self._asked: Dict[Any, RunningActor] = {}
         self._resting: List[RunningActor] = []
-        """Actors that wait for motions of others."""
+        """Idle actors that wait for motions of others."""
         self._placeholders: Dict[Any, Device] = {}
-        """Idle actors that keep unusable devices busy: Ray would start the next actor there again."""
+        """Idle actors that occupy unusable devices; otherwise Ray would start the next actor there."""
 
     @property
     def actors(self) -> List[RunningActor]:
-        """All actors but placeholders."""
+        """All actors except placeholders."""
         return [*self._asked.values(), *self._resting]
 
     @property
@@ -126,7 +126,7 @@ class ActorPool:
 
     @property
     def placeholders(self) -> List[Device]:
-        """Devices that idle actors keep busy."""
+        """Devices occupied by idle actors."""
         return list(self._placeholders.values())
 
     def request(self, cpus: int) -> None:
@@ -135,22 +135,22 @@ class ActorPool:
         self._asked[handle.hello.remote()] = RunningActor(handle, cpus)
 
     def ask(self, actor: RunningActor, reference: Any) -> None:
-        """Wait for an answer, given by its reference, from now on."""
+        """Wait for the answer behind a reference."""
         self._asked[reference] = actor
         actor.asked = time.monotonic()
 
     def rest(self, actor: RunningActor) -> None:
-        """Keep an actor that has nothing to do yet."""
+        """Keep an idle actor for later."""
         self._resting.append(actor)
 
     def wake(self, actor: RunningActor) -> None:
-        """End the rest of an actor."""
+        """Remove an actor from the idle ones."""
         self._resting.remove(actor)
 
     def answers(self, patience: float) -> List[Tuple[RunningActor, Any]]:
         """Return actors that have answered, with the references of their answers, after at most `patience` s.
 
-        At most one of them has just been started: its motions have yet to be read, and the others do not wait for it.
+        At most one of them has just started: its motions must still be read, and the others should not wait for that.
         """
         if not self._asked:
             time.sleep(patience)
@@ -163,7 +163,7 @@ class ActorPool:
         return [(self._asked.pop(reference), reference) for reference in [*old, *new[:1]]]
 
     def silent(self, seconds: float) -> List[RunningActor]:
-        """Remove and return started actors that have not answered for some time. Ray never notices a hung actor."""
+        """Remove and return started actors that have been silent for `seconds`. Ray never detects a hung actor."""
         now = time.monotonic()
         late = [
             reference
@@ -173,14 +173,14 @@ class ActorPool:
         return [self._asked.pop(reference) for reference in late]
 
     def withdraw(self, actors: Iterable[RunningActor]) -> None:
-        """Take back requests."""
+        """Cancel requests."""
         handles = [actor.handle for actor in actors]
         self._asked = {reference: actor for reference, actor in self._asked.items() if actor.handle not in handles}
         for handle in handles:
             ray.kill(handle)
 
     def hold(self, actor: RunningActor) -> None:
-        """Keep an actor idle, so that Ray starts no other one on its device."""
+        """Keep an actor idle, so that Ray starts no other actor on its device."""
         assert actor.device is not None
         self._placeholders[actor.handle] = actor.device
 

@@ -1,4 +1,4 @@
-"""Last words: what an actor's process printed before it was gone. Native code says nowhere else why it crashes."""
+"""Crash output: the last lines that a lost actor's process printed. Native code reports crashes nowhere else."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from parc_ray.errors import shorten
 STREAMS = (1, 2)
 """File descriptors of standard output and standard error."""
 MAX_BYTES = 16 << 10
-"""Of each stream: a crash with the stacks of all threads."""
+"""Per stream; enough for a crash with the stacks of all threads."""
 LONGEST_LINE = 1000
-"""Characters."""
+"""In characters."""
 PATIENCE_SECONDS = 10.0
-"""How long another node has for its answer: the driver waits for it."""
+"""Timeout for reading on another node; the driver is blocked meanwhile."""
 
 
 @dataclass(frozen=True)
 class Printout:
-    """A file that a process prints into."""
+    """A file that a process prints to."""
 
     path: str
     start: int
-    """Bytes that were in it before the process got its work."""
+    """Size of the file before the process got its work, bytes."""
 
 
 def own_printouts() -> Tuple[Printout, ...]:
-    """Where this process prints, as far as that is into files; Ray gives its workers one for each stream."""
+    """Return the files that this process prints to. Ray gives each worker one per stream."""
     found: List[Printout] = []
     for stream in STREAMS:
         with suppress(OSError):
@@ -46,9 +46,9 @@ def own_printouts() -> Tuple[Printout, ...]:
 
 
 def last_words(printouts: Tuple[Printout, ...], node_id: str) -> List[str]:
-    """The lines that a process has printed last; none if they cannot be had.
+    """Return the last lines that a process printed; empty if they cannot be read.
 
-    node_id: Ray's name for its node. What is on another machine is read by a task there.
+    node_id: Ray's ID of its node. A task reads the files of another machine there.
     """
     if all(os.path.exists(printout.path) for printout in printouts):  # noqa: PTH110
         return read_last(printouts)
@@ -62,12 +62,12 @@ def last_words(printouts: Tuple[Printout, ...], node_id: str) -> List[str]:
 
 
 def read_last(printouts: Iterable[Printout]) -> List[str]:
-    """The last lines in files of this machine, as far as they can be read."""
+    """Return the last lines of files on this machine; unreadable files are skipped."""
     text = b""
     for printout in printouts:
         with suppress(OSError), Path(printout.path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            start = printout.start if printout.start <= size else 0  # somebody may have emptied it
+            start = printout.start if printout.start <= size else 0  # the file may have been truncated
             file.seek(max(start, size - MAX_BYTES))
             text += file.read(MAX_BYTES) + b"\n"
     lines = text.decode("utf-8", errors="replace").splitlines()

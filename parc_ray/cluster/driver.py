@@ -1,4 +1,4 @@
-"""Driver: the run. Assigns motions to actors, and replaces actors that are lost."""
+"""Driver: assigns the motions of a run to actors, and replaces lost actors."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.notices import alert, notice
 
 REPORT_SECONDS = 1.0
-"""How long an actor works before it reports."""
+"""Working time of an actor between reports."""
 POLL_SECONDS = 0.5
 NODES_SECONDS = 1.0
-"""Period at which the run looks for nodes that have joined or gone."""
+"""Period at which the run checks for nodes that have joined or left."""
 NODE_DIED = "node has died"
-"""Ray's words for an actor whose node is gone."""
+"""Ray's message for an actor whose node is gone."""
 PATIENCE_SECONDS = 60.0
-"""How long Ray may start no actor before the run says that it waits."""
+"""Time without a started actor after which the run reports that it waits."""
 
 
 class Driver:
@@ -77,14 +77,13 @@ class Driver:
         self._run_files = ray.put(self.files)
 
     def stop(self) -> None:
-        """Have run() return within a second, also from a signal handler. Running attempts are given up."""
+        """Make run() return within a second; safe in signal handlers. Running attempts are discarded."""
         self._stopping = True
 
     def run(self) -> bool:
-        """Work until every motion has its final state, and return whether they all have. Kills all actors at the end.
+        """Work until every motion has its final state, and return whether all have one. Kills all actors at the end.
 
-        Raises LostRayError if the node that the driver is connected to is gone, or if no node can have an actor for
-        ray.wait_seconds.
+        Raises LostRayError if the driver's node is gone, or if no node can have an actor for ray.wait_seconds.
         """
         try:
             while self._has_work() and not self._stopping:
@@ -115,13 +114,13 @@ class Driver:
     # ------------------------------------------------------------------------------------------- actors
 
     def _request_actors(self) -> None:
-        """Have Ray start actors where nodes have room for them."""
+        """Request actors where nodes have room for them."""
         if time.monotonic() - self._nodes_read >= NODES_SECONDS:
             self._nodes_read = time.monotonic()
             self.scheduler.request_actors(self._watch.nodes())
 
     def _receive(self, actor: RunningActor, reference: Any) -> None:
-        """Take an actor's answer, or its death, and give it more to do."""
+        """Handle an actor's answer or death, and give it more work."""
         self._last_answer = time.monotonic()
         seconds = 0.0 if actor.asked is None else time.monotonic() - actor.asked
         try:
@@ -142,7 +141,7 @@ class Driver:
             self._continue(actor, report, seconds)
 
     def _welcome(self, actor: RunningActor, hello: WorkReport) -> None:
-        """Employ an actor that Ray has started, unless its device is unusable."""
+        """Assign work to a started actor, unless its device is unusable."""
         assert hello.device is not None, "an actor did not say where it runs"
         actor.device, actor.printouts = hello.device, hello.printouts
         self._say_if_cpus_differ(actor.device)
@@ -165,12 +164,12 @@ class Driver:
             )
 
     def _employ(self, actor: RunningActor) -> None:
-        """Assign motions to an actor: the next of the queue, or motions of others; dismiss it if there are none."""
+        """Assign motions to an actor: the next in the queue, or motions of others. Dismiss it if there are none."""
         actor.assignment, actor.ready = None, False
         while self.scheduler.queue:
             before = len(self.scheduler.queue)
             assignment = self.scheduler.next_assignment(actor, self._state.next_shard)
-            if len(self.scheduler.queue) == before:  # a part of it is left
+            if len(self.scheduler.queue) == before:  # the rest of it stays in the queue
                 self._state = self._state.with_shards(1)
             instead = before_start(self._state, assignment)
             if instead:
@@ -178,7 +177,7 @@ class Driver:
             elif self._assign(actor, assignment):
                 return
             elif self.scheduler.queue and self.scheduler.queue[-1] is assignment:
-                break  # Ray's object store is full until others have finished.
+                break  # Ray's object store is full until other shards finish.
         if not self.scheduler.begin_handover(actor):
             self._dismiss(actor)
 
@@ -188,7 +187,7 @@ class Driver:
         self._nodes_read = float("-inf")
 
     def _assign(self, actor: RunningActor, assignment: Assignment) -> bool:
-        """Send an assignment to an actor; return whether it was sent. The motions' contents are read only now."""
+        """Send an assignment to an actor; return whether it was sent. Motion files are read only now."""
         motions = self._read(assignment)
         if not motions:
             return False
@@ -213,7 +212,7 @@ class Driver:
         return True
 
     def _read(self, assignment: Assignment) -> List[ShardMotion]:
-        """Return the motions of an assignment with their contents. Those whose files have changed are given up."""
+        """Return the motions of an assignment with their contents. Motions with changed files are given up."""
         motions: List[ShardMotion] = []
         for entry in assignment.motions:
             try:
@@ -230,7 +229,7 @@ class Driver:
         return motions
 
     def _continue(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
-        """Have an actor that has answered work on; or employ it anew, once its shard is done."""
+        """Let an actor continue its shard, or assign new work once the shard is done."""
         assert actor.assignment is not None and actor.device is not None
         if not actor.ready:
             self.scheduler.measure_setup(actor, seconds)
@@ -260,7 +259,7 @@ class Driver:
         self.pool.ask(actor, actor.handle.work.remote(REPORT_SECONDS, *give_back))
 
     def _finish(self, handovers: Sequence[Handover]) -> None:
-        """Assign motions that have been handed over."""
+        """Assign handed-over motions."""
         for handover in handovers:
             if handover.motions:
                 self.scheduler.queue.appendleft(Assignment(self._state.next_shard, tuple(handover.motions)))
@@ -270,7 +269,7 @@ class Driver:
     # ------------------------------------------------------------------------------------------- losses
 
     def _why_lost(self, actor: RunningActor, error: RayError) -> Tuple[Cause, str]:
-        """Return what Ray's error says of the loss of an actor."""
+        """Return the cause and reason of an actor's loss from Ray's error."""
         if isinstance(error, OutOfMemoryError):
             return Cause.TOO_LARGE, "Ray has killed the actor because its node ran out of memory"
         if isinstance(error, RayActorError):
@@ -286,7 +285,7 @@ class Driver:
         self._lose(actor, Cause.SILENT, f"{reason}{self._keep_last_words(actor)}")
 
     def _keep_last_words(self, actor: RunningActor) -> str:
-        """Write the last output of a lost actor into the logs, and return where it is."""
+        """Write the last output of a lost actor to the logs, and return where it is."""
         lines = last_words(actor.printouts, actor.device.node_id) if actor.device else []
         self._log_lines(actor, [f"printed: {line}" for line in lines])
         return f"; its last words are in {LOG}" if lines else ""
@@ -296,12 +295,12 @@ class Driver:
         self.keeper.output.logs.write([(0.0, line) for line in lines], shard)
 
     def _lose(self, actor: RunningActor, cause: Cause, reason: str, envs: int = 0) -> None:
-        """Kill an actor if it is not dead, and do what follows. envs: the number that was too large, if not all."""
+        """Handle the loss of an actor, and kill it if it is alive. envs: the number that was too large, if not all."""
         self._dismiss(actor)
         self._finish(self.scheduler.forget(actor))
         assignment = actor.assignment
         if assignment is None:
-            # It died before it had any: then it stands for the next one, or nothing would end a run without actors.
+            # It died without an assignment, so the next one counts; a run without actors would never end.
             if not self.scheduler.queue:
                 return
             assignment = self.scheduler.queue.popleft()
@@ -326,12 +325,12 @@ class Driver:
         self._carry_out(decide(self._state, loss))
 
     def _devices(self) -> Dict[str, int]:
-        """Return how many devices each node has that could have an actor."""
+        """Return the number of devices per node that fit an actor."""
         placement = self.plan.placement
         return devices_by_node(self._watch.nodes(), placement.cpus_per_actor or 1, placement.gpus)
 
     def _carry_out(self, decision: Decision) -> None:
-        """Do what the failure policy has decided."""
+        """Apply a decision of the failure policy."""
         self._state = decision.state
         queue = self.scheduler.queue
         for line in decision.notices:
@@ -356,7 +355,7 @@ class Driver:
         self.pool.release(lambda device: not self._state.devices.get(device, Setups()).aside)
 
     def _wait_for_ray(self) -> None:
-        """Say that the run waits, which Ray does in silence; give up after ray.wait_seconds without a fitting node."""
+        """Report that the run waits: Ray waits silently. Give up after ray.wait_seconds without a suitable node."""
         now, placement = time.monotonic(), self.plan.placement
         if self.pool.started or any(self._devices().values()):
             self._waiting_since = now
@@ -372,10 +371,10 @@ class Driver:
 
 
 def actor_class(engine: Engine, cpus: int, gpus: float) -> Any:
-    """Return the class of actors with an engine, with the resources and the environment that they need."""
+    """Return the actor class for an engine, with its resources and environment."""
     options: Dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
     variables = engine.variables()
     if variables:
-        # The loader reads some of them when a process starts: later is too late.
+        # The loader reads some of them at process start; later is too late.
         options["runtime_env"] = {"env_vars": variables}
     return ray.remote(ShardActor).options(**options, max_restarts=0, max_task_retries=0)

@@ -1,9 +1,9 @@
-"""Blame: which loss of an actor has which consequence.
+"""Failure policy: the consequences of each loss of an actor.
 
-A pure policy: the driver tells it of every loss and carries out what it decides. Needs no Ray.
+Pure functions: the driver reports every loss and applies the decision. Needs no Ray.
 
-A loss counts against the motions that the actor worked on, until the one that is to blame is found by trying ever fewer
-of them. A setup may also fail because of the device that it is made on: see _failed_setup.
+A loss counts against the actor's motions. Ever smaller shards are tried until the motion to blame is found. A setup may
+also fail because of its device: see _failed_setup.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ if TYPE_CHECKING:
     from parc_ray.motions.dataset import MotionEntry
 
 DEATHS_BEFORE_SPLIT = 2
-"""Deaths without progress after which a shard is split: one of its motions may be what kills its actors."""
+"""Deaths without progress before a shard is split: one of its motions may kill its actors."""
 DEATHS_ALONE = 3
-"""Deaths without progress after which a motion that is alone in its shard is given up."""
+"""Deaths without progress before a motion alone in its shard is given up."""
 DEATHS_IN_TROUBLE = 6
-"""The same while other shards lose actors too: what kills them may be no motion at all."""
+"""The same while other shards lose actors too: the cause may not be a motion."""
 HOPELESS_MOTIONS = 3
-"""Motions given up before any setup has worked after which all are given up: it is not the motions."""
+"""Motions given up before any successful setup, after which all are given up: the motions are not the cause."""
 FAILED_SETUPS = 3
-"""Setups that fail in a row on a device, and count against it, before it is set aside: one may be chance."""
+"""Consecutive failed setups held against a device before it is set aside; a single one may be chance."""
 UNLUCKY_DEVICES = 4
-"""Bad devices that actors may meet one after the other, beside one each, before any setup has worked: it is not the
-devices then."""
+"""Bad devices that may be met before any successful setup, besides one per actor. Beyond that, the devices are not the
+cause.
+"""
 PROGRESS = 1 / 8
 """Share of its motions that an actor must have finished to have made progress."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What an actor has to itself: GPUs of a node, or CPUs of one."""
+    """The device of one actor: GPUs of a node, or CPUs of a node."""
 
     node: str
     """Host name."""
     node_id: str
-    """Ray's name for the node; hosts may share a name."""
+    """Ray's ID of the node; host names may repeat."""
     gpu: str = ""
-    """Number of the GPU on its node, or several with commas; empty for an actor on CPUs."""
+    """Number of the GPU on its node, or several separated by commas; empty for an actor on CPUs."""
 
     cpu: str = field(default="", compare=False)
-    """Type of the node's CPU; empty where the system does not say."""
+    """Type of the node's CPU; empty if the system does not report it."""
 
     @property
     def name(self) -> str:
@@ -57,24 +58,24 @@ class Device:
 
 @dataclass(frozen=True)
 class Setups:
-    """How setups on a device went."""
+    """Results of setups on a device."""
 
     worked: bool = False
-    """Whether any has worked."""
+    """True if any setup has succeeded."""
     failed: int = 0
-    """How many have failed since the last one that worked."""
+    """Failures since the last success."""
     aside: bool = False
-    """Whether the device gets no more work."""
+    """True if the device gets no more work."""
 
     def is_better_than(self, other: Setups) -> bool:
-        """Whether this device may work, and another one that has failed cannot be expected to do as well."""
+        """Return True if this device may work, and the other one, which has failed, is not as promising."""
         if self.aside or not self.failed:
             return not self.aside
         return self.worked and (self.failed < FAILED_SETUPS or not other.worked)
 
 
 class Cause(Enum):
-    """How an actor was lost."""
+    """Cause of an actor's loss."""
 
     DIED = "its process ended"
     NODE_DIED = "its node is gone"
@@ -91,9 +92,9 @@ class Assignment:
     shard: int
     motions: Tuple[MotionEntry, ...]
     deaths: int = 0
-    """Actors lost on them since one made progress."""
+    """Actors lost on them since the last one that made progress."""
     failed_on: FrozenSet[Device] = frozenset()
-    """Devices where their setup has failed."""
+    """Devices on which their setup has failed."""
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,23 @@ class Loss:
     unfinished: Tuple[MotionEntry, ...]
     """Motions of the assignment without a final state."""
     ready: bool
-    """Whether its setup had worked."""
+    """True if its setup had succeeded."""
     attempts: int = 0
-    """Attempts it had reported."""
+    """Attempts that it had reported."""
     envs: int = 1
     device: Optional[Device] = None
-    """Where it ran; None if it died before it could say so."""
+    """Device of the actor; None if it died before reporting it."""
     nodes: Mapping[str, int] = field(default_factory=dict)
-    """How many devices of each node, by Ray's name for it, could have an actor now."""
+    """Number of devices per node that could have an actor now, by Ray's node ID."""
 
     @property
     def failed_setup(self) -> bool:
-        """Whether its setup failed, on a device that is known and still there."""
+        """True if its setup failed on a known device that is still there."""
         return self.device is not None and not self.ready and self.cause is not Cause.NODE_DIED
 
     @property
     def made_progress(self) -> bool:
-        """Whether it brought its motions forward: then it was none of them that killed it at once."""
+        """True if the actor finished enough of its motions, so that none of them killed it at once."""
         total = len(self.assignment.motions)
         if total == 1:
             return self.attempts > 0
@@ -131,37 +132,37 @@ class Loss:
 
 @dataclass(frozen=True)
 class State:
-    """What a run has been through."""
+    """Losses and devices of a run so far."""
 
     next_shard: int
-    """Number for the next shard that is split off."""
+    """Number of the next shard split off."""
     ever_ready: bool = False
-    """Whether any setup has worked."""
+    """True if any setup has succeeded."""
     given_up: int = 0
-    """Motions given up before any setup had worked."""
+    """Motions given up before any successful setup."""
     deaths: Tuple[int, ...] = ()
-    """Shards that have lost actors, in order."""
+    """Shards that lost actors, in order."""
     max_envs: Optional[int] = None
-    """Upper bound of envs per actor, once more have turned out not to fit."""
+    """Upper bound of envs per actor, after a larger number did not fit."""
     actors: int = 1
     """Maximum number of actors at a time."""
     devices: Mapping[Device, Setups] = field(default_factory=dict)
-    """All devices that actors have run on."""
+    """All devices on which actors have run."""
     excused: int = 0
-    """Failed setups that were held against devices before any has worked."""
+    """Failed setups held against devices before any setup succeeded."""
     others_failed_to_come: bool = False
-    """Whether the run has waited in vain for other devices than those that are set aside."""
+    """True if the run waited for devices other than those set aside, but none came."""
 
     def met(self, device: Device) -> State:
-        """The state once an actor has said where it runs."""
+        """Return the state after an actor has reported its device."""
         return self if device in self.devices else self._with(device, Setups())
 
     def ready(self, device: Device) -> State:
-        """The state once a setup has worked."""
+        """Return the state after a successful setup."""
         return replace(self._with(device, Setups(worked=True)), ever_ready=True, others_failed_to_come=False)
 
     def with_shards(self, count: int) -> State:
-        """The state once new shards have got numbers."""
+        """Return the state after numbering new shards."""
         return replace(self, next_shard=self.next_shard + count)
 
     def _with(self, device: Device, setups: Setups) -> State:
@@ -170,28 +171,28 @@ class State:
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from a loss."""
+    """Consequences of a loss."""
 
     state: State
-    """The run's state from here on."""
+    """New state of the run."""
     first: Tuple[Assignment, ...] = ()
-    """To be queued before all others."""
+    """Assignments for the front of the queue."""
     last: Tuple[Assignment, ...] = ()
-    """To be queued after all others."""
+    """Assignments for the end of the queue."""
     given_up: Optional[Tuple[MotionEntry, str]] = None
-    """A motion that gets no more attempts, and why."""
+    """A motion that gets no more attempts, and the reason."""
     all_given_up: str = ""
-    """Why everything in the queue is given up; empty if it is not."""
+    """Reason for giving up everything in the queue; empty if nothing is given up."""
     set_aside: Optional[Tuple[Device, str]] = None
-    """A device that gets no more work, and why."""
+    """A device that gets no more work, and the reason."""
     notices: Tuple[str, ...] = ()
-    """Lines for people who look on."""
+    """Lines for users who watch the run."""
     alerts: Tuple[str, ...] = ()
-    """Lines for people who look on or not."""
+    """Lines for all users, watching or not."""
 
 
 def decide(state: State, loss: Loss) -> Decision:
-    """What follows from the loss of an actor."""
+    """Return the consequences of an actor's loss."""
     if loss.cause is Cause.TOO_LARGE and loss.envs > 1:
         return _fewer_envs(state, loss)
     state = replace(state, devices={d: setups for d, setups in state.devices.items() if d.node_id in loss.nodes})
@@ -205,7 +206,7 @@ def decide(state: State, loss: Loss) -> Decision:
 
 
 def waited_in_vain(state: State) -> Decision:
-    """What follows if Ray starts no actor for long: devices that were set aside are all that there are."""
+    """Return the decision if Ray starts no actor for a long time: use the devices that were set aside."""
     if not any(setups.aside for setups in state.devices.values()):
         return Decision(state)
     state = replace(state, others_failed_to_come=True)
@@ -213,9 +214,9 @@ def waited_in_vain(state: State) -> Decision:
 
 
 def before_start(state: State, assignment: Assignment) -> Optional[Decision]:
-    """What to do instead of starting an actor on an assignment, if anything.
+    """Return what to do instead of starting an actor on an assignment; None to start it.
 
-    Once a motion was given up before any setup has worked, motions are tried one at a time.
+    After a motion was given up before any successful setup, motions are tried one at a time.
     """
     if state.given_up and not state.ever_ready and len(assignment.motions) > 1:
         return _try_one(state, assignment)
@@ -223,7 +224,7 @@ def before_start(state: State, assignment: Assignment) -> Optional[Decision]:
 
 
 def store_is_full(state: State, assignment: Assignment, reason: str, others_at_work: bool) -> Decision:
-    """Ray's object store cannot hold a shard: try later if others are at work, in halves if there are none."""
+    """Ray's object store cannot hold a shard: retry later if other actors are at work, else split it in half."""
     if others_at_work:
         return Decision(state, last=(assignment,))
     if len(assignment.motions) == 1:
@@ -234,10 +235,10 @@ def store_is_full(state: State, assignment: Assignment, reason: str, others_at_w
 def _failed_setup(state: State, loss: Loss) -> Decision:
     """Hold a failed setup against the motions or the device.
 
-    While another device works, or may turn out to, it counts against the motions in two cases only. There are several
-    and the device's last setup has worked: splitting them harms none. Or it confirms an earlier failure of theirs, on
-    the same device if a setup has worked there in between, or on another device if both have worked before. That clears
-    the devices.
+    While another device works, or may work, it counts against the motions in two cases only. Either there are several
+    motions and the device's last setup succeeded: splitting them does no harm. Or it confirms an earlier failure of
+    theirs, on the same device if a setup succeeded there in between, or on another device if both have worked before.
+    That clears the devices.
     """
     device, suspects = loss.device, loss.assignment.failed_on
     assert device is not None
@@ -254,9 +255,9 @@ def _failed_setup(state: State, loss: Loss) -> Decision:
 
 
 def _seconded(state: State, device: Device, suspects: FrozenSet[Device]) -> bool:
-    """Whether the same motions have failed on another device that has worked.
+    """Return True if the same motions have failed on another device that has worked.
 
-    All devices of a node may break at once, so it has to be one of another node, if there is another node.
+    All devices of a node may break at once, so the other device must be on another node, if there is one.
     """
     one_node = len({known.node_id for known in state.devices}) == 1
     others = [other for other in suspects if state.devices.get(other, Setups()).worked]
@@ -264,7 +265,7 @@ def _seconded(state: State, device: Device, suspects: FrozenSet[Device]) -> bool
 
 
 def _blame_device(state: State, loss: Loss, device: Device) -> Decision:
-    """The motions go back to the queue as they were; the device is set aside if that happens too often."""
+    """Requeue the motions unchanged. Set the device aside if it fails too often."""
     task, setups = loss.assignment, state.devices[device]
     last = (replace(task, motions=loss.unfinished, failed_on=task.failed_on | {device}),)
     state = replace(state, excused=state.excused + (not state.ever_ready))
@@ -277,7 +278,7 @@ def _blame_device(state: State, loss: Loss, device: Device) -> Decision:
 
 
 def _elsewhere(state: State, device: Device, devices: int) -> bool:
-    """Whether another device works, or may turn out to. devices: how many there are, known or not."""
+    """Return True if another device works, or may work. devices: number of devices, known or not."""
     if state.others_failed_to_come:
         return False
     if not state.ever_ready and state.excused >= FAILED_SETUPS * (state.actors + UNLUCKY_DEVICES):
@@ -289,7 +290,7 @@ def _elsewhere(state: State, device: Device, devices: int) -> bool:
 
 
 def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
-    """Motions are to blame for what failed on these devices. Whether a device works only the next setup will tell."""
+    """Clear these devices: motions caused the failures. Only the next setup shows whether a device works."""
     known = decision.state.devices
     cleared = {d: replace(known[d], failed=min(known[d].failed, 1), aside=False) for d in devices if d in known}
     back = [device for device in cleared if known[device].aside]
@@ -301,7 +302,7 @@ def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
 
 
 def _use_all_if_none_is_better(decision: Decision, devices: int) -> Decision:
-    """Devices that were set aside get work again if no other one works, or may turn out to."""
+    """Use devices that were set aside again if no other device works or may work."""
     state = decision.state
     back: List[Device] = [d for d, s in state.devices.items() if s.aside and not _elsewhere(state, d, devices)]
     if not back:
@@ -312,13 +313,13 @@ def _use_all_if_none_is_better(decision: Decision, devices: int) -> Decision:
 
 
 def _blame_motions(state: State, loss: Loss) -> Decision:
-    """Try again, in smaller shards, until the motion that is to blame is found."""
+    """Try again, in smaller shards, until the motion to blame is found."""
     task = loss.assignment
     state = replace(state, deaths=(*state.deaths, task.shard))
     deaths = _weight(loss) + (0 if loss.made_progress else task.deaths)
     again = replace(task, motions=loss.unfinished, deaths=deaths)
     if loss.cause is Cause.NODE_DIED:
-        return Decision(state, last=(again,))  # No motion is to blame, however many nodes come and go.
+        return Decision(state, last=(again,))  # Losing a node is never a motion's fault, however often it happens.
     if len(loss.unfinished) == 1:
         if deaths >= (DEATHS_IN_TROUBLE if _others_die(state, task.shard) else DEATHS_ALONE):
             return _give_up(state, loss.unfinished[0], loss.reason)
@@ -331,25 +332,25 @@ def _blame_motions(state: State, loss: Loss) -> Decision:
 
 
 def _weight(loss: Loss) -> int:
-    """Deaths that a loss counts as."""
+    """Return the number of deaths that a loss counts as."""
     if loss.cause is Cause.NODE_DIED:
         return 0
     if loss.cause is Cause.REPORTED and not loss.ready:
-        return DEATHS_IN_TROUBLE  # A setup that says what is wrong would say so again.
+        return DEATHS_IN_TROUBLE  # A setup that reports its problem would report it again.
     return 1
 
 
 def _others_die(state: State, shard: int) -> bool:
-    """Whether other shards have lost actors between the last deaths of this one.
+    """Return True if other shards have lost actors between the last deaths of this one.
 
-    Before any setup has worked that says nothing: all of them die of the same then.
+    Before any successful setup this proves nothing: all shards then die of the same cause.
     """
     last = [place for place, other in enumerate(state.deaths) if other == shard][-DEATHS_ALONE:]
     return state.ever_ready and last[-1] - last[0] >= len(last)
 
 
 def _fewer_envs(state: State, loss: Loss) -> Decision:
-    """Half as many envs, in all shards from now on."""
+    """Halve the number of envs in all shards from now on."""
     state = replace(state, max_envs=min(loss.envs // 2, state.max_envs or loss.envs))
     notice = f"going on with at most {state.max_envs} envs per actor (max_envs_per_actor)"
     return replace(_halve(state, loss.unfinished, loss.assignment.deaths), notices=(notice,))
@@ -363,7 +364,7 @@ def _halve(state: State, motions: Tuple[MotionEntry, ...], deaths: int) -> Decis
 
 
 def _try_one(state: State, assignment: Assignment) -> Decision:
-    """Before any setup has worked, the shortest motion alone shows at once whether motions are to blame."""
+    """Try the shortest motion alone: before any successful setup, this shows at once whether motions are to blame."""
     shortest = min(assignment.motions, key=lambda entry: entry.length)
     others = tuple(entry for entry in assignment.motions if entry is not shortest)
     return Decision(
@@ -374,7 +375,7 @@ def _try_one(state: State, assignment: Assignment) -> Decision:
 
 
 def _give_up(state: State, motion: MotionEntry, reason: str) -> Decision:
-    """A motion kills every actor. If no setup has ever worked, so would all others."""
+    """Give up a motion that kills every actor. If no setup has ever succeeded, all others may be given up too."""
     if state.ever_ready:
         return Decision(state, given_up=(motion, reason))
     state = replace(state, given_up=state.given_up + 1)

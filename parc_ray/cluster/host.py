@@ -1,4 +1,4 @@
-"""RayHost: Ray, where the actors of a run work."""
+"""RayHost: runs actors on Ray."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _nothing() -> None:
 
 
 class RayHost:
-    """A Ray cluster, or a Ray on this machine. It is joined, or started, on first use."""
+    """A Ray cluster, or Ray on this machine. It is joined or started on first use."""
 
     def __init__(self, config: RecordConfig, joined: Callable[[], None] = _nothing, thorough: bool = False) -> None:
-        """joined: called once Ray is there, because ray.init takes over the process's signals.
+        """joined: called once Ray is running, because ray.init takes over the process's signals.
 
-        thorough: whether to check every engine, also where a run would not spend an actor on it.
+        thorough: check every engine, even if a run would not spend an actor on it.
         """
         self._config, self._joined, self._thorough = config, joined, thorough
 
@@ -40,7 +40,7 @@ class RayHost:
         return resources
 
     def wait_for_node(self, placement: Placement) -> Resources:
-        """See Host.wait_for_node. A waiting task has an autoscaler add a node."""
+        """See Host.wait_for_node. A waiting task makes an autoscaler add a node."""
         seconds = self._config.ray.wait_seconds
         task: Any = ray.remote(_nothing).options(num_cpus=placement.cpus, num_gpus=placement.gpus)
         reference = task.remote()
@@ -55,7 +55,7 @@ class RayHost:
         return read_resources()
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
-        """Return the check of an engine in an actor, or an empty one where that is not worth an actor."""
+        """Return the check of an engine in an actor; empty if it is not worth an actor."""
         named = self._config.simulator == engine.name
         tells_nothing = engine.try_first == "never" or (engine.try_first == "unless named" and named)
         if tells_nothing and not self._thorough and not engine.first_start(placement.device):

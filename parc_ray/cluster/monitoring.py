@@ -1,6 +1,6 @@
-"""Monitoring: numbers of a run for Ray's dashboard, Prometheus and Grafana (configs/grafana/parc_ray.json).
+"""Monitoring: a run's numbers for Ray's dashboard, Prometheus and Grafana (configs/grafana/parc_ray.json).
 
-Ray exports them, each with `ray_` before its name, on every node's metrics port; only the driver records them.
+Ray exports them on every node's metrics port, prefixed with `ray_`. Only the driver records them.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ COUNTERS = {
     "parc_ray_actor_deaths_total": ("Actors that were lost.", ("shard",)),
 }
 UPDATE_SECONDS = 2.0
-"""Period of updates of the whole run; Ray itself exports every ten seconds."""
+"""Update period of the whole run; Ray itself exports every ten seconds."""
 LONGEST_TAG = 200
-"""Characters; Ray's older versions take 255."""
+"""In characters; older versions of Ray accept 255."""
 
 
 class Monitoring(RunListener):
     """Records the numbers of a run. An error in Ray's metrics ends the monitoring, never the run.
 
-    tell: called with one line if that happens.
+    tell: called with one line in that case.
     """
 
     def __init__(self, run: str, tell: Callable[[str], None]):
@@ -55,13 +55,13 @@ class Monitoring(RunListener):
         self._works = True
         self._metrics: Dict[str, Any] = {}
         self._shown: Set[Tuple[str, Tuple[Tuple[str, str], ...]]] = set()
-        """Gauges that are not zero, with their tags."""
+        """Nonzero gauges, with their tags."""
         self._shard_of: Dict[str, str] = {}
-        """The shard that each motion was in last."""
+        """The last shard of each motion."""
         self._states: Dict[str, str] = {}
         """Final states of motions."""
         self._counted: Set[Tuple[str, str]] = set()
-        """Pairs of shard and state that some motion has."""
+        """Pairs of shard and state with at least one motion."""
         self._updated = float("-inf")
         self._guarded(self._create, run)
 
@@ -89,11 +89,11 @@ class Monitoring(RunListener):
             self._updated = time.monotonic()
 
     def shard_over(self, shard: int) -> None:
-        """No actor works on a shard any more: zero its gauges, except for the states of its motions."""
+        """Zero a shard's gauges, except for the states of its motions: no actor works on it any more."""
         self._guarded(self._zero, lambda name, tags: tags.get("shard") == str(shard) and "state" not in tags)
 
     def close(self) -> None:
-        """Zero all gauges. Ray would export their last values until its cluster ends."""
+        """Zero all gauges. Otherwise Ray would export their last values until its cluster ends."""
         self._guarded(self._zero, lambda name, tags: True)
 
     def _create(self, run: str) -> None:
@@ -163,5 +163,5 @@ class Monitoring(RunListener):
 
 
 def _tag(text: str) -> str:
-    """Return a tag that Ray accepts: ASCII, and short. The end of a path says more than its beginning."""
+    """Return a tag that Ray accepts: short, and ASCII only. The end of a path is kept, being more informative."""
     return text.encode("ascii", "backslashreplace").decode("ascii")[-LONGEST_TAG:] or "-"

@@ -13,14 +13,14 @@ from parc_ray.cluster.connection import Node, read_nodes
 from parc_ray.errors import LostRayError
 
 PATIENCE_SECONDS = 40.0
-"""How long the head may not answer. Ray itself would end this process with exit code 1 after 60 s."""
+"""Time that the head may be unreachable. Ray itself would end this process with exit code 1 after 60 s."""
 CONNECT_SECONDS = 2.0
 
 
 class NodeWatch:
-    """Reads the nodes that are alive.
+    """Reads the live nodes.
 
-    Actors work on while the head is away. It may come back where Ray's state is kept elsewhere (Redis).
+    Actors continue while the head is away. It may return if Ray's state is stored externally (Redis).
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class NodeWatch:
         self._nodes: List[Node] = read_nodes()
 
     def nodes(self) -> List[Node]:
-        """Return the nodes that are alive, or were when the head last answered.
+        """Return the live nodes, or those at the head's last answer.
 
         Raises LostRayError if the head has not answered for PATIENCE_SECONDS, or has given up this process's own node:
-        nothing that actors report arrives then, and old versions of Ray wait forever.
+        reports of actors no longer arrive then, and old versions of Ray wait forever.
         """
         now = time.monotonic()
         if self._head_answers():

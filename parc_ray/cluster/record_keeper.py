@@ -1,4 +1,4 @@
-"""RecordKeeper: writes everything that a run produces, and tells its listeners. Only the driver has one."""
+"""RecordKeeper: writes all results of a run, and notifies its listeners. Only the driver has one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from parc_ray.runs.pace import Pace
 
 
 class RecordKeeper:
-    """The ledger, the output directory and the listeners of a run at work."""
+    """The ledger, the output directory and the listeners of a running run."""
 
     def __init__(self, output: OutputDirectory, ledger: Ledger, listeners: Sequence[RunListener]):
-        """listeners: the journal first, so that no other one hears of what may get lost."""
+        """listeners: the journal first, so that no other one receives an event that could be lost."""
         self.output, self.ledger, self._listeners = output, ledger, listeners
         self._pace = Pace(ledger)
 
     def write(self, event: Event) -> None:
-        """Tell the listeners of an event, and have the ledger take it."""
+        """Pass an event to the listeners and the ledger."""
         for listener in self._listeners:
             listener.events([event])
         self.ledger.take(event)
@@ -38,18 +38,18 @@ class RecordKeeper:
         self.write(MotionEnded(motion, MotionState.CRASHED, reason))
 
     def show(self, activity: Activity) -> None:
-        """Tell the listeners how far the run is."""
+        """Notify the listeners of the run's progress."""
         progress = self._pace.measure(activity)
         for listener in self._listeners:
             listener.progress(progress)
 
     def shard_over(self, shard: int) -> None:
-        """Tell the listeners that no actor works on a shard any more."""
+        """Notify the listeners that no actor works on a shard any more."""
         for listener in self._listeners:
             listener.shard_over(shard)
 
     def unfinished(self, assignment: Assignment) -> List[MotionEntry]:
-        """Return the motions of an assignment that are still to be worked on."""
+        """Return the unfinished motions of an assignment."""
         return [entry for entry in assignment.motions if self.ledger.is_open(entry.name)]
 
     def attempts(self, assignment: Assignment) -> int:
@@ -58,7 +58,7 @@ class RecordKeeper:
         return sum(numbers.get(entry.name, 0) for entry in assignment.motions for numbers in made)
 
     def take(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
-        """Write what a report brings: recordings first, then the journal, so that a journal line never lies."""
+        """Write the results of a report: recordings first, then the journal, so that every journal line is true."""
         assert actor.assignment is not None
         shard = actor.assignment.shard
         self.ledger.env_steps += report.env_steps

@@ -1,4 +1,4 @@
-"""WorkReport: what an actor tells the driver."""
+"""WorkReport: an actor's report to the driver."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ class WorkReport:
 
     results: Tuple[AttemptResult, ...] = ()
     done: bool = False
-    """Whether its shard is finished."""
+    """True if its shard is finished."""
     steps: int = 0
     """Control steps of the simulator."""
     env_steps: int = 0
     """Control steps summed over envs."""
     busy: int = 0
-    """Env steps made while work was waiting."""
+    """Env steps made while attempts were waiting."""
     slots: int = 0
     """Env steps that all slots could have made in that time."""
     untouched: float = 0.0
-    """Seconds of motion that no attempt has begun: other actors may take them."""
+    """Seconds of motion without an attempt, available to other actors."""
     given_back: Tuple[str, ...] = ()
     """Motions that the actor has handed over."""
     log: Tuple[Tuple[float, str], ...] = ()
-    """Lines, each with its age (s) when this report was made: the clocks of nodes differ."""
+    """Log lines, each with its age (s) at the time of this report: the clocks of nodes differ."""
     error: Optional[str] = None
-    """Why the shard could not be set up, or cannot continue."""
+    """Reason why the shard could not be set up, or cannot continue."""
     too_large: int = 0
-    """Number of envs that turned out to be too many, if that is the error."""
+    """Number of envs that did not fit, if that is the error."""
     memory: Optional[Memory] = None
     device: Optional[Device] = None
-    """Where the actor runs; in its first report only."""
+    """Device of the actor; in its first report only."""
     printouts: Tuple[Printout, ...] = ()
-    """Files that it prints into; in its first report only."""
+    """Files that it prints to; in its first report only."""

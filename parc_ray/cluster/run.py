@@ -58,16 +58,16 @@ from parc_ray.terminal.table import print_summary
 
 @dataclass(frozen=True)
 class EndedRun:
-    """What a run has come to."""
+    """Result of a run."""
 
     exit_code: int
     summary: Optional[Dict[str, Any]] = None
-    """The content of summary.json; None if the run ended before it could be written."""
+    """Content of summary.json; None if the run ended before writing it."""
     wants_report: bool = False
     error: Optional[ParcRayError] = None
-    """Why it had to stop."""
+    """Error that stopped it."""
     upload: Optional[Upload] = None
-    """Where copies of its files go, whose end nobody has waited for yet."""
+    """Upload of its files, still to be awaited."""
 
 
 def record(
@@ -75,8 +75,8 @@ def record(
 ) -> EndedRun:
     """Record a dataset, or resume the run in its output directory.
 
-    Raises InputError, before anything is written, on bad input. The interruption must be listening. A Ray that was
-    running in this process before is left alone.
+    Raises InputError, before anything is written, on bad input. The interruption must be listening. A Ray that this
+    process was already using is kept.
     """
     output = OutputDirectory(config.output_dir, config.output)
     output.require_unlinked()
@@ -103,7 +103,7 @@ def record(
 def _record(
     run: PreparedRun, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen
 ) -> EndedRun:
-    """The part of a run that writes."""
+    """Run the part that writes files."""
     logger: Optional[RunLogger] = None
     try:
         _begin(run, journal, overwrite)
@@ -140,7 +140,7 @@ def _record(
     finally:
         if logger:
             logger.close()
-        # The next run does it if this one cannot.
+        # The next run writes it if this one cannot.
         with suppress(OutputError):
             run.output.logs.merge()
     print_summary(summary, str(run.output.path), screen)
@@ -164,7 +164,7 @@ def _record(
 
 
 def _stopped(error: ParcRayError, screen: Screen) -> EndedRun:
-    """A run that could not be brought to its end."""
+    """Return the result of a run that could not finish."""
     told = "The run has stopped; what it has recorded stays. The same command goes on with it."
     screen.alert(f"error: {error}", told)
     screen.fail(str(error), error.exit_code)
@@ -172,11 +172,11 @@ def _stopped(error: ParcRayError, screen: Screen) -> EndedRun:
 
 
 def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
-    """Clear or tidy the output directory, and write what the run is made of."""
+    """Clear or tidy the output directory, and write the run's inputs."""
     output = run.output
     output.logs.merge()
     if not run.goes_on:
-        # Only now may an earlier run be deleted: everything that could refuse this one has been checked.
+        # An earlier run is deleted only now: every check that could refuse this run has passed.
         if overwrite:
             if run.upload:
                 run.upload.clear()
@@ -200,7 +200,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
             run.ledger.take(event)
     journal.write(*map(RecordingLost, run.lost))
     if run.reopened:
-        # The ledger has closed them again where the session began.
+        # The ledger closed them again when the session began.
         reopened = MotionsReopened(run.reopened)
         journal.write(reopened)
         run.ledger.take(reopened)
@@ -223,7 +223,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
 
 
 def _logger(run: PreparedRun) -> Optional[RunLogger]:
-    """Where the run is logged, too; None if it is not, or nothing is left to do."""
+    """Return the run's logger; None if it has none, or nothing is left to do."""
     config = run.inputs.files.config
     if config.output.logger == "none" or not run.plan:
         return None
@@ -255,7 +255,8 @@ def _write_inputs(run: PreparedRun) -> None:
     if inputs.dataset_config is not None:
         written.add(inputs.dataset_config.save_path.resolve())
     elif config.dataset_file is not None:
-        # A run repeated from its record_args.txt reads the motions.yaml in its own output_dir: an input stays as it is.
+        # A run repeated from its record_args.txt reads the motions.yaml in its own output_dir: inputs are never
+        # overwritten.
         written.discard(config.dataset_file.resolve())
     for path in written:
         make_folder(path.parent)
@@ -268,7 +269,7 @@ def _write_inputs(run: PreparedRun) -> None:
 
 
 def _write_terrain(run: PreparedRun, screen: Screen) -> None:
-    """terrain.pkl, unless an earlier run of the same dataset has written it. Nobody waits for it: the run has ended."""
+    """Write terrain.pkl, unless an earlier run of the same dataset has. Its speed is uncritical: the run has ended."""
     inputs, output = run.inputs, run.output
     if not inputs.files.config.output.terrain_file or (run.goes_on and output.terrain.exists()):
         return
@@ -287,7 +288,7 @@ def _write_terrain(run: PreparedRun, screen: Screen) -> None:
 
 
 def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
-    """Say what is going to happen."""
+    """Print what the run will do."""
     dataset, plan = run.inputs.dataset, run.plan
     notices = plan.placement.notices if plan else ()
     lines: List[str] = []
@@ -326,7 +327,7 @@ def _versions() -> Dict[str, str]:
 
 
 def _summary(run: PreparedRun, seconds: float, code: int) -> Dict[str, Any]:
-    """seconds: how long all sessions have worked, the time in which all attempts were made."""
+    """Return the content of summary.json. seconds: working time of all sessions, in which all attempts were made."""
     return {
         **run.ledger.summary(),
         "control_steps_per_second": round(run.ledger.control_steps / seconds, 1) if seconds else 0.0,

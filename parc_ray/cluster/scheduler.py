@@ -1,4 +1,4 @@
-"""Scheduler: which actor gets which motions, and how many actors a run asks Ray for."""
+"""Scheduler: assigns motions to actors, and decides how many actors to request from Ray."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from parc_ray.planning.placement import Placement
 from parc_ray.planning.resources import share_nodes
 
 LATENCY_SECONDS = 1.5
-"""From the decision to hand over motions until their receiver gets them: givers answer once a second."""
+"""Delay between deciding on a handover and its receiver getting the motions: givers answer once a second."""
 WORTH = 3.0
-"""A handover must keep its receiver busy for this many times its setup."""
+"""Minimum work of a handover, as a multiple of its receiver's setup time."""
 WORTH_RENTED = 6.0
-"""The same where a node would have to be rented for it."""
+"""The same if a node would have to be rented for it."""
 SHORTEST = 1.0
-"""s of work below which nothing is handed over."""
+"""Minimum work of a handover, s."""
 HELPERS_SECONDS = 3.0
-"""How long no actor is requested for handovers after one was in vain."""
+"""Pause in requesting actors for handovers after an unsuccessful one."""
 NODE_SECONDS = 60.0
-"""Time that a rented node needs until it has joined."""
+"""Time for a rented node to join."""
 
 
 class Scheduler:
-    """The queue of assignments, and everything that has been measured of actors.
+    """The queue of assignments, and all measurements of actors.
 
     Actors take assignments from the queue. Once it is empty, actors that finish early take over motions of others.
     """
@@ -42,19 +42,19 @@ class Scheduler:
         self._placement, self._pool, self._keeper = placement, pool, keeper
         self._speeds: Dict[Device, float] = {}
         self._setup_seconds: Dict[bool, float] = {}
-        """Mean time of setups: of the first in a process (False), and of later ones (True)."""
+        """Mean setup time: of the first in a process (False), and of later ones (True)."""
         self._handovers: List[Handover] = []
         self._no_helpers_until = float("-inf")
 
     # ------------------------------------------------------------------------------------------- measurements
 
     def measure_setup(self, actor: RunningActor, seconds: float) -> None:
-        """Take the time of a setup into account."""
+        """Record the time of a setup."""
         again = actor.setups > 0
         self._setup_seconds[again] = (self._setup_seconds.get(again, seconds) + seconds) / 2
 
     def measure_speed(self, actor: RunningActor, seconds_of_motion: float, seconds: float) -> None:
-        """Take an actor's work into account, done while all its envs were busy."""
+        """Record an actor's speed, measured while all its envs were busy."""
         actor.measure(seconds_of_motion, seconds)
         if actor.device is not None and actor.speed:
             self._speeds[actor.device] = actor.speed
@@ -66,12 +66,12 @@ class Scheduler:
         return sum(self._speeds.values()) / len(self._speeds) if self._speeds else None
 
     def _setup(self, again: bool) -> float:
-        """Return the time of a setup, the first in a process or a later one."""
+        """Return the expected time of a setup, the first in a process or a later one."""
         first = self._setup_seconds.get(False, 0.0)
         return self._setup_seconds.get(True, first / 2) if again else first
 
     def _loads(self) -> List[Load]:
-        """Return the work of all actors that have some."""
+        """Return the loads of all actors with work."""
         loads = []
         for actor in self._pool.started:
             speed = actor.speed or self._speed(actor.device)
@@ -85,9 +85,10 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------- assignments
 
     def next_assignment(self, actor: RunningActor, next_shard: int) -> Assignment:
-        """Take the next assignment of the queue, or a part of it if all of it would keep the actor longer than others.
+        """Take the next assignment in the queue, or a part of it if the whole would keep the actor busy longer than
+        others.
 
-        next_shard: number of what is left of it, which stays in the queue.
+        next_shard: number for the rest, which stays in the queue.
         """
         assignment = self.queue.popleft()
         share = self._share(actor, assignment)
@@ -100,7 +101,7 @@ class Scheduler:
         return replace(assignment, motions=taken)
 
     def _share(self, actor: RunningActor, assignment: Assignment) -> Optional[float]:
-        """Return the seconds of an assignment that an actor should take; None: all."""
+        """Return the seconds of an assignment that an actor should take; None for all."""
         speed, suspect = self._speed(actor.device), assignment.deaths or assignment.failed_on
         if suspect or not speed or not self._all_measured():
             return None
@@ -111,13 +112,13 @@ class Scheduler:
         return share if speed * max(SHORTEST, WORTH * setup) < share < 0.9 * own else None
 
     def _all_measured(self) -> bool:
-        """Whether the speed of every actor at work is known, or can be guessed from others."""
+        """Return True if the speed of every working actor is known, or can be estimated from others."""
         return all(a.speed or self._speed(a.device) for a in self._pool.started if a.assignment is not None)
 
     # ------------------------------------------------------------------------------------------- handovers
 
     def begin_handover(self, receiver: RunningActor) -> bool:
-        """Have others hand over motions to an actor that has nothing to do; return whether any will."""
+        """Request handovers to an idle actor; return True if any actor will hand over motions."""
         speed = self._speed(receiver.device)
         givers = [actor for actor in self._pool.started if actor.assignment is not None]
         if not speed or not givers or not self._all_measured():
@@ -138,7 +139,7 @@ class Scheduler:
         return True
 
     def take_back(self, giver: RunningActor, names: Sequence[str]) -> List[Handover]:
-        """Take motions that an actor has given back, and return the handovers that are complete."""
+        """Take motions that an actor has given back, and return the completed handovers."""
         assert giver.assignment is not None
         given, asked = set(names), giver.asked_gifts
         motions = tuple(entry for entry in giver.assignment.motions if entry.name in given)
@@ -151,7 +152,7 @@ class Scheduler:
         return self._complete(asked)
 
     def forget(self, actor: RunningActor) -> List[Handover]:
-        """Expect nothing more from an actor that is lost or done; return the handovers that are complete without it."""
+        """Drop a lost or finished actor from all handovers, and return those completed by that."""
         gifts, actor.gifts, actor.asked_gifts = [*actor.gifts, *actor.asked_gifts], [], []
         return self._complete(gifts)
 
@@ -168,7 +169,7 @@ class Scheduler:
     # ------------------------------------------------------------------------------------------- actors
 
     def request_actors(self, nodes: Sequence[Node]) -> None:
-        """Request actors for the work that waits, by the nodes that are alive, and take back other requests."""
+        """Request actors for the waiting work on the live nodes, and cancel other requests."""
         rooms = self._rooms(nodes)
         wanted = self._wanted(sum(count for count, _ in rooms))
         desired: Counter[int] = Counter()
@@ -191,14 +192,14 @@ class Scheduler:
                 self._pool.request(cpus)
 
     def is_too_small(self, actor: RunningActor, nodes: Sequence[Node]) -> bool:
-        """Whether an actor that has waited for a node to join has a small part of the CPUs that it can have there."""
+        """Return True if an actor that waited for a node has only a small part of the CPUs available to it there."""
         if self._placement.cpus_per_actor is not None:
             return False
         room = [share for node, share in zip(nodes, self._rooms(nodes, but=actor)) if node.id == _node(actor)]
         return any(count and cpus >= 2 * actor.cpus for count, cpus in room)
 
     def _rooms(self, nodes: Sequence[Node], but: Optional[RunningActor] = None) -> List[Tuple[int, int]]:
-        """Return how many more actors each node can have, and with how many CPUs each."""
+        """Return the number of further actors per node, and the CPUs of each."""
         place = self._placement
         shares = share_nodes([(n.cpus, n.gpus) for n in nodes], place.gpus, place.cpus_per_actor, place.most)
         started = [actor for actor in self._pool.started if actor is not but]
@@ -212,7 +213,7 @@ class Scheduler:
         return rooms
 
     def _wanted(self, room: int) -> int:
-        """Return how many actors to request. room: how many the nodes can have."""
+        """Return the number of actors to request. room: how many the nodes can have."""
         started = len(self._pool.started)
         most = len(self.queue) + started + 64 if self._placement.most is None else self._placement.most
         most = max(0, most - started)
@@ -238,7 +239,7 @@ def _seconds(motions: Sequence[MotionEntry]) -> float:
 
 
 def _split(motions: Sequence[MotionEntry], seconds: float) -> Tuple[Tuple[MotionEntry, ...], Tuple[MotionEntry, ...]]:
-    """Return about `seconds` of motions, and the others. Both have long and short ones, in the order of the dataset."""
+    """Return about `seconds` of motions, and the rest. Both mix long and short motions, in dataset order."""
     ratio, due = seconds / max(_seconds(motions), 1e-9), 0.0
     taken = set()
     for place in sorted(range(len(motions)), key=lambda place: -motions[place].length):

@@ -1,4 +1,4 @@
-"""WarningLines: warnings of the libraries in an actor's process, for the logs."""
+"""WarningLines: warnings of libraries in an actor's process, for the logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parc_ray.errors import shorten
 MAX_WARNINGS = 20
 """Maximum number of warnings in one report; the others are counted."""
 LONGEST_WARNING = 1000
-"""Characters."""
+"""In characters."""
 
 
 class WarningLines(logging.Handler):
@@ -22,7 +22,7 @@ class WarningLines(logging.Handler):
         self._lines: List[Tuple[float, str]] = []
 
     def listen(self) -> None:
-        """Start to collect; again has no effect."""
+        """Start collecting; further calls have no effect."""
         logging.captureWarnings(True)
         logging.getLogger().addHandler(self)
 

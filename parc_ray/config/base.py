@@ -31,7 +31,7 @@ def expand_user(path: Any) -> Any:
 
 
 def section_of(annotation: Any) -> Optional[Type[BaseModel]]:
-    """Return the model of a field that is a section of its own, else None."""
+    """Return the model of a field that is a section; else None."""
     options: Tuple[Any, ...] = getattr(annotation, "__args__", (annotation,))
     models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
     return models[0] if models else None
@@ -43,7 +43,7 @@ Limit = Annotated[float, Field(ge=0, allow_inf_nan=True)]
 
 
 class Strict(BaseModel):
-    """A section of parc_ray's own: unknown keys are errors."""
+    """A parc_ray section: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class Strict(BaseModel):
 
 
 class Parc(BaseModel):
-    """A section of PARC's or MimicKit's: keys that recording does not need are ignored."""
+    """A PARC or MimicKit section: keys that recording does not need are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
@@ -61,9 +61,9 @@ class Parc(BaseModel):
 
 
 def since(version: str) -> Dict[str, Any]:
-    """Return what marks a key as added in a version: `Field(default, json_schema_extra=since("0.2"))`.
+    """Return the marker of a key added in a version: `Field(default, json_schema_extra=since("0.2"))`.
 
-    At its default, such a key is no part of a fingerprint, so that runs of earlier versions can be resumed.
+    At its default, such a key is excluded from fingerprints, so that runs of earlier versions can be resumed.
     """
     return {"since": version}
 
@@ -71,7 +71,7 @@ def since(version: str) -> Dict[str, Any]:
 def fingerprint_values(section: BaseModel, exclude: Any = None) -> Dict[str, Any]:
     """Return the values of a section that recordings depend on.
 
-    Leaves out `exclude` (as in pydantic) and keys of later versions that are at their default.
+    Omits `exclude` (as in pydantic) and keys of later versions at their default.
     """
     return _without_later_defaults(section, section.model_dump(exclude=exclude))
 

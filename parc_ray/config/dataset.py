@@ -12,7 +12,7 @@ from parc_ray.config.file_kind import DATASET
 
 
 class DatasetConfig(Strict):
-    """How to make a dataset of motion folders; the keys are those of PARC's `create_dataset_config.yaml`."""
+    """A dataset made from folders of motions; the keys are those of PARC's `create_dataset_config.yaml`."""
 
     file_kind: ClassVar[str] = DATASET
 

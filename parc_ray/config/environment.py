@@ -85,7 +85,7 @@ NOT_RECORDED: Any = {
     "sim": {"physx": {"num_threads", "max_gpu_contact_pairs", "default_buffer_size_multiplier"}},
     "trained_with": True,
 }
-"""Keys of dm_env.yaml that change no recording: paths, PhysX's threads and buffers, and what chooses the engine."""
+"""Keys of dm_env.yaml that change no recording: paths, PhysX's threads and buffers, and the choice of engine."""
 
 
 class EnvironmentFile(Parc):

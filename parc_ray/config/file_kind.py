@@ -1,4 +1,4 @@
-"""Recognising a configuration file that was given in place of another one."""
+"""Detects a configuration file given in place of another one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPICAL_KEYS = {
     MIMICKIT_ENGINE: {"engine_name"},
     MOTIONS: {"motions"},
 }
-"""Keys that a file of each kind has, and others lack."""
+"""Keys unique to each kind of file."""
 HINTS = {
     (AGENT, ENVIRONMENT): "env_file and agent_file seem swapped",
     (ENVIRONMENT, AGENT): "env_file and agent_file seem swapped",
@@ -36,13 +36,13 @@ HINTS = {
 
 
 def file_kind(content: Mapping[str, Any]) -> str:
-    """Return the kind of file that the content looks like; empty if that is not clear."""
+    """Return the kind of file that the content looks like; empty if unclear."""
     kinds = [kind for kind, keys in TYPICAL_KEYS.items() if keys <= content.keys()]
     return kinds[0] if len(kinds) == 1 else ""
 
 
 def misplaced(content: Mapping[str, Any], expected: str) -> str:
-    """Return what to say of a file that looks like another kind than the expected one; empty if it does not.
+    """Return the message for a file that looks like another kind than the expected one; empty if it does not.
 
     >>> misplaced({"folder_paths": ["motions"]}, PHYS_RECORD)[:51]
     'this looks like a create_dataset_config.yaml, where'

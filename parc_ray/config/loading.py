@@ -1,4 +1,4 @@
-"""Loading YAML files with $DATA_DIR expanded. Every error names file, key, value and remedy."""
+"""Loads YAML files with $DATA_DIR expanded. Every error names file, key, value and remedy."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ REQUIREMENTS = {
     "path": "a path",
     "too": "a list that is not empty",
 }
-"""What a value must be, by the first word of pydantic's name for the problem."""
+"""Required kind of value, by the first word of pydantic's name for the problem."""
 TYPE_NAME = re.compile(r"\w*Config$|constrained-|list\[|literal\[|bool$|float$")
-"""What pydantic puts among the keys where a value may have several types."""
+"""Names that pydantic inserts among the keys of a value that may have several types."""
 USER_CONFIG_FILES = ("data/configs/user_config.yaml", "configs/user_config.yaml")
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -67,7 +67,7 @@ def find_default_config(data_dir: Optional[str]) -> Path:
 
 
 def load_yaml(path: Path) -> Dict[str, Any]:
-    """Read a YAML file that holds a mapping. Raises InputError naming the file, and the line where it has one."""
+    """Read a YAML file that holds a mapping. Raises InputError naming the file, and the line if known."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         held = "nothing" if content is None else "a list" if isinstance(content, list) else "a single value"
@@ -78,7 +78,7 @@ def load_yaml(path: Path) -> Dict[str, Any]:
 def expand(value: Any, data_dir: Optional[str], source: str, key: str = "", unread: Container[str] = ()) -> Any:
     """Replace $DATA_DIR in every string of nested lists and mappings; `source` and `key` name the place in messages.
 
-    Without a value for $DATA_DIR, the keys in `unread` stay as they are. Raises InputError for any other key.
+    Without a value for $DATA_DIR, the keys in `unread` are left unchanged. Raises InputError for any other key.
     """
     if isinstance(value, dict):
         prefix = f"{key}." if key else ""
@@ -115,7 +115,7 @@ def check_config(content: Mapping[str, Any], model: Type[Model], source: str) ->
 
 
 def _lines(problems: Sequence[Any], model: Type[BaseModel], source: str) -> List[str]:
-    """Return one line per place with a problem. A value of several types has one for each; the innermost is kept."""
+    """Return one line per place with a problem. Of the problems of several types, the innermost is kept."""
     places = [_place(problem) for problem in problems]
     lines: Dict[Tuple[str, ...], str] = {}
     for place, problem in zip(places, problems):
@@ -127,7 +127,7 @@ def _lines(problems: Sequence[Any], model: Type[BaseModel], source: str) -> List
 
 
 def _place(problem: Any) -> Tuple[str, ...]:
-    """Return the key of a problem, without the names that pydantic gives to types."""
+    """Return the key of a problem, without the type names that pydantic inserts."""
     names = [str(part) for part in problem["loc"]]
     # The last part of an unknown key may have any name.
     known = len(names) - (problem["type"] == "extra_forbidden")
@@ -149,7 +149,7 @@ def _explain(place: Tuple[str, ...], problem: Any, model: Type[BaseModel], sourc
 
 
 def _suggestion(place: Sequence[str], model: Type[BaseModel]) -> str:
-    """Return what to write in place of an unknown key: the most similar one of its section, else of the whole file."""
+    """Return the replacement for an unknown key: the most similar key of its section, else of the whole file."""
     known = _known_keys(model, place[:-1])
     close = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.75)
     if not close:

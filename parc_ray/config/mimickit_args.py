@@ -1,4 +1,4 @@
-"""MimicKit's argument files (args/*.txt) as recording runs."""
+"""Converts MimicKit's argument files (args/*.txt) to recording runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config_of_mimickit(
 ) -> RecordConfig:
     """Return the run that records the motions of an argument file's environment with its tracker.
 
-    model_file: the checkpoint, in place of the file's own.
+    model_file: the checkpoint, replacing the file's own.
     settings: a phys_record.yaml whose keys override those of the argument file.
     The file's num_envs is that of the training and is ignored. Raises InputError.
     """
@@ -57,7 +57,7 @@ def config_of_mimickit(
 
 
 def _motion_file(env_file: Path, data_dir: Optional[str]) -> Optional[str]:
-    """Return the path of the motions that the environment was trained on."""
+    """Return the path of the motions on which the environment was trained."""
     name = expand(load_yaml(env_file), data_dir, str(env_file)).get("motion_file")
     if not isinstance(name, str):
         raise InputError(f"{env_file}: key 'motion_file' is missing; give the motion or the dataset to record")

@@ -1,4 +1,4 @@
-"""phys_record.yaml: a recording run. PARC's keys, and parc_ray's."""
+"""phys_record.yaml: the configuration of a recording run, with PARC's keys and parc_ray's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parc_ray.config.file_kind import PHYS_RECORD
 
 
 class RayConfig(Strict):
-    """Where and how actors run."""
+    """The Ray cluster and its actors."""
 
     address: Optional[str] = Field(
         default=None,
@@ -128,7 +128,7 @@ class AcceptanceConfig(Strict):
 
 
 class RecoveryConfig(Strict):
-    """Exploring to track motions whose first attempt was not recorded. `recovery: true`: with the defaults."""
+    """Exploration for motions whose first attempt was not recorded. `recovery: true` uses the defaults."""
 
     copies: List[int] = Field(
         default=[16, 32, 64],
@@ -296,7 +296,7 @@ class RecordConfig(Strict):
     @field_validator("output_dir", mode="before")
     @classmethod
     def _folder(cls, value: Any) -> Any:
-        # pathlib turns two slashes into one, and s3://bucket into a local folder.
+        # pathlib collapses double slashes, turning s3://bucket into a local folder.
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
             raise ValueError("must be a folder here, not an address; output.upload copies what is recorded to one")
         return value

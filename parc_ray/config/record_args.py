@@ -63,7 +63,7 @@ def parse_args(tokens: Sequence[str]) -> Dict[str, List[str]]:
 
 
 def config_of_args(table: Mapping[str, Sequence[str]], data_dir: Optional[str]) -> RecordConfig:
-    """Return the run of parsed arguments. Raises InputError for another mode than record, or a missing key."""
+    """Return the run of parsed arguments. Raises InputError for a mode other than record, or a missing key."""
     mode = (table.get("mode") or ["train"])[0]
     if mode != "record":
         raise InputError(
@@ -110,7 +110,7 @@ _FROM_ARGUMENTS = (
 
 
 def path_of(values: Sequence[str]) -> Path:
-    """Return the path of an argument, whose values were split at blanks: all of them if that exists, else the first."""
+    """Return the path of an argument that was split at blanks: all values if that path exists, else the first."""
     whole = Path(" ".join(values))
     return whole if whole.exists() else Path(values[0])
 

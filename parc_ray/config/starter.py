@@ -23,7 +23,7 @@ TRACKER_FILES = {
         "agent_file": "agent_config.yaml",
     },
 }
-"""Keys and file names of a tracker's folder, by family."""
+"""Keys and file names in a tracker's folder, by family."""
 
 
 def starter_files(
@@ -33,7 +33,7 @@ def starter_files(
 
     tracker: the folder of a checkpoint and its YAML files.
     motions: folders of motions, or one motions.yaml or motion file.
-    folder: where the files will be written. All paths in them are absolute, so they work from any folder.
+    folder: destination of the files. All paths in them are absolute, so they work from any folder.
     character: the MJCF; by default that of the tracker's environment, else PARC's humanoid.
     Raises InputError if a file is missing.
     """
@@ -65,7 +65,7 @@ def starter_files(
 
 
 def _tracker_files(folder: Path) -> "tuple[str, Dict[str, Path]]":
-    """Return the family of the tracker in a folder, and its files by their keys."""
+    """Return the family of the tracker in a folder, and its files by key."""
     if not folder.is_dir():
         raise InputError(f"--tracker {folder}: no such folder in {Path.cwd()}. Give the folder that has model.pt")
     for family, names in TRACKER_FILES.items():
@@ -77,7 +77,7 @@ def _tracker_files(folder: Path) -> "tuple[str, Dict[str, Path]]":
 
 
 def _character(env_file: Path) -> Path:
-    """Return the character of a tracker's environment where it is found, else PARC's humanoid."""
+    """Return the character of a tracker's environment if found, else PARC's humanoid."""
     content = load_yaml(env_file)
     section = content.get("env") if isinstance(content.get("env"), dict) else content
     name = section.get("char_file") if isinstance(section, dict) else None

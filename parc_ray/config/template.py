@@ -1,4 +1,4 @@
-"""Commented YAML files to start from, made from the models that check them."""
+"""Commented YAML files to start from, generated from the models that check them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from parc_ray.config.base import section_of
 
 WIDTH = 100
-"""Maximum characters of a comment line."""
+"""Maximum length of a comment line, characters."""
 
 
 def commented_yaml(model: Type[BaseModel], values: Mapping[str, Any], header: str) -> str:
     """Return YAML text that sets `values` and lists every other key, commented out, with its default.
 
-    Each key stands below its description. Removing the first `#` of a line that begins with `#key` changes a default.
+    Each key is below its description. To change a default, remove the first `#` of a line that begins with `#key`.
 
     >>> from parc_ray.config.dataset import DatasetConfig
     >>> print(commented_yaml(DatasetConfig, {"save_path": "motions.yaml"}, "A dataset.").splitlines()[0])

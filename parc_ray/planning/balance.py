@@ -1,7 +1,7 @@
-"""Balance: which actors hand over motions, so that all end together. Pure functions of measured speeds.
+"""Balance: decides which actors hand over motions, so that all end together. Pure functions of measured speeds.
 
 Every actor begins with a share of the motions. Where devices differ or nodes join, some actors would finish long before
-others. These take over motions that no attempt has begun.
+others. They take over motions without an attempt.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ class Load:
     """The work of one actor."""
 
     left: float
-    """Seconds of motion that it has yet to do."""
+    """Remaining seconds of motion."""
     untouched: float
-    """Those of them that no attempt has begun."""
+    """Remaining seconds of motion without an attempt."""
     speed: float
     """Seconds of motion per second."""
 
 
 def handover(loads: Sequence[Load], speed: float, delay: float, least: float = 0.0, receivers: int = 1) -> List[float]:
-    """Return the seconds of motion that each actor hands over to one that has nothing to do.
+    """Return the seconds of motion that each actor hands over to an idle one.
 
-    speed: of the receiver, s of motion per s. delay: s before it begins. least: s that it must be busy, or all are 0.
-    receivers: actors without work, itself included, that are going to share.
+    speed: of the receiver, s of motion per s. delay: time until it starts, s. least: minimum time that it must be busy,
+    s; otherwise all are 0. receivers: idle actors that will share, itself included.
 
     >>> slow, fast = Load(left=100.0, untouched=90.0, speed=1.0), Load(left=10.0, untouched=0.0, speed=5.0)
     >>> handover([slow, fast], speed=4.0, delay=1.0)
@@ -42,7 +42,7 @@ def handover(loads: Sequence[Load], speed: float, delay: float, least: float = 0
 
 
 def fair_share(loads: Sequence[Load], waiting: float, speed: float, delay: float, receivers: int) -> float:
-    """Return the seconds of motion, of `waiting` that no actor has, that one should take which has nothing to do.
+    """Return the seconds of motion that an idle actor should take from `waiting`, which no actor has yet.
 
     The other arguments are those of handover.
     """
@@ -51,7 +51,7 @@ def fair_share(loads: Sequence[Load], waiting: float, speed: float, delay: float
 
 
 def useful_helpers(loads: Sequence[Load], speed: float, delay: float, least: float, most: int) -> int:
-    """Return how many more actors, up to `most`, would be busy for `least` s (see handover)."""
+    """Return the number of further actors, up to `most`, that would be busy for `least` s (see handover)."""
     return max((count for count in range(1, most + 1) if any(handover(loads, speed, delay, least, count))), default=0)
 
 
@@ -59,7 +59,7 @@ def common_end(loads: Sequence[Load], speed: float, delay: float, receivers: int
     """Return the time (s) until all end, if work can be shared freely.
 
     sum(speeds) * end = sum(left) + delay * sum(speeds of receivers), over actors with and without work. An actor that
-    would end earlier will receive, too.
+    would end earlier also receives work.
     """
     done_early: List[Load] = []
     while True:

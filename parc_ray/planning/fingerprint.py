@@ -1,4 +1,4 @@
-"""Fingerprint: everything but the dataset that the recordings of a run depend on."""
+"""Fingerprint: all inputs that a run's recordings depend on, except the dataset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parc_ray.trackers.families import family
 
 
 def fingerprint(files: RunFiles) -> Dict[str, Any]:
-    """Return everything but the dataset that recordings depend on, as plain values that JSON holds."""
+    """Return all inputs that recordings depend on, except the dataset, as plain JSON values."""
     config = files.config
     acceptance = fingerprint_values(config.acceptance) if config.acceptance else "none"
     content = {

@@ -1,4 +1,4 @@
-"""Host: where actors work, a Ray cluster or this machine, which checks a run without Ray."""
+"""Host: the place where actors work, a Ray cluster or this machine. On this machine, a run is checked without Ray."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from parc_ray.simulators.engine_check import check_locally
 
 
 class Host(Protocol):
-    """Has resources, and tries out engines where actors would work."""
+    """Reports resources, and checks engines where actors would work."""
 
     def resources(self) -> Resources:
         """Return its resources. Raises InputError if it cannot be reached."""
 
     def wait_for_node(self, placement: Placement) -> Resources:
-        """Wait until a node can have an actor, and return the resources. Raises InputError if none joins in time."""
+        """Wait until a node fits an actor, and return the resources. Raises InputError if none joins in time."""
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:
-        """Return the check of an engine; an empty one where it would tell nothing.
+        """Return the check of an engine; empty if a check would be pointless.
 
         Raises InputError if no actor can be started.
         """
@@ -40,7 +40,7 @@ class ThisMachine:
         return Resources(((cpus, gpus),), int(0.7 * memory), local_gpus=gpus)
 
     def wait_for_node(self, placement: Placement) -> Resources:
-        """See Host.wait_for_node; place() raises instead on a machine by itself."""
+        """See Host.wait_for_node. Never waits: on a single machine, place() raises instead."""
         return self.resources()
 
     def try_out(self, engine: Engine, placement: Placement) -> EngineCheck:

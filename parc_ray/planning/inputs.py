@@ -1,4 +1,4 @@
-"""Inputs: what a run is made of, read and checked before anything is simulated or written."""
+"""Inputs: all inputs of a run, read and checked before anything is simulated or written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TrackerInputs:
 
     files: TrackerFiles
     environment_content: Mapping[str, Any]
-    """dm_env.yaml as it is, expanded, with the character's path as it was found."""
+    """Content of dm_env.yaml, expanded, with the resolved path of the character."""
     character: Character
     observer: Observer
     """On the CPU."""
@@ -49,14 +49,14 @@ class TrackerInputs:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All inputs of a run, read and checked: whatever its recordings depend on. Made once, changed never."""
+    """All inputs that a run's recordings depend on, read and checked. Immutable."""
 
     files: RunFiles
     character: Character
     observer: Observer
     """On the CPU."""
     environment_content: Mapping[str, Any]
-    """dm_env.yaml as it is, expanded, with the character's path as it was found."""
+    """Content of dm_env.yaml, expanded, with the resolved path of the character."""
     dataset: Dataset
     dataset_config: Optional[DatasetConfig]
 
@@ -74,7 +74,7 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_characte
     kind, cpu = family(config.tracker), torch.device("cpu")
     files = kind.read(config, data_dir)
     path = _find_character(files.environment.env.char_file, config.env_file)
-    # What is found beside dm_env.yaml would not be found beside record_env.yaml.
+    # A path relative to dm_env.yaml would not resolve relative to record_env.yaml.
     environment = {**files.environment_content["env"], "char_file": os.path.abspath(path)}  # noqa: PTH100
     character = read_character(path, earlier_character, config.output_dir / CHARACTER)
     built = kind.build(config, files, character.skeleton, cpu, 1)
@@ -92,9 +92,9 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_characte
 
 
 def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Optional[DatasetConfig]:
-    """The configuration of the dataset, if folders make it; that what it is made of exists is checked.
+    """Return the configuration of a dataset made from folders, after checking that its sources exist; else None.
 
-    Raises InputError if not, or if the dataset would overwrite an input.
+    Raises InputError if a source is missing, or if the dataset would overwrite an input.
     """
     if config.create_dataset_config is None:
         if config.dataset_file is not None and not config.dataset_file.exists():
@@ -136,8 +136,7 @@ def read_inputs(
 ) -> Inputs:
     """Read and check the dataset. Raises InputError.
 
-    known: entries of the same character that were fit before. What is known of files is kept in a cache; beside that,
-    nothing is written.
+    known: entries of the same character accepted earlier. Results are cached per file; nothing else is written.
     """
     config = files.config
     unsupported_reason: UnsupportedReason = partial(_unsupported_reason, files.simulator, files.environment.env)
@@ -162,7 +161,7 @@ def read_inputs(
 
 
 def _with_passes(dataset: Dataset, min_seconds: float) -> Dataset:
-    """Return the dataset with the lengths that are tracked of motions that loop."""
+    """Return the dataset, with the tracked lengths of looping motions."""
     entries = tuple(
         replace(entry, length=entry.pass_seconds * count_passes(entry.pass_seconds, entry.loops, min_seconds))
         if entry.loops
@@ -173,14 +172,14 @@ def _with_passes(dataset: Dataset, min_seconds: float) -> Dataset:
 
 
 def _unsupported_reason(simulator: str, environment: EnvironmentConfig, motion: Motion) -> str:
-    """See UnsupportedReason; by name, since engines do not pickle."""
+    """See UnsupportedReason; takes the engine's name, since engines do not pickle."""
     return find_engine(simulator).unsupported_reason(tile_of(motion, environment))
 
 
 def _cache(
     config: RecordConfig, tracker: TrackerInputs, dataset_config: Optional[DatasetConfig], engine: Engine
 ) -> Path:
-    """The cache of what is known of a dataset's motions, for all that decides which are fit."""
+    """Return the cache file of a dataset's motions, keyed by everything that decides which are accepted."""
     source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
     checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character.text]
     return cache_file(*checked_by, dict(tracker.environment_content), [os.path.abspath(str(path)) for path in source])  # noqa: PTH100
@@ -196,7 +195,7 @@ def _require_control_mode(engine: Engine, environment: EnvironmentFile, env_file
 
 
 def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
-    """The dataset without motions whose recording could not be written at the end of their simulation."""
+    """Return the dataset without motions whose recordings could not be written later."""
     output = OutputDirectory(config.output_dir, config.output)
     too_long = [entry for entry in dataset.entries if output.name_too_long(entry.name)]
     if not too_long:
@@ -211,14 +210,14 @@ def _writable(dataset: Dataset, config: RecordConfig) -> Dataset:
 
 
 def require_simulable(files: RunFiles, skeleton: Skeleton) -> None:
-    """Raises InputError for a character that the engine cannot load: better now than in every actor."""
+    """Raise InputError for a character that the engine cannot load, before every actor fails on it."""
     cpu = torch.device("cpu")
     files.engine.require_simulable(simulator_config(files, (), 1, cpu, 1), skeleton)
     surface_points(files.character, files.character_source, cpu)
 
 
 def _find_character(name: str, env_file: Path) -> Path:
-    """char_file is relative to the working directory, as in PARC; beside dm_env.yaml it is found too."""
+    """Return the path of char_file, relative to the working directory, as in PARC, or to dm_env.yaml."""
     candidates = [
         Path(os.path.expanduser(os.path.expandvars(name))),  # noqa: PTH111
         env_file.parent / name,

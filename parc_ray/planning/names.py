@@ -1,4 +1,4 @@
-"""What a configuration names, checked before anything is loaded: files, the engine, the family of trackers."""
+"""Checks the names in a configuration before anything is loaded: files, the engine, the family of trackers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from parc_ray.trackers.families import FAMILIES, family
 
 
 def require_names(config: RecordConfig, source: str, data_dir: Optional[str]) -> None:
-    """Raise InputError with a line for each name that stands for nothing; `source` names the configuration.
+    """Raise InputError with a line for each invalid name; `source` names the configuration.
 
-    Where only the dataset is missing, an unsupported tracker is reported first: no dataset would help it.
+    If only the dataset is missing, an unsupported tracker is reported first: no dataset would help it.
     """
     dataset = "dataset_file" if config.create_dataset_config is None else "create_dataset_config"
     keys = (dataset, "env_file", "agent_file", "model_file", *(["engine_file"] if config.engine_file else []))

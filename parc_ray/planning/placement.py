@@ -1,4 +1,4 @@
-"""Placement: how many actors run at a time, and the CPUs and GPUs that each of them gets."""
+"""Placement: the number of actors at a time, and the CPUs and GPUs of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parc_ray.errors import InputError
 from parc_ray.planning.resources import Resources, share_nodes
 
 MAX_CPU_ACTORS = 8
-"""Default number of actors on CPUs, where there are as many CPUs; more processes cost memory and gain little."""
+"""Default number of actors on CPUs, given enough CPUs; more processes cost memory and gain little."""
 
 
 @dataclass(frozen=True)
@@ -18,28 +18,28 @@ class Placement:
     """The actors of a run."""
 
     shares: Tuple[int, ...]
-    """CPUs of each actor on the nodes that are alive, the largest first; empty while no node can have one."""
+    """CPUs of each actor on the live nodes, largest first; empty while no node fits an actor."""
     gpus: float
     """GPUs of each actor."""
     device: str
-    """Where every actor works: "cpu", or "cuda:0" because Ray shows an actor its own GPUs only."""
+    """Device of every actor: "cpu", or "cuda:0" because Ray shows an actor only its own GPUs."""
     cpus_per_actor: Optional[int] = None
-    """CPUs of each actor if the configuration says so; None shares the CPUs of each node."""
+    """Configured CPUs of each actor; None shares the CPUs of each node."""
     most: Optional[int] = None
-    """Maximum number of actors; None: as many as the nodes can have."""
+    """Maximum number of actors; None for as many as the nodes fit."""
     grows: bool = False
-    """Whether the run asks Ray for more actors than its nodes can have now, because nodes may join."""
+    """True if the run requests more actors than its nodes fit now, because nodes may join."""
     notices: Tuple[str, ...] = ()
-    """Differences from what the configuration asks for, and their reasons."""
+    """Deviations from the configuration, with reasons."""
 
     @property
     def actors(self) -> int:
-        """Actors at a time on the nodes that are alive, at least one."""
+        """Number of actors at a time on the live nodes, at least one."""
         return max(1, len(self.shares))
 
     @property
     def cpus(self) -> int:
-        """CPUs that every actor gets at least."""
+        """Minimum CPUs of an actor."""
         return min(self.shares, default=self.cpus_per_actor or 1)
 
     @property
@@ -64,10 +64,10 @@ class Placement:
 
 
 def place(config: RecordConfig, resources: Resources) -> Placement:
-    """Return one actor for each CUDA device that a configuration asks for, or CPU actors where there is none.
+    """Return one actor for each requested CUDA device, or CPU actors if there is none.
 
-    Where nodes with GPUs may join, actors wait for them. Raises InputError if a CUDA device is named that does not
-    exist, or if the nodes cannot have a single actor and no other node may join.
+    If nodes with GPUs may join, actors wait for them. Raises InputError if a named CUDA device does not exist, or if
+    the nodes cannot fit a single actor and no other node may join.
     """
     ray, devices = config.ray, config.devices
     notices: List[str] = []
@@ -111,7 +111,7 @@ def _shares(resources: Resources, gpus: float, cpus: Optional[int], most: Option
 
 
 def _require_devices(devices: Sequence[str], resources: Resources) -> None:
-    """Raises InputError unless all these CUDA devices ("cuda:N") exist."""
+    """Raise InputError unless all these CUDA devices ("cuda:N") exist."""
     count, owner = resources.gpus, "Ray"
     if resources.local_gpus is not None:
         count, owner = resources.local_gpus, "this machine"

@@ -16,13 +16,13 @@ from parc_ray.recording.recorder import trajectory_bytes
 from parc_ray.tracking.environment import reference_bytes
 
 SHORT_SECONDS = 2.0
-"""Length below which a motion that loops is worth more passes, s."""
+"""Length below which a looping motion should be tracked for several passes, s."""
 MOTIONS_PER_ENV = 32
 """Maximum number of motions in a shard per env of its actor."""
 SHARD_BYTES = 1 << 30
 """Maximum size of a shard's motion files."""
 MOTIONS_PER_WORLD = 1024
-"""Maximum number of motions whose terrains share a world: it is 400 m wide then, and float32 is coarse far out."""
+"""Maximum number of motions whose terrains share a world: such a world is 400 m wide, and float32 is coarse far out."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class RunPlan:
     placement: Placement
     shards: Tuple[Tuple[MotionEntry, ...], ...]
     max_envs: int
-    """Maximum number of envs per actor: of the configuration, or the engine's default for the device, or what fits the
-    memory."""
+    """Maximum number of envs per actor: configured, or the engine's default for the device, or limited by memory."""
 
     @property
     def seconds(self) -> float:
@@ -57,7 +56,7 @@ class RunPlan:
 
 
 def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Placement, resources: Resources) -> RunPlan:
-    """Assign the remaining motions to shards, one for each actor at a time."""
+    """Assign the remaining motions to shards, one per actor at a time."""
     bound, notices = _max_envs(inputs, placement, resources)
     largest = MOTIONS_PER_ENV * envs_of_shard(inputs.files, len(remaining), bound)
     if inputs.files.engine.shares_world:
@@ -72,7 +71,7 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
 
 
 def _unlabelled(inputs: Inputs) -> Iterator[str]:
-    """Yield a notice of motions without contact labels, if acceptance asks for contacts."""
+    """Yield a notice about motions without contact labels, if acceptance requires contacts."""
     entries, acceptance = inputs.dataset.entries, inputs.files.config.acceptance
     count = sum(not entry.labelled for entry in entries)
     if count and acceptance is not None and acceptance.min_contact_agreement:
@@ -83,14 +82,14 @@ def _unlabelled(inputs: Inputs) -> Iterator[str]:
 
 
 def _unused(inputs: Inputs) -> Iterator[str]:
-    """Yield a notice of a dataset that is configured but not used."""
+    """Yield a notice about a dataset that is configured but not used."""
     config = inputs.files.config
     if config.create_dataset_config is not None and config.dataset_file is not None:
         yield f"dataset_file {config.dataset_file}: not used, because create_dataset_config makes the dataset"
 
 
 def _short_loops(inputs: Inputs) -> Iterator[str]:
-    """Yield a notice of motions that loop and are short, if they are tracked once."""
+    """Yield a notice about short looping motions, if they are tracked once."""
     if inputs.files.config.record.min_loop_seconds:
         return
     short = [entry.name for entry in inputs.dataset.entries if entry.loops and entry.length < SHORT_SECONDS]
@@ -103,7 +102,7 @@ def _short_loops(inputs: Inputs) -> Iterator[str]:
 
 
 def _repairs(inputs: Inputs) -> Iterator[str]:
-    """Yield a notice for each kind of repair, with a motion that it was made to."""
+    """Yield a notice for each kind of repair, with an example motion."""
     repaired: Dict[str, List[str]] = {}
     for entry in inputs.dataset.entries:
         for note in entry.notes:
@@ -136,7 +135,7 @@ def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tup
 
 
 def bytes_per_env(inputs: Inputs) -> int:
-    """Return the estimated memory of one env: its reference, its trajectory, and its physics."""
+    """Return the estimated memory of one env, in bytes: its reference, its trajectory, and its physics."""
     observer, files = inputs.observer, inputs.files
     steps = int(max(entry.length for entry in inputs.dataset.entries) * files.environment.env.control_freq) + 1
     observation_size = observer.layout.size if files.config.record.observations else 0

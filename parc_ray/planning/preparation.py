@@ -1,4 +1,4 @@
-"""Preparation of a run: its inputs, where an earlier run has ended, its engine, and its plan.
+"""Preparation of a run: its inputs, the results of earlier sessions, its engine, and its plan.
 
 `parc-ray record` prepares a run on Ray; `parc-ray check` on this machine, or on the cluster that the run would join.
 """
@@ -37,7 +37,7 @@ BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Time
 
 @dataclass(frozen=True)
 class Site:
-    """Where a run works, and with which engine."""
+    """Resources and engine of a run."""
 
     resources: Resources
     placement: Placement
@@ -51,25 +51,25 @@ class PreparedRun:
     inputs: Inputs
     output: OutputDirectory
     ledger: Ledger
-    """What has become of its motions so far."""
+    """States of its motions so far."""
     goes_on: bool
-    """Whether the command was given before."""
+    """True if the command resumes an earlier run."""
     lost: List[str]
-    """Motions whose recordings are missing, although they were written."""
+    """Motions whose recordings were written, but are missing."""
     reopened: List[str] = field(default_factory=list)
-    """Motions with a final state that are to be recovered."""
+    """Motions with a final state that will be recovered."""
     plan: Optional[RunPlan] = None
     """None if nothing is left to do."""
     trial: EngineCheck = field(default_factory=EngineCheck)
-    """What came of trying out the engine."""
+    """Result of the engine check."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
     upload: Optional[Upload] = None
-    """Where copies of its files go; None if nowhere else."""
+    """Upload of its files; None if they are not copied."""
 
     @property
     def remaining(self) -> Tuple[MotionEntry, ...]:
-        """Motions that are still to be worked on."""
+        """Unfinished motions."""
         return tuple(entry for entry in self.inputs.dataset.entries if self.ledger.is_open(entry.name))
 
 
@@ -81,10 +81,10 @@ def prepare(
     host: Host,
     console: Console,
 ) -> PreparedRun:
-    """Read and check all inputs, and what an earlier run has left; then plan. Writes nothing.
+    """Read and check all inputs and the results of earlier sessions, then plan. Writes nothing.
 
-    Raises InputError. What is quick to check comes first; the engine is known before the motions are read, because it
-    decides which of them are fit. A run that goes on keeps its engine, and asks the host only if work is left.
+    Raises InputError. Quick checks come first. The engine is chosen before the motions are read, because it decides
+    which of them are accepted. A resumed run keeps its engine, and asks the host only if work is left.
     """
     output.require_usable()
     output.require_unlinked()
@@ -126,7 +126,7 @@ def prepare(
 
 
 def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
-    """Return the plan that a finished run would have with --overwrite, and check its engine. Raises InputError."""
+    """Return the plan of a finished run as with --overwrite, and check its engine. Raises InputError."""
     files = run.inputs.files
     site = _find_site(files.config, files.simulator, "", host, console)
     run.trial = site.choice.trial
@@ -134,7 +134,7 @@ def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
 
 
 def _engine_of_training(tracker: TrackerInputs, config: RecordConfig) -> str:
-    """Return the engine of the tracker's training; empty if it is not known. Raises InputError for a wrong key."""
+    """Return the engine of the tracker's training; empty if unknown. Raises InputError for a wrong key."""
     name = tracker.files.trained_with
     known = next((engine.name for engine in ENGINES if name == engine.name or name in engine.also_called), "")
     if not known and tracker.files.environment.trained_with:
@@ -144,13 +144,13 @@ def _engine_of_training(tracker: TrackerInputs, config: RecordConfig) -> str:
 
 
 def _find_site(config: RecordConfig, wanted: str, trained_with: str, host: Host, console: Console) -> Site:
-    """Resources, how actors share them, and the engine that works there. Raises InputError if there is none."""
+    """Return the resources, the placement of actors, and the engine. Raises InputError if none works."""
     resources = host.resources()
     placement = place(config, resources)
     if not placement.shares:
         line = f"waiting for a node with {placement.needs}, up to {config.ray.wait_seconds:g} s (ray.wait_seconds)"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-        # The engine is chosen where actors will run, so there has to be a node.
+        # The engine is chosen where actors will run, so a node is required.
         resources = host.wait_for_node(placement)
         placement = place(config, resources)
 
@@ -167,7 +167,7 @@ def _find_site(config: RecordConfig, wanted: str, trained_with: str, host: Host,
 
 
 def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -> PreparedRun:
-    """The run where earlier sessions have ended. Raises InputError if they had other inputs."""
+    """Return the run after its earlier sessions. Raises InputError if they had other inputs."""
     if earlier is None:
         return PreparedRun(inputs, output, Ledger(), False, [])
     require_same(earlier, fingerprint(inputs.files), inputs.dataset.entries, output.path)

@@ -8,18 +8,18 @@ from typing import List, Optional, Sequence, Tuple
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of the nodes that are alive."""
+    """Resources of the live nodes."""
 
     nodes: Tuple[Tuple[int, int], ...]
     """CPUs and GPUs of each node. An actor runs on one node and cannot use those of others."""
     memory: int = 0
-    """Bytes that actors may use on the smallest node; 0 if unknown."""
+    """Bytes available to actors on the smallest node; 0 if unknown."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
     local_gpus: Optional[int] = None
-    """GPUs of this machine, which `device: cuda:N` numbers; None on a cluster, where Ray assigns GPUs."""
+    """GPUs of this machine, numbered by `device: cuda:N`; None on a cluster, where Ray assigns GPUs."""
     autoscaler: bool = False
-    """Whether an autoscaler adds nodes for actors that wait."""
+    """True if an autoscaler adds nodes for waiting actors."""
 
     @property
     def gpus(self) -> int:
@@ -30,10 +30,10 @@ class Resources:
 def share_nodes(
     nodes: Sequence[Tuple[int, int]], gpus: float, cpus: Optional[int], most: Optional[int]
 ) -> List[Tuple[int, int]]:
-    """Return how many actors each node gets, and the CPUs of each of them.
+    """Return the number of actors on each node, and the CPUs of each actor.
 
     nodes: CPUs and GPUs of each. gpus: of each actor. cpus: of each actor; None shares all CPUs of a node among its
-    actors. most: maximum number of actors on all nodes. An actor goes where its share of CPUs is largest.
+    actors. most: maximum number of actors on all nodes. An actor is placed where its share of CPUs is largest.
 
     >>> share_nodes([(64, 8), (4, 1)], 1.0, None, None)
     [(8, 8), (1, 4)]

@@ -9,9 +9,9 @@ from parc_ray.motions.dataset import MotionEntry
 
 
 def plan_shards(entries: Sequence[MotionEntry], num_shards: int) -> List[List[MotionEntry]]:
-    """Deal motions to at most num_shards shards: the longest first, each to the shard with least to do.
+    """Deal motions to at most num_shards shards: longest first, each to the shard with the least work.
 
-    No shard is empty; within a shard motions keep the order of the dataset. Depends on nothing but its arguments.
+    No shard is empty. Within a shard, motions keep the dataset order. The result depends only on the arguments.
     """
     shards: List[List[int]] = [[] for _ in range(max(1, min(num_shards, len(entries))))]
     load = [(0.0, index) for index in range(len(shards))]
@@ -25,13 +25,13 @@ def plan_shards(entries: Sequence[MotionEntry], num_shards: int) -> List[List[Mo
 def count_shards(
     entries: Sequence[MotionEntry], actors: int, wanted: int | None, max_motions: int, max_bytes: int
 ) -> int:
-    """How many shards: as many as wanted, else one per actor, and more where a shard would grow too large.
+    """Return the number of shards: the requested one, else one per actor, or more if a shard would grow too large.
 
-    max_motions and max_bytes (of motions) bound what one actor has to hold at a time.
+    max_motions and max_bytes (of motion files) limit one shard.
     """
     if wanted is not None:
         return min(wanted, len(entries))
     size = sum(entry.size for entry in entries)
     needed = max(-(-len(entries) // max_motions), -(-size // max_bytes))
-    # Whole rounds: with 2 actors and 3 equal shards one actor would idle through half of the run.
+    # Whole rounds: with 2 actors and 3 equal shards, one actor would idle for half of the run.
     return min(len(entries), -(-max(needed, actors) // actors) * actors)

@@ -1,4 +1,4 @@
-"""Attempt: one try at one motion that is still to be made."""
+"""Attempt: one planned try at one motion."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Attempt:
     motion: int
     """Index into the shard's motions."""
     number: int
-    """0 for the first attempt, and for the first population: they are numbered apart."""
+    """0 for the first attempt and for the first population: they are numbered separately."""
     start_fraction: float
     """0 for the start of the motion."""
     copies: int = 0
-    """Size of a population that explores; 0 for a deterministic attempt."""
+    """Size of an exploring population; 0 for a deterministic attempt."""
 
     @property
     def width(self) -> int:
-        """Number of envs that it takes."""
+        """Number of envs that it occupies."""
         return self.copies or 1

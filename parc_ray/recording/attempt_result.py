@@ -10,10 +10,10 @@ from parc_ray.recording.run_attempt import RunAttempt
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """The summary of a finished attempt, and the files that travel beside it."""
+    """The summary of a finished attempt, with its files."""
 
     attempt: RunAttempt
     recording: Optional[bytes] = field(default=None, repr=False)
     """Contents of a motion file; None if the attempt was not recorded."""
     trajectory: Optional[bytes] = field(default=None, repr=False)
-    """Contents of a motion file of an unrecorded attempt; None if it is not kept, or cannot be written as one."""
+    """Contents of a motion file of an unrecorded attempt; None if it is not kept, or cannot be written."""

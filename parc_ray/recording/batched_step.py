@@ -12,16 +12,16 @@ from parc_ray.tensors.rows import pad_to_batch
 from parc_ray.tracking.environment import TrackingEnvironment
 
 Decide = Callable[[Tensor, int], Tensor]
-"""PD targets [count, D] of envs, given as rows [n], of which the first `count` are different."""
+"""Returns PD targets [count, D] of envs, given as rows [n], of which the first `count` are distinct."""
 Evaluate = Callable[[Tensor, Tensor, Optional[Tensor]], Tensor]
-"""Verdicts [n, ...] on joined states of envs, given as rows [n], that are active (1) or paused (0)."""
+"""Returns verdicts [n, ...] from joined states of envs, given as rows [n], that are active (1) or paused (0)."""
 
 
 class BatchedStep:
     """Tensors of fixed shape for all envs of an environment.
 
     Every step does the same work, so that a GPU can replay it. Envs without an attempt, and those whose attempt ended
-    since the last check, are computed, too, but paused.
+    since the last check, are computed too, but paused.
     """
 
     def __init__(self, environment: TrackingEnvironment, decide: Decide, evaluate: Evaluate, verdict_size: int):
@@ -30,7 +30,7 @@ class BatchedStep:
         self._targets = torch.zeros(envs, environment.skeleton.dof_count, device=device)
         self._states = torch.zeros(envs, environment.state_size, device=device)
         self._active = torch.zeros(envs, dtype=torch.int64, device=device)
-        """1 where an attempt is running."""
+        """1 if an attempt is running."""
         self._verdicts = torch.zeros(envs, verdict_size, dtype=torch.int64, device=device)
 
         def decide_all() -> None:
@@ -44,7 +44,7 @@ class BatchedStep:
         self._decide, self._evaluate = GraphedCall(decide_all, device), GraphedCall(evaluate_all, device)
 
     def start(self, rows: Tensor) -> None:
-        """Activate envs, given as rows: their attempts begin."""
+        """Activate envs, given as rows, at the start of their attempts."""
         self._active.index_fill_(0, rows, 1)
         self._verdicts.index_fill_(0, rows, 0)
 

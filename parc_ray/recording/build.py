@@ -1,6 +1,6 @@
-"""Building the recorder of a shard.
+"""Builds the recorder of a shard.
 
-No torch and no engine at module level: some engines must be imported before torch, and actors import this module.
+Imports no torch and no engine at module level: actors import it, and some engines must be imported before torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) -> ShardRecorder:
-    """Return a recorder for a shard, in a process of its own.
+    """Return a recorder for a shard, in its own process.
 
     Raises InputError if a motion, the character or the checkpoint does not fit (all were checked before, so a file has
     changed since), or if the simulator does not work here; TooLargeError if the device has too little memory.
@@ -41,9 +41,9 @@ def build_recorder(run: RunFiles, shard: Shard, threads: int, device_name: str) 
     from parc_ray.tracking.meter import MetricMeter
 
     torch.manual_seed(run.config.seed)
-    # Threads divide envs and chunks of rows, which changes no bit; dividing one operation of torch might.
+    # Threads divide envs and chunks of rows, which changes no bit; splitting one torch operation might.
     torch.set_num_threads(1)
-    # Where the GPU only runs the network, a torch without CUDA does the same more slowly.
+    # If the GPU only runs the network, a torch without CUDA gives the same result more slowly.
     device = torch.device(device_name if torch.cuda.is_available() else "cpu")
     skeleton = parse_skeleton(run.character, run.character_source)
     motions = [parse_motion(m.content, m.name, skeleton, m.source) for m in shard.motions]

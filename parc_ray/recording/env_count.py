@@ -11,8 +11,9 @@ from parc_ray.recording.run_files import RunFiles
 def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:
     """Return the number of envs for a shard: num_envs, or one per motion; at most motions, max_envs_per_actor, bound.
 
-    With recovery there is room for its largest population, whatever the number of motions, and a bound of more than one
-    per motion is used up: idle envs cost a CUDA device little. bound: of the plan, for the device and its memory.
+    With recovery, there is room for its largest population, regardless of the number of motions. A bound above one env
+    per motion is then used fully: idle envs cost a CUDA device little. bound: the plan's limit, for the device and its
+    memory.
     """
     bounds = [most for most in (bound, run.config.max_envs_per_actor) if most is not None]
     largest = largest_population(run.config)

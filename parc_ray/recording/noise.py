@@ -1,7 +1,7 @@
-"""Exploration noise: the same numbers on every machine, whatever else is drawn and in whatever order.
+"""Exploration noise: the same numbers on every machine, independent of other draws and their order.
 
-In each window a copy pushes its actions in one random direction, up and down again. Noise that changes from one control
-step to the next finds no more motions and makes jerkier ones.
+In each window, a copy pushes its actions in one random direction, ramping up and down. Noise that changes every control
+step recovers no more motions and makes jerkier ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 UNIFORMS = 4
-"""Uniform numbers of 16 bits in each word of 64; their sum is close to normal."""
+"""Uniform 16-bit numbers in each 64-bit word; their sum is close to normal."""
 MEAN = UNIFORMS * 65535 // 2
 STD = float(np.sqrt(UNIFORMS * (2.0**32 - 1.0) / 12.0))
 
@@ -22,10 +22,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def directions(key: Sequence[Union[int, str]], copies: int, dofs: int) -> FloatArray:
-    """Return directions [copies, dofs] whose components are independent, of unit variance and close to normal.
+    """Return directions [copies, dofs] with independent components of unit variance, close to normal.
 
     key: names the numbers, such as seed, motion, size of the population and window. Equal keys give equal bits, and the
-    numbers of a copy do not depend on how many copies there are.
+    numbers of a copy do not depend on the number of copies.
 
     The generator is counter-based (Philox4x64-10; Salmon, Moraes, Dror, Shaw, 2011) and numpy keeps its raw stream
     stable. Only IEEE-rounded operations follow, because library functions such as log differ between machines.
@@ -39,7 +39,7 @@ def directions(key: Sequence[Union[int, str]], copies: int, dofs: int) -> FloatA
 
 
 def push(window: int) -> FloatArray:
-    """Return how hard to push in each control step of a window, [window]: a parabola between 0 and 1.
+    """Return the strength of the push in each control step of a window, [window]: a parabola between 0 and 1.
 
     >>> push(4).tolist()
     [0.4375, 0.9375, 0.9375, 0.4375]

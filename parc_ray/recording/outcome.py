@@ -1,4 +1,4 @@
-"""Outcome: how an attempt ended."""
+"""Outcome: the result of an attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from parc_ray.recording.string_enum import StringEnum
 
 
 class Outcome(StringEnum):
-    """How an attempt ended."""
+    """The result of an attempt."""
 
     RECORDED = "recorded"
     FAILED = "failed"
@@ -14,4 +14,4 @@ class Outcome(StringEnum):
     REJECTED = "rejected"
     """Tracked to the end, but not accepted."""
     LOST = "lost"
-    """Recorded, but the recording was gone when the run was resumed."""
+    """Recorded, but the recording was missing when the run was resumed."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 REACH = 1.5
 """Reach of a character from its root, with a margin, m."""
 LOOP_MARGIN = 4.0
-"""Ground around the path of a motion that is tracked several times in a row, m."""
+"""Ground around the path of a motion tracked several times in a row, m."""
 
 
 def tile_of(motion: Motion, config: EnvironmentConfig) -> HeightField:

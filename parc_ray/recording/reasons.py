@@ -1,4 +1,4 @@
-"""Reasons why attempts were not recorded, as sentences. Sentences are for people; nothing reads them back."""
+"""Reasons for unrecorded attempts, as sentences. Sentences are for users; no code parses them."""
 
 from __future__ import annotations
 

@@ -62,22 +62,22 @@ class Utilization:
 
 @dataclass(frozen=True)
 class FinishedAttempt:
-    """A finished attempt with its copied buffers; its env has been reused. Of a population, one of its copies."""
+    """A finished attempt with its copied buffers; its env has been reused. For a population, one of its copies."""
 
     attempt: Attempt
     env: int
     cause: int
     """Index into REASONS; 0 if it has not failed."""
     body: int
-    """The body at fault, if the cause is about one."""
+    """Body at fault, if the cause concerns one."""
     steps: int
     """Number of control steps."""
     began: float
-    """Since the recorder was made, s."""
+    """Time since the recorder was created, s."""
     ended: float
-    """Since the recorder was made, s."""
+    """Time since the recorder was created, s."""
     following: Optional[Attempt]
-    """The attempt that is made if this one is not recorded."""
+    """The attempt to make if this one is not recorded."""
     frames: Tensor
     """[steps + 1, ...]"""
     references: Tensor
@@ -113,15 +113,15 @@ class ShardRecorder:
         all_slots: Optional[bool] = None,
     ):
         """origin: goes into every recording (simulator, checkpoint, ...); made: attempts and populations made elsewhere
-        at each motion; all_slots: whether tensor work is on all slots at once, captured and looked at now and then
-        only; None: on a CUDA device.
+        at each motion; all_slots: run tensor operations on all slots at once, captured, with periodic
+        checks; None: on a CUDA device only.
         """
         tracker = environment.tracker
         self.environment, self.act, self.explore = environment, tracker.act, tracker.explore
         self.motions = environment.library.motions
         self.meter, self.config, self.origin = meter, config, dict(origin)
         recovery = config.recovery if tracker.explore else None
-        # A population is never made smaller: where its envs do not fit the device, its motion stays as it is.
+        # A population never shrinks: sizes that do not fit the device are not tried.
         sizes = [size for size in recovery.copies if size <= environment.num_envs] if recovery else []
         self.policy = RetryPolicy(config.retry, tuple(sizes))
         self.queue = RetryQueue()
@@ -131,7 +131,7 @@ class ShardRecorder:
         self._running: Dict[int, Attempt] = {}
         """Attempts in one env."""
         self._populations: List[Population] = []
-        """Attempts in several."""
+        """Attempts in several envs."""
         self._made = time.monotonic()
         self._began: Dict[int, float] = {}
         self._ended: List[FinishedAttempt] = []
@@ -146,41 +146,41 @@ class ShardRecorder:
         self._window = window_steps(environment.config.control_freq)
         strength = push(self._window) * np.float32(recovery.noise if recovery else 0.0)
         self._push = torch.from_numpy(strength).to(device)
-        """[window] how far copies stray in each control step of a window, in standard deviations."""
+        """[window] amplitude of the copies' noise in each control step of a window, in standard deviations."""
         self._directions = torch.zeros(envs, environment.skeleton.dof_count, device=device)
-        """Where each env strays to in its window; 0 for a deterministic attempt."""
+        """Noise direction of each env in its window; 0 for a deterministic attempt."""
         self._distance = torch.zeros(envs, dtype=torch.float64, device=device)
-        """Of each env from its reference, see MEMORY, m."""
+        """Distance of each env from its reference, see MEMORY, m."""
         on_gpu = device.type == "cuda"
         self._batched = (
             BatchedStep(environment, self._decide, self._evaluate, 5 if sizes else 4)
             if all_slots or (all_slots is None and on_gpu)
             else None
         )
-        # An env whose attempt has ended is stepped until that is looked at, and what it observes is not what it was.
+        # Until the next check, an env steps on after its attempt has ended: its last observation would be lost.
         self._look_every = (_look_every(self._window) if sizes else LOOK_EVERY) if self._batched and not kept else 1
         self._unseen = 0
         self._first = list(made or [(0, 0)] * len(self.motions))
         """Attempts and populations made elsewhere at each motion."""
         self._tried = [list(numbers) for numbers in self._first]
-        """The same, with those made here."""
+        """Attempts and populations at each motion, those made here included."""
         for index in range(len(self.motions)):
             self._enqueue(self._following(index))
 
     @property
     def done(self) -> bool:
-        """Whether every motion has its final outcome."""
+        """True if every motion has its final outcome."""
         return not self.queue and not self._running and not self._populations
 
     @property
     def age(self) -> float:
-        """Time since it was made, s, on the clock of its results."""
+        """Time since it was created, s, on the clock of its results."""
         return time.monotonic() - self._made
 
     def work(self, seconds: float) -> List[AttemptResult]:
         """Simulate for about `seconds`, and return the finished attempts.
 
-        If the simulator raises, take_results() still has those that had ended before, but for fewer than TOGETHER.
+        If the simulator raises, take_results() has the attempts finished before; fewer than TOGETHER may be missing.
         """
         deadline = time.monotonic() + seconds
         while not self.done and time.monotonic() < deadline:
@@ -190,12 +190,12 @@ class ShardRecorder:
 
     @property
     def untouched_seconds(self) -> float:
-        """Seconds of motion that no attempt has begun."""
+        """Seconds of motion without an attempt."""
         return self.queue.seconds(self._is_untouched)
 
     def give_back(self, seconds: float) -> List[str]:
-        """Drop motions of about `seconds` that no attempt has begun, and return their names."""
-        # References of the next attempts may have been made ready.
+        """Drop about `seconds` of motions without an attempt, and return their names."""
+        # References of the next attempts may have been prepared.
         soon = {attempt.motion for attempt in self.queue.peek(AHEAD)}
         dropped = self.queue.remove(seconds, lambda a: self._is_untouched(a) and a.motion not in soon)
         return [self.motions[attempt.motion].name for attempt in dropped]
@@ -224,11 +224,11 @@ class ShardRecorder:
         if self._unseen < self._look_every:
             return []
         self._unseen = 0
-        found = verdicts.cpu().numpy()  # the one time that the host waits for the device
+        found = verdicts.cpu().numpy()  # the only wait of the host for the device
         over = [(envs[place], *found[place, 1:4].tolist()) for place in np.flatnonzero(found[:, 0])]
         self._end([end for end in over if end[0] in self._running])
         results = [r for p in list(self._populations) for r in self._look(p, dict(zip(envs, found)))]
-        # Without waiting attempts an env is idle until it is known whether an attempt is made again.
+        # If no attempts wait, an env idles until its next attempt is known.
         return results + (self._measured() if len(self._ended) >= TOGETHER or not self.queue else [])
 
     def _step(self, envs: List[int]) -> Tensor:
@@ -239,7 +239,7 @@ class ShardRecorder:
         return self._evaluate(rows, pad_to_batch(environment.join(state)), None)[:count]
 
     def _decide(self, rows: Tensor, count: int) -> Tensor:
-        """Return PD targets [count, D] of envs, given as rows, of which the first `count` are different."""
+        """Return PD targets [count, D] of envs, given as rows, of which the first `count` are distinct."""
         observations = self.environment.observe_rows(rows)
         if self.config.record.observations:
             steps = self.environment.steps_done.index_select(0, rows)
@@ -252,9 +252,9 @@ class ShardRecorder:
         return self.explore(observations[:count], noise)
 
     def _evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor]) -> Tensor:
-        """Keep the frames of a control step (see TrackingEnvironment.evaluate) and say what it has led to.
+        """Keep the frames of a control step (see TrackingEnvironment.evaluate) and return the verdicts.
 
-        Returns [n, 4]: whether the attempt is over, reason, body, and its steps; with recovery a fifth column, the
+        Verdicts are [n, 4]: whether the attempt is over, reason, body, and its steps; with recovery a fifth column, the
         bits of its distance from the reference.
         """
         step = self.environment.evaluate(rows, states, active)
@@ -280,7 +280,7 @@ class ShardRecorder:
         return self.policy.next(motion, self._length(motion), attempts, populations)
 
     def _length(self, motion: int) -> float:
-        """Return the seconds for which a motion is tracked."""
+        """Return the tracked length of a motion, s."""
         return self.motions[motion].tracked_seconds(self.config.record.min_loop_seconds)
 
     def _fill(self) -> None:
@@ -312,7 +312,7 @@ class ShardRecorder:
             self._batched.start(rows)
 
     def _fits(self, attempt: Attempt) -> bool:
-        """Whether an attempt can start now. Windows of populations end when the host looks, so they begin then, too."""
+        """Return True if an attempt can start now. Windows of populations begin and end when the host checks."""
         return attempt.width <= len(self._free) and not (attempt.copies and self._unseen)
 
     def _store(self, rows: Tensor, frame: Tensor, state: CharacterState, pose: Pose, contacts: Tensor) -> None:
@@ -320,7 +320,7 @@ class ShardRecorder:
         self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
 
     def _end(self, over: Sequence[Tuple[int, int, int, int]]) -> None:
-        """Free envs whose attempts are over, given with reason, body and steps. Those that failed are made again."""
+        """Free the envs of ended attempts, given with reason, body and steps. Attempts after failed ones are queued."""
         if not over:
             return
         envs, steps = [env for env, *_ in over], [steps for *_, steps in over]
@@ -344,19 +344,19 @@ class ShardRecorder:
                 self._enqueue(following)
 
     def _count(self, attempt: Attempt) -> Optional[Attempt]:
-        """Count an attempt as made; returns the one that follows if it is not recorded."""
+        """Count an attempt as made; return the one that follows if it is not recorded."""
         self._tried[attempt.motion][bool(attempt.copies)] += 1
         return self._following(attempt.motion)
 
     # ------------------------------------------------------------------------------------------- populations
 
     def _look(self, population: Population, verdicts: Dict[int, Verdict]) -> List[AttemptResult]:
-        """Select at the end of a window; end a population whose motion has ended or whose copies have all failed."""
+        """Select at the end of a window; end a population if its motion has ended or all of its copies have failed."""
         population.look(verdicts)
         bits = [verdicts[env][4] if env in verdicts else 0 for env in population.envs]
         distance = np.array(bits, dtype=np.int64).view(np.float64)
         if population.over:
-            # Results come in the order of their attempts.
+            # Results keep the order of their attempts.
             return [*self._measured(), self._end_population(population, distance)]
         if population.step % population.window == 0:
             sources = population.select(distance)
@@ -369,7 +369,7 @@ class ShardRecorder:
         return []
 
     def _stray(self, population: Population) -> None:
-        """Draw the directions of a population's window. The first copy goes where the tracker does."""
+        """Draw the noise directions of a population's window. The first copy has no noise."""
         attempt, dofs = population.attempt, self.environment.skeleton.dof_count
         key = (self.config.seed, self.motions[attempt.motion].name, attempt.copies, population.windows - 1)
         drawn = directions(key, attempt.copies, dofs)
@@ -378,7 +378,7 @@ class ShardRecorder:
         self._directions.index_copy_(0, upload(population.envs, device), upload(drawn, device))
 
     def _end_population(self, population: Population, distance: npt.NDArray[np.float64]) -> AttemptResult:
-        """Free a population's envs. The best copy that is accepted is recorded."""
+        """Free a population's envs, and return its result. The best accepted copy is recorded."""
         following = self._count(population.attempt)
         ends = (self._end_of_copy(population, copy, following) for copy in population.candidates(distance))
         rejected: List[AttemptResult] = []
@@ -399,7 +399,7 @@ class ShardRecorder:
     def _end_of_copy(
         self, population: Population, survivor: Optional[int], following: Optional[Attempt]
     ) -> FinishedAttempt:
-        """One of the copies that have reached the motion's end; None: the copy that failed last."""
+        """Return a copy that reached the motion's end; for None, the copy that failed last."""
         copy, reason, body, steps = population.last_death if survivor is None else (survivor, 0, 0, population.steps)
         env, count = population.envs[copy], list(range(steps + 1))
         if self.config.record.observations:
@@ -427,7 +427,7 @@ class ShardRecorder:
         """Return the results of finished attempts, measured in one batch."""
         if not ended:
             return []
-        # One copy to the host for all of them: it waits for the device.
+        # One transfer to the host for all of them, since each waits for the device.
         frames = _copy([end.frames for end in ended], CPU)
         observations = _copy([end.observations for end in ended], CPU)
         return [self._result(*found) for found in zip(ended, self._qualities(ended), frames, observations)]
@@ -508,7 +508,7 @@ class ShardRecorder:
         )
 
     def _limits(self, attempt: Attempt) -> Optional[AcceptanceConfig]:
-        """Return the acceptance limits of an attempt; without contact labels, only its root error rejects hovering."""
+        """Return the acceptance limits of an attempt. Without contact labels, only root error rejects hovering."""
         limits, recovery = self.config.acceptance, self.config.recovery
         if not (attempt.copies and limits and recovery) or self.motions[attempt.motion].labelled:
             return limits
@@ -536,7 +536,7 @@ class ShardRecorder:
     def _failed_trajectory(
         self, motion: Motion, attempt: RunAttempt, frames: Tensor, observations: Tensor
     ) -> Optional[bytes]:
-        """Return the motion file of an attempt up to its failure, or up to what a motion file can hold."""
+        """Return the motion file of an attempt up to its failure, or up to the maximum length of a motion file."""
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
         count = int(possible.cumprod(dim=0).sum())
         if count < 2:
@@ -556,7 +556,7 @@ class ShardRecorder:
     ) -> bytes:
         """Return the motion file of an attempt's first n frames [n, ...] and observations [n, ...], on the host.
 
-        recovery: goes into the recording as well. Raises InputError if the terrain around them is too large.
+        recovery: also stored in the recording. Raises InputError if the terrain around them is too large.
         """
         observer = self.environment.observer
         origin: Dict[str, Any] = {
@@ -586,7 +586,7 @@ class ShardRecorder:
 
 
 def _look_every(window: int) -> int:
-    """The divisor of a window nearest LOOK_EVERY, the larger of two: selections happen where the host looks anyway."""
+    """Return the divisor of a window nearest LOOK_EVERY, the larger in a tie: selections coincide with checks."""
     divisors = [steps for steps in range(1, window + 1) if window % steps == 0]
     return min(divisors, key=lambda steps: (abs(steps - LOOK_EVERY), -steps))
 

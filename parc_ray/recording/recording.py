@@ -49,7 +49,7 @@ def frame_layout(skeleton: Skeleton) -> Layout:
 
 
 def terrain_padding(dx: float) -> float:
-    """Return the width, m, of the terrain that a recording keeps around its motion: the whole cells in 1 m."""
+    """Return the width, m, of the terrain kept around a recorded motion: the whole cells in 1 m."""
     return float(np.float32(round(1.0 // dx) * dx))
 
 
@@ -61,7 +61,7 @@ def recording_file(
     observation_layout: Optional[Dict[str, Any]],
     write: Callable[..., bytes] = motion_file_bytes,
 ) -> bytes:
-    """Return the motion file of a trajectory that tracks a source motion, as made by `write`.
+    """Return the motion file of a trajectory that tracks a source motion, serialised by `write`.
 
     Frame 0 is moved to xy = 0, with z relative to the terrain under it; the terrain is cut around the motion and moved
     with it. origin goes to misc_data["recording"].

@@ -1,4 +1,4 @@
-"""RetryPolicy: which attempt follows at a motion."""
+"""RetryPolicy: the next attempt at a motion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parc_ray.recording.attempt import Attempt
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """The one place that decides which attempt follows at a motion without a recording, if any.
+    """Decides which attempt follows at a motion without a recording, if any; no other code does.
 
     >>> policy = RetryPolicy(RetryConfig(), copies=(16, 32))
     >>> policy.next(7, 10.0, attempts=1, populations=1)
@@ -27,10 +27,10 @@ class RetryPolicy:
     """Sizes of populations, in order."""
 
     def next(self, motion: int, length: float, attempts: int, populations: int = 0) -> Optional[Attempt]:
-        """Return the attempt that follows this many at a motion of `length` s; None to give up.
+        """Return the next attempt at a motion of `length` s after these attempts and populations; None to give up.
 
-        The whole motion comes first, alone and then with every size; later starts record a part of it. Start fractions
-        grow: once a segment is too short, all later ones are.
+        The whole motion comes first, deterministic and then with every size; later starts record a part of it. Start
+        fractions grow: once a segment is too short, all later ones are.
         """
         if attempts == 0:
             return Attempt(motion, 0, 0.0)
@@ -39,6 +39,6 @@ class RetryPolicy:
         if attempts > min(self.config.max_retries, len(self.config.start_fractions)):
             return None
         fraction = self.config.start_fractions[attempts - 1]
-        # The tolerance is for rounding: (1 - 0.9) * 20 is slightly less than 2.
+        # The tolerance absorbs rounding: (1 - 0.9) * 20 is slightly less than 2.
         long_enough = (1.0 - fraction) * length >= self.config.min_segment_seconds - 1e-9
         return Attempt(motion, attempts, fraction) if long_enough else None

@@ -11,7 +11,7 @@ from parc_ray.recording.attempt import Attempt
 
 @dataclass
 class RetryQueue:
-    """Attempts waiting for free envs: those in one env before populations, then the longest first.
+    """Attempts waiting for free envs: single-env attempts before populations, then longest first.
 
     >>> queue = RetryQueue()
     >>> for motion, seconds in enumerate((2.0, 9.0, 5.0)):
@@ -42,7 +42,7 @@ class RetryQueue:
         return -sum(entry[1] for entry in self._heap if matches(entry[-1]))
 
     def remove(self, seconds: float, matches: Callable[[Attempt], bool]) -> List[Attempt]:
-        """Take about `seconds` of the attempts that match, long and short ones alike."""
+        """Remove about `seconds` of matching attempts, long and short ones alike."""
         entries = sorted(entry for entry in self._heap if matches(entry[-1]))
         total = -sum(entry[1] for entry in entries)
         removed, due = [], 0.0

@@ -13,15 +13,15 @@ CATEGORIES = {Outcome.FAILED: "not tracked", Outcome.REJECTED: "not accepted"}
 
 @dataclass(frozen=True)
 class RunAttempt:
-    """A finished attempt. Plain values only: it travels between processes that may lack torch.
+    """A finished attempt. Plain values only: it is passed between processes that may lack torch.
 
-    Values that a journal of an earlier version lacks are None or empty.
+    Values missing from a journal of an earlier version are None or empty.
     """
 
     motion: str
     """Name of the motion."""
     number: int
-    """0 for the first attempt; populations are numbered apart."""
+    """0 for the first attempt; populations are numbered separately."""
     start_fraction: float
     """0 for the start of the motion."""
     start_time: float
@@ -30,11 +30,11 @@ class RunAttempt:
     """Simulated time until the attempt ended, s."""
     outcome: Outcome
     reason: str = ""
-    """Sentence that says why it was not recorded, with numbers; empty for a recording."""
+    """Sentence with the reason why it was not recorded, including numbers; empty for a recording."""
     criteria: Tuple[str, ...] = ()
     """The termination reason, or the acceptance limits that it broke."""
     body: str = ""
-    """The body that strayed or fell; empty if the criterion is not about one."""
+    """The body that strayed or fell; empty if the criterion does not concern one."""
     quality: Mapping[str, Optional[float]] = field(default_factory=dict)
     """Metrics by name; None where a metric was not finite."""
     next_fraction: Optional[float] = None
@@ -48,9 +48,9 @@ class RunAttempt:
     env: Optional[int] = field(default=None, compare=False)
     """Env in which it ran."""
     began: Optional[float] = field(default=None, compare=False)
-    """When it began, s: since its actor was ready, in a run that was read back since its session began."""
+    """Start time, s: since its actor was ready; in a run that was read back, since its session began."""
     ended: Optional[float] = field(default=None, compare=False)
-    """When it ended, on the clock of `began`."""
+    """End time, on the clock of `began`."""
     launch: Optional[int] = field(default=None, compare=False)
     """Index into Run.launches; None until the run is read back."""
     trajectory: Optional[Path] = field(default=None, compare=False)
@@ -58,6 +58,6 @@ class RunAttempt:
 
     @property
     def category(self) -> str:
-        """Why it was not recorded, without numbers and bodies; equal categories count together."""
+        """Reason why it was not recorded, without numbers and bodies; equal categories count together."""
         kind = CATEGORIES.get(self.outcome)
         return f"{kind}: {', '.join(self.criteria) or 'unknown'}" if kind else ""

@@ -28,7 +28,7 @@ class RunFiles:
     """Name of the engine."""
     tracker: TrackerFiles
     character: str
-    """Text of its MJCF."""
+    """Its MJCF text."""
     character_source: str
 
     @property

@@ -1,4 +1,4 @@
-"""Selection: which copies of a population survive a window, and which of them every copy continues."""
+"""Selection: which copies survive a window, and which survivor each copy continues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def ranking(distance: npt.NDArray[np.float64], alive: npt.NDArray[np.bool_]) -> Indices:
-    """Return the copies [n] that are alive, the closest to the reference first.
+    """Return the living copies [n], closest to the reference first.
 
     Ties go to the lower copy, and NaN to the end. distance: [N] of each copy from the reference, m.
     """
@@ -21,7 +21,7 @@ def ranking(distance: npt.NDArray[np.float64], alive: npt.NDArray[np.bool_]) -> 
 
 
 def parents(order: Indices, copies: int) -> Indices:
-    """Return the copy [copies] that each copy continues, given those alive in order, at least one.
+    """Return the parent [copies] of each copy, given the living copies in order, at least one.
 
     Survivors take turns, so copy 0 continues the best. A parent may itself continue another copy: gather, then scatter.
 

@@ -17,8 +17,8 @@ class Shard:
     index: int
     motions: Tuple[ShardMotion, ...]
     max_envs: Optional[int] = None
-    """Maximum number of envs on the device; None: max_envs_per_actor alone bounds them."""
+    """Maximum number of envs on the device; None if only max_envs_per_actor limits them."""
 
     def num_envs(self, run: RunFiles) -> int:
-        """Return the number of envs to record it in."""
+        """Return the number of envs in which to record it."""
         return envs_of_shard(run, len(self.motions), self.max_envs)

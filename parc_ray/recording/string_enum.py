@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class StringEnum(str, Enum):
-    """An enum whose members behave as their values on every version of Python: in text, JSON, comparisons and dicts."""
+    """An enum whose members act as their values on every version of Python: in text, JSON, comparisons and dicts."""
 
     __hash__ = str.__hash__
     __str__ = str.__str__

@@ -1,4 +1,4 @@
-"""ActorWork and Progress: what one actor has done, and how far the whole run is."""
+"""ActorWork and Progress: the work of one actor, and the progress of the whole run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ActorWork:
     device: str = ""
     """Its CUDA device; empty on CPUs."""
     device_used: int = 0
-    """Bytes of the device that all processes use."""
+    """Memory of that device in use by all processes, bytes."""
     device_total: int = 0
 
     @property
     def busy_envs(self) -> float:
-        """Env slots in use, on average."""
+        """Mean number of env slots in use."""
         return self.env_steps / self.steps if self.steps else 0.0
 
 
@@ -45,26 +45,26 @@ class Activity:
     envs: int = 0
     """Env slots of the actors that record."""
     busy_envs: float = 0.0
-    """Env slots in use, on average since the last reports."""
+    """Mean number of env slots in use since the last reports."""
     shards_waiting: int = 0
     """Shards without an actor."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     motions: int
     """Motions of the dataset, invalid ones included."""
     states: Mapping[str, int]
-    """Number of motions that are recorded, rejected, invalid, crashed and waiting."""
+    """Number of recorded, rejected, invalid, crashed and waiting motions."""
     activity: Activity = field(default_factory=Activity)
     env_steps: int = 0
-    """Control steps of all envs."""
+    """Control steps summed over envs."""
     seconds: float = 0.0
-    """Since this session began to work."""
+    """Time since this session began to work."""
     steps_per_second: float = 0.0
-    """Control steps of all envs, lately."""
+    """Recent control steps per second, summed over envs."""
     seconds_left: Optional[float] = None
     """None if unknown."""
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, Tuple
 
 
 class Address:
-    """A folder at a URL. Its methods may be called from several threads, and raise the errors of its file system.
+    """A folder at a URL. Its methods are thread-safe, and raise the errors of its file system.
 
     Address("s3://bucket/run").write("recorded_motions/walk_0_49/walk_7.pkl", content)
     """
@@ -15,7 +15,7 @@ class Address:
         self.url = url
 
     def sizes(self) -> Dict[str, int]:
-        """Return the size of every file in it, at any depth, by relative name."""
+        """Return the size of every file in the folder, at any depth, by relative name."""
         files, root = self._open()
         files.invalidate_cache()
         return {path[len(root) + 1 :]: about["size"] for path, about in files.find(root, detail=True).items()}
@@ -30,7 +30,7 @@ class Address:
         """Write or replace a file."""
         files, root = self._open()
         path = f"{root}/{name}"
-        # Object stores, the asynchronous ones, have no folders: this would create a missing bucket.
+        # Object stores (the asynchronous file systems) have no folders: this would create a missing bucket.
         if not files.async_impl:
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
         files.pipe_file(path, content)

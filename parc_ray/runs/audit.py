@@ -10,10 +10,10 @@ from parc_ray.runs.output import OutputDirectory
 
 
 def contradictions(ledger: Ledger, output: OutputDirectory) -> List[str]:
-    """Return one line per contradiction; empty if all is well.
+    """Return one line per contradiction; empty if there is none.
 
-    Every motion has at most one final state, the same in the ledger and the journal, with a line of its own. Every
-    recorded motion has a file of its size, and no other motion has one. Recordings are listed, not opened.
+    Every motion has at most one final state, the same in the ledger and the journal, with its own line. Every recorded
+    motion has a file of its size, and no other motion has one. Recordings are listed, not opened.
     """
     problems: List[str] = []
     journalled = read_ledger(output.journal)

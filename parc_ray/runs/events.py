@@ -19,7 +19,7 @@ class RunStarted:
     kind: ClassVar[str] = "run"
 
     fingerprint: Mapping[str, Any]
-    """Everything but the dataset that recordings depend on."""
+    """All inputs that recordings depend on, except the dataset."""
     motions: int
     """Number of planned motions."""
     host: str = ""
@@ -52,7 +52,7 @@ class ShardStarted:
 
 @dataclass(frozen=True)
 class ActorReady:
-    """The actor of a shard begins to simulate."""
+    """The actor of a shard starts to simulate."""
 
     kind: ClassVar[str] = "ready"
 
@@ -92,18 +92,18 @@ class MotionEnded:
     seconds: float = 0.0
     """Length of the recording, s."""
     path: Optional[str] = None
-    """Of the recording, relative to the output directory."""
+    """Path of the recording, relative to the output directory."""
     bytes: int = 0
     """Size of the recording."""
     sha256: str = ""
-    """Of the recording; empty in journals of version 0.1.0."""
+    """Digest of the recording; empty in journals of version 0.1.0."""
     copies: int = 0
     """Size of the population that the recording comes from; 0 for a deterministic attempt."""
 
 
 @dataclass(frozen=True)
 class MotionsReopened:
-    """Motions with a final state are to be recovered. Their state stands until a population records them."""
+    """Motions with a final state that will be recovered. Their state stands until a population records them."""
 
     kind: ClassVar[str] = "reopened"
 
@@ -130,7 +130,7 @@ class ActorDied:
     unfinished: Sequence[str] = ()
     """Motions of the shard without a final state."""
     node: str = ""
-    """Where it ran; empty if it had not started."""
+    """Host name; empty if it had not started."""
     device: str = ""
 
 
@@ -147,14 +147,14 @@ class DeviceSetAside:
 
 @dataclass(frozen=True)
 class ActorIdle:
-    """Ray started an actor on a device that was set aside: it stays idle."""
+    """Ray started an actor on a device that was set aside; the actor stays idle."""
 
     kind: ClassVar[str] = "idle"
 
     node: str
     device: str
     shard: Optional[int] = None
-    """In journals of earlier versions, which assigned shards before actors were started."""
+    """Set in journals of earlier versions, which assigned shards before starting actors."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class RunEnded:
 
 
 DatasetEvent = Union[MotionEntry, ExcludedMotion, InvalidMotion]
-"""A motion of the dataset is an event of the same content."""
+"""A motion of the dataset is an event with the same content."""
 Event = Union[
     RunStarted, DatasetEvent, ShardStarted, ActorReady, AttemptEnded, MotionEnded, MotionsReopened, RecordingLost,
     ActorDied,

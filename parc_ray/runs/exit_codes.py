@@ -1,4 +1,4 @@
-"""Exit codes of a run, beside those of errors (parc_ray.errors)."""
+"""Exit codes of a run, in addition to those of errors (parc_ray.errors)."""
 
 from __future__ import annotations
 

@@ -38,35 +38,35 @@ class RunMotion:
     seconds: Optional[float] = None
     """Length; None if invalid."""
     terrain_range: Optional[float] = None
-    """Height of the highest cell above the lowest, m."""
+    """Height difference between the highest and the lowest cell, m."""
     sha256: str = ""
-    """Of its motion file."""
+    """Digest of its motion file."""
     start_fraction: Optional[float] = None
-    """Where its recording starts, as a share of the motion."""
+    """Start of its recording, as a share of the motion."""
     recorded_seconds: float = 0.0
     """Length of its recording."""
     recording: Optional[Path] = None
     """Path of its recording."""
     recording_bytes: int = 0
     recording_sha256: str = ""
-    """Of its recording; empty if the run was made by version 0.1.0."""
+    """Digest of its recording; empty if the run was made by version 0.1.0."""
     attempts: Tuple[RunAttempt, ...] = ()
     """Deterministic attempts, in order."""
     populations: Tuple[RunAttempt, ...] = ()
     """Populations of recovery, in order."""
     copies: int = 0
-    """Size of the population that its recording comes from; 0 if a deterministic attempt was recorded."""
+    """Size of the population that produced its recording; 0 for a deterministic attempt."""
 
     @property
     def recorded_how(self) -> str:
-        """How: "at once", "recovered" or "from a later start"; empty without a recording."""
+        """ "at once", "recovered" or "from a later start"; empty without a recording."""
         if self.state != MotionState.RECORDED:
             return ""
         return "recovered" if self.copies else "from a later start" if self.start_fraction else "at once"
 
     @property
     def last_attempt(self) -> Optional[RunAttempt]:
-        """The attempt that decided, or the latest one. Lost recordings do not count, nor does recovery in vain."""
+        """The decisive attempt, or the latest one. Lost recordings and failed recovery do not count."""
         if self.copies:
             return next((p for p in reversed(self.populations) if p.outcome == Outcome.RECORDED), None)
         standing = [attempt for attempt in self.attempts if attempt.outcome != Outcome.LOST]
@@ -88,7 +88,7 @@ class Run:
     sessions: Tuple[Session, ...]
     launches: Tuple[Launch, ...]
     excluded: Tuple[ExcludedMotion, ...] = ()
-    """Motions that the dataset's configuration leaves out; they are not motions of the run."""
+    """Motions that the dataset's configuration excludes; they are not motions of the run."""
 
     def __repr__(self) -> str:
         """Return one line: a run may have 100,000 motions."""
@@ -147,7 +147,7 @@ class Run:
         return pandas.DataFrame(rows)
 
     def attempts(self) -> List[Tuple[RunMotion, RunAttempt]]:
-        """Return all attempts with their motions, without those whose recordings were lost."""
+        """Return all attempts with their motions, except those with lost recordings."""
         return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != Outcome.LOST]
 
 
@@ -180,7 +180,7 @@ def read_run(output_dir: Union[str, Path]) -> Run:
 def read_character(run: Run) -> str:
     """Return the MJCF text of a run's character. Raises InputError if it is missing, or has changed since.
 
-    Runs made before parc_ray stored it are read from the file that they used.
+    Runs made before parc_ray stored it are read from their original file.
     """
     stored = run.path / CHARACTER
     path = stored if stored.is_file() else run.folder / run.character

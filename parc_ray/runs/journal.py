@@ -30,7 +30,7 @@ class Journal(RunListener):
     """
 
     def __init__(self, path: Path):
-        """Open the file for appending, after its last whole line.
+        """Open the file for appending, after its last complete line.
 
         Raises BusyOutputError if another run has it open, OutputError if it cannot be written.
         """
@@ -40,7 +40,7 @@ class Journal(RunListener):
         self.listener: Optional[Callable[[bytes], None]] = None
         """Called with the lines of every write."""
         self.locked = True
-        """Whether the file system supports locks."""
+        """True if the file system supports locks."""
         try:
             self._file: BinaryIO = path.open("ab", buffering=0)
         except OSError as error:
@@ -57,7 +57,7 @@ class Journal(RunListener):
             self.locked = False
         size = size_of_whole_lines(path)
         if size < path.stat().st_size:
-            # An event appended to half a line would be lost with it.
+            # An event appended to a torn line would be lost with it.
             self._truncate(size)
 
     def write(self, *events: Event) -> None:
@@ -94,7 +94,7 @@ class Journal(RunListener):
         return {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
 
     def sync(self) -> None:
-        """Flush to the disk, so that events survive the death of the machine. Raises OutputError."""
+        """Flush to disk, so that events survive the death of the machine. Raises OutputError."""
         try:
             os.fsync(self._file.fileno())
             deleted = os.fstat(self._file.fileno()).st_nlink == 0
@@ -104,7 +104,7 @@ class Journal(RunListener):
             raise self._restored()
 
     def _restored(self) -> OutputError:
-        """Write a deleted journal again, as far as the system still has it, and return the error that says so."""
+        """Rewrite a deleted journal, as far as the system still has it, and return the error that reports this."""
         lost = f"{self.path}: was deleted or replaced while the run was at work"
         if self.path.exists():
             return OutputError(f"{lost}. Another file is in its place; the recordings are kept beside it")
@@ -116,7 +116,7 @@ class Journal(RunListener):
         return OutputError(f"{lost}. It is restored, and nothing is lost; run the same command to resume")
 
     def require_empty(self) -> None:
-        """Raises BusyOutputError if another run has written events since the directory was checked."""
+        """Raise BusyOutputError if another run has written events since the directory was checked."""
         if self.path.stat().st_size:
             raise BusyOutputError(
                 f"output_dir {self.path.parent}: another run was at work there while this one read its inputs; "
@@ -124,7 +124,7 @@ class Journal(RunListener):
             )
 
     def clear(self) -> None:
-        """Remove all events: a new run begins."""
+        """Remove all events, for a new run."""
         self._truncate(0)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class Journal(RunListener):
 
 
 def finite(value: Any) -> Any:
-    """Return plain values with None for numbers that JSON lacks, such as the metrics of an attempt that diverged."""
+    """Return plain values with None for numbers that JSON lacks, such as metrics of a diverged attempt."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -155,7 +155,7 @@ def _lines(events: Iterable[Mapping[str, Any]], stamps: Mapping[str, float]) -> 
 
 
 def _owner(path: Path) -> str:
-    """Return where the last command on a journal was given, for messages."""
+    """Return the origin of the last command on a journal, for messages."""
     try:
         runs = [line for line in read_journal(path) if line["event"] == RunStarted.kind]
         return f" (on {runs[-1]['host']}, pid {runs[-1]['pid']})"

@@ -19,7 +19,7 @@ class JournalLine:
 
     event: Event
     time: float
-    """Seconds since 1970, by a clock that people may set."""
+    """Seconds since 1970, by a wall clock that users may change."""
     elapsed: Optional[float] = None
     """Seconds since the journal was opened, by a monotonic clock; None in journals of earlier versions."""
 
@@ -30,7 +30,7 @@ class JournalLine:
 
 
 def read_events(path: Path) -> Iterator[JournalLine]:
-    """Yield the events of a journal that this version knows; see read_journal for damaged lines."""
+    """Yield the events known to this version; see read_journal for damaged lines."""
     for line in read_journal(path):
         event = event_of(line)
         if event is not None:
@@ -38,7 +38,7 @@ def read_events(path: Path) -> Iterator[JournalLine]:
 
 
 def read_journal(path: Path) -> Iterator[Dict[str, Any]]:
-    """Yield the lines of a journal as they are, without a torn last one, left by a kill or a power failure.
+    """Yield the lines of a journal unchanged, except a last line torn by a kill or a power failure.
 
     Raises InputError if any other line is damaged.
     """
@@ -59,7 +59,7 @@ def read_journal(path: Path) -> Iterator[Dict[str, Any]]:
 
 @contextmanager
 def journal_errors(path: Path) -> Iterator[None]:
-    """Raises InputError where events lack a key, or contradict each other."""
+    """Raise InputError if events lack a key or contradict each other."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
@@ -70,7 +70,7 @@ def journal_errors(path: Path) -> Iterator[None]:
 
 
 def size_of_whole_lines(path: Path) -> int:
-    """Return the size of a journal without its last line if that is damaged."""
+    """Return the size of a journal without its last line if that line is damaged."""
     size, last = 0, b""
     with path.open("rb") as file:
         for line in file:

@@ -17,11 +17,11 @@ class Launch:
     """Number of motions of the shard."""
     envs: Optional[int]
     began: float
-    """When its shard was assigned."""
+    """Time at which its shard was assigned."""
     ready: Optional[float] = None
-    """When it began to simulate; None if it never did."""
+    """Time at which it started to simulate; None if it never did."""
     ended: Optional[float] = None
     death: str = ""
-    """Why it was lost; empty if it was not."""
+    """Reason for its loss; empty if it was not lost."""
     cut: bool = False
-    """Whether it ended with attempts in flight."""
+    """True if it ended with attempts in flight."""

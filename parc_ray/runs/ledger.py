@@ -1,7 +1,7 @@
-"""Ledger: what has become of every motion of a run, exactly once each.
+"""Ledger: the state of every motion of a run, counted exactly once.
 
-It is made by the events of the run's journal, in their order, and by nothing else: a run at work takes the events that
-it writes, and whoever reads the journal later takes the same.
+It is built only from the events of the run's journal, in order: a run takes the events that it writes, and readers of
+the journal take the same events later.
 """
 
 from __future__ import annotations
@@ -45,44 +45,44 @@ class Ledger:
     """
 
     started: Optional[RunStarted] = None
-    """The first start of the run; None before it."""
+    """First start of the run; None before it."""
     sessions: int = 0
-    """Number of commands: the first, and those that resumed the run."""
+    """Number of commands: the first one, and those that resumed the run."""
     planned: Dict[str, MotionEntry] = field(default_factory=dict)
     invalid: List[InvalidMotion] = field(default_factory=list)
     excluded: List[ExcludedMotion] = field(default_factory=list)
     outcomes: Dict[str, MotionEnded] = field(default_factory=dict)
     unwritten: Dict[str, MotionEnded] = field(default_factory=dict)
-    """Final states that follow from an attempt, but have no line of their own yet."""
+    """Final states that follow from an attempt, but have no line yet."""
     next_attempt: Dict[str, int] = field(default_factory=dict)
-    """Number of the next attempt, by motion, where at least one was made."""
+    """Number of the next attempt, for each motion with at least one."""
     next_population: Dict[str, int] = field(default_factory=dict)
-    """Number of the next population at each motion that recovery has tried."""
+    """Number of the next population, for each motion with at least one."""
     reopened: Set[str] = field(default_factory=set)
-    """Motions that are to be recovered although they have an outcome, which stands until they are."""
+    """Motions with an outcome that will be recovered. The outcome stands until then."""
     recovery: Mapping[str, Any] = field(default_factory=dict)
-    """Configuration of the populations that were made; empty without any."""
+    """Configuration of the populations made; empty without any."""
     attempts: int = 0
-    """Deterministic ones, including those whose recordings were lost."""
+    """Deterministic attempts, including those with lost recordings."""
     populations: int = 0
-    """Populations, including those whose recordings were lost."""
+    """Populations, including those with lost recordings."""
     control_steps: int = 0
-    """Of attempts and populations."""
+    """Control steps of attempts and populations."""
     env_steps: int = 0
-    """Control steps that actors reported; of earlier sessions, those of finished attempts."""
+    """Control steps reported by actors; for earlier sessions, those of finished attempts."""
     seconds: float = 0.0
-    """Working time of the sessions in the journal that it was read from."""
+    """Working time of the sessions in its source journal."""
     busy: int = 0
     """Env steps made while attempts were waiting."""
     slots: int = 0
     """Env steps that all slots could have made in that time."""
     _categories: Dict[str, str] = field(default_factory=dict)
-    """Why motions were rejected, see RunAttempt.category."""
+    """Rejection category of each motion, see RunAttempt.category."""
     _counts: Counter[str] = field(default_factory=Counter)
-    """Outcomes by state, kept because they are asked for at every report."""
+    """Number of outcomes by state, cached because every report needs them."""
 
     def take(self, event: Event) -> Optional[MotionEnded]:
-        """Take the next event, and return the final state that follows if it was a motion's last attempt.
+        """Take the next event, and return the resulting final state if it was a motion's last attempt.
 
         Raises ValueError if the event contradicts earlier ones.
         """
@@ -178,11 +178,11 @@ class Ledger:
         numbers[motion] -= 1
 
     def is_open(self, motion: str) -> bool:
-        """Whether a motion is still to be worked on."""
+        """Return True if a motion is unfinished."""
         return motion not in self.outcomes or motion in self.reopened
 
     def recoverable(self, sizes: int) -> List[str]:
-        """Return motions that were rejected, or recorded from a later start, and that a number of sizes is left for."""
+        """Return motions rejected or recorded from a later start that fewer than `sizes` populations have tried."""
         return [
             name
             for name, outcome in self.outcomes.items()
@@ -197,7 +197,7 @@ class Ledger:
             raise ValueError(f"{motion} would get a second final state")
 
     def reopen_crashed(self) -> None:
-        """Reopen crashed motions when a run is resumed: its machine may have been at fault."""
+        """Reopen crashed motions when a run is resumed: the machine may have been at fault."""
         self.reopened.clear()
         self.outcomes = {
             name: outcome for name, outcome in self.outcomes.items() if outcome.state != MotionState.CRASHED
@@ -206,7 +206,7 @@ class Ledger:
 
     @property
     def begun(self) -> bool:
-        """Whether all motions are planned; nothing is simulated before that."""
+        """True if all motions are planned; nothing is simulated before that."""
         return self.started is not None and len(self.planned) >= self.started.motions
 
     @property
@@ -226,7 +226,7 @@ class Ledger:
 
     @property
     def dealt_with(self) -> int:
-        """Number of motions that are not to be worked on any more."""
+        """Number of finished motions."""
         return len(self.outcomes) - len(self.reopened) + len(self.invalid)
 
     def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
@@ -244,7 +244,7 @@ class Ledger:
         ]
 
     def expects(self, attempt: RunAttempt) -> bool:
-        """Whether an attempt is the next one at its motion; late and repeated ones are not."""
+        """Return True if an attempt is the next one at its motion, not a late or repeated one."""
         numbers = self.next_population if attempt.copies else self.next_attempt
         return self.is_open(attempt.motion) and attempt.number == numbers.get(attempt.motion, 0)
 
@@ -254,7 +254,7 @@ class Ledger:
         return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
     def unfinished(self, motions: Sequence[str]) -> List[str]:
-        """Return those of the given motions that are still to be worked on."""
+        """Return the given motions that are unfinished."""
         return [motion for motion in motions if self.is_open(motion)]
 
     def count(self, state: str) -> int:
@@ -262,7 +262,7 @@ class Ledger:
         return self.states()[state]
 
     def states(self) -> Dict[str, int]:
-        """Return the number of motions by state; `waiting` ones have no final state."""
+        """Return the number of motions by state; `waiting` motions have no final state."""
         states: Dict[str, int] = {
             state.value: self._counts[state] for state in MotionState if state != MotionState.UNFINISHED
         }
@@ -309,7 +309,7 @@ class Ledger:
 def read_ledger(path: Path) -> Optional[Ledger]:
     """Return the ledger of a journal; None without a journal, or if its run ended before it began to work.
 
-    Raises InputError if the journal is damaged, or of another version.
+    Raises InputError if the journal is damaged or has another version.
     """
     ledger, clock = Ledger(), SessionClock()
     if path.exists():

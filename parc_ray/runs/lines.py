@@ -1,7 +1,7 @@
-"""Lines of a journal: events as plain values for JSON, and back.
+"""Lines of a journal: events as plain JSON values, and back.
 
-Readers ignore keys and events that this version does not know: they come from later versions. Fields with a default may
-be missing: journals of earlier versions lack them.
+Readers ignore unknown keys and events: they come from later versions. Fields with a default may be missing: journals of
+earlier versions lack them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OF_MOTIONS: Dict[Type[Any], Mapping[str, str]] = {
     ExcludedMotion: {"event": "excluded"},
     InvalidMotion: {"event": MotionEnded.kind, "state": MotionState.INVALID},
 }
-"""Motions of the dataset, whose `name` is `motion` in a journal, and what their lines add."""
+"""Motions of the dataset, whose `name` is `motion` in a journal, and the keys that their lines add."""
 FIELDS = {
     kind: tuple(item.name for item in fields(kind))
     for kind in (*OWN.values(), *OF_MOTIONS, MotionEnded, AttemptEnded, RunAttempt)
@@ -51,7 +51,7 @@ FIELDS = {
 NOT_IN_LINES = ("launch", "trajectory", "notes")
 """Fields of attempts and motions that are not written."""
 RECOVERY = "recovery"
-"""Event of a population: an attempt to readers that know it, and nothing to earlier ones."""
+"""Event of a population: new readers treat it as an attempt, earlier versions ignore it."""
 OF_POPULATIONS = ("copies", "env_steps")
 """Fields of attempts that only lines of populations have."""
 

@@ -1,4 +1,4 @@
-"""RunListener: whoever follows a run at work."""
+"""RunListener: interface for following a running run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from parc_ray.runs.events import Event
 class RunListener(Protocol):
     """Follows one run. The driver calls its listeners in order, in its own thread, the journal first.
 
-    An exception ends the run, so a listener that the run can do without handles its own. Notices are not among these
-    calls: they go to Python's logger `parc_ray`.
+    An exception ends the run, so a listener that the run can do without handles its own exceptions. Notices are not
+    among these calls: they go to Python's logger `parc_ray`.
 
     >>> class Deaths(RunListener):
     ...     def events(self, events: Sequence[Event]) -> None:

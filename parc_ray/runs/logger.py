@@ -1,7 +1,7 @@
-"""RunLogger: a run's progress and summary in TensorBoard or Weights & Biases, through their libraries.
+"""RunLogger: logs a run's progress and summary to TensorBoard or Weights & Biases, through their libraries.
 
-TensorBoard's event files lie in the output directory's folder `tensorboard`. In Weights & Biases every session of a run
-is a run of the project parc_ray ($WANDB_PROJECT names another), and all of them are one group, named by the output
+TensorBoard's event files are in the folder `tensorboard` of the output directory. In Weights & Biases, every session of
+a run is a run of the project parc_ray ($WANDB_PROJECT overrides it). All sessions form one group, named by the output
 directory. Numbers are plotted over the control steps of all envs.
 """
 
@@ -19,11 +19,11 @@ from parc_ray.runs.listener import RunListener
 
 LOG_SECONDS = 1.0
 LIBRARIES = {"tensorboard": "tensorboard", "wandb": "wandb"}
-"""What each logger imports."""
+"""Library that each logger imports."""
 
 
 def require_logger(name: str) -> None:
-    """Raises MissingDependencyError if the library of a logger (`output.logger`) is missing."""
+    """Raise MissingDependencyError if the library of a logger (`output.logger`) is missing."""
     if name in LIBRARIES and importlib.util.find_spec(LIBRARIES[name]) is None:
         raise MissingDependencyError(
             f"key 'output.logger' = {name!r}: {LIBRARIES[name]} is not installed: "
@@ -54,7 +54,7 @@ class RunLogger(RunListener):
             self.log(progress.env_steps, progress.numbers(), "progress")
 
     def log(self, steps: int, values: Mapping[str, Any], group: str) -> None:
-        """Log the numbers among values, and in dicts of them, at `steps` control steps."""
+        """Log the numbers in values, including nested dicts, at `steps` control steps."""
         log = self._log
         if log is not None:
             self._guarded(lambda: log.write(steps, dict(_numbers(values, group))))
@@ -115,7 +115,7 @@ class _WeightsAndBiases:
 
 
 def _numbers(values: Mapping[str, Any], group: str) -> Iterator[Tuple[str, float]]:
-    """Yield numbers by their names, `group/name`."""
+    """Yield numbers by name, `group/name`."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{group}/{name}")

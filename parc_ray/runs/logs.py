@@ -1,6 +1,6 @@
 """Logs: one file for the whole run and one per shard.
 
-Every line begins with its time, which sorts as text, so a stable sort merges lines that arrive out of order.
+Every line begins with its time, which sorts as text, so a stable sort merges lines written out of order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Logs:
     def __init__(self, folder: Path):
         self.folder = folder
         self.run = folder / RUN_LOG
-        # Setting the system clock during a run would put its lines out of order.
+        # Setting the system clock during a run would put lines out of order.
         self._start = time.time() - time.monotonic()
 
     def shards(self) -> List[Path]:
@@ -42,7 +42,7 @@ class Logs:
         """Append lines, each with its age (s), to run.log and to the shard's log. Raises OutputError."""
         now = self._start + time.monotonic()
         place = "" if shard is None else f"shard {shard}: "
-        # Lines of equal age, within rounding, keep their order.
+        # Lines of equal age, up to rounding, keep their order.
         aged = sorted(((max(age, 0.0), line) for age, line in lines), key=lambda line: -line[0])
         text = "".join(f"{stamp(now - age)} {place}{_one_line(line)}\n" for age, line in aged)
         if not text:
@@ -52,7 +52,7 @@ class Logs:
             _append(self.folder / f"shard_{shard:04d}.log", text)
 
     def merge(self) -> None:
-        """Sort the logs by time: a report brings lines older than those that others have written since.
+        """Sort the logs by time: reports bring lines older than those already written by others.
 
         Each log is replaced as a whole. Raises OutputError.
         """
@@ -67,7 +67,7 @@ class Logs:
 
 
 def in_order(content: bytes) -> bytes:
-    """Return the lines of a log, sorted by time; a line without a time stays with the one before it."""
+    """Return the lines of a log, sorted by time; a line without a time stays with the line before it."""
     groups: Dict[bytes, List[bytes]] = {}
     last = b""
     for line in content.split(b"\n"):

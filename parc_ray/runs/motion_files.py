@@ -34,7 +34,7 @@ class Writers:
 
 
 def motion_files(path: Path) -> List[Path]:
-    """Return the motion file at a path, or those in the folder, at any depth. Raises InputError without any."""
+    """Return the motion file at a path, or all in the folder, at any depth. Raises InputError if there is none."""
     if not path.is_dir():
         if not path.exists():
             raise InputError(f"{path}: no such file or folder; {GIVE}")
@@ -46,7 +46,7 @@ def motion_files(path: Path) -> List[Path]:
 
 
 def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, str]:
-    """Return the text of a character's MJCF and its source for messages: given, else the run's, else PARC's humanoid.
+    """Return a character's MJCF text and its source for messages: the given file, else the run's, else PARC's humanoid.
 
     Raises InputError if it is missing, or differs from the run's.
     """
@@ -60,7 +60,7 @@ def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, 
 
 
 def _is_map(file: Path) -> bool:
-    """Whether a file is the terrain.pkl of a run, which holds no motion."""
+    """Return True if a file is the terrain.pkl of a run, which holds no motion."""
     return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
 
 

@@ -1,4 +1,4 @@
-"""MotionState: what became of a motion in a run."""
+"""MotionState: the state of a motion in a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from parc_ray.recording.string_enum import StringEnum
 
 
 class MotionState(StringEnum):
-    """The state of a motion, in the order in which states are listed."""
+    """The state of a motion, in listing order."""
 
     RECORDED = "recorded"
     REJECTED = "rejected"
-    """All of its attempts failed, or were not accepted."""
+    """All of its attempts failed or were not accepted."""
     INVALID = "invalid"
     """Its file cannot be used."""
     CRASHED = "crashed"
-    """It ended its actors, or its file changed; a resumed run attempts it again."""
+    """It killed its actors, or its file changed; a resumed run attempts it again."""
     UNFINISHED = "unfinished"
     """It has no final state yet."""

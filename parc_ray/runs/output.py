@@ -1,4 +1,4 @@
-"""OutputDirectory: names and atomic writes. Only the driver writes it."""
+"""OutputDirectory: file names and atomic writes. Only the driver writes to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SUMMARY, REPORT, RECORDED_DATASET = "summary.json", "report.html", "recorded_mot
 ACCEPTED_DATASET, SUCCESS = "accepted_motions.yaml", "success.csv"
 DATASET, UPLOADS = "motions.yaml", "uploads.jsonl"
 CHARACTER = "record_character.xml"
-"""The character's MJCF as it was simulated."""
+"""The character's MJCF as simulated."""
 ARGUMENTS = ("record_env.yaml", "record_args.txt")
 """Inputs of PARC's run_tracker."""
 OWN_FILES = (
@@ -49,12 +49,12 @@ OWN_FILES = (
 """Files of a run besides recordings and logs of shards. motions.yaml is not one: it may be the user's own dataset."""
 
 LONGEST_NAME = 255
-"""Bytes."""
+"""In bytes."""
 GROUP_SIZE = 50
 MAX_MAP_CELLS = 50_000_000
-"""Cells of a terrain.pkl beyond which it is left out: at 20 bytes each it would need a gigabyte"""
+"""Maximum cells of a terrain.pkl; at 20 bytes each, a larger one would need a gigabyte."""
 MAX_MAP_TERRAINS, MAX_MAP_BYTES = 1000, 100_000_000
-"""Bounds of a terrain.pkl that nobody has asked for"""
+"""Bounds of a terrain.pkl that was not requested explicitly."""
 ANYWAY = "with output.terrain_file: true the same command writes it"
 
 
@@ -71,16 +71,16 @@ class OutputDirectory:
         self.summary = path / SUMMARY
         self.logs = Logs(path / "logs")
         self.listener: Optional[Callable[[Path], None]] = None
-        """Called with the path of every recording, and kept failed attempt, once it is written."""
+        """Called with the path of every recording and kept failed attempt after it is written."""
 
     def occupied(self) -> List[str]:
-        """Return the names of files and folders that an earlier run left here."""
+        """Return the names of files and folders left by an earlier run."""
         found = [name for name in OWN_FILES if (self.path / name).exists()]
         folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
         return found + [folder.name for folder in folders]
 
     def require_usable(self) -> None:
-        """Raises InputError unless it is a writable folder, or could be made."""
+        """Raise InputError unless it is a writable folder, or could be created."""
         place = next(path for path in (self.path, *self.path.parents) if os.path.lexists(path))
         if not place.is_dir():
             raise InputError(f"output_dir {self.path}: {place} is not a folder; choose another output_dir")
@@ -91,7 +91,7 @@ class OutputDirectory:
             )
 
     def lack_of_room(self, size: int) -> str:
-        """Return a message if fewer than `size` bytes are free; else an empty string."""
+        """Return a message if fewer than `size` bytes are free, else an empty string."""
         place = next(path for path in (self.path, *self.path.parents) if path.exists())
         free = shutil.disk_usage(place).free
         if free >= size:
@@ -99,10 +99,10 @@ class OutputDirectory:
         return f"output_dir {self.path}: {free >> 20} MiB are free, and the recordings may take {size >> 20} MiB"
 
     def require_outside(self, folders: Iterable[Path], source: str) -> None:
-        """Raises InputError if it lies in a folder of motions. source: the file that lists the folders."""
+        """Raise InputError if it is inside a folder of motions. source: the file that lists the folders."""
         for folder in folders:
             own, inputs = self.path.resolve(), folder.resolve()
-            # The search for motions skips paths with "ignore" in their names.
+            # The search for motions skips paths that contain "ignore".
             if own == inputs or (inputs in own.parents and "ignore" not in str(own.relative_to(inputs))):
                 raise InputError(
                     f"output_dir {self.path} is in {folder}, one of the folder_paths of {source}: recordings "
@@ -110,7 +110,7 @@ class OutputDirectory:
                 )
 
     def require_unlinked(self) -> None:
-        """Raises InputError if a file or folder that a run writes to is a link, or not a file."""
+        """Raise InputError if a file or folder that a run writes to is a link, or not a file."""
         for name in (RECORDINGS, FAILURES, "logs"):
             _require_no_link(self.path / name)
         for path in (self.journal, self.path / UPLOADS, self.path / LOG, *self.logs.shards()):
@@ -119,7 +119,7 @@ class OutputDirectory:
                 raise InputError(f"{path}: is not a file; remove it, or choose another output_dir")
 
     def require_free(self) -> None:
-        """Raises InputError if the directory holds an earlier run."""
+        """Raise InputError if the directory holds an earlier run."""
         found = self.occupied()
         # A run killed before its first attempt leaves an empty journal; PARC's script leaves its arguments.
         if set(found) - {JOURNAL, UPLOADS, *ARGUMENTS}:
@@ -129,7 +129,7 @@ class OutputDirectory:
             )
 
     def require_apart(self, files: Iterable[str]) -> None:
-        """Raises InputError if clear or tidy would delete any of these input files."""
+        """Raise InputError if clear or tidy would delete any of these input files."""
         owned = {self.recordings.resolve(): RECORDINGS, self.failures.resolve(): FAILURES}
         for folder in {Path(file).parent for file in files}:
             for own in owned.keys() & {folder.resolve(), *folder.resolve().parents}:
@@ -165,8 +165,8 @@ class OutputDirectory:
     def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
         """Delete half-written files, unjournalled motion files and stale files; return those of the first two kinds.
 
-        stale: names of files that no longer hold. Empty folders of recordings are deleted, too, because PARC's next
-        step fails at them.
+        stale: names of outdated files. Empty folders of recordings are deleted too, because PARC's next step fails on
+        them.
         """
         folders = (self.path, self.path / "logs", *_with_subfolders(self.recordings), *_with_subfolders(self.failures))
         left = [path for folder in folders for path in folder.glob(TEMPORARY_FILES) if not path.is_dir()]
@@ -191,12 +191,12 @@ class OutputDirectory:
         return [*self.sizes(), *_motion_files(self.failures)]
 
     def documents(self) -> List[Path]:
-        """Return the existing files of the run other than motion files."""
+        """Return the existing files of the run, except motion files."""
         names = (DATASET, *(name for name in OWN_FILES if name != UPLOADS))
         return [path for path in (*(self.path / name for name in names), *self.logs.shards()) if path.is_file()]
 
     def name_too_long(self, motion: str) -> bool:
-        """Whether the name of a motion's recording, or of its folder, is too long for file systems."""
+        """Return True if the name of a motion's recording, or of its folder, is too long for file systems."""
         path = self.recording_path(motion)
         return max(len(name.encode("utf-8")) for name in (path.name, path.parent.name)) > LONGEST_NAME
 
@@ -228,7 +228,7 @@ class OutputDirectory:
                 self.listener(path)
 
     def log(self, line: str, shard: Optional[int] = None) -> None:
-        """Append to logs/run.log, and to the log of a shard. Raises OutputError."""
+        """Append to logs/run.log, and to the shard's log. Raises OutputError."""
         self.logs.write([(0.0, line)], shard)
 
     def write_text(self, name: str, text: str) -> None:
@@ -236,19 +236,19 @@ class OutputDirectory:
         write_file_atomic(self.path / name, text.encode("utf-8"))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file for people to read."""
+        """Write a human-readable JSON file."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def write_recorded_dataset(self, recordings: Sequence[Tuple[Path, float]], control_freq: int) -> None:
         """Write recorded_motions.yaml: all recordings with PARC's weights. recordings: paths and lengths, s."""
         paths, seconds = zip(*sorted(recordings)) if recordings else ((), ())
-        # PARC weighs by the number of frames, one more than control steps.
+        # PARC weights by the number of frames, one more than control steps.
         lengths = [(round(length * control_freq) + 1) / control_freq for length in seconds]
         weights = class_weights(lengths, [path.parent.name for path in paths])
         write_dataset_file(zip(map(str, paths), weights), self.path / RECORDED_DATASET)
 
     def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
-        """Return why terrains of these shapes [cells] get no terrain.pkl; empty if they do."""
+        """Return the reason why terrains of these shapes [cells] get no terrain.pkl; empty if they get one."""
         if self.config.terrain_file == "auto" and len(shapes) > MAX_MAP_TERRAINS:
             return f"the dataset has more than {MAX_MAP_TERRAINS} motions; {ANYWAY}"
         tile = np.max(np.array(shapes), axis=0) + 2 * int(padding / dx)
@@ -258,7 +258,7 @@ class OutputDirectory:
     def write_terrain(self, terrains: Sequence[HeightField], padding: float, dx: float) -> None:
         """Write terrain.pkl in PARC's layout: all terrains as tiles of one map.
 
-        Raises InputError if they do not fit each other, or it would be too large.
+        Raises InputError if the terrains are incompatible, or the map would be too large.
         """
         layout = square_layout(terrains, padding, dx)
         terrain = layout.terrain
@@ -289,7 +289,7 @@ class OutputDirectory:
 
 
 def is_own(name: str) -> bool:
-    """Whether a file of this name, relative to the output directory, is one that runs write.
+    """Return True if runs write a file of this name, relative to the output directory.
 
     >>> is_own("recorded_motions/walk_0_49/walk_7.pkl"), is_own("logs/shard_0003.log"), is_own("logs/mine.log")
     (True, True, False)
@@ -326,7 +326,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _make_folder(path: Path) -> None:
-    """Make a folder. Raises InputError if it is a link, OutputError if it cannot be made."""
+    """Create a folder. Raises InputError if it is a link, OutputError if it cannot be created."""
     _require_no_link(path)
     make_folder(path, parents=False)
 

@@ -1,4 +1,4 @@
-"""Pace: how fast a run advances."""
+"""Pace: the speed of a run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from parc_ray.runs.ledger import Ledger
 RATE_SECONDS = 10.0
 """Period over which control steps per second are measured."""
 ESTIMATE_SECONDS = 5.0
-"""Time at work before the time left is estimated: the first motions to end are the shortest."""
+"""Working time before the time left is estimated: the first motions to end are the shortest."""
 
 
 class Pace:
-    """Measures how fast a run advances.
+    """Measures the speed of a run.
 
     pace = Pace(ledger)
     progress = pace.measure(activity)
@@ -29,10 +29,10 @@ class Pace:
         self._steps_before = ledger.env_steps
         self._done_before = ledger.dealt_with
         self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
-        """Times (monotonic s), and the control steps made until then, over the last RATE_SECONDS."""
+        """Times (monotonic s) and total control steps at each, over the last RATE_SECONDS."""
 
     def measure(self, activity: Activity) -> Progress:
-        """Return the progress until now."""
+        """Return the current progress."""
         ledger, now = self._ledger, time.monotonic()
         if ledger.env_steps == self._steps_before:
             self._working_since = now  # actors are still being set up

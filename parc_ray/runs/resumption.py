@@ -1,4 +1,4 @@
-"""Resumption: whether a run may be resumed, because its recordings would be the same."""
+"""Resumption: checks that a resumed run would make the same recordings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.ledger import Ledger
 
 MAX_SHOWN = 5
-"""Maximum number of differences that a message names."""
+"""Maximum number of differences in a message."""
 
 
 def require_same(
     ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry], output_dir: Path
 ) -> None:
-    """Raises InputError if a resumed run would make other recordings."""
+    """Raise InputError if a resumed run would make other recordings."""
     lines = differences(ledger, fingerprint, entries)
     if lines:
         more = f"; and {len(lines) - MAX_SHOWN} more" if len(lines) > MAX_SHOWN else ""
@@ -28,9 +28,9 @@ def require_same(
 
 
 def require_same_recovery(ledger: Ledger, recovery: Mapping[str, Any], output_dir: Path) -> None:
-    """Raises InputError if populations were made that would be others now; recovery: {} where it is switched off.
+    """Raise InputError if the populations made so far would differ now; recovery: {} if it is switched off.
 
-    Larger sizes may be added: those that were tried before them stay.
+    Larger sizes may be added, because smaller ones are tried first and stay valid.
     """
     before = ledger.recovery
     if not (ledger.populations and recovery and before):
@@ -46,7 +46,7 @@ def require_same_recovery(ledger: Ledger, recovery: Mapping[str, Any], output_di
 
 
 def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> List[str]:
-    """Return one line per change, since a run began, of something that recordings depend on."""
+    """Return one line per change to the run's inputs since it began, if recordings depend on it."""
     assert ledger.started is not None, "only a run that has begun can be resumed"
     before, now = flat(ledger.started.fingerprint), flat(fingerprint)
     lines = [
@@ -66,7 +66,7 @@ def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequenc
 
 
 def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
-    """Return nested mappings as one.
+    """Return nested mappings as a flat one.
 
     >>> flat({"retry": {"max_retries": 3}, "seed": 0})
     {'retry.max_retries': 3, 'seed': 0}

@@ -8,12 +8,12 @@ from typing import Any, Mapping, Optional
 
 @dataclass(frozen=True)
 class Session:
-    """One command on an output directory: the first, or one that resumed the run."""
+    """One command on an output directory: the first one, or one that resumed the run."""
 
     began: float
     """Seconds since 1970."""
     seconds: float
-    """Working time, without the start of Ray; 0 if there was nothing to do."""
+    """Working time, excluding the start of Ray; 0 if there was nothing to do."""
     exit_code: Optional[int]
     """None if it was killed, or is still running."""
     host: str

@@ -9,7 +9,7 @@ from parc_ray.runs.journal_reader import JournalLine
 
 
 class SessionClock:
-    """Measures sessions from their first line in the journal to their last; 0 for one with nothing to do."""
+    """Measures sessions from their first line in the journal to their last; 0 for a session with nothing to do."""
 
     def __init__(self) -> None:
         self.seconds: List[float] = []

@@ -1,4 +1,4 @@
-"""Timeline: what happened when in a run, from its journal."""
+"""Timeline: the times of a run's events, from its journal."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Timeline:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.runs: List[RunStarted] = []
-        """One per session, like the next ones."""
+        """One start per session."""
         self.attempts: Dict[str, List[AttemptEnded]] = {}
-        """By motion, timed since their session began."""
+        """Attempts by motion, timed since their session began."""
         self._began: List[float] = []
         """Seconds since 1970."""
         self._clock = SessionClock()
@@ -46,7 +46,7 @@ class Timeline:
         """Index of the launch of each shard."""
 
     def take(self, line: JournalLine) -> None:
-        """Take the next line. Raises KeyError, TypeError or ValueError if it cannot be the next."""
+        """Take the next line. Raises KeyError, TypeError or ValueError if it is not a valid next line."""
         event, now = line.event, self._clock.take(line)
         self.ledger.take(event)
         if isinstance(event, RunStarted):
@@ -80,7 +80,7 @@ class Timeline:
         ]
 
     def launches(self) -> List[Launch]:
-        """Return all launches. One without an end of its own ended with its motions, or with its session."""
+        """Return all launches. A launch without an end event ended with its motions, or with its session."""
         ends: Dict[int, float] = {}
         for attempt in (ended.attempt for own in self.attempts.values() for ended in own):
             if attempt.launch is not None and attempt.ended is not None:
@@ -105,7 +105,7 @@ class Timeline:
         self._latest = {}
 
     def _attempt(self, event: AttemptEnded) -> None:
-        """Add an attempt, timed since its session began instead of since its actor was ready."""
+        """Add an attempt, with times since its session began instead of since its actor was ready."""
         attempt, launch = event.attempt, self._latest.get(event.shard)
         ready = None if launch is None else self._launches[launch].ready
         began, ended = _later(ready, attempt.began), _later(ready, attempt.ended)

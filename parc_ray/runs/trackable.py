@@ -1,4 +1,4 @@
-"""Lists of what was trackable: success.csv, a row per motion, and accepted_motions.yaml, the motions recorded whole."""
+"""Lists of trackable motions: success.csv, a row per motion, and accepted_motions.yaml, the motions recorded whole."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COLUMNS = (
 def accepted_motions(
     entries: Iterable[MotionEntry], outcomes: Mapping[str, MotionEnded], recovered: bool = False
 ) -> List[Tuple[str, float]]:
-    """Return files and weights of the motions that were recorded whole, in the order of the dataset.
+    """Return files and weights of the motions recorded whole, in dataset order.
 
-    recovered: include those that only a population of recovery could track.
+    recovered: include motions that only a population could track.
     """
     accepted = []
     for entry in entries:
@@ -39,7 +39,7 @@ def accepted_motions(
 def success_table(run: Run) -> str:
     """Return success.csv: a row per motion, with the metrics of its last attempt.
 
-    Lengths are in m, angles in rad, times in s. Cells are empty where nothing is known.
+    Lengths are in m, angles in rad, times in s. Unknown values are empty cells.
     """
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")

@@ -1,7 +1,7 @@
-"""Upload: copies of a run's files at an address (`output.upload`), made while it records, and verified there.
+"""Upload: copies a run's files to an address (`output.upload`) while it records, and verifies them there.
 
 Uploads run in the background; upload errors never affect the run. Threads are daemons, because an executor's would keep
-the process alive while a connection hangs. fsspec's own copying neither reads back what it wrote nor stops in time.
+the process alive while a connection hangs. fsspec's own copying neither verifies its writes nor stops in time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from parc_ray.runs.output import ARGUMENTS, DATASET, RECORDED_DATASET, UPLOADS, 
 from parc_ray.runs.upload_memory import Copies, UploadMemory
 
 COPIERS = 8
-"""Files copied at a time; most of the time goes into waiting for answers."""
+"""Files copied at a time; most of the time is spent waiting for answers."""
 PAUSES = (1.0, 4.0, 16.0)
 """Seconds before a failed copy is retried."""
 STALL_SECONDS = 600.0
@@ -35,7 +35,7 @@ HURRY_SECONDS = 3.0
 """Seconds that an interrupted run waits for all copies."""
 LOOK_SECONDS = 0.5
 SECRET = re.compile(r"://[^/@]*:[^@]*@|\?|^(s3|s3a|gs|gcs|r2|oss)://[^/]*@", re.IGNORECASE)
-"""A password in a URL, or parameters, which may hold one. Buckets have no users: what stands before one is a token."""
+"""A password in a URL, or parameters, which may contain one. Buckets have no users: text before a bucket is a token."""
 
 
 class Upload:
@@ -60,11 +60,11 @@ class Upload:
         """Reasons of failed copies, by name."""
         self._waiting: Set[str] = set()
         self._again: Set[str] = set()
-        """Waiting files that were added again: they may have changed while being copied."""
+        """Waiting files that were added again: they may have changed during the copy."""
         self._queue: SimpleQueue[Optional[str]] = SimpleQueue()
         """Names of files; None ends a thread."""
         self._lock, self._settled = threading.Lock(), threading.Event()
-        """Guards the state above; set while no file waits."""
+        """Lock for the state above; event set while no file waits."""
         self._failed = 0
         """Failures since the last successful copy."""
         self._last_copied = 0.0
@@ -72,7 +72,7 @@ class Upload:
         self._deadline = float("inf")
 
     def require_usable(self, overwrite: bool) -> None:
-        """Raises InputError if the address cannot be written to, or holds another run's files."""
+        """Raise InputError if the address cannot be written to, or holds another run's files."""
         place, trial = f"key 'output.upload' = {self.url!r}", f".{secrets.token_hex(8)}.tmp"
         if SECRET.search(self.url):
             raise InputError(
@@ -105,7 +105,7 @@ class Upload:
             )
 
     def clear(self) -> None:
-        """Delete the files of runs there, and nothing else. Raises OutputError."""
+        """Delete the files of runs at the address, and nothing else. Raises OutputError."""
         try:
             with ThreadPoolExecutor(COPIERS) as pool:
                 list(pool.map(self._address.remove, list(self._own())))
@@ -114,7 +114,7 @@ class Upload:
         self._verified, self._there = {}, {}
 
     def begin(self) -> None:
-        """Claim the address, and start copying the existing files of the run. Raises OutputError."""
+        """Claim the address, and start copying the run's existing files. Raises OutputError."""
         self._memory.begin(self.url)
         for _ in range(COPIERS):
             threading.Thread(target=self._copy_all, name="upload", daemon=True).start()
@@ -129,7 +129,7 @@ class Upload:
     def finish(self) -> Iterator[int]:
         """Copy the remaining files and those written at the end of a run; yield the number of waiting files.
 
-        Ends when none waits, when nothing was copied for STALL_SECONDS, or soon after `hurry`.
+        Ends when no file waits, when nothing was copied for STALL_SECONDS, or soon after `hurry`.
         """
         with self._lock:
             self._ending, self._last_copied = True, time.monotonic()
@@ -152,11 +152,11 @@ class Upload:
 
     @property
     def hurried(self) -> bool:
-        """Whether `hurry` was called."""
+        """True if `hurry` was called."""
         return self._deadline < float("inf")
 
     def require_complete(self) -> None:
-        """Raises UploadError if copies are missing."""
+        """Raise UploadError if copies are missing."""
         with self._lock:
             missing = {**self._missing, **dict.fromkeys(sorted(self._waiting), "not copied yet")}
         if missing:
@@ -196,7 +196,7 @@ class Upload:
                 if reason:
                     self._missing[name] = reason
                     self._failed += 1
-                    # When the network is down, not every file is worth its retries.
+                    # If the network is down, retrying every file is pointless.
                     self._in_vain |= self._ending and self._failed >= COPIERS
                 else:
                     self._failed, self._last_copied = 0, time.monotonic()
@@ -204,7 +204,7 @@ class Upload:
                     self._settled.set()
 
     def _try(self, name: str) -> str:
-        """Make a copy, with retries; return why it failed, or an empty string."""
+        """Make a copy, with retries; return the reason if it failed, else an empty string."""
         reason = "not copied yet"
         for pause in (*PAUSES, 0.0):
             if self._in_vain:
@@ -218,7 +218,7 @@ class Upload:
         return reason
 
     def _copy(self, name: str) -> None:
-        """Copy a file unless its copy is known to be the same. Raises the errors of the file system."""
+        """Copy a file unless an identical copy is known. Raises the errors of the file system."""
         if not (self._output.path / name).exists():
             if name in self._there:
                 self._address.remove(name)
@@ -238,7 +238,7 @@ class Upload:
         self._memory.add(name, *copy)
 
     def _content(self, name: str) -> bytes:
-        """Return the content of a copy. recorded_motions.yaml names its motions relative to its own folder there."""
+        """Return the content of a copy. At the address, recorded_motions.yaml has paths relative to its own folder."""
         path = self._output.path / name
         if name != RECORDED_DATASET:
             return read_bytes(path)

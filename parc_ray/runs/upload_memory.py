@@ -13,18 +13,18 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.files.writing import unwritable
 
 Copies = Dict[str, Tuple[int, str]]
-"""Bytes and SHA-256 of each file at an address, by its name."""
+"""Size in bytes and SHA-256 of each file at an address, by name."""
 
 
 class UploadMemory:
-    """The copies of one run that were verified, over all sessions and addresses."""
+    """The verified copies of one run, over all sessions and addresses."""
 
     def __init__(self, path: Path):
         self._path = path
         self._copies = _read(path)
 
     def knows(self, url: str) -> bool:
-        """Whether the run has copied to an address before."""
+        """Return True if the run has copied to an address before."""
         return url in self._copies
 
     def copies(self, url: str) -> Copies:
@@ -32,7 +32,7 @@ class UploadMemory:
         return self._copies.get(url, {})
 
     def begin(self, url: str) -> None:
-        """Make an address the one of the copies that follow. Raises OutputError."""
+        """Set the address of the copies that follow. Raises OutputError."""
         try:
             self._append(url=url)
         except OSError as error:

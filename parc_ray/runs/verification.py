@@ -1,4 +1,4 @@
-"""Verification: whether recordings are still the bytes that were written."""
+"""Verification: checks that recordings are still the bytes that were written."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Verification:
-    """The recordings of a run by what was found."""
+    """The recordings of a run by verification result."""
 
     intact: Tuple[Path, ...]
     damaged: Tuple[Path, ...]
-    """Their bytes have changed."""
+    """Recordings whose bytes have changed."""
     missing: Tuple[Path, ...]
     unknown: Tuple[Path, ...]
-    """They have the right size, but the journal holds no checksum of them."""
+    """Recordings of the right size, without a checksum in the journal."""
 
     def lines(self) -> Iterator[str]:
-        """Yield a line per recording that is damaged or missing, then the counts."""
+        """Yield a line per damaged or missing recording, then the counts."""
         for state in ("damaged", "missing"):
             yield from (f"{state}: {path}" for path in getattr(self, state))
         counts = {name: len(paths) for name, paths in vars(self).items()}
@@ -45,7 +45,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether no recording is known to be damaged or missing."""
+        """True if no recording is known to be damaged or missing."""
         return not self.damaged and not self.missing
 
 

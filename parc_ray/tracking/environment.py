@@ -1,7 +1,7 @@
 """TrackingEnvironment: simulator, motions, observer and termination, for num_envs slots.
 
-It knows attempts only as "this motion from this time", and nothing of what a tracker observes or how it acts: whoever
-drives it observes, decides and steps. All states are in the frame of the motion that the slot tracks.
+It knows attempts only as "this motion from this time", and knows nothing about a tracker's observations or actions. Its
+caller observes, decides and steps. All states are in the frame of the slot's motion.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from parc_ray.trackers.termination import NOT_FINITE
 from parc_ray.trackers.tracker import ObservationInputs, Observer, Tracker
 
 SAMPLES = 2048
-"""Maximum reference frames sampled at once."""
+"""Maximum number of reference frames sampled at once."""
 AHEAD = 8
-"""Attempts that are made ready together, at most one for every AHEAD envs: one by one they take twice the time."""
+"""Attempts prepared in one batch, at most one per AHEAD envs; preparing singly takes twice the time."""
 
 StartPoint = Tuple[int, float]
 """A motion and a start fraction."""
@@ -39,7 +39,7 @@ StartPoint = Tuple[int, float]
 
 @dataclass(frozen=True)
 class Step:
-    """Result of one control step in N envs, in the order in which they were given."""
+    """Result of one control step in N envs, in the given order."""
 
     state: CharacterState
     pose: Pose
@@ -54,9 +54,9 @@ class Step:
     reason: Tensor
     """[N]: index into termination.REASONS; 0 where the attempt has not failed."""
     body: Tensor
-    """[N]: the body at fault, where the reason is about one."""
+    """[N]: the body at fault, if the reason concerns one."""
     ended: Tensor
-    """[N] bool: whether the motion's end is reached."""
+    """[N] bool: True if the motion's end is reached."""
 
     @property
     def distance(self) -> Tensor:
@@ -68,12 +68,12 @@ def reference_bytes(skeleton: Skeleton, observer: Observer, max_steps: int) -> i
     """Return the bytes that a TrackingEnvironment holds per env for attempts of up to max_steps control steps."""
     frames, now = max_steps + 1 + lookahead(observer), now_layout(skeleton).size
     place = frames * (observer.features.size + reference_layout(skeleton).size) + now
-    # There is at most one place more per AHEAD envs.
+    # There is at most one additional place per AHEAD envs.
     return 4 * (place + place // AHEAD + now)
 
 
 class TrackingEnvironment:
-    """num_envs characters, each of which tracks a motion of the library on its terrain."""
+    """num_envs characters, each tracking a motion of the library on its terrain."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class TrackingEnvironment:
         tracker: Tracker,
         config: EnvironmentConfig,
     ):
-        """library, terrains and the simulator's tiles are of the same motions, in the same order."""
+        """library, terrains and the simulator's tiles hold the same motions, in the same order."""
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
@@ -95,43 +95,43 @@ class TrackingEnvironment:
         self.max_steps = max(self.steps_of(i, 0.0) for i in range(len(library.motions)))
         envs, frames = self.num_envs, self.max_steps + 1 + self.lookahead
         self._ahead = min(AHEAD, envs // AHEAD)
-        """Places beyond one for each env."""
+        """Places in addition to one per env."""
         places = envs + self._ahead
         self.motion = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_done = torch.zeros(envs, dtype=torch.int64, device=device)
         self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
         self._place = torch.zeros(envs, dtype=torch.int64, device=device)
-        """Where each env's reference is held."""
+        """Place of each env's reference."""
         self._places: Dict[int, int] = {}
-        """The same for envs that have been started, on the host. Envs that were started alike share a place."""
+        """The same on the host, for started envs. Envs with the same start share a place."""
         self._users: Counter[int] = Counter()
         """Number of envs at each place."""
         self._free = list(range(places))[::-1]
         self._ready: Dict[StartPoint, int] = {}
-        """Places of starts that were prepared ahead of time."""
+        """Places of starts prepared ahead of time."""
         self._features = torch.zeros(places, frames, observer.features.size, device=device)
         self._state_layout, self._reference_layout = Layout(state_shapes(skeleton)), reference_layout(skeleton)
         self._now_layout = now_layout(skeleton)
         self._references = torch.zeros(places, frames, self._reference_layout.size, device=device)
         self._first = torch.zeros(places, self._now_layout.size, device=device)
-        """State, pose and contacts with which an attempt begins."""
+        """State, pose and contacts at the start of an attempt."""
         self._now = torch.zeros(self._now_layout.size, envs, device=device)
-        """State, pose and contacts of every env, one below the other: one operation reads or writes them all."""
+        """State, pose and contacts of every env, stacked: one operation reads or writes them all."""
         self._rows: Tuple[List[int], Tensor] = ([], self.motion)
 
     def start_time(self, motion: int, fraction: float) -> float:
-        """Time in a motion at a start fraction, s; a float32."""
+        """Return the time in a motion at a start fraction, s; a float32."""
         return float(self.library.seconds[motion] * np.float32(fraction))
 
     def steps_of(self, motion: int, fraction: float) -> int:
-        """Control steps from a start fraction until the time reaches the motion's length (float32, as in PARC)."""
+        """Return the control steps from a start fraction to the motion's length (float32, as in PARC)."""
         length, timestep = self.library.seconds[motion], np.float32(1.0 / self.config.control_freq)
         upper = int(float(length) * self.config.control_freq) + 3
         times = np.arange(upper, dtype=np.float32) * timestep + np.float32(self.start_time(motion, fraction))
         return int((times >= length).argmax())
 
     def rows(self, envs: Sequence[int]) -> Tensor:
-        """Indices of envs, the first one repeated up to whole batches. The last ones are kept on the device."""
+        """Return the indices of envs, padded to whole batches with the first one. The latest result is cached."""
         if list(envs) != self._rows[0]:
             self._rows = (list(envs), pad_to_batch(torch.tensor(list(envs), device=self.device)))
         return self._rows[1]
@@ -164,18 +164,18 @@ class TrackingEnvironment:
         self.simulator.reset(list(envs), list(motions), self._read(rows)[0])
 
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
-        """Give envs the characters of source envs, all of which were started alike. See Simulator.copy."""
+        """Copy the characters of source envs to envs, all with the same start. See Simulator.copy."""
         self.simulator.copy(envs, sources)
         rows, origin = upload([list(envs), list(sources)], self.device)
         self._now.index_copy_(1, rows, self._now.index_select(1, origin))
         self.steps_done.index_copy_(0, rows, self.steps_done.index_select(0, origin))
 
     def observe(self, envs: Sequence[int]) -> Tensor:
-        """Observations of the given envs, [n, observer.layout.size]."""
+        """Return the observations of the given envs, [n, observer.layout.size]."""
         return self.observe_rows(self.rows(envs))[: len(envs)]
 
     def observe_rows(self, rows: Tensor) -> Tensor:
-        """Observations of envs, given as rows, [n, observer.layout.size]."""
+        """Return the observations of envs, given as rows, [n, observer.layout.size]."""
         state, pose, contacts = self._read(rows)
         places = self._place.index_select(0, rows) * self._features.shape[1]
         frames = (places + self.steps_done.index_select(0, rows)).unsqueeze(1)
@@ -192,17 +192,17 @@ class TrackingEnvironment:
 
     @property
     def state_size(self) -> int:
-        """Numbers in a joined state."""
+        """Size of a joined state."""
         return self._state_layout.size
 
     def join(self, state: CharacterState) -> Tensor:
-        """States side by side as evaluate takes them, [n, state_size]."""
+        """Return a state's parts side by side, as evaluate takes them, [n, state_size]."""
         return torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)
 
     def evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor] = None) -> Step:
-        """What one control step has led to: joined states [n, ...] of envs, given as rows.
+        """Return the result of one control step, from joined states [n, ...] of envs, given as rows.
 
-        active [n]: 1 where time goes on, 0 where it stands still; None: everywhere.
+        active [n]: 1 where time advances, 0 where it is paused; None: all active.
         """
         columns = reverse_dims(batch_last(states))
         state = CharacterState(**self._state_layout.split(reverse_dims(columns)))
@@ -218,7 +218,7 @@ class TrackingEnvironment:
         if self.termination.needs_ground:
             ground = self.terrains.height_at(self.motion.index_select(0, rows), body_pos[..., :2])
         result = self.termination.compute(steps * self.timestep, state, pose, reference, ground)
-        lost = (columns - columns != 0).any(dim=0)  # infinite, or not a number
+        lost = (columns - columns != 0).any(dim=0)  # infinite or NaN
         self._now.index_copy_(1, rows, self._columns(state, pose, contacts))
         return Step(
             state=state,
@@ -233,15 +233,15 @@ class TrackingEnvironment:
         )
 
     def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
-        """Current state, pose and contacts of the given envs."""
+        """Return the current state, pose and contacts of the given envs."""
         return self._read(torch.tensor(list(envs), device=self.device))
 
     def references(self, env: int, steps: int) -> Tensor:
-        """What is held of the reference of an env after 1, 2, ... steps, [steps, ...]."""
+        """Return the stored reference of an env after 1, 2, ... steps, [steps, ...]."""
         return self._references[self._places[env], 1 : steps + 1]
 
     def reference_parts(self, references: Tensor) -> Tuple[Pose, Tensor]:
-        """Pose and contacts of rows of references."""
+        """Return the pose and contacts of rows of references."""
         parts = self._reference_layout.unstack(reverse_dims(batch_last(references)))
         return _pose(parts), parts["contacts"]
 
@@ -254,7 +254,7 @@ class TrackingEnvironment:
         return self._now_layout.stack((*vars(state).values(), *vars(pose).values(), contacts))
 
     def _release(self, env: int) -> None:
-        """Free an env's place, unless other envs use it, too."""
+        """Free an env's place, unless other envs still use it."""
         place = self._places.pop(env, None)
         if place is None:
             return
@@ -263,7 +263,7 @@ class TrackingEnvironment:
             self._free.append(place)
 
     def _prepared(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
-        """Return the place of each start, prepared where it is not yet, and upcoming ones in the same batch."""
+        """Return the place of each start. Missing ones are prepared, with upcoming ones in the same batch."""
         places = {start: self._ready.pop(start) for start in dict.fromkeys(starts) if start in self._ready}
         missing = [start for start in dict.fromkeys(starts) if start not in places]
         if missing:
@@ -277,7 +277,7 @@ class TrackingEnvironment:
         return [places[start] for start in starts]
 
     def _prepare(self, places: Sequence[int], starts: Sequence[StartPoint]) -> None:
-        """Hold the references of attempts, and their first frames, at places."""
+        """Store the references of attempts, and their first frames, at places."""
         at, motions = torch.tensor([list(places), [motion for motion, _ in starts]], device=self.device)
         times = torch.tensor([self.start_time(*start) for start in starts], device=self.device)
         steps = [self.steps_of(*start) for start in starts]
@@ -297,7 +297,7 @@ class TrackingEnvironment:
     def _load_references(
         self, places: Tensor, motions: Tensor, steps: Sequence[int], times: Tensor
     ) -> Tuple[ReferenceFrames, Pose]:
-        """Sample motions at every control step of attempts, and beyond as far as targets reach.
+        """Sample motions at every control step of attempts, and beyond up to the observer's lookahead.
 
         Returns the first frames and their poses, in whole batches.
         """
@@ -324,17 +324,17 @@ class TrackingEnvironment:
 
 
 def now_layout(skeleton: Skeleton) -> Layout:
-    """Layout of what is held per env: the character's state, pose and contacts."""
+    """Return the layout of the data per env: the character's state, pose and contacts."""
     return Layout({**state_shapes(skeleton), **pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
 
 
 def reference_layout(skeleton: Skeleton) -> Layout:
-    """Layout of what is held per frame of the reference, besides the observer's features: pose and contacts."""
+    """Return the layout of a reference frame, without the observer's features: pose and contacts."""
     return Layout({**pose_shapes(skeleton), "contacts": (skeleton.num_bodies,)})
 
 
 def lookahead(observer: Observer) -> int:
-    """Control steps by which an observer looks ahead, at the end of a motion beyond it."""
+    """Return the control steps by which an observer looks ahead, past the motion's end if necessary."""
     return max(observer.target_steps.tolist(), default=0)
 
 
@@ -346,7 +346,7 @@ Batch = TypeVar("Batch", CharacterState, Pose, ReferenceFrames, Step)
 
 
 def _first_rows(batch: Batch, count: int) -> Batch:
-    """The first rows of a batch, and of the batches in it."""
+    """Return the first rows of a batch, and of nested batches."""
     parts: Dict[str, Any] = {
         name: part[:count] if isinstance(part, Tensor) else _first_rows(part, count)
         for name, part in vars(batch).items()

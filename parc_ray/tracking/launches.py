@@ -1,7 +1,7 @@
-"""LaunchCounter: kernel launches and waits of tensor operations, counted on any device.
+"""LaunchCounter: counts kernel launches and waits of tensor operations, on any device.
 
 A GPU starts small operations more slowly than it computes them, and idles while the host waits for it. Unlike time,
-both counts repeat, and need no GPU.
+both counts are reproducible, and need no GPU.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from parc_ray.simulators.simulator import Simulator
 from parc_ray.tracking.environment import TrackingEnvironment
 
 NO_KERNEL = ("empty", "new_empty", "_unsafe_view", "detach", "lift_fresh", "_local_scalar_dense")
-"""Beginnings of the names of operations that start no kernel, besides views."""
+"""Name prefixes of operations that start no kernel, besides views."""
 WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "repeat_interleave")
 """Operations whose result, or its size, the host waits for."""
 HOST_COPIES = (Tensor.tolist, Tensor.cpu, torch.tensor, torch.as_tensor, torch.from_numpy)
-"""Calls that copy between host and device, which the host waits for; nothing else shows them on a CPU."""
+"""Calls that copy between host and device, so that the host waits; on a CPU nothing else reveals them."""
 
 
 class LaunchCounter:
@@ -39,7 +39,7 @@ class LaunchCounter:
         self.kernels = 0
         self.synchronisations = 0
         self.operations: Counter[str] = Counter()
-        """Number of launches and waits by name of the operation."""
+        """Number of launches and waits by operation name."""
         self._paused = False
         self._modes = ExitStack()
 
@@ -55,7 +55,7 @@ class LaunchCounter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Count nothing in this context."""
+        """Pause counting in this context."""
         self._paused = True
         try:
             yield
@@ -105,7 +105,7 @@ class _Uncounted:
 
 
 class _Operations(TorchDispatchMode):
-    """Mode that sees every operation of a device."""
+    """Mode that intercepts every operation of a device."""
 
     counter: LaunchCounter
 
@@ -127,7 +127,7 @@ class _Operations(TorchDispatchMode):
 
 
 class _Calls(TorchFunctionMode):
-    """Mode that sees every call of a tensor function."""
+    """Mode that intercepts every call of a tensor function."""
 
     counter: LaunchCounter
 
@@ -157,7 +157,7 @@ def _is_view(func: Any) -> bool:
 
 
 def _indexed_by_mask(name: str, args: Sequence[Any]) -> bool:
-    """Return whether an operation must count a mask's rows before it can index with them."""
+    """Return whether an operation must count a mask's rows before indexing with them."""
     if not name.startswith(("index", "_index_put")) or len(args) < 2 or not isinstance(args[1], (list, tuple)):
         return False
     return any(isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) for part in args[1])

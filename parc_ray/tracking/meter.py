@@ -1,4 +1,4 @@
-"""MetricMeter: measures the metrics of attempts, once they have ended."""
+"""MetricMeter: measures the metrics of finished attempts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from parc_ray.tracking.sliding import mean_speed
 MEANS = tuple(metric.name for metric in METRICS if metric.over == "mean")
 LARGEST = tuple(metric.name for metric in METRICS if metric.over == "largest")
 MEASURED = (*MEANS, *LARGEST, "contacts_agreed", "contacts_either")
-"""What is measured of every frame."""
+"""Quantities measured for every frame."""
 SHALLOW = 0.01
-"""Depth in m up to which it is measured straight up: soft contacts are as deep all the time."""
+"""Depth in m up to which it is measured vertically: soft contacts are that deep all the time."""
 
 
 class MetricMeter:
@@ -43,9 +43,9 @@ class MetricMeter:
     ) -> Tensor:
         """Return numbers [n, MEASURED] of n frames of motions [n] from poses and contacts or their labels [n, B].
 
-        points: surface points of the poses, if they are known.
+        points: surface points of the poses, if already computed.
 
-        No row depends on another, not even in its last bit, as long as n is in whole batches.
+        No row depends on another, not even in its last bit, provided that n is in whole batches.
         """
         offset = pose.body_pos - reference.body_pos
         root = rotations.norm(offset[:, 0])
@@ -96,5 +96,5 @@ def aggregate(measured: npt.NDArray[np.float32], slid: Optional[npt.NDArray[np.f
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Mean over the last dimension, [n, k] -> [n]."""
+    """Return the mean over the last dimension, [n, k] -> [n]."""
     return reverse_dims(values).mean(0)

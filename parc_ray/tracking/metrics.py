@@ -1,5 +1,4 @@
-"""The metrics: how well an attempt has tracked its motion, in numbers. Everything that shows or judges them reads this
-list; loads no torch."""
+"""The metrics of tracking quality. All code that shows or judges them reads this list. Loads no torch."""
 
 from __future__ import annotations
 
@@ -16,26 +15,26 @@ Quality = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured number of an attempt, over all of its frames after the first."""
+    """A measured number of an attempt, over all frames after the first."""
 
     name: str
     """Its key in journals, recordings and comparisons."""
     title: str
     meaning: str
-    """What is measured, in a few words."""
+    """Short description of the measured quantity."""
     unit: str = ""
     """m, rad, s or m/s; empty for a share."""
     better: Literal["lower", "higher"] = "lower"
     over: Literal["mean", "largest", "share", "contacts"] = "mean"
-    """How the frames of an attempt are put together."""
+    """Aggregation over the frames of an attempt."""
     limit: str = ""
     """Key of its acceptance limit; empty if it has none."""
     column: str = ""
-    """Head of its column in the report, which also charts it; empty if it is left out there."""
+    """Header of its column in the report, which also charts it; empty if the report omits it."""
     decimals: int = 3
 
     def breaks(self, value: float, limit: float) -> bool:
-        """Whether a value is worse than a limit. One that is not finite always is."""
+        """Return True if a value is worse than a limit; always true if it is not finite."""
         return not (value <= limit if self.better == "lower" else value >= limit)
 
 
@@ -81,14 +80,14 @@ BY_LIMIT = {metric.limit: metric for metric in METRICS if metric.limit}
 
 
 def without_labels(quality: Quality) -> Quality:
-    """The metrics of an attempt at a motion whose contacts are not known."""
+    """Return the metrics of an attempt at a motion without contact labels."""
     return {name: value for name, value in quality.items() if name != "contact_agreement"}
 
 
 def broken_limits(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[BrokenLimit]:
     """Return the limits that an attempt breaks, in their order; empty if it may be recorded.
 
-    The limit of a metric that was not measured does not apply.
+    Limits of unmeasured metrics do not apply.
     """
     broken = []
     for key, limit in limits or ():

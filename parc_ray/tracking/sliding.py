@@ -1,7 +1,7 @@
 """Sliding of bodies in contact over the ground, known as foot skate.
 
-A body in contact in two frames in succession slides at the horizontal speed, between them, of its surface point that is
-lowest in the later frame. So a foot that rolls over its heel or toe does not slide, though its ankle moves.
+If a body is in contact in two successive frames, it slides at the horizontal speed, between them, of its surface point
+that is lowest in the later frame. A foot that rolls over its heel or toe thus does not slide, though its ankle moves.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps: float) -> Tensor:
     """Return the sum of speeds (m/s) of the sliding bodies of each frame, and their number [n, 2].
 
-    points: [n, P, 3] m surface points of frames in succession; owners: [P] body of each; contacts: [n, B] flags; first:
-    [n] whether a frame is the first of its attempt, whose bodies do not slide. A row depends on the one before only.
+    points: [n, P, 3] m surface points of successive frames; owners: [P] body of each; contacts: [n, B] flags; first:
+    [n] True for the first frame of an attempt, whose bodies do not slide. A row depends only on the previous one.
     """
     moved = points[..., :2] - torch.cat((points[:1], points[:-1]))[..., :2]
     speeds = torch.sqrt(moved[..., 0] * moved[..., 0] + moved[..., 1] * moved[..., 1]) * fps
@@ -26,7 +26,7 @@ def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps:
     lowest = lowest.scatter_reduce(1, owners.expand(len(points), -1), points[..., 2], "amin")
     own = points[..., 2] <= lowest[:, owners]
     slowest = points.new_full(contacts.shape, torch.inf)
-    # Corners of a flat sole may be equally low: the slowest, about which it turns.
+    # Corners of a flat sole may be equally low: the slowest is the one it turns about.
     masked = torch.where(own, speeds, torch.full_like(speeds, torch.inf))
     slowest = slowest.scatter_reduce(1, owners.expand(len(points), -1), masked, "amin")
     still = still & torch.isfinite(lowest)
@@ -41,7 +41,7 @@ def mean_speed(sums: npt.NDArray[np.float32]) -> float:
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Sum over bodies [n, B] -> [n], each row in the same order whatever the other rows are."""
+    """Return the sum over bodies, [n, B] -> [n], each row in the same order regardless of other rows."""
     total = values[:, 0].clone()
     for body in range(1, values.shape[1]):
         total += values[:, body]
