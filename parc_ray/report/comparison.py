@@ -316,7 +316,9 @@ def _settings(baseline: Run, candidate: Run) -> Tuple[Setting, ...]:
 def _made_with(run: Run) -> Dict[str, Any]:
     """What recordings depend on, the devices (PhysX computes something else on each), the versions."""
     versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
-    return {**flat(run.fingerprint), **versions, **{key: run.config.get(key) for key in (*NAMED, "device")}}
+    recovery = run.config.get("recovery") or {}
+    own = {"recovery": ", ".join(f"{key} {value}" for key, value in recovery.items()) or "off"}
+    return {**flat(run.fingerprint), **versions, **own, **{key: run.config.get(key) for key in (*NAMED, "device")}}
 
 
 def _quality(metric: Metric, pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> Paired:

@@ -140,6 +140,7 @@ def test_what_differs_is_named(runs):
     lines[0]["fingerprint"].update({"simulator": "physx", "version of physx": "0.7", "retry": {"max_retries": 5}})
     del lines[0]["fingerprint"]["version of mujoco"]
     lines[0]["config"].update({"seed": 3, "device": "cuda", "model_file": "/elsewhere/model.pt"})
+    lines[0]["config"]["recovery"] = {"copies": [16, 32], "noise": 0.6}
     lines[0]["versions"]["torch"] = "2.4"
     (b / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = {s.key: (s.baseline, s.candidate) for s in compare_runs(*map(read_run, runs)).settings}
@@ -150,6 +151,7 @@ def test_what_differs_is_named(runs):
         "retry.max_retries": (None, 5),
         "version of torch": (None, "2.4"),
         "device": (None, "cuda"),
+        "recovery": ("off", "copies [16, 32], noise 0.6"),
     }, "the same checkpoint in another place is the same"
     lines[0]["fingerprint"]["model_file (sha256)"] = "f" * 64
     (b / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
