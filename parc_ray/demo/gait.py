@@ -75,7 +75,7 @@ class Feet:
 
     @property
     def ground(self) -> Array:
-        """Return the height [n] of the soles that carry the weight, m."""
+        """Height [n] of the soles that carry the weight, m."""
         height: Array = (self.weight * self.ankles[..., 2]).sum(axis=-1) - SOLE
         return height
 

@@ -176,7 +176,7 @@ DEMO_MOTIONS = 48
 
 
 def demo_motions(skeleton: Skeleton, seed: int = 0) -> Iterator[Motion]:
-    """Yield the 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
+    """Return the 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
     rng = np.random.default_rng([seed, 48])
     specs = [
         MotionSpec(KINDS[index % 5], int(rng.integers(2**31)), round(rng.uniform(3.0, 8.0), 1), index / 39)
