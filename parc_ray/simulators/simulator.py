@@ -33,7 +33,7 @@ class SimulatorConfig:
     control_freq: float
     """Control steps per second."""
     steps_per_control: int
-    """Physics steps per control step (PARC: sim_freq / control_freq * substeps), unless the engine's settings differ."""
+    """Physics steps per control step (PARC: sim_freq / control_freq * substeps); engine settings may override it."""
     device: torch.device
     """Device of the engine, if it supports several."""
     threads: int
