@@ -228,7 +228,7 @@ def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> Dic
 
 
 def _embedded(content: Any) -> str:
-    """Return JSON that is safe inside HTML, whatever names and reasons it contains."""
+    """Return JSON that is safe inside HTML for any names and reasons."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&]", lambda found: f"\\u{ord(found.group()):04x}", text)
 

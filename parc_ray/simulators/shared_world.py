@@ -49,7 +49,7 @@ class SharedWorld:
 
 
 def share_world(tiles: Sequence[HeightField], num_envs: int) -> SharedWorld:
-    """Lay out tiles in roughly a square around the origin, each extended by BORDER of its own ground.
+    """Lay out tiles in roughly a square around the origin, each extended by BORDER at its edge heights.
 
     Raises TooLargeError if ground would lie beyond MAX_REACH.
     """

@@ -15,7 +15,7 @@ from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
 
 
 class MujocoStates:
-    """Converts states on one device. A row's result is bit-identical whatever the other rows.
+    """Converts states on one device. A row's result does not depend on other rows, bit for bit.
 
     MuJoCo uses wxyz quaternions, the velocity of the root's origin, and the root's angular velocity in its own axes.
     """
