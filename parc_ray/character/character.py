@@ -1,6 +1,6 @@
-"""Character: a tracker's character as plain MJCF, and what was decided to make it that.
+"""Character: a tracker's character as plain MJCF, with the decisions made in its conversion.
 
-A file that the simulators can read as it is stays as it is. Any other is compiled by MuJoCo and written out plainly.
+A file that simulators can read directly stays unchanged. Any other is compiled by MuJoCo and written as plain MJCF.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Character:
     """A character that can be simulated."""
 
     text: str
-    """Plain MJCF: the file itself, or what it was compiled to."""
+    """Plain MJCF: the file itself, or its compiled form."""
     source: str
     """Path of the file, for messages."""
     skeleton: Skeleton
@@ -42,12 +42,12 @@ class Character:
 
     @property
     def sha256(self) -> str:
-        """Digest of the text: recordings depend on it."""
+        """SHA-256 of the text; recordings depend on it."""
         return text_sha256(self.text)
 
 
 def text_sha256(text: str) -> str:
-    """Return the digest by which runs know the text of their character."""
+    """Return the SHA-256 by which runs identify their character's text."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
@@ -56,9 +56,9 @@ def read_character(
 ) -> Character:
     """Read any MJCF whose joints can be simulated.
 
-    earlier_sha256: Digest of the text that an earlier run of the same output directory used. stored: Where that run
-    stored it. Its text is used again if its files are unchanged: other versions of MuJoCo make slightly other hulls.
-    driven: Whether it must have gains; without any, its motions can still be read, converted and shown.
+    earlier_sha256: SHA-256 of the text used by an earlier run in the same output directory. stored: Path of that
+    text. It is reused if its files are unchanged, because hulls differ slightly between MuJoCo versions. driven: True
+    if it must have gains; without gains, its motions can still be read, converted and shown.
 
     Raises InputError that names every obstacle: a file that cannot be read, joints of other kinds, no gains.
     """
@@ -79,7 +79,7 @@ def read_character(
 
 
 def is_plain(text: str, source: str) -> bool:
-    """Return whether simulators can read MJCF text as it is, with gains in its joints."""
+    """Return whether simulators can read MJCF text unchanged, with gains in its joints."""
     try:
         skeleton = parse_skeleton(text, source)
         require_shapes(read_geoms(text, source), SHAPES, skeleton.body_names, source)
@@ -93,7 +93,7 @@ def is_plain(text: str, source: str) -> bool:
 
 
 def _character(text: str, source: str, decisions: Decisions) -> Character:
-    """Return the character of plain text, with the decisions that the text shows itself."""
+    """Return the character of plain MJCF text, with the decisions evident from the text."""
     skeleton, document = parse_skeleton(text, source), Mjcf(text, source)
     moving = [joint for joint in skeleton.joints if joint.dof_count]
 
@@ -131,7 +131,7 @@ def _decisions(compiled: CompiledCharacter, gains: Sequence[Gains]) -> Decisions
 
 
 def _limp(skeleton: Skeleton, text: str, source: str) -> bool:
-    """Return whether no joint that is meant to be driven has a stiffness."""
+    """Return whether no driven joint has a stiffness."""
     root = Mjcf(text, source)
     actuated = {element.get("joint") for element in root.root.findall("actuator/*")} - {None}
     gains = [

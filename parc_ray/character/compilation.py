@@ -1,6 +1,6 @@
-"""Compilation: a character's source files as a MuJoCo model, whatever notation they use.
+"""Compilation: a character's source files as a MuJoCo model, in any MJCF notation.
 
-Of a mesh, only what matters is read: those that collide, or that a body has its mass from.
+Only relevant meshes are read: those that collide, or that give a body its mass.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ COMPILER = (
     "angle", "eulerseq", "autolimits", "inertiafromgeom", "inertiagrouprange", "balanceinertia", "boundmass",
     "boundinertia", "settotalmass", "coordinate", "exactmeshinertia", "alignfree", "fitaabb",
 )  # fmt: skip
-"""Attributes of <compiler> that decide what a character is."""
+"""Attributes of <compiler> that affect the character."""
 IN_BODIES = ("body", "frame", "geom", "joint", "freejoint", "inertial")
 ACTUATORS = ("position", "velocity", "general", "motor")
 IN_DEFAULTS = ("default", "geom", "joint", "mesh", *ACTUATORS)
 NOT_DRAWN = ("material", "hfield", "texture")
-"""Attributes of geoms that refer to assets that are left out."""
+"""Attributes of geoms that refer to removed assets."""
 
 
 @dataclass(frozen=True)
 class CompiledCharacter:
-    """A character as MuJoCo understands it, and what its compilation decided."""
+    """A character compiled by MuJoCo, with the decisions made."""
 
     model: mujoco.MjModel
     geom_names: Mapping[str, str]
-    """Names of geoms in the file (empty if none) by their names in the model."""
+    """Names of geoms in the file (empty if unnamed) by their names in the model."""
     excluded_pairs: Tuple[Tuple[str, str], ...]
     """Names of bodies that do not collide with each other."""
     mended_inertia: Tuple[Tuple[str, str, str], ...]
-    """Bodies whose moments of inertia no solid can have, the moments in the file, and those used instead."""
+    """Bodies with physically impossible moments of inertia, the moments in the file, and those used instead."""
     ignored: Tuple[str, ...]
     """Elements that act on the character but are not simulated, such as "equality"."""
 
 
 def compile_character_files(files: SourceFiles) -> CompiledCharacter:
-    """Compile a character. Raises InputError that names all obstacles at once, as far as they can be seen together."""
+    """Compile a character. Raises InputError that names as many obstacles as can be found at once."""
     return _Compilation(files).run()
 
 
@@ -90,7 +90,7 @@ class _Compilation:
                     parent.remove(child)
 
     def _name(self, character: Element) -> None:
-        """Give geoms names of our own, and nameless joints names as three hinges of a ball have them."""
+        """Give geoms new names, and name unnamed joints like the three hinges of a ball joint."""
         for body in character.iter("body"):
             name = body.get("name")
             if not name:
@@ -103,7 +103,7 @@ class _Compilation:
             geom.set("name", f"geom{number}")
 
     def _meshes(self, character: Element) -> Set[str]:
-        """Read the meshes that matter, drop geoms of others, and return the names of the former."""
+        """Read the relevant meshes, drop geoms with other meshes, and return the names of the relevant ones."""
         document, needed = self.files.document, set()
         from_geoms = self.files.compiler.get("inertiafromgeom") == "true"
         for parent in list(character.iter()):
@@ -135,7 +135,7 @@ class _Compilation:
             self.files.mesh(name)
 
     def _mend_inertia(self, character: Element) -> None:
-        """Lower moments of inertia that exceed the sum of the others: no solid has them, and MuJoCo refuses them."""
+        """Lower moments of inertia that exceed the sum of the other two, which is impossible and rejected by MuJoCo."""
         for body in character.iter("body"):
             inertial = body.find("inertial")
             if inertial is None or inertial.get("diaginertia") is None:
@@ -150,7 +150,7 @@ class _Compilation:
                 self.mended.append((body.get("name", ""), before, " ".join(f"{value:g}" for value in values)))
 
     def _find_loops(self, root: Element) -> None:
-        """Note what acts between bodies beside joints. Closed chains are an obstacle."""
+        """Note elements other than joints that act between bodies. Closed chains are an obstacle."""
         for tag in ("connect", "weld"):
             if root.find(f"equality/{tag}") is not None:
                 self.obstacles.append(f"<equality><{tag}>: closed kinematic chains are not supported")
@@ -191,7 +191,7 @@ class _Compilation:
 
 
 def _root_body(document: Mjcf) -> Element:
-    """Return the first body of the world that moves freely, else the first."""
+    """Return the first free body of the world, else the first body."""
     for body in document.root.findall("worldbody/body"):
         free = any(document.attribute(joint, "type") == "free" for joint in body.findall("joint"))
         if free or body.find("freejoint") is not None:
@@ -200,7 +200,7 @@ def _root_body(document: Mjcf) -> Element:
 
 
 def _plain_defaults(root: Element) -> List[Element]:
-    """Return the default classes without elements that the character does not need."""
+    """Return the default classes without elements irrelevant to the character."""
     defaults = [copy.deepcopy(default) for default in root.findall("default")]
     for default in defaults:
         for parent in list(default.iter("default")):
@@ -213,7 +213,7 @@ def _plain_defaults(root: Element) -> List[Element]:
 
 
 def _with_names(message: str, geom_names: Mapping[str, str], meshes: List[str]) -> str:
-    """Return MuJoCo's message with the names of the file instead of ours, in one line."""
+    """Return MuJoCo's message in one line, with the file's names instead of ours."""
     words = " ".join(message.split()).split(" ")
     ours = {f"'{own}'": f"'{name}'" for own, name in geom_names.items()}
     ours.update({f"'mesh{number}'": f"'{name}'" for number, name in enumerate(meshes)})

@@ -1,4 +1,4 @@
-"""Decisions: what was decided to make a character of its file, and the sentences that say it."""
+"""Decisions: choices made when reading a character, and sentences that describe them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Hull:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What the reader decided about a character, for `parc-ray check`."""
+    """Decisions about a character on reading, for `parc-ray check`."""
 
     compiled: bool = False
-    """False if the file is used as it is."""
+    """False if the file is used unchanged."""
     gains_from_servos: int = 0
-    """Degrees of freedom whose gains are those of an actuator."""
+    """Degrees of freedom with gains from an actuator."""
     hulls: Tuple[Hull, ...] = ()
     """Colliding meshes that became convex hulls."""
     mended_inertia: Tuple[Tuple[str, str, str], ...] = ()
     """Body, its moments of inertia in the file, and those used instead."""
     unlimited: Tuple[str, ...] = ()
-    """Joints without limits, which became +-pi."""
+    """Joints without limits, which were set to +-pi."""
     ignored: Tuple[str, ...] = ()
     """Elements that act on the character but are not simulated."""
     uneven: Tuple[str, ...] = ()
@@ -65,7 +65,7 @@ def describe(decisions: Decisions) -> List[str]:
 
 
 def warnings(decisions: Decisions, source: str) -> List[str]:
-    """Return what is likely to be a mistake in a character, as sentences. source: Path of its file."""
+    """Return likely mistakes in a character, as sentences. source: Path of its file."""
     lines = []
     if decisions.undriven:
         lines.append(f"{source}: no stiffness, so nothing drives these joints: {_listed(decisions.undriven)}")

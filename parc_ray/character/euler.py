@@ -11,14 +11,14 @@ from parc_ray.character.rotations import quat_normalize, quat_to_matrix
 DoubleArray = npt.NDArray[np.float64]
 
 LOCKED = 1e-7
-"""Cosine of the middle angle below which the angles are in gimbal lock: only the others' sum or difference counts."""
+"""Cosine of the middle angle below which there is gimbal lock: only the others' sum or difference is defined."""
 
 
 def euler_angles(rotations: npt.NDArray[np.floating], order: str) -> DoubleArray:
     """Return intrinsic Euler angles [n, ..., 3] (rad) of rotations [n, ..., 4] (xyzw), in an order such as "ZXY".
 
-    As matrices, R = R_first R_second R_third. Two triples give each rotation, and whole turns may be added; the result
-    is the one nearest to the frame before, so that the angles are continuous in n wherever the rotations are.
+    As matrices, R = R_first R_second R_third. Each rotation has two triples, plus full turns. The result is the one
+    nearest to the previous frame, so that angles are continuous in n if the rotations are.
     """
     i, j, k = ("XYZ".index(axis) for axis in order)
     sign = 1.0 if (j - i) % 3 == 1 else -1.0
@@ -37,7 +37,7 @@ def euler_angles(rotations: npt.NDArray[np.floating], order: str) -> DoubleArray
 
 
 def _continuous(angles: DoubleArray) -> DoubleArray:
-    """Return the same rotations, with each frame's angles [..., 3] nearest to those of the frame before."""
+    """Return equivalent angles [..., 3], each frame's nearest to those of the previous frame."""
     others = np.stack([angles[..., 0] + np.pi, np.pi - angles[..., 1], angles[..., 2] + np.pi], axis=-1)
     chosen = angles.copy()
     for n in range(1, len(chosen)):

@@ -1,7 +1,7 @@
 """Gains: the PD drive of each joint of a compiled character, from the joint itself or from its servo.
 
-The numbers are those of MuJoCo's documentation of <position>: force = kp (ctrl - length) - kv velocity, and the
-joint's torque is the force times the gear; the length is the joint's angle times the gear.
+As in MuJoCo's documentation of <position>: force = kp (ctrl - length) - kv velocity, joint torque = force * gear,
+length = joint angle * gear.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ class Gains:
     """The drive of one hinge."""
 
     stiffness: float
-    """N m / rad; 0 if nothing drives it."""
+    """N m / rad; 0 if undriven."""
     damping: float
     """N m s / rad."""
     torque_limit: float
     """N m; infinite without one."""
     from_servo: bool
-    """True if an actuator has the stiffness, False if the joint has."""
+    """True if the stiffness is the actuator's, False if the joint's."""
     actuated: bool
     """True if any actuator acts on it."""
 
 
 def read_gains(model: mujoco.MjModel) -> List[Gains]:
-    """Return the gains of each joint. A joint's own stiffness counts before that of a servo."""
+    """Return the gains of each joint. A joint's own stiffness takes precedence over a servo's."""
     actuators: Dict[int, List[int]] = {}
     for number in range(model.nu):
         actuators.setdefault(int(model.actuator_trnid[number, 0]), []).append(number)
@@ -39,7 +39,7 @@ def read_gains(model: mujoco.MjModel) -> List[Gains]:
 
 
 def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
-    # From MuJoCo 3.4 on, a joint may have several coefficients; the first is the linear one.
+    # Since MuJoCo 3.4, a joint may have several coefficients; the first is linear.
     stiffness = float(np.ravel(model.jnt_stiffness[joint])[0])
     damping = float(np.ravel(model.dof_damping[model.jnt_dofadr[joint]])[0])
     limits = [limit for number in actuators for limit in _force_limits(model, number)]
@@ -57,19 +57,19 @@ def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
 
 
 def _is_servo(model: mujoco.MjModel, actuator: int) -> bool:
-    """Return whether an actuator pulls a joint to its control value, as <position> does."""
+    """Return whether an actuator drives a joint to its control value, like <position>."""
     kp, bias = float(model.actuator_gainprm[actuator, 0]), model.actuator_biasprm[actuator]
     springs = kp > 0 and abs(bias[1] + kp) <= 1e-6 * kp and bias[0] == 0
     return bool(_is_affine(model, actuator) and springs and bias[2] <= 0)
 
 
 def _is_affine(model: mujoco.MjModel, actuator: int) -> bool:
-    """Return whether the force of an actuator depends on its joint, as that of servos and dampers does."""
+    """Return whether an actuator's force depends on its joint's state, as for servos and dampers."""
     return int(model.actuator_biastype[actuator]) == int(mujoco.mjtBias.mjBIAS_AFFINE)
 
 
 def _force_limits(model: mujoco.MjModel, actuator: int) -> List[float]:
-    """Return the largest torque of an actuator, N m, in a list; an empty one if nothing limits it."""
+    """Return an actuator's maximum torque, N m, in a list; empty if unlimited."""
     gear = abs(float(model.actuator_gear[actuator, 0]))
     if model.actuator_forcelimited[actuator]:
         return [gear * float(np.abs(model.actuator_forcerange[actuator]).max())]

@@ -12,13 +12,13 @@ from parc_ray.character.orientation import Quaternion, Vector, read_rotation, sh
 from parc_ray.errors import InputError
 
 SHAPES = ("sphere", "capsule", "box", "cylinder", "ellipsoid", "hull")
-"""Shapes that may collide. A hull is a mesh whose vertices are in the text; MJCF has others, such as mesh."""
+"""Shapes that may collide. A hull is a mesh with its vertices in the text; MJCF has other shapes, such as mesh."""
 
 HULL_VERTICES = 64
-"""Maximum number of vertices of a hull: PhysX takes no more on a GPU."""
+"""Maximum number of vertices of a hull: PhysX's limit on a GPU."""
 
 ROUND = ("capsule", "cylinder")
-"""Shapes with an axis that has two ends."""
+"""Shapes with an axis between two ends."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Geom:
     shape: str
     """One of SHAPES, or another of MJCF's."""
     size: Vector
-    """Half extents along its own axes, m; a capsule's without its caps."""
+    """Half extents along its own axes, m; for a capsule, without its caps."""
     position: Vector
     """m, in the body's frame."""
     rotation: Quaternion
-    """Unit quaternion xyzw, in the body's frame; capsules and cylinders are long along z."""
+    """Unit quaternion xyzw, in the body's frame; capsules and cylinders extend along z."""
     ends: Tuple[Vector, ...]
     """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
     collides: bool
@@ -50,7 +50,7 @@ class Geom:
 def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
     """Return the geoms of all bodies of MJCF text, depth first; source names it in messages.
 
-    Raises InputError for malformed numbers, and for numbers that give no rotation.
+    Raises InputError for malformed numbers or invalid rotations.
     """
     document = Mjcf(text, source)
     hulls = {
@@ -88,7 +88,7 @@ def _geom(document: Mjcf, body: int, element: Element, hulls: Mapping[str, Tuple
     shape = document.attribute(element, "type") or "sphere"
     mesh = document.attribute(element, "mesh")
     if mesh is not None:
-        # A shape of another type is fitted to its mesh, which may be in a file.
+        # Other shapes with a mesh are fitted to it, and the mesh may be in a file.
         shape = "hull" if shape == "mesh" and mesh in hulls else "mesh"
     sizes = [*document.numbers(element, "size", "0"), 0.0, 0.0, 0.0]
     between = document.numbers(element, "fromto", "")
@@ -130,7 +130,7 @@ def _vector(values: Sequence[float]) -> Vector:
 
 
 def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
-    """Return middle, rotation of the z axis to the direction from end to start (as in MuJoCo), and half the length."""
+    """Return centre, rotation of the z axis to the direction from end to start (as in MuJoCo), and half length."""
     direction = [a - b for a, b in zip(start, end)]
     length = math.sqrt(sum(part * part for part in direction))
     middle = _vector([(a + b) / 2 for a, b in zip(start, end)])

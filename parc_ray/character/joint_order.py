@@ -1,4 +1,4 @@
-"""Orders and names of a character's bodies and degrees of freedom, as other programs have them."""
+"""Orders and names of a character's bodies and degrees of freedom in other programs."""
 
 from __future__ import annotations
 

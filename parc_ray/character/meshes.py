@@ -1,4 +1,4 @@
-"""MJCF without what is only drawn, such as visual meshes. Hulls, whose vertices are in the text, stay."""
+"""MJCF without purely visual elements, such as visual meshes. Hulls, with vertices in the text, are kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parc_ray.errors import InputError
 def without_meshes(text: str, source: str) -> str:
     """Return MJCF text without its visual meshes; the text itself if it has none. source names it in messages.
 
-    Raises InputError if a mesh collides, or has the mass of its body.
+    Raises InputError if a mesh collides or determines its body's mass.
     """
     geoms = read_geoms(text, source)
     if all(geom.shape in SHAPES for geom in geoms):
@@ -48,9 +48,9 @@ def without_meshes(text: str, source: str) -> str:
 
 
 def without_looks(character: str, source: str) -> Element:
-    """Return a model of the character alone: bodies, joints, solid shapes and excluded pairs; no floor, no actuators.
+    """Return a model of the character only: bodies, joints, solid shapes and excluded pairs; no floor or actuators.
 
-    Raises InputError for a body that has its mass from a mesh.
+    Raises InputError for a body with its mass from a mesh.
     """
     document = Mjcf(without_meshes(character, source), source)
     root = ElementTree.Element("mujoco")

@@ -56,7 +56,7 @@ class Mjcf:
         return compiler is None or compiler.get("angle", "degree") == "degree"
 
     def attribute(self, element: Element, name: str) -> Optional[str]:
-        """Return the value that MuJoCo would use for an attribute; None if neither the element nor a default has it."""
+        """Return the value that MuJoCo uses for an attribute; None if neither the element nor a default has it."""
         value = element.get(name)
         class_name = element.get("class", self._class_of.get(element)) or "main"
         while value is None and class_name in self._defaults:
@@ -73,7 +73,7 @@ class Mjcf:
     ) -> List[float]:
         """Return a list-valued attribute as `count` floats (None: any number of them).
 
-        Raises InputError if it is missing, not numeric, not finite or of another length.
+        Raises InputError if it is missing, not numeric, not finite or has another length.
         """
         text = self.attribute(element, name)
         text = default if text is None else text

@@ -1,4 +1,4 @@
-"""Obstacles: what keeps a compiled character from being simulated."""
+"""Obstacles: reasons why a compiled character cannot be simulated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_GAINS = (
 
 
 def require_supported(character: CompiledCharacter, gains: Sequence[Gains], source: str, driven: bool) -> None:
-    """Raise InputError that names everything that keeps a compiled character from being simulated."""
+    """Raise InputError that names every reason why a compiled character cannot be simulated."""
     model = character.model
     hinges = hinges_of(model)
     obstacles = [*_bad_tree(model), *_bad_joints(model), *_bad_shapes(character)]

@@ -1,4 +1,4 @@
-"""Orientations of MJCF elements, in every notation that MuJoCo has."""
+"""Orientations of MJCF elements, in all of MuJoCo's notations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALLEST = 1e-6
 def read_rotation(document: Mjcf, element: Element) -> Quaternion:
     """Return the unit quaternion (xyzw) of an element's quat, axisangle, euler, xyaxes or zaxis; identity by default.
 
-    Raises InputError for numbers that give no rotation.
+    Raises InputError for invalid rotations.
     """
     where = f"{document.source}: {element.tag} {quote(element.get('name'))}"
     unit = math.pi / 180 if document.degrees() else 1.0
@@ -89,7 +89,7 @@ def _from_axes(x_axis: Sequence[float], y_axis: Sequence[float], place: str) -> 
     along = sum(a * b for a, b in zip(x, y_axis))
     y = _unit([b - along * a for a, b in zip(x, y_axis)], place)
     z = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]]
-    # Divide by the largest component: dividing by a small one would lose digits.
+    # Divide by the largest component: dividing by a small one would lose precision.
     squares = [1 + x[0] - y[1] - z[2], 1 - x[0] + y[1] - z[2], 1 - x[0] - y[1] + z[2], 1 + x[0] + y[1] + z[2]]
     largest = max(range(4), key=lambda k: squares[k])
     rows = [

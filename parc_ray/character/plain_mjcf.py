@@ -1,6 +1,6 @@
-"""Plain MJCF: a compiled character as text that needs no defaults, notations or other files.
+"""Plain MJCF: a compiled character as text without defaults, special notations or other files.
 
-Numbers and inertia are explicit, gains are in the joints, and meshes are convex hulls whose vertices are in the text.
+Numbers and inertia are explicit, gains are in the joints, and meshes are convex hulls with vertices in the text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_BOX): ("box", 3),
     int(mujoco.mjtGeom.mjGEOM_MESH): ("mesh", 0),
 }
-"""Names of shapes, and how many sizes each has."""
+"""Names of shapes, and the number of sizes of each."""
 AXIS_TOLERANCE = 1e-6
 
 
@@ -139,7 +139,7 @@ def _geom(character: CompiledCharacter, number: int, body: Element) -> None:
     model = character.model
     shape, sizes = SHAPES[int(model.geom_type[number])]
     if shape == "mesh" and not collides(model, number):
-        return  # it only gave its mass, which is in the body's inertia
+        return  # it only contributed mass, which is in the body's inertia
     own: Dict[str, str] = {"type": shape, "pos": _numbers(model.geom_pos[number])}
     own["quat"] = _numbers(model.geom_quat[number])
     name = character.geom_names.get(model.geom(number).name, "")

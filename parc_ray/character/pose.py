@@ -13,7 +13,7 @@ from parc_ray.tensors.layout import Shape
 
 @dataclass(frozen=True)
 class Pose:
-    """Poses of N characters, or of any leading dimensions."""
+    """Poses of N characters, or any leading dimensions."""
 
     joint_rot: Tensor
     """[N, B - 1, 4] xyzw, relative to the parent body."""

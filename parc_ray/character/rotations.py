@@ -2,8 +2,8 @@
 
 Quaternions are (x, y, z, w); q and -q are the same rotation. A rotation acts on column vectors and
 quat_mul(a, b) applies b first. Results lie in memory with their components first (batches.py). Sums are over the
-outermost dimension: a reduction over the innermost may choose its order by the size of the batch, and a motion's
-outcome must not depend on its company.
+outermost dimension: a reduction over the innermost may choose its order by batch size, and a motion's outcome must
+not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MATRIX = "-yy +xy +xz  +xy -xx +yz  +xz +yz -xx    -zz +zw -yw  -zw -zz +xw  +y
 
 @lru_cache(maxsize=None)
 def _constant(values: Tuple[float, ...], device: torch.device) -> Tensor:
-    # Made once, possibly in inference mode, and used later, possibly in training.
+    # Created once, possibly in inference mode, and used later, possibly in training.
     with torch.inference_mode(False):
         return torch.tensor(values, device=device)
 
@@ -61,7 +61,7 @@ def _products(a: Tensor, b: Tensor, terms: str, factor: float = 1.0) -> Tensor:
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:
-    """Return the numbers as a tensor with as many dimensions as another, along the first of them."""
+    """Return the numbers along the first dimension of a tensor with as many dimensions as `like`."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
@@ -178,8 +178,8 @@ def joined(*parts: Tensor) -> Tensor:
 def slerp(q0: Tensor, q1: Tensor, t: Tensor) -> Tensor:
     """Return the spherical interpolation, [..., 4] x [..., 4] x [...] -> [..., 4], along the shorter arc.
 
-    As in PARC, nearly equal ends (sine of the half angle below 0.001) give their mean whatever t is,
-    identical ends give q0, and the result is not normalised again.
+    As in PARC, nearly equal ends (sine of the half angle below 0.001) give their mean for any t, identical ends give
+    q0, and the result is not normalised again.
     """
     cosine = dot(q0, q1).unsqueeze(-1)
     q1 = torch.where(cosine < 0, -q1, q1)
@@ -201,7 +201,7 @@ def heading_direction(q: Tensor) -> Tensor:
 def heading_of(x_axis: Tensor) -> Tensor:
     """Return cosine and sine [..., 2] of the heading of a rotated x axis [..., 3] on the ground; (1, 0) if vertical.
 
-    Without angles: square roots and divisions are exact to the bit in any batch, atan2 need not be.
+    Avoids angles: square roots and divisions are bit-identical in any batch, but atan2 may not be.
     """
     forward_left = x_axis[..., :2]
     length = norm(forward_left).unsqueeze(-1)
@@ -222,7 +222,7 @@ def heading_to_quat(heading: Tensor) -> Tensor:
     return torch.stack((zero, zero, torch.sin(half), torch.cos(half)), dim=-1)
 
 
-# Matrices of 9 numbers are written column by column here.
+# Matrices of 9 numbers are in column-major order here.
 _STRAIGHT_AHEAD = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 _TO_THE_LEFT = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _UPWARDS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)

@@ -55,9 +55,9 @@ class Joint:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A kinematic tree. Bodies and degrees of freedom come depth first through the MJCF; body 0 is the root.
+    """A kinematic tree. Bodies and degrees of freedom are in the MJCF's depth-first order; body 0 is the root.
 
-    Joint rotations are [..., B - 1, 4]: of bodies 1 .. B - 1 relative to their parents, xyzw.
+    Joint rotations are [..., B - 1, 4]: bodies 1 .. B - 1 relative to their parents, xyzw.
     Degrees of freedom are [..., D] rad: hinges one angle, spherical joints a rotation vector.
     """
 
@@ -166,7 +166,7 @@ class Skeleton:
     def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
         """Return all bodies' positions [..., B, 3], rotations [..., B, 4], from [..., 3], [..., 4], [..., B - 1, 4].
 
-        Poses are in the frame of the root's pose. Computed with one batched product per depth of the tree.
+        Poses are in the frame of the root's pose. Uses one batched product per depth of the tree.
         """
         tables = self._tables
         turns = gather(self.to_parents(joint_rot), tables["joints_by_depth"], -2).split(
@@ -179,7 +179,7 @@ class Skeleton:
         body_rot = reverse_dims(by_depth.index_select(1, tables["body_order"]))
         parent_matrix = rotations.quat_to_matrix(gather(body_rot, tables["parents"], -2))
         bones = rotations.matrix_apply(parent_matrix, self.local_translation[1:])
-        # A body's position is the root's plus every bone from there to the body.
+        # A body's position is the root's plus all bones from the root to the body.
         root = reverse_dims(root_pos.unsqueeze(-2))
         terms = torch.cat((root, reverse_dims(bones), torch.zeros_like(root)), dim=1)
         paths = terms.index_select(1, tables["paths"]).unflatten(1, (-1, self.num_bodies))
@@ -279,12 +279,12 @@ def _unit_axis(axis: List[float], where: str) -> Tuple[float, ...]:
     length = math.sqrt(sum(value * value for value in axis))
     if length < SMALLEST:
         raise InputError(f"{where}: the axis of a hinge has length 0, which is no direction")
-    # Axes that are unit vectors but for rounding stay as they are, to the bit.
+    # Axes that are unit vectors up to rounding stay bit-identical.
     return tuple(axis) if abs(length - 1) < UNIT_TOLERANCE else tuple(value / length for value in axis)
 
 
 def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
-    """Return the gather indices that let all joints of a kind be computed in one batched operation."""
+    """Return the gather indices for computing all joints of a kind in one batched operation."""
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
     hinges = [i for i, joint in enumerate(moving) if joint.kind == "hinge"]
@@ -322,7 +322,7 @@ def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
 
 
 def _paths(parents: List[int]) -> List[List[int]]:
-    """Return the bodies from the root to each body, padded to one length with an index beyond the last body."""
+    """Return the bodies from the root to each body, padded to equal length with an index beyond the last body."""
     paths: List[List[int]] = []
     for body, parent in enumerate(parents):
         paths.append([body] if parent < 0 else [*paths[parent], body])

@@ -37,7 +37,7 @@ class Solid:
 
 
 def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
-    """Return the solids of a character: a capsule is three. Meshes and other shapes that are not solid are left out."""
+    """Return the solids of a character; a capsule becomes three. Meshes and other non-solid shapes are left out."""
     solids: List[Solid] = []
     hulls = hulls_of(geoms)
     for geom in geoms:
@@ -54,7 +54,7 @@ def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
 
 
 def meshes_of(geoms: Sequence[Geom]) -> Dict[str, Mesh]:
-    """Return the meshes of all kinds of solids that a character may have, by kind."""
+    """Return the meshes of all kinds of solids in a character, by kind."""
     return {
         **{kind: unit_mesh(kind) for kind in KINDS},
         **{f"hull {number}": hull_mesh(hull) for number, hull in enumerate(hulls_of(geoms))},
@@ -62,9 +62,9 @@ def meshes_of(geoms: Sequence[Geom]) -> Dict[str, Mesh]:
 
 
 def hull_mesh(hull: Sequence[Vector]) -> Mesh:
-    """Return the convex hull of points, facing outwards; each triangle has corners of its own, so that edges are sharp.
+    """Return the convex hull of points, facing outwards. Triangles do not share corners, so that edges are sharp.
 
-    MuJoCo finds the triangles.
+    MuJoCo computes the triangles.
     """
     vertices = " ".join(f"{value:.9g}" for point in hull for value in point)
     model = mujoco.MjModel.from_xml_string(
@@ -73,19 +73,19 @@ def hull_mesh(hull: Sequence[Vector]) -> Mesh:
     )
     axes = np.zeros(9)
     mujoco.mju_quat2Mat(axes, model.geom_quat[0])
-    # MuJoCo moves a mesh to its centre of mass and turns it to its axes of inertia.
+    # MuJoCo moves a mesh to its centre of mass and aligns it with its axes of inertia.
     corners = model.mesh_vert @ axes.reshape(3, 3).T + model.geom_pos[0]
     triangles = corners[model.mesh_face].reshape(-1, 3)
     return triangles.astype(np.float32), np.arange(len(triangles), dtype=np.uint32).reshape(-1, 3)
 
 
 def unit_mesh(kind: str) -> Mesh:
-    """Return a ball or cylinder of radius 1, or a box; from -1 to 1 along every axis."""
+    """Return a ball or cylinder of radius 1, or a box, from -1 to 1 along every axis."""
     return {"ball": _ball, "cylinder": _cylinder, "box": _box}[kind]()
 
 
 def hulls_of(geoms: Sequence[Geom]) -> List[Tuple[Vector, ...]]:
-    """Return the different hulls of a character, by their vertices."""
+    """Return the distinct hulls of a character, as vertices."""
     return list(dict.fromkeys(geom.hull for geom in geoms if geom.shape == "hull"))
 
 
@@ -102,7 +102,7 @@ def _cylinder(sides: int = 24) -> Mesh:
     angle = np.linspace(0, 2 * math.pi, sides, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle), np.ones(sides)], axis=-1)
     low, high = ring * (1, 1, -1), ring
-    # The ends have rings of their own: a shared one would be lit as if the edge were round.
+    # The ends have separate rings: shared ones would be shaded as if the edge were round.
     points = np.concatenate([low * (0, 0, 1), low, low, high, high, high * (0, 0, 1)])
     bands = _bands(6, sides).reshape(5, -1, 3)
     return points.astype(np.float32), np.concatenate([bands[0], bands[2], bands[4]])
@@ -117,7 +117,7 @@ def _box() -> Mesh:
 
 
 def _bands(rings: int, sides: int) -> npt.NDArray[np.uint32]:
-    """Triangles between rings of points, one above the other, facing outwards."""
+    """Return outward triangles between rings of points stacked on each other."""
     ring, side = np.meshgrid(np.arange(rings - 1) * sides, np.arange(sides), indexing="ij")
     after = (side + 1) % sides
     a, b, c, d = ring + side, ring + after, ring + sides + after, ring + sides + side

@@ -1,6 +1,6 @@
-"""SourceFiles: the files of a character as people have them, MJCF with includes and meshes, read within limits.
+"""SourceFiles: a character's original files, MJCF with includes and meshes, read within limits.
 
-MuJoCo opens none of them: a name may stand for a device, a pipe, or a file of another kind.
+MuJoCo never opens them: a name may refer to a device, a pipe, or another kind of file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SourceFiles:
         self._include(root, 1, [path.resolve()])
         _merge_defaults(root)
         self.document = Mjcf(ElementTree.tostring(root, encoding="unicode"), self.source)
-        """Of one file, with one <default>."""
+        """The MJCF as a single document with one <default>."""
         compiler: Dict[str, str] = {}
         for element in root.findall("compiler"):
             compiler.update(element.attrib)
@@ -69,7 +69,7 @@ class SourceFiles:
 
     @property
     def sha256(self) -> str:
-        """Digest of all that was read so far."""
+        """SHA-256 of everything read so far."""
         digest = hashlib.sha256()
         for text in self._texts.values():
             digest.update(hashlib.sha256(text.encode("utf-8")).digest())
@@ -82,13 +82,13 @@ class SourceFiles:
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
             raise InputError(f"{path}: has a document type (<!DOCTYPE ...>): remove it")
         try:
-            # MuJoCo accepts "--" inside comments, XML does not.
+            # MuJoCo accepts "--" inside comments, but XML does not.
             return ElementTree.fromstring(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))
         except (ElementTree.ParseError, ValueError) as error:
             raise InputError(f"{path}: not valid XML: {error}. Correct it there") from error
 
     def _include(self, element: Element, depth: int, files: Sequence[Path]) -> None:
-        """Replace every <include> by what its file contains. files: Those that include each other, outermost first."""
+        """Replace every <include> with its file's content. files: The chain of including files, outermost first."""
         if depth > MAX_DEPTH:
             raise InputError(f"{self.source}: has more than {MAX_DEPTH} levels")
         for place, child in reversed(list(enumerate(element))):
@@ -96,7 +96,7 @@ class SourceFiles:
                 self._include(child, depth + 1, files)
                 continue
             name = child.get("file", "")
-            # MuJoCo 4 starts at the file that includes, MuJoCo 3 at the main one.
+            # Paths are relative to the including file in MuJoCo 4, to the main file in MuJoCo 3.
             path = self._inside(name, files[-1].parent)
             if not path.is_file():
                 path = self._inside(name)
@@ -115,7 +115,7 @@ class SourceFiles:
 
 
 def _merge_defaults(root: Element) -> None:
-    """Make one <default> of several, as MuJoCo does: later attributes replace earlier ones."""
+    """Merge several <default> elements as MuJoCo does: later attributes replace earlier ones."""
     defaults = root.findall("default")
     for other in defaults[1:]:
         first = defaults[0]

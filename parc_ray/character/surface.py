@@ -1,4 +1,4 @@
-"""SurfacePoints: points on a character's surface, for measuring penetration of the ground."""
+"""SurfacePoints: points on a character's surface for measuring ground penetration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from parc_ray.tensors.rows import gather
 
 @dataclass(frozen=True)
 class SurfacePoints:
-    """P points on a character that must not be inside the terrain: undersides of round geoms, corners of others."""
+    """P points on a character that must stay outside the terrain: undersides of round geoms, corners of others."""
 
     bodies: Tensor
     """[P] body of each point."""
@@ -49,7 +49,7 @@ def surface_points(character: str, source: str, device: torch.device) -> Surface
 
 
 def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
-    """Return the points that span a geom, in its body's frame, and the radius around them."""
+    """Return the points that span a geom, in its body's frame, and its radius around them."""
     if geom.ends:
         return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0
     if geom.shape not in ("box", "hull"):
@@ -63,7 +63,7 @@ def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
 
 
 def _outermost(points: Tensor) -> Tensor:
-    """Return those of the points [V, 3] that are farthest towards the faces, edges and corners of a cube."""
+    """Return the extreme points among [V, 3] in the directions of a cube's faces, edges and corners."""
     steps = torch.tensor([-1.0, 0.0, 1.0])
     directions = torch.cartesian_prod(steps, steps, steps)
     directions = directions[directions.abs().sum(dim=1) > 0]

@@ -1,4 +1,4 @@
-"""The demo's configuration: phys_record.yaml and create_dataset_config.yaml of its run, to use and to copy."""
+"""The demo's configuration: phys_record.yaml and create_dataset_config.yaml of its run, for use and as templates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from parc_ray.simulators.mujoco.engine import MUJOCO
 
 
 def write_configuration(motions: Path, output_dir: Path) -> Path:
-    """Write both files into the output directory; returns the path of phys_record.yaml.
+    """Write both files into the output directory; return the path of phys_record.yaml.
 
-    All paths in them are absolute: copies work from any folder. Raises OutputError if they cannot be written.
+    Their paths are absolute, so copies work from any folder. Raises OutputError if they cannot be written.
     """
     motions, output_dir = motions.absolute(), output_dir.absolute()
     record, dataset = output_dir / "phys_record.yaml", output_dir / "create_dataset_config.yaml"

@@ -1,4 +1,4 @@
-"""Footsteps over blocky ground: where the feet stand, and when they are lifted and put down."""
+"""Footsteps over blocky ground: footholds, and the times of lifting and landing."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ Array = npt.NDArray[Any]
 KINDS = ("idle", "walk", "fast_walk", "turn", "tour")
 
 SIDES = (("right", -1.0), ("left", 1.0))
-"""Foot 0 and foot 1, and their side of the body along y."""
+"""Names of feet 0 and 1, and their side of the body along y."""
 FOOT_CENTRE = 0.045
 """m, from the ankle ahead to the middle of the sole."""
 FOOT_HALF_LENGTH = 0.0885
 FOOT_HALF_WIDTH = 0.045
 HALF_STANCE = 0.09
-"""m, sideways distance of an ankle from the body's middle."""
+"""m, sideways distance of an ankle from the body's midline."""
 
 MARGIN = 0.03
-"""m, level ground around a sole: with less, a shin that leans forward would cut into the next block."""
+"""m, level ground around a sole; with less, a shin leaning forward would cut into the next block."""
 TOE_MARGIN = 0.06
 NARROWEST, WIDEST, LONGEST = 0.14, 0.36, 0.72
-"""m, bounds of a step: sideways distance of the ankles, seen from the standing foot, and distance."""
+"""m, bounds of a step: sideways distance of the ankles in the standing foot's frame, and total distance."""
 FARTHEST_TURN = 0.75
 """Largest angle between the feet, rad."""
 HIGHEST_OBSTACLE = 0.3
-"""m, maximum height that a swinging foot clears above the lower of its ends."""
+"""m, maximum height that a swinging foot clears above its lower end point."""
 CAUTION = 2.5
-"""Relative increase of a step's duration per metre that the foot climbs or descends."""
+"""Relative increase of a step's duration per metre of climb or descent."""
 SUPPORT_SHARE = 0.28
 """Share of a step during which both feet stand."""
 
 
 @dataclass(frozen=True)
 class Foothold:
-    """Where a foot stands."""
+    """The place and heading of a standing foot."""
 
     xy: Array
-    """m, of the ankle, [2]."""
+    """Ankle position [2], m."""
     heading: float
     height: float
-    """m, of the ground."""
+    """Ground height, m."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One foot's way to its next foothold."""
+    """The movement of one foot to its next foothold."""
 
     foot: int
     """0: right; 1: left."""
     lift: float
-    """s, when it leaves the ground."""
+    """Time of leaving the ground, s."""
     land: float
     hold: Foothold
 
@@ -70,35 +70,35 @@ class Pace:
     rest: float
     """s, standing before the step."""
     length: float
-    """m, of the body per step."""
+    """Forward movement of the body per step, m."""
     seconds: float
     turn: float
-    """rad, of the body's heading per step."""
+    """Change of the body's heading per step, rad."""
 
 
 @dataclass(frozen=True)
 class Footsteps:
-    """A walk: the first footholds of both feet, and the steps in order of time."""
+    """A walk: the first footholds of both feet, and the steps in temporal order."""
 
     start: Tuple[Foothold, Foothold]
     steps: Tuple[Step, ...]
 
 
 class NoFoothold(Exception):
-    """The ground leaves no room for the next step."""
+    """Raised if the ground leaves no room for the next step."""
 
 
 def turned(points: Array, angle: float | Array) -> Array:
-    """Points [..., 2] rotated counter-clockwise by angles [...]."""
+    """Return points [..., 2] rotated counter-clockwise by angles [...]."""
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = points[..., 0], points[..., 1]
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
 
 
 def sole_points(xy: Array, heading: Array, margin: float = 0.0, toe_margin: float = 0.0) -> Array:
-    """The middle and the rim of soles (widened by margins) with ankles at xy [..., 2], as [..., P, 2].
+    """Return centre and rim points [..., P, 2] of soles, widened by margins, with ankles at xy [..., 2].
 
-    Points of the rim are so close together that a block's corner between two of them reaches in by less than 15 mm.
+    Rim points are close enough that a block's corner between two of them intrudes by less than 15 mm.
     """
     back, front = FOOT_CENTRE - FOOT_HALF_LENGTH - margin, FOOT_CENTRE + FOOT_HALF_LENGTH + toe_margin
     aside = FOOT_HALF_WIDTH + margin
@@ -111,7 +111,7 @@ def sole_points(xy: Array, heading: Array, margin: float = 0.0, toe_margin: floa
 
 
 def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pace]:
-    """Endless paces for a kind of motion; difficulty scales speed and turning."""
+    """Yield endless paces for a kind of motion; difficulty scales speed and turning."""
     pause = rng.uniform(0.3, 0.8)
     drift = 0.0
     while True:
@@ -133,7 +133,7 @@ def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pa
 
 
 def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[float, float]:
-    """Length (m) and duration (s) of a step."""
+    """Return length (m) and duration (s) of a step."""
     if activity == "fast_walk":
         return rng.uniform(0.34, 0.42) + 0.14 * difficulty, rng.uniform(0.46, 0.5) - 0.06 * difficulty
     if activity == "walk":
@@ -142,13 +142,13 @@ def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[
 
 
 def _options(*spans: Tuple[float, float, int]) -> Array:
-    """All combinations [n, 3] of deviations ahead and aside, m, and in heading, rad; spans: first, last, count."""
+    """Return all combinations [n, 3] of deviations ahead, aside (m) and in heading (rad); spans: first, last, count."""
     grid = np.meshgrid(*(np.linspace(*span) for span in spans), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, 3)
 
 
 class Planner:
-    """Chooses footholds, one step after the other."""
+    """Chooses footholds step by step."""
 
     def __init__(self, ground: HeightField, difficulty: float):
         self.ground = ground
@@ -157,7 +157,7 @@ class Planner:
         self.far = _options((-0.5, 0.3, 9), (-0.03, 0.15, 7), (-0.7, 0.7, 7))
 
     def plan(self, pace: Iterator[Pace], seconds: float, rng: np.random.Generator) -> Footsteps:
-        """Footsteps that last for `seconds`, from near the origin. Raises NoFoothold."""
+        """Return footsteps that last for `seconds` and start near the origin. Raises NoFoothold."""
         holds = self._stand(rng)
         start = (holds[0], holds[1])
         steps: List[Step] = []
@@ -188,12 +188,12 @@ class Planner:
         raise NoFoothold
 
     def _next(self, holds: List[Foothold], foot: int, heading: float, pace: Pace) -> Tuple[Foothold, float]:
-        """The foothold nearest to what the pace asks for, and the body's heading there."""
+        """Return the foothold nearest to the desired one, and the body's heading there."""
         stand, side = holds[1 - foot], SIDES[foot][1]
         middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
         for options in (self.near, self.far):
             headings = heading + pace.turn + options[:, 2]
-            # The middle between the feet advances by the pace's length.
+            # The midpoint between the feet advances by the pace's length.
             local = np.stack([pace.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
             xy = middle + turned(local, headings)
             level, height = self._level(xy, headings)
@@ -205,14 +205,14 @@ class Planner:
         raise NoFoothold
 
     def _level(self, xy: Array, headings: Array) -> Tuple[Array, Array]:
-        """Whether the ground under and around soles is level, and its height, both [n]."""
+        """Return whether the ground under and around soles is level, and its height, both [n]."""
         heights = self.ground.height_at(sole_points(xy, headings, MARGIN, TOE_MARGIN))
         return np.ptp(heights, axis=-1) < 1e-4, heights[:, 0]
 
     def _reachable(
         self, holds: List[Foothold], foot: int, xy: Array, headings: Array, height: Array, level: Array
     ) -> Array:
-        """[n] bool: a step to this level place does not cross the other leg and is not too long or high."""
+        """Return [n] bool: the place is level, and the step is not too long or high nor crosses the other leg."""
         stand, origin = holds[1 - foot], holds[foot]
         apart = turned(xy - stand.xy, np.full(len(xy), -stand.heading))
         aside = SIDES[foot][1] * apart[:, 1]

@@ -1,8 +1,8 @@
-"""From footsteps to a walking body.
+"""Turns footsteps into a walking body.
 
-Feet swing over what lies between their footholds. The weight moves from foot to foot, and the centre of mass moves
-as a linear inverted pendulum over it (Kajita et al. 2003, "Biped walking pattern generation by using preview control
-of zero-moment point"), so that a body could do it without falling. The pelvis is as high as the legs reach.
+Feet swing over obstacles between their footholds. The weight shifts from foot to foot, and the centre of mass moves
+over it as a linear inverted pendulum (Kajita et al. 2003, "Biped walking pattern generation by using preview control
+of zero-moment point"), so the motion is physically feasible. The pelvis is as high as the legs allow.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ GRAVITY = 9.81
 SOLE = 0.05
 """m, from the ankle down to the sole."""
 CLEARANCE = 0.001
-"""m, between a planted sole and the ground: rounding would turn mere touch into penetration."""
+"""m, between a planted sole and the ground; without it, rounding would cause penetration."""
 SWING_MARGIN = 0.015
-"""m, margin around a swinging sole that it also clears."""
+"""m, clearance margin around a swinging sole."""
 SWINGS = ((0.0, 0.05), (0.0, 0.1), (0.1, 0.06), (0.1, 0.12), (0.2, 0.1), (0.2, 0.2))
-"""Ways to swing a foot, until one clears the ground: share of the time, at either end, in which it moves only up
-or down; height above the highest obstacle, m."""
+"""Foot swings to try until one clears the ground: share of the time at either end with vertical movement only;
+height above the highest obstacle, m."""
 
 HEEL_OFF = 0.2
-"""s, from the heel's rise to the foot's."""
+"""s, from lifting the heel to lifting the foot."""
 HIGHEST_HEEL = 0.7
 
 PELVIS_HEIGHT = 0.86
-"""Above the soles, standing: the knees slightly bent (stretched legs give 0.881)."""
+"""m, above the soles while standing with slightly bent knees (stretched legs give 0.881)."""
 REACH = 0.97 * LEG
 ROUNDS = 3
 COM_ABOVE_PELVIS = 0.06
 PRESSURE_AHEAD = 0.03
-"""m, from the ankle ahead to where the weight rests on a sole."""
+"""m, from the ankle forward to a sole's centre of pressure."""
 SETTLE = 0.35
-"""s, half the duration of the shortest rest that puts the weight on both feet."""
+"""s, half the minimum duration of a rest with the weight on both feet."""
 
 
 @dataclass(frozen=True)
@@ -67,28 +67,28 @@ class Feet:
     headings: Array
     """[n, 2] rad."""
     pitch: Array
-    """[n, 2] rad, of the heel upwards about the toe's edge."""
+    """[n, 2] rad, rotation about the toe's edge that lifts the heel."""
     planted: Array
     """[n, 2] bool."""
     weight: Array
-    """[n, 2], each foot's share of the body's weight."""
+    """Each foot's share of the body's weight [n, 2]."""
 
     @property
     def ground(self) -> Array:
-        """[n] Height of the soles that carry the weight."""
+        """Height [n] of the soles that carry the weight, m."""
         height: Array = (self.weight * self.ankles[..., 2]).sum(axis=-1) - SOLE
         return height
 
 
 def smooth_step(x: Array) -> Array:
-    """0 below 0, 1 above 1, in between the quintic with zero velocity and acceleration at both ends."""
+    """Return 0 below 0, 1 above 1, and between them the quintic with zero velocity and acceleration at both ends."""
     x = np.clip(x, 0.0, 1.0)
     step: Array = x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
     return step
 
 
 def smoothed(signal: Array, width: float) -> Array:
-    """Signals [n, ...] convolved with a Gaussian whose standard deviation is `width` frames (truncated at 2)."""
+    """Return signals [n, ...] smoothed by a Gaussian of `width` frames, truncated at two standard deviations."""
     radius = max(1, round(2.0 * width))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2)
     padded = np.pad(signal, [(radius, radius)] + [(0, 0)] * (signal.ndim - 1), mode="edge")
@@ -98,14 +98,14 @@ def smoothed(signal: Array, width: float) -> Array:
 
 
 def lowest_around(signal: Array, radius: int) -> Array:
-    """Least value [n] within `radius` frames."""
+    """Return the minimum [n] within `radius` frames."""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(signal, radius, mode="edge"), 2 * radius + 1)
     result: Array = windows.min(axis=-1)
     return result
 
 
 def move_feet(footsteps: Footsteps, ground: HeightField, times: Array) -> Feet:
-    """The feet at times [n], s. Raises NoFoothold if the ground between two footholds cannot be cleared."""
+    """Return the feet at times [n], s. Raises NoFoothold if a foot cannot clear the ground between two footholds."""
     n = len(times)
     ankles, headings, pitch = np.zeros((n, 2, 3)), np.zeros((n, 2)), np.zeros((n, 2))
     planted = np.ones((n, 2), dtype=bool)
@@ -130,15 +130,15 @@ def move_feet(footsteps: Footsteps, ground: HeightField, times: Array) -> Feet:
 
 
 def push_off(start: Foothold, end: Foothold) -> float:
-    """How far the heel comes up before the foot leaves: more for long steps and up steps."""
+    """Return the heel's pitch (rad) before the foot leaves: larger for long steps and height changes."""
     ahead = float(turned(end.xy - start.xy, -start.heading)[0])
     return float(np.clip(0.6 * (ahead - 0.3) + 1.5 * abs(end.height - start.height), 0.0, HIGHEST_HEEL))
 
 
 def roll_over_toes(ankles: Array, headings: Array, pitch: Array) -> Array:
-    """Ankles [n, 2, 3] of feet that are turned by their pitch [n, 2] about the front edge of the sole."""
+    """Return ankles [n, 2, 3] of feet rotated by their pitch [n, 2] about the front edge of the sole."""
     ahead, up = FOOT_CENTRE + FOOT_HALF_LENGTH, SOLE
-    # From the toe's edge the ankle lies `ahead` behind and `up` above; pitching turns that forward and down.
+    # The ankle lies `ahead` behind and `up` above the toe's edge; pitching rotates that offset forward and down.
     forward = ahead - ahead * np.cos(pitch) + up * np.sin(pitch)
     higher = ahead * np.sin(pitch) + up * np.cos(pitch) - up
     moved = np.stack([forward * np.cos(headings), forward * np.sin(headings), higher], axis=-1)
@@ -147,12 +147,12 @@ def roll_over_toes(ankles: Array, headings: Array, pitch: Array) -> Array:
 
 
 def ankle_at(hold: Foothold) -> Array:
-    """Where the ankle of a foot is that stands there, [3]."""
+    """Return the ankle position [3] of a foot at a foothold."""
     return np.array([*hold.xy, hold.height + SOLE + CLEARANCE])
 
 
 def swing(start: Foothold, end: Foothold, ground: HeightField, share: Array) -> Tuple[Array, Array]:
-    """A foot between two footholds, at shares [n] of its way: ankle [n, 3] and heading [n]. Raises NoFoothold."""
+    """Return ankle [n, 3] and heading [n] of a swinging foot at shares [n] of its path. Raises NoFoothold."""
     for wait, height in SWINGS:
         moved = smooth_step((share - wait) / (1.0 - 2.0 * wait))
         xy = start.xy + moved[:, None] * (end.xy - start.xy)
@@ -168,7 +168,7 @@ def swing(start: Foothold, end: Foothold, ground: HeightField, share: Array) -> 
 
 
 def _weight_shifts(footsteps: Footsteps) -> Tuple[List[float], List[float]]:
-    """Times, and the right foot's share of the weight at them."""
+    """Return times, and the right foot's share of the weight at each."""
     times, shares, free = [0.0], [0.5], 0.0
     for step in footsteps.steps:
         if step.lift - free > 2.0 * SETTLE or free == 0.0:
@@ -181,9 +181,9 @@ def _weight_shifts(footsteps: Footsteps) -> Tuple[List[float], List[float]]:
 
 
 def pendulum(pressure: Array, height: Array, interval: float) -> Array:
-    """Centre of mass xy [n, 2] that the weight's point of attack [n, 2] carries, at heights [n] above it.
+    """Return the centre of mass xy [n, 2] over the centre of pressure [n, 2], at heights [n] above it.
 
-    com - height / (g + height'') * com'' = pressure, with no velocity at both ends.
+    com - height / (g + height'') * com'' = pressure, with zero velocity at both ends.
     """
     n = len(pressure)
     lift = np.gradient(np.gradient(height, interval), interval)
@@ -198,7 +198,7 @@ def pendulum(pressure: Array, height: Array, interval: float) -> Array:
 
 
 def pelvis_height(feet: Feet, root_xy: Array, heading: Array) -> Array:
-    """Height of the root [n]: standing height over the weight, but no higher than both legs reach, and smooth."""
+    """Return the smooth height of the root [n]: standing height over the weight, limited by the reach of both legs."""
     aside = np.array([side * HIP_ASIDE for _, side in SIDES])
     hips = root_xy[:, None] + turned(np.stack([np.zeros(2), aside], axis=-1)[None], heading[:, None])
     away = np.linalg.norm(feet.ankles[..., :2] - hips, axis=-1)
@@ -209,7 +209,7 @@ def pelvis_height(feet: Feet, root_xy: Array, heading: Array) -> Array:
 
 @dataclass(frozen=True)
 class Body:
-    """Poses of the whole body, torch, n frames."""
+    """Poses of the whole body in n frames, as tensors."""
 
     root_pos: Tensor
     root_rot: Tensor
@@ -217,7 +217,7 @@ class Body:
 
 
 def upper_body(skeleton: Skeleton, feet: Feet, root_xy: Array, heading: Array, rng: np.random.Generator) -> Tensor:
-    """Joint rotations [n, B - 1, 4] of trunk and arms: each arm swings with the other side's leg, the head steady."""
+    """Return joint rotations [n, B - 1, 4] of trunk and arms: arms swing with the opposite leg, the head is steady."""
     n = len(root_xy)
     ahead = turned(feet.ankles[..., :2] - root_xy[:, None], -heading[:, None])[..., 0]
     twist = 0.35 * (ahead[:, 1] - ahead[:, 0])
@@ -244,9 +244,9 @@ def upper_body(skeleton: Skeleton, feet: Feet, root_xy: Array, heading: Array, r
 def walk(
     skeleton: Skeleton, footsteps: Footsteps, ground: HeightField, times: Array, kept: slice, rng: np.random.Generator
 ) -> Tuple[Body, Feet]:
-    """The body that takes these steps, at the kept ones of evenly spaced times [n]. Raises NoFoothold.
+    """Return the body that takes these steps, at the kept part of evenly spaced times [n]. Raises NoFoothold.
 
-    The times reach from rest to rest: the pendulum has to know what follows.
+    The times span from rest to rest, because the pendulum depends on later steps.
     """
     feet = move_feet(footsteps, ground, times)
     heading = smoothed(feet.headings.mean(axis=1), 3.0)
@@ -264,9 +264,9 @@ def walk(
 
 
 def pose_body(skeleton: Skeleton, feet: Feet, upper: Tensor, centre: Array, height: Array, heading: Array) -> Body:
-    """The body whose centre of mass is above `centre` [n, 2].
+    """Return the body whose centre of mass is above `centre` [n, 2].
 
-    The pelvis is moved until it is: that moves nine tenths of the mass, so each round leaves a tenth of the error.
+    The pelvis is moved iteratively. It moves nine tenths of the mass, so each round leaves a tenth of the error.
     """
     goal = torch.as_tensor(centre, dtype=torch.float32)
     root_rot = heading_to_quat(torch.as_tensor(heading, dtype=torch.float32))

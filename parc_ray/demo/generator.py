@@ -1,8 +1,7 @@
 """Generated motions for demo, training, tests and benchmarks: a humanoid that walks over blocky ground.
 
-A motion follows from its MotionSpec alone. Without a flaw it could be done by a body; the flaws are those of motion
-generators: parts in which the body floats, flies off or tumbles. Lengths are metres, angles radians, quaternions
-xyzw, z is up.
+A motion is determined by its MotionSpec. Without a flaw it is physically feasible; the flaws are those of motion
+generators: the body floats, flies off or tumbles. Lengths are in metres, angles in radians, quaternions xyzw, z is up.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ Array = npt.NDArray[Any]
 
 FPS = 30
 FASTEST = 1.4
-"""m/s, maximum speed, for which the ground suffices."""
+"""m/s, maximum speed for which the ground is large enough."""
 BORDER = 2.0
-"""m, of ground around a motion."""
+"""m, margin of ground around a motion."""
 AFTERWARDS = 1.5
-"""s, of walk planned beyond the motion's end: a body leans into what it is about to do."""
+"""s, walk planned beyond the motion's end, because the body leans into its next steps."""
 TRIES = 50
 LONGEST = 60.0
-"""s, maximum length: the memory for ground and pendulum grows with its square."""
+"""s, maximum length; memory for ground and pendulum grows with its square."""
 
 FLAWS = ("none", "late", "fly", "tumble", "hover")
 
@@ -45,31 +44,31 @@ class MotionSpec:
     """Everything that determines a generated motion."""
 
     kind: str
-    """idle, walk, fast_walk, turn, or tour (some of all)."""
+    """idle, walk, fast_walk, turn, or tour (a mix of all)."""
     seed: int
     seconds: float = 4.0
     difficulty: float = 0.5
     """0 to 1, scales the height of blocks, speed and turning."""
     flaw: str = "none"
-    """late: floats 2 m above the ground before `feasible_from`; fly: rises and stays up; tumble: tips over and
-    back; hover: stays 0.2 m above the ground."""
+    """late: floats 2 m above the ground until `feasible_from`; fly: rises and stays up; tumble: tips over and back;
+    hover: stays 0.2 m above the ground."""
     feasible_from: float = 0.0
     """Start fraction from which a late motion can be tracked."""
 
     @property
     def num_frames(self) -> int:
-        """Frames at 30 fps, the first and the last included."""
+        """Number of frames at 30 fps, including the first and the last."""
         return round(self.seconds * FPS) + 1
 
     @property
     def label(self) -> str:
-        """What a motion's name says about it, such as "walk_d35" or "late_turn_d70"."""
+        """Label for the motion's name, such as "walk_d35" or "late_turn_d70"."""
         flaw = "" if self.flaw == "none" else f"{self.flaw}_"
         return f"{flaw}{self.kind}_d{round(100 * self.difficulty):02d}"
 
 
 def generate_motion(spec: MotionSpec, skeleton: Skeleton, name: str) -> Motion:
-    """The motion that a spec describes: 30 fps, CLAMP, foot contacts labelled, somewhere on its own terrain.
+    """Return the motion of a spec: 30 fps, CLAMP, foot contacts labelled, somewhere on its own terrain.
 
     Raises InputError for an unknown kind or flaw, a length below one second, a difficulty out of range or a
     character without PARC's bodies.
@@ -97,7 +96,7 @@ def _try_motion(spec: MotionSpec, rng: np.random.Generator, skeleton: Skeleton, 
     floating, body = carry_off(spec, body)
     for foot, (side, _) in enumerate(SIDES):
         contacts[:, skeleton.body_index(f"{side}_foot")] = feet.planted[:, foot] & ~floating
-    # Motions lie anywhere in their frame, so that a mix-up of frames shows in every use of them.
+    # Motions start anywhere in their frame, so that any mix-up of frames shows.
     place = np.append(np.round(rng.uniform(-3.0, 3.0, size=2), 2), 0.0).astype(np.float32)
     root_pos = body.root_pos.numpy()
     terrain = crop(ground, root_pos[:, :2].min(axis=0) - BORDER, root_pos[:, :2].max(axis=0) + BORDER)
@@ -114,7 +113,7 @@ def _try_motion(spec: MotionSpec, rng: np.random.Generator, skeleton: Skeleton, 
 
 
 def within_limits(skeleton: Skeleton, body: Body) -> bool:
-    """Whether no joint leaves its range."""
+    """Return whether all joints stay within their limits."""
     dofs = skeleton.rot_to_dof(body.joint_rot)
     lower, upper = (
         torch.tensor([limit for joint in skeleton.joints for limit in getattr(joint, end)])
@@ -124,7 +123,7 @@ def within_limits(skeleton: Skeleton, body: Body) -> bool:
 
 
 def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
-    """Frames [n] bool in which the body floats, and the body with the spec's flaw."""
+    """Return the frames [n] bool in which the body floats, and the body with the spec's flaw."""
     n = spec.num_frames
     if spec.flaw == "none":
         return np.zeros(n, dtype=bool), body
@@ -138,7 +137,7 @@ def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
     elif spec.flaw == "hover":
         lift[:] = 0.2
     elif spec.flaw == "tumble":
-        # Down on the side in 0.15 s and up again: lying alone could be tracked, being set upright cannot.
+        # Fall onto the side in 0.15 s and rise again: lying could be tracked, being set upright cannot.
         times = np.arange(max(spec.seconds - 0.6, 0.3 * spec.seconds), 0.25, -0.6)[::-1]
         falls = smooth_step((phase[:, None] * spec.seconds - times) / 0.15)
         tilt = falls @ (-1.0) ** np.arange(falls.shape[1])
@@ -153,7 +152,7 @@ def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
 
 
 def check_spec(spec: MotionSpec, skeleton: Skeleton) -> None:
-    """Raises InputError where a spec or a character does not suit the generator."""
+    """Raise InputError if a spec or a character does not suit the generator."""
     if spec.kind not in KINDS:
         raise InputError(f"unknown kind of motion {spec.kind!r}; known: {', '.join(KINDS)}")
     if spec.flaw not in FLAWS:
@@ -177,7 +176,7 @@ DEMO_MOTIONS = 48
 
 
 def demo_motions(skeleton: Skeleton, seed: int = 0) -> Iterator[Motion]:
-    """The 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
+    """Return the 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
     rng = np.random.default_rng([seed, 48])
     specs = [
         MotionSpec(KINDS[index % 5], int(rng.integers(2**31)), round(rng.uniform(3.0, 8.0), 1), index / 39)
@@ -198,9 +197,9 @@ def generate_motions(
     difficulty: Tuple[float, float] = (0.0, 1.0),
     late_share: float = 0.0,
 ) -> Iterator[Motion]:
-    """`count` motions of random kinds, lengths and difficulties; motion k depends on the seed and k only.
+    """Yield `count` motions of random kinds, lengths and difficulties; motion k depends only on the seed and k.
 
-    A share of them, spread evenly, is feasible only from 25 % or 50 % on.
+    An evenly spread share of them, late_share, is feasible only from 25 % or 50 % on.
     """
     for index in range(count):
         rng = np.random.default_rng([seed, index])

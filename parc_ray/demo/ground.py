@@ -20,14 +20,14 @@ LEVELS = 3
 
 
 def highest_step(difficulty: float) -> float:
-    """Height that one step may climb or descend at a difficulty in [0, 1], m."""
+    """Return the maximum height difference of a step at a difficulty in [0, 1], m."""
     return LOWEST_STEP + (HIGHEST_STEP - LOWEST_STEP) * difficulty
 
 
 def blocky_ground(reach: float, difficulty: float, rng: np.random.Generator) -> HeightField:
-    """Square ground that reaches `reach` (m) from the origin in x and y, cell centres at multiples of CELL.
+    """Return square ground that extends `reach` (m) from the origin in x and y, cell centres at multiples of CELL.
 
-    A platform is a rectangle of 2-6 cells a side, on which smaller ones may stand, each a step higher.
+    A platform is a rectangle of 2-6 cells a side. Smaller ones may stand on it, each a step higher.
     """
     cells = 2 * math.ceil(reach / CELL) + 1
     hf = np.zeros((cells, cells), dtype=np.float32)

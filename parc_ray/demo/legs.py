@@ -1,4 +1,4 @@
-"""A PARC humanoid's legs: inverse kinematics, and the centre of mass that they carry."""
+"""The legs of PARC's humanoid: inverse kinematics, and the body's centre of mass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parc_ray.character.rotations import norm, quat_conjugate, quat_mul, quat_ro
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.demo.footsteps import SIDES
 
-# Mass (kg) and centre of mass (body frame, m) in PARC's humanoid, from its geoms' volumes and densities.
+# Mass (kg) and centre of mass (body frame, m) of each body of PARC's humanoid, from its geoms' volumes and densities.
 BODY_MASSES: Dict[str, Tuple[float, Tuple[float, float, float]]] = {
     "pelvis": (9.996, (0.0, 0.0, 0.1132)),
     "torso": (12.012, (-0.0019, 0.0, 0.1389)),
@@ -31,7 +31,7 @@ BODY_MASSES: Dict[str, Tuple[float, Tuple[float, float, float]]] = {
 }
 HIP_ASIDE = 0.084887
 LEG = 0.421546 + 0.40987
-"""m, from hip to ankle, stretched."""
+"""m, from hip to ankle of a stretched leg."""
 
 
 class Legs:
@@ -46,10 +46,10 @@ class Legs:
         self.lower = -float(skeleton.local_translation[self.feet[0], 2])
 
     def place(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor, ankles: Tensor, foot_rot: Tensor) -> Tensor:
-        """Joint rotations [n, B - 1, 4] with hips, knees and ankles set to put the feet in place.
+        """Return joint rotations [n, B - 1, 4] with hips, knees and ankles set to put the feet in place.
 
         root_pos [n, 3], root_rot [n, 4], joint_rot [n, B - 1, 4]; ankles [n, 2, 3] and foot_rot [n, 2, 4] in world
-        axes, the right foot first. A leg that is too short points at its ankle, not quite stretched.
+        axes, the right foot first. A leg that is too short points at its ankle, almost stretched.
         """
         root_rot = root_rot[:, None].expand_as(foot_rot)
         hips = root_pos[:, None] + quat_rotate(root_rot, self.hips.expand_as(ankles))
@@ -63,12 +63,12 @@ class Legs:
         return placed
 
     def _bend(self, to_ankle: Tensor) -> Tuple[Tensor, Tensor]:
-        """Thigh rotation in the foot's frame and knee rotation, [..., 4], for hip-to-ankle vectors [..., 3].
+        """Return thigh rotation in the foot's frame and knee rotation, [..., 4], for hip-to-ankle vectors [..., 3].
 
-        The law of cosines gives the knee. The thigh swings so that the leg points at the ankle, less the
-        share of the bend that the knee contributes; the knee's axis stays square to the foot's heading.
+        The law of cosines gives the knee. The thigh swings so that the leg points at the ankle, minus the
+        knee's share of the bend. The knee's axis stays perpendicular to the foot's heading.
         """
-        # Not quite stretched: the knee angle's derivative is infinite there.
+        # Never fully stretched, where the knee angle's derivative is infinite.
         distance = norm(to_ankle).clamp(max=0.999 * (self.upper + self.lower))
         cosine = (distance**2 - self.upper**2 - self.lower**2) / (2.0 * self.upper * self.lower)
         knee = torch.acos(cosine.clamp(-1.0, 1.0))
@@ -79,14 +79,14 @@ class Legs:
 
 
 def about(axis: int, angle: Tensor) -> Tensor:
-    """Rotations [..., 4] by angles [...] about a coordinate axis."""
+    """Return rotations [..., 4] by angles [...] about a coordinate axis."""
     parts = [torch.zeros_like(angle)] * 3 + [torch.cos(0.5 * angle)]
     parts[axis] = torch.sin(0.5 * angle)
     return torch.stack(parts, dim=-1)
 
 
 def centre_of_mass(skeleton: Skeleton, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tensor:
-    """Whole-body centre of mass [n, 3] of poses [n, 3], [n, 4], [n, B - 1, 4]."""
+    """Return the whole-body centre of mass [n, 3] of poses [n, 3], [n, 4], [n, B - 1, 4]."""
     masses = torch.tensor([BODY_MASSES[name][0] for name in skeleton.body_names])
     centres = torch.tensor([BODY_MASSES[name][1] for name in skeleton.body_names])
     body_pos, body_rot = skeleton.forward_kinematics(root_pos, root_rot, joint_rot)

@@ -1,4 +1,4 @@
-"""Checkup: what `parc-ray doctor` examines, tries and measures."""
+"""Checkup: the checks and measurements of `parc-ray doctor`."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ COMPILE_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Checkup:
-    """What to do beyond examining the machine."""
+    """Checks to run after examining the machine."""
 
     start_engines: bool = False
-    """Whether every engine that can be loaded is started."""
+    """True to start every engine that can be loaded."""
     gpu: GpuCheck | None = None
-    """What to check and measure on a device."""
+    """Checks and measurements on a device."""
     architectures: Sequence[str] = ()
-    """CUDA architectures, such as "sm_90", for which kernels are compiled."""
+    """CUDA architectures, such as "sm_90", to compile kernels for."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a checkup found."""
+    """Results of a checkup."""
 
     machine: Machine
     rows: List[Row]
@@ -44,7 +44,7 @@ class Findings:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing that was tried has failed, and at least one engine can be loaded."""
+        """True if no check failed and at least one engine can be loaded."""
         return not any(row.state == "failed" for row in self.rows) and not all(self.machine.engines.values())
 
     def to_json(self) -> str:
@@ -54,9 +54,9 @@ class Findings:
 
 
 def run_checkup(checkup: Checkup, report: Callable[[str], None]) -> Findings:
-    """Examine the machine, then do what the checkup asks for, and report every step.
+    """Examine the machine, run the requested checks, and report every step.
 
-    Raises InputError for names that do not exist, before anything is started.
+    Raises InputError for unknown names before starting anything.
     """
     architectures = read_architectures(checkup.architectures)
     if architectures:

@@ -1,14 +1,14 @@
 """Checks and measures every engine on a device: the part of `parc-ray doctor --gpu`.
 
-start        whether the engine works; seconds of its first start, with what it compiles then
+start        whether the engine works; seconds of its first start, including compilation
 demo         outcomes of the demo's motions, compared with MuJoCo's on the CPU
 speed        for each number of envs: control steps per second of the engine alone and of the whole recorder; per
-             control step, kernels that the recorder starts, and waits of the host for the device; memory per env
-conformance  the tests that every simulator has to pass, on the device, and how close it comes to a recording of Isaac
-             Gym (needs a clone, and pytest)
+             control step, kernels launched by the recorder, and host waits for the device; memory per env
+conformance  the tests that every simulator must pass, on the device, and its deviation from a recording of Isaac
+             Gym (needs a clone and pytest)
 ray          two actors on the device record the demo's motions
 
-Each process does one part, so that a failure ends nothing else.
+Each part runs in its own process, so that a failure does not affect the others.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from parc_ray.simulators.engines import ENGINES, engine
 PARTS = ("start", "demo", "speed", "conformance", "ray")
 ENVS = (64, 256, 1024, 4096)
 CHECK_SECONDS = 470.0
-"""Maximum duration of everything."""
+"""Maximum total duration, s."""
 LIMITS = {"start": 180.0, "demo": 60.0, "speed": 45.0, "conformance": 150.0, "ray": 90.0}
 """Maximum duration of one process of a part, s."""
 CHILD = "parc_ray.doctor.gpu_parts"
 REFERENCE = "mujoco on cpu"
-"""What outcomes of the demo are compared with."""
+"""Baseline for the demo's outcomes."""
 CLONE = Path(__file__).resolve().parents[2]
 """Root of the repository, unless the package is installed."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 class Skipped(Exception):
-    """Why a part cannot be done here."""
+    """Raised with the reason why a part cannot run here."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True)
 class GpuCheck:
-    """What to check."""
+    """Checks to run."""
 
     device: str = "cuda:0"
     parts: Sequence[str] = PARTS
@@ -81,7 +81,7 @@ class GpuCheck:
 def read_gpu_check(device: str, engines: str, parts: str, envs: str) -> GpuCheck:
     """Return a check from texts such as "cuda:1", "physx,mujoco", "start,demo" and "64,256"; empty: the default.
 
-    Raises InputError for names that do not exist.
+    Raises InputError for unknown names.
     """
     if not re.fullmatch(r"cpu|cuda:\d+", device):
         raise InputError(f"--device {device}: give cuda:N, or cpu")
@@ -97,7 +97,7 @@ def read_gpu_check(device: str, engines: str, parts: str, envs: str) -> GpuCheck
 
 
 def check_gpu(check: GpuCheck, report: Callable[[str], None]) -> List[Row]:
-    """Do all parts for all engines, and report each process's end."""
+    """Run all parts for all engines, and report when each process ends."""
     names = check.engines or [known.name for known in ENGINES if _is_candidate(known, check.device)]
     rows: List[Row] = []
     with tempfile.TemporaryDirectory(prefix="parc_ray_doctor_") as folder:
@@ -111,20 +111,20 @@ def check_gpu(check: GpuCheck, report: Callable[[str], None]) -> List[Row]:
 class _Work:
     check: GpuCheck
     folder: Path
-    """For files of this check."""
+    """Folder for files of this check."""
     deadline: float
     """Monotonic s."""
     report: Callable[[str], None]
 
     def run_part(self, part: str, engines: Sequence[str], before: Sequence[Row]) -> List[Row]:
-        """Return all rows of a part. Engines that did not start are passed over."""
+        """Return all rows of a part, skipping engines that did not start."""
         broken = {row.engine for row in before if row.part == "start" and row.state == "failed"}
         tasks = [(name, 0) for name in engines if name not in broken]
         if part == "speed":
             tasks = [(name, count) for count in self.check.envs for name, _ in tasks if count <= self._max_envs(name)]
         if part == "demo":
             tasks.insert(0, (REFERENCE, 0))
-        # Only what is not timed may run at once; a process of its own waits for each.
+        # Only untimed work may run in parallel. Each thread waits for one process.
         with ThreadPoolExecutor(4 if part == "conformance" else 1) as pool:
             return list(pool.map(lambda task: self._run_process(part, *task), tasks))
 
@@ -154,7 +154,7 @@ class _Work:
         return ["-m", CHILD, part, row.engine, str(row.envs), str(self.folder), json.dumps(settings)]
 
     def _ask(self, row: Row, seconds: float) -> None:
-        """Let a process of gpu_parts do the part."""
+        """Run the part in a process of gpu_parts."""
         answer = ask(self._child(row.part, row), seconds, {**ONE_THREAD, **engine_of(row.engine).variables()})
         row.state, row.text, row.numbers = answer["state"], answer["text"], answer["numbers"]
 
@@ -180,7 +180,7 @@ class _Work:
         row.state = "failed" if ended.returncode else "ok"
 
     def _ray(self, row: Row, seconds: float) -> None:
-        """Two actors share the device."""
+        """Record with two actors that share the device."""
         output, path = self.folder / f"ray_{row.engine}", self.folder / f"record_{row.engine}.json"
         settings = ask(self._child("config", row), seconds, ONE_THREAD)["numbers"]
         gpus = 0 if self.check.device == "cpu" else 0.5
@@ -198,7 +198,7 @@ class _Work:
         row.text += f"{summary['crashed']} crashed, {summary['wall_seconds']} s"
 
     def _max_envs(self, name: str) -> int:
-        """Return the envs beyond which an engine that steps on CPUs is not measured: it would take too long."""
+        """Return the maximum number of envs to measure; engines that step on CPUs would take too long with more."""
         return 10**6 if engine(name).max_envs["cuda"] > 128 and self.check.device != "cpu" else 256
 
 

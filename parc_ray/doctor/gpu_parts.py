@@ -1,6 +1,6 @@
-"""The work of `parc-ray doctor --gpu` that loads an engine, in a process of its own.
+"""The parts of `parc-ray doctor --gpu` that load an engine, each in its own process.
 
-`python -m parc_ray.doctor.gpu_parts PART ENGINE ENVS FOLDER SETTINGS` does one part and answers with its row.
+`python -m parc_ray.doctor.gpu_parts PART ENGINE ENVS FOLDER SETTINGS` runs one part and answers with its row.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 # Nothing here imports torch at module level: some engines must be imported before it.
 
 PHYSX_ITERATIONS = 32
-"""Of the solver, in the demo: its tracker learned in MuJoCo, and PhysX's drives yield with fewer."""
+"""Solver iterations in the demo: its tracker was trained in MuJoCo, and PhysX's drives are too soft with fewer."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one process does."""
+    """The work of one process."""
 
     engine: Engine
     device: str
@@ -46,7 +46,7 @@ class Part:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do one part, and answer with its row."""
+    """Run one part, and answer with its row."""
     kind, name, envs, folder, text = arguments
     settings, row = json.loads(text), Row(kind, name, int(envs))
     device = "cpu" if name == REFERENCE else settings["device"]
@@ -176,7 +176,7 @@ def _speed(part: Part) -> None:
         _wait(device)
         start, steps, new = time.monotonic(), 0, 1
         while time.monotonic() < start + part.seconds and new:
-            for _ in range(10):  # so far the host may be ahead of the device
+            for _ in range(10):  # the host may still be ahead of the device
                 new = call()
                 steps += new
             _wait(device)
@@ -196,7 +196,7 @@ def _speed(part: Part) -> None:
     counts = _counts(recorder, gpu)
     recorded = timed(advance)
     with torch.inference_mode():
-        # Attempts may have ended by now, and an env without one is not to be stepped.
+        # Attempts may have ended by now, and an env without an attempt must not be stepped.
         envs, motions = last[0], len(recorder.motions)
         recorder.environment.start(envs, [env % motions for env in envs], [0.0] * len(envs))
         bare = timed(lambda: len(step(*last).root_pos))
@@ -207,7 +207,7 @@ def _speed(part: Part) -> None:
 
 
 def _counts(recorder: ShardRecorder, gpu: bool) -> Dict[str, int]:
-    """Return kernels and waits of the control step that starts fewest; on a GPU, with the engine's waits."""
+    """Return kernels and waits of the control step with the fewest launches; on a GPU, including the engine's waits."""
     from parc_ray.tracking.launches import count_steps
 
     steps = count_steps(recorder.environment, recorder.advance, 5)
@@ -241,7 +241,7 @@ def _wait(device: str) -> None:
 
 
 def _memory(device: str) -> int:
-    """Bytes in use: of the device, or of this process."""
+    """Return the bytes in use on the device, or by this process."""
     if device == "cpu":
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     import torch

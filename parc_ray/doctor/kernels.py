@@ -1,4 +1,4 @@
-"""Compiles the kernels of a MuJoCo Warp control step for GPUs that are not here, with Warp's own compiler."""
+"""Compiles the kernels of a MuJoCo Warp control step for absent GPUs, with Warp's own compiler."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_architectures(names: Sequence[str]) -> List[int]:
 def compile_kernels(architectures: Sequence[int]) -> Dict[str, Any]:
     """Compile every module that a control step loads. Return their number, and the errors by architecture and module.
 
-    In a process of its own: Warp starts in it, and steps PARC's humanoid once on its CPU device to load the modules.
+    Needs a separate process: starts Warp, and steps PARC's humanoid once on Warp's CPU device to load the modules.
     """
     require(MUJOCO_WARP.unavailable_reason())
     modules = _loaded_modules(lambda: MUJOCO_WARP.try_out("cpu"))
@@ -44,7 +44,7 @@ def compile_kernels(architectures: Sequence[int]) -> Dict[str, Any]:
 
 
 def _loaded_modules(work: Callable[[], Any]) -> List[Any]:
-    """Return the Warp modules that work loads."""
+    """Return the Warp modules that `work` loads."""
     import warp
 
     kind, modules = warp.Module, {}

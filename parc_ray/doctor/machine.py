@@ -1,5 +1,4 @@
-"""Machine: what this machine and this Python environment have, found in seconds, without Ray and without starting an
-engine."""
+"""Machine: a quick inventory of this machine and Python environment, without starting Ray or an engine."""
 
 from __future__ import annotations
 
@@ -23,14 +22,14 @@ from parc_ray.viewing.render.graphics import Search
 
 PACKAGES = ("torch", "numpy", "mujoco", "mujoco-warp", "warp-lang", "ovphysx", "isaacgym", "ray")
 EXTRAS = {"view": ("viser",), "render": ("av", "pillow"), "export": ("pygltflib",), "upload": ("fsspec", "s3fs")}
-"""Packages that other commands need, by the name of the extra that installs them."""
+"""Packages needed by other commands, by the extra that installs them."""
 QUICK_SECONDS = 60.0
-"""Maximum duration of a question to a child process; a loaded machine answers slowly."""
+"""Maximum wait for a child process's answer; a loaded machine is slow."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Everything a bug report needs before anything is started."""
+    """The machine facts that a bug report needs."""
 
     system: str
     python: str
@@ -42,28 +41,28 @@ class Machine:
     gpus: Tuple[str, ...]
     """Name, memory and driver of each NVIDIA GPU, as nvidia-smi reports them."""
     torch: str
-    """Version, the CUDA version it was built for, and whether it can use a device; or why it cannot be loaded."""
+    """Version, CUDA version of the build, and whether a device is usable; or the reason why it cannot be loaded."""
     devices: Dict[str, str]
     """Name, capability and free memory of each CUDA device that torch can use."""
     versions: Dict[str, str]
-    """Installed versions of PACKAGES; empty where one is missing."""
+    """Installed versions of PACKAGES; empty for missing ones."""
     engines: Dict[str, str]
-    """Why each engine cannot be used here; empty if it can be loaded."""
+    """Reason why each engine cannot be used here; empty if it can be loaded."""
     opengl: str
-    """The OpenGL library that draws without a display, or why none does."""
+    """The OpenGL library that draws without a display, or the reason why none works."""
     ray: str
     """Ray's version and the address it would join."""
     extras: Dict[str, str]
-    """How to install each extra that is missing."""
+    """Install command of each missing extra."""
     variables: Dict[str, str]
-    """Environment variables that change what is seen or loaded."""
+    """Environment variables that affect visible devices or loaded libraries."""
 
 
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "MUJOCO_GL", "RAY_ADDRESS", "WARP_CACHE_PATH", "XDG_CACHE_HOME")
 
 
 def examine_machine() -> Machine:
-    """Return what is here. Engines are loaded in child processes, because one must be imported before torch."""
+    """Examine this machine. Engines are loaded in child processes, because one must be imported before torch."""
     search = _search()
     with ThreadPoolExecutor() as pool:
         torch, gpus = pool.submit(_ask_torch), pool.submit(read_gpus)
@@ -101,7 +100,7 @@ def version_of(package: str) -> str:
 
 
 def read_gpus() -> List[str]:
-    """Return name, memory and driver of each NVIDIA GPU; none without a driver."""
+    """Return name, memory and driver of each NVIDIA GPU; empty without a driver."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout.strip().splitlines()
@@ -118,7 +117,7 @@ def _ask_engine(name: str) -> str:
 
 
 def _ask(what: str, otherwise: Dict[str, Any], key: str) -> Dict[str, Any]:
-    """Return a child process's answer; if there is none, its reason under `key`."""
+    """Return a child process's answer, or `otherwise` with the reason for the failure under `key`."""
     try:
         return ask(["-m", "parc_ray.doctor.machine", what], QUICK_SECONDS)
     except NoAnswer as error:

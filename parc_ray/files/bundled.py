@@ -1,4 +1,4 @@
-"""Paths of files that come with the package."""
+"""Paths of files bundled with the package."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Checkpoints as data: the tensors of a file that torch.save has written, read without torch.load.
+"""Checkpoints as data: reads the tensors of a torch.save file without torch.load.
 
-Such a file is a zip archive with a pickle, `data.pkl`, and the raw numbers of each storage in a member of its own.
-torch once ran programs from it in spite of weights_only (CVE-2025-32434, before 2.6), and Python 3.8 has no newer torch
-than 2.4. Here the pickle goes through `plain_pickle`, which calls nothing that it names, and what is not a tensor stays
-unbuilt; only tensors that are asked for are read, and none is larger than its bytes in the file.
+Such a file is a zip archive with a pickle, `data.pkl`, and one member with the raw numbers of each storage. Before 2.6,
+torch could run code from it despite weights_only (CVE-2025-32434), and Python 3.8 has no torch after 2.4. Here
+`plain_pickle` reads the pickle and calls nothing that it names, and only tensors are built. Tensors are read on
+request, and none is larger than its bytes in the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from parc_ray.files import plain_pickle
 from parc_ray.files.plain_pickle import Inert
 
 BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""Beginning of a file of torch before 1.6."""
+"""First bytes of files written by torch before 1.6."""
 NO_CHECKPOINT = "not a checkpoint of plain tensors (torch.save of a state dict)"
 MAX_MEMBERS = 10**5
 """Maximum members of the archive, which has one per tensor."""
@@ -47,19 +47,19 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    RuntimeError,  # encrypted, or a compression that zipfile does not know
+    RuntimeError,  # encrypted, or compressed by a method that zipfile does not support
     ValueError,
     OSError,
     EOFError,
     LookupError,
     OverflowError,
 )
-"""What zipfile raises for damaged archives."""
+"""Errors that zipfile raises for damaged archives."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A member of the archive that holds `size` numbers of one type."""
+    """An archive member with `size` numbers of one type."""
 
     dtype: torch.dtype
     key: str
@@ -82,7 +82,7 @@ class Checkpoint:
     def __init__(self, content: bytes, source: str, remedy: str = "Give the tracker's model.pt, or copy it again"):
         """Read everything but the tensors. remedy: for messages.
 
-        Raises InputError, which starts with `source`, if the file is no checkpoint, is damaged, or names other code
+        Raises InputError, which starts with `source`, if the file is not a checkpoint, is damaged, or names code other
         than torch's.
         """
         self._source, self._remedy = source, remedy
@@ -113,7 +113,7 @@ class Checkpoint:
         )
 
     def read(self, tensor: StoredTensor) -> Tensor:
-        """A tensor, contiguous, on the CPU. Raises InputError if its numbers are incomplete."""
+        """Return a contiguous tensor on the CPU. Raises InputError if its numbers are incomplete."""
         storage = tensor.storage
         itemsize = torch.empty((), dtype=storage.dtype).element_size()
         content = self._member(f"data/{storage.key}", storage.size * itemsize)
@@ -128,7 +128,7 @@ class Checkpoint:
         )
 
     def _member(self, name: str, limit: int) -> bytes:
-        """A file of the archive. torch stores them uncompressed, so none is larger than the archive."""
+        """Return a member of the archive. torch stores members uncompressed, so none is larger than the archive."""
         try:
             info = self._archive.getinfo(f"{self._folder}{name}")
             if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
@@ -142,7 +142,7 @@ class Checkpoint:
 
 
 def _storage(name: Any) -> Any:
-    """What a persistent id of torch.save stands for: ("storage", kind, key, device, numbers)."""
+    """Return the storage of a torch.save persistent id: ("storage", kind, key, device, numbers)."""
     if type(name) is not tuple or len(name) != 5 or name[0] != "storage" or not isinstance(name[1], Inert):
         raise ValueError("a storage without a proper name")
     _, kind, key, _, size = name
@@ -152,7 +152,7 @@ def _storage(name: Any) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Any:
-    """In place of torch's function of five arguments and more: whether gradients are wanted, and hooks."""
+    """Replace torch's rebuild function; further arguments (requires_grad, hooks) are ignored."""
     if isinstance(storage, Inert):
         return storage
     numbers = (offset, *shape, *stride)

@@ -1,7 +1,7 @@
-"""Files that joblib.dump has written, read without joblib and without executing anything.
+"""Files written by joblib.dump, read without joblib and without executing anything.
 
-Such a file is a pickle, compressed or not. The numbers of an array are no part of the pickle: they lie as raw bytes
-behind the operation that describes the array, after a byte that counts the padding before them.
+Such a file is a pickle, compressed or not. The numbers of an array are not part of the pickle: they follow as raw
+bytes after the operation that describes the array and a byte that counts the padding before them.
 https://github.com/joblib/joblib/blob/main/joblib/numpy_pickle.py
 """
 
@@ -29,13 +29,13 @@ _DECOMPRESSORS: Dict[bytes, Callable[[], Any]] = {
     b"\x5d\x00": lzma.LZMADecompressor,
     b"\xfd7zXZ": lzma.LZMADecompressor,
 }
-"""By the first bytes of the file: zlib, gzip, bz2, lzma and xz."""
+"""Decompressors by the first bytes of the file: zlib, gzip, bz2, lzma and xz."""
 
 
 def loads(content: bytes, source: str) -> Any:
-    """The value in a file of joblib, or in an ordinary pickle: plain values, numpy arrays, tensors as numpy arrays.
+    """Return the value of a joblib file or an ordinary pickle: plain values and numpy arrays, also for tensors.
 
-    Raises InputError, which starts with `source`, if it is damaged, larger than MAX_BYTES, or asks for anything else.
+    Raises InputError, which starts with `source`, if it is damaged, larger than MAX_BYTES, or contains anything else.
     """
     builders = {**torch_values.BUILDERS, "joblib.numpy_pickle.NumpyArrayWrapper": _array_wrapper}
     return plain_pickle.loads(_decompressed(content, source), source, builders=builders)
@@ -59,7 +59,7 @@ def _array_wrapper() -> Unfinished:
 
 
 def _raw_array(state: Any, file: io.BytesIO) -> npt.NDArray[Any]:
-    """The array that the state of a NumpyArrayWrapper describes. Raises ValueError if its numbers are incomplete."""
+    """Return the array of a NumpyArrayWrapper's state. Raises ValueError if its numbers are incomplete."""
     if type(state) is not dict or not isinstance(state.get("dtype"), np.dtype):
         raise ValueError("an array of joblib without a description")
     shape, dtype, order = state.get("shape"), state["dtype"], state.get("order")

@@ -15,11 +15,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MAX_WORKERS = 8
-"""Each worker imports what it needs for itself."""
+"""Maximum number of workers; each imports its modules anew."""
 CHUNK = 32
-"""Items sent to a worker at a time."""
+"""Items sent to a worker in one batch."""
 TRIES = 2
-"""Pools of workers that may break before the rest is computed here."""
+"""Number of worker pools that may break before this process computes the rest."""
 
 _function: Callable[[Any], Any]
 """The function of a worker process."""
@@ -30,10 +30,10 @@ def parallel_map(
 ) -> Iterator[Result]:
     """Yield function(item) for every item, in order.
 
-    worth_it: fewer items than this are computed here, because workers need seconds to start.
+    worth_it: minimum number of items for workers, which take seconds to start; fewer are computed in this process.
     workers: number of processes; by default one per CPU, at most MAX_WORKERS.
-    The function must pickle and must not raise. If a worker dies, for instance for lack of memory, the remaining items
-    go to new workers once, and are then computed here.
+    The function must be picklable and must not raise. If a worker dies, for instance for lack of memory, the remaining
+    items go to new workers once, and are then computed in this process.
     """
     workers = min(_cpus(), MAX_WORKERS, len(items) // CHUNK) if workers is None else workers
     done = 0
@@ -49,7 +49,7 @@ def parallel_map(
 
 def _pool_map(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """Yield function(item) for every item. Raises BrokenProcessPool when a worker dies."""
-    # A fork would inherit locks of threads that Ray and torch have in this process.
+    # A fork would inherit locks held by Ray's and torch's threads.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (function,)) as pool:
         futures = [pool.submit(_apply, items[start : start + CHUNK]) for start in range(0, len(items), CHUNK)]
         try:
@@ -61,7 +61,7 @@ def _pool_map(function: Callable[[Item], Result], items: Sequence[Item], workers
 
 
 def _start(function: Callable[[Any], Any]) -> None:
-    """Begin a worker: the function is sent once, not with every chunk."""
+    """Start a worker: the function is sent once instead of with every chunk."""
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
@@ -69,7 +69,7 @@ def _start(function: Callable[[Any], Any]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker when its parent is killed, which closes no pool."""
+    """End this worker when its parent is killed and so cannot close the pool."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

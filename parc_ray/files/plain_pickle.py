@@ -1,10 +1,10 @@
-"""Pickles as data: read without running anything, written so that every numpy can read them.
+"""Pickles as data: read without executing anything, written for any numpy version.
 
 A pickle is a program, and even a restricted `pickle.Unpickler` builds objects, hashes nested keys and grows
-its memo as the program asks. `loads` instead steps through the opcodes itself: it knows plain Python values,
-numpy arrays and numpy scalars, and calls nothing that a pickle names. Nothing it does recurses, no array
-is larger than the bytes that the pickle brings along, and the time it takes is bounded. It reads protocols 2 to 5:
-the defaults of Python 3, and of torch.
+its memo as the program demands. `loads` instead interprets the opcodes itself: it supports plain Python values,
+numpy arrays and numpy scalars, and calls nothing that a pickle names. It never recurses, no array is larger than
+its bytes in the pickle, and its running time is bounded. It reads protocols 2 to 5: the defaults of Python 3 and
+of torch.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _OLDER = {
     *("MARK", "STOP", "TUPLE", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT", "BINGET"),
     *("LONG_BINGET", "REDUCE", "BUILD", "BINPERSID"),
 }
-"""Operations of older protocols that protocol 3 still writes"""
+"""Operations of older protocols that protocol 3 still writes."""
 _TUPLE_SIZES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MALFORMED = (ValueError, TypeError, LookupError, OverflowError, MemoryError)
 _SCALARS = (str, bytes, int, float, bool, type(None))
 _NUMBER_TYPE = re.compile(r"b1|[iu][1248]|f[248]|c8|c16|[US][1-9][0-9]{0,5}")
 _MAX_DIMENSIONS = 32
 _MAX_OPERATIONS = 10**7
-"""Seconds of work; a motion file has about a hundred"""
+"""Maximum operations, which take seconds; a motion file has about a hundred."""
 _MAX_ODD_KEYS = 10**4
-"""Keys that are not text: their hashes may have been chosen to be equal, and dicts become quadratic"""
+"""Maximum keys that are not text: crafted keys with equal hashes make dicts quadratic."""
 _MAX_KEY_ITEMS = 16
 _MAX_NAME = 300
 
@@ -58,13 +58,13 @@ def loads(
     builders: Optional[Mapping[str, Builder]] = None,
     persistent: Optional[Builder] = None,
 ) -> Any:
-    """The value that a pickle describes, built from plain Python values and numpy arrays only.
+    """Return the value of a pickle, built from plain Python values and numpy arrays only.
 
-    content: the bytes, or a file at the position of the pickle, which is left at its end. Arrays are views of the
-    pickle's own bytes and mostly read-only. Objects whose dotted name `inert` accepts
-    become `Inert` instead of being built; any other class or function raises InputError, as does a damaged
-    pickle. `builders` are called, with plain values, in place of what the pickle names so, `persistent` with
-    the name of what lies outside of it. Messages start with `source`.
+    content: the bytes, or a file positioned at the pickle, which is left at its end. Arrays are views of the pickle's
+    bytes and mostly read-only. Objects whose dotted name `inert` accepts become `Inert` instead of being built; any
+    other class or function raises InputError, as does a damaged pickle. `builders` maps names in the pickle to
+    replacements, called with plain values; `persistent` is called with the id of an external object. Messages start
+    with `source`.
     """
     try:
         file = content if isinstance(content, io.BytesIO) else io.BytesIO(content)
@@ -82,15 +82,15 @@ def loads(
 
 
 def dumps(value: Any, check: bool = True) -> bytes:
-    """`value` (dicts, lists, tuples, scalars, numpy arrays) as a pickle for Python 3 and any numpy.
+    """Return `value` (dicts, lists, tuples, scalars, numpy arrays) as a pickle for Python 3 and any numpy.
 
-    numpy 2 names its functions `numpy._core`, which numpy 1 does not know; both know `numpy.core`.
-    Raises InputError for values that `loads` would refuse, unless the caller knows them and spares the check.
+    numpy 2 names its functions `numpy._core`, which numpy 1 does not have; both have `numpy.core`.
+    Raises InputError for values that `loads` would reject, unless `check` is false.
     """
     content = pickle.dumps(value, protocol=3)
     pieces: List[bytes] = []
     start = 0
-    # Reading all of it would cost as much as writing it, and a name is written in full only where it comes first.
+    # Reading all of it would cost as much as writing it, and a name is written in full only at its first use.
     unseen = content.count(b"cnumpy._core.")
     for opcode, argument, position in pickletools.genops(content) if unseen else ():
         if opcode.name == "GLOBAL" and str(argument).startswith("numpy._core."):
@@ -106,7 +106,7 @@ def dumps(value: Any, check: bool = True) -> bytes:
 
 
 class Inert:
-    """Stands for an object that a pickle asked for and that was not built; `state` is what it would hold."""
+    """Stands for an object that was not built; `state` is its content."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -118,16 +118,16 @@ class _Forbidden(Exception):
 
 
 class _Name:
-    """A class or function that has a builder, as the pickle names it."""
+    """A class or function with a builder, by its name in the pickle."""
 
     def __init__(self, name: str, builder: Builder) -> None:
         self.name, self.builder = name, builder
 
 
 class Unfinished:
-    """A value that `finish` makes of the content in a later BUILD, and of the file behind it; `memo_keys` refer to it.
+    """A value that `finish` creates from the content of a later BUILD and the file after it; `memo_keys` refer to it.
 
-    What a builder returns for a class whose instances are filled in after they are created.
+    Builders return this for classes whose instances are filled in after creation.
     """
 
     def __init__(self, finish: Callable[[Any, io.BytesIO], Any]) -> None:
@@ -233,7 +233,7 @@ class _Reader:
         if name in self._builders:
             return _Name(name, self._builders[name])
         if name == "numpy.ndarray":
-            return None  # an argument of _reconstruct that says nothing
+            return None  # a _reconstruct argument that carries no information
         if self._inert(name):
             return Inert(name)
         raise _Forbidden(name)
@@ -265,7 +265,7 @@ class _Reader:
             raise ValueError("items for a value that takes none")
 
     def _key(self, key: Any) -> Any:
-        """`key` if it is a scalar or a short flat tuple; hashing a deeply nested tuple overflows the C stack."""
+        """Return `key` if it is a scalar or a short flat tuple; hashing a deeply nested tuple overflows the C stack."""
         if type(key) in (str, bytes):
             return key
         self._odd_keys += 1
@@ -279,8 +279,8 @@ class _Reader:
 
 
 def _operations(file: io.BytesIO) -> Iterator[Tuple[str, Any]]:
-    """Names and arguments of a pickle's operations. Of others than Python 3 writes, arguments are not even read:
-    some Pythons take hours for the text of a long integer."""
+    """Yield names and arguments of a pickle's operations. For operations that Python 3 does not write, arguments are
+    not read: some Python versions take hours to parse a long integer."""
     for _ in range(_MAX_OPERATIONS):
         code = file.read(1)
         if code not in _OPERATIONS:
@@ -313,7 +313,7 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def plain_array(shape: Any, dtype: Any, data: Any, order: Any) -> npt.NDArray[Any]:
-    """An array on `data`, which must have exactly the size that `shape` and `dtype` claim."""
+    """Return an array over `data`, whose size must match `shape` and `dtype` exactly."""
     if type(shape) is not tuple or len(shape) > _MAX_DIMENSIONS:
         raise ValueError("an array without a proper shape")
     if any(type(size) is not int or not 0 <= size < 2**62 for size in shape):
@@ -358,7 +358,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _encoded(text: Any, encoding: Any) -> bytes:
-    """Bytes, which protocol 2 has as text. Raises ValueError for any other encoding."""
+    """Return bytes, which protocol 2 stores as text. Raises ValueError for any other encoding."""
     if type(text) is not str or encoding != "latin1":
         raise ValueError("bytes in an unknown encoding")
     return text.encode("latin1")
@@ -376,4 +376,4 @@ _BUILDERS: Dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered_dict,
     "_codecs.encode": _encoded,
 }
-"""What a pickle may call, under the names of numpy 1, and what is done in its place."""
+"""Replacements for the functions that a pickle may call, by their names in numpy 1."""

@@ -1,6 +1,6 @@
-"""YAML as plain values, with bounds.
+"""YAML as plain values, within limits.
 
-A document may nest deeper than the C stack, or grow without bounds through its aliases. So the parser's events are
+A document may nest deeper than the C stack allows, or grow without bound through aliases. So the parser's events are
 checked before PyYAML builds any value.
 """
 
@@ -23,26 +23,26 @@ MAX_ALIASED_VALUES = 100_000
 MAX_SCALAR = 10_000
 """Maximum characters of one value; the longest path has 4096."""
 MAX_NUMBER = 100
-"""Maximum characters of a number: some Pythons take hours for long ones."""
+"""Maximum characters of a number; some Python versions take hours for long ones."""
 UNCLOSED = {
     "flow sequence": "a '[' is not closed",
     "flow mapping": "a '{' is not closed",
     "quoted scalar": "a quote is not closed",
 }
-"""Problems that libyaml notices lines later, by what it was reading."""
+"""Problems that libyaml reports several lines late, by its parsing context."""
 
-# libyaml is ten times faster where PyYAML was built with it; a dataset may have 100,000 motions.
+# libyaml, if PyYAML was built with it, is ten times faster; a dataset may have 100,000 motions.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 
 
 def read_yaml(path: Path, limit: int = MAX_TEXT_BYTES) -> Any:
-    """Return the plain values of a YAML file. Raises InputError naming the file, and the line where there is one."""
+    """Return the plain values of a YAML file. Raises InputError that names the file and, if known, the line."""
     return parse_yaml(read_text(path, limit), str(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return the plain values of YAML text with bounded depth, aliases and numbers, and no key twice.
+    """Return the plain values of YAML text with bounded depth, aliases and numbers, and without duplicate keys.
 
     Raises InputError, whose message starts with `source`.
     """
@@ -52,14 +52,14 @@ def parse_yaml(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         raise InputError(f"{source}: not valid YAML{_explain(error, text)}. Correct it there") from None
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        # PyYAML raises these for a value that is not of the kind its tag claims, such as the 30th of February.
+        # PyYAML raises these for a value that does not match its tag, such as the 30th of February.
         raise InputError(f"{source}: not valid YAML: a value is malformed ({error}). Correct it there") from None
 
 
 def _explain(error: yaml.YAMLError, text: str) -> str:
-    """Return the line and the problem of an error."""
+    """Return the line and description of an error."""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
-    if "nesting depth" in problem:  # libyaml since 0.2.6 has a limit of its own, and looks ahead
+    if "nesting depth" in problem:  # libyaml since 0.2.6 has its own limit, and looks ahead
         problem = TOO_DEEP
     mark: Any = getattr(error, "problem_mark", None)
     start: Any = getattr(error, "context_mark", None)
@@ -81,14 +81,14 @@ class _Collection:
     is_mapping: bool
     anchor: Optional[str]
     size: int = 1
-    """Number of values inside, those of aliases included."""
+    """Number of values inside, including those of aliases."""
     keys: Set[Tuple[str, str]] = field(default_factory=set)
     """Tags and text of its keys so far."""
     expects_key: bool = True
 
 
 def _require_bounds(text: str) -> None:
-    """Raise YAMLError for a document that is too deep or too large, or has a key twice or that is no scalar."""
+    """Raise YAMLError for a document that is too deep or too large, or has duplicate or non-scalar keys."""
     open_: List[_Collection] = []
     sizes: Dict[str, int] = {}
     aliased = documents = 0
@@ -125,7 +125,7 @@ def _require_bounds(text: str) -> None:
 
 
 def _add(open_: List[_Collection], size: int, event: Any) -> None:
-    """Add a complete value to the innermost open collection. Raises YAMLError for a key that is there twice."""
+    """Add a complete value to the innermost open collection. Raises YAMLError for a duplicate key."""
     if not open_:
         return
     inner = open_[-1]

@@ -14,14 +14,14 @@ from typing import Optional
 from parc_ray.errors import InputError
 
 MAX_BYTES = 1 << 30
-"""Maximum size of a motion file or a checkpoint; PARC's own are below 2^20 and 2^28. A shard holds as much."""
+"""Maximum size of a motion file or a checkpoint; PARC's own are below 2^20 and 2^28. A shard has the same limit."""
 MAX_TEXT_BYTES = 1 << 24
 """Maximum size of a configuration or a character."""
 MAX_DATASET_BYTES = 1 << 28
 """Maximum size of a dataset file: about a million motions."""
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-"""First bytes of what Git leaves in place of a large file that was not downloaded."""
+"""First bytes of the pointer that Git leaves for a large file that was not downloaded."""
 NOT_FILES = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -38,7 +38,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES, place: Optional[str] = None) 
     """
     place = str(path) if place is None else place
     try:
-        # Opening a pipe blocks, and opening some devices acts on them. The path may change in between: check again.
+        # Opening a pipe blocks, and opening some devices has side effects. The path may change meanwhile: check again.
         _require_regular(path.stat(), limit, place)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -70,7 +70,7 @@ def read_text(path: Path, limit: int = MAX_TEXT_BYTES, place: Optional[str] = No
 
 
 def no_such_file(path: Path) -> str:
-    """Return what to say of a missing file: a relative path needs the folder that it was looked for in."""
+    """Return the message for a missing file; for a relative path, it includes the folder searched."""
     return "no such file" if path.is_absolute() else f"no such file in {Path.cwd()}"
 
 

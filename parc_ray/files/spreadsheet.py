@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def text_cell(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula: `'=name` for `=name`."""
+    """Return text as a cell that no spreadsheet interprets as a formula: `'=name` for `=name`."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

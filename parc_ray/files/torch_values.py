@@ -1,8 +1,8 @@
 """Torch tensors inside pickles, as numpy arrays, without torch.
 
-A tensor in an ordinary pickle is a call of `_rebuild_tensor_v2` on a storage, and a storage is a file of torch's format
-before 1.6: a magic number, a protocol number, a dict about the machine, the storage's name, a list of keys, and for
-each key a count and the raw numbers.
+A tensor in an ordinary pickle is a call of `_rebuild_tensor_v2` on a storage. A storage is a file in torch's format
+before 1.6: a magic number, a protocol number, a dict about the machine, the storage's name, a list of keys, and a
+count and the raw numbers for each key.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NUMBER_TYPES = {
     "torch.ByteStorage": "|u1",
     "torch.BoolStorage": "|b1",
 }
-"""NumPy's names; it has none for bfloat16."""
+"""NumPy's type names; bfloat16 has none."""
 
 
 def tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> npt.NDArray[Any]:
-    """In place of torch._utils._rebuild_tensor_v2. Raises ValueError unless the storage holds all its numbers."""
+    """Replace torch._utils._rebuild_tensor_v2. Raises ValueError unless the storage holds all numbers of the tensor."""
     if not isinstance(storage, np.ndarray) or type(shape) is not tuple or type(stride) is not tuple:
         raise ValueError("a tensor without proper parts")
     numbers = (offset, *shape, *stride)
@@ -41,7 +41,7 @@ def tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> npt.N
         raise ValueError("a tensor without proper parts")
     if any(type(number) is not int or not 0 <= number < 2**48 for number in numbers):
         raise ValueError("a tensor without proper parts")
-    # A stride of 0 would make an array of any size from one number.
+    # A stride of 0 would make an arbitrarily large array from one number.
     if any(step == 0 and size > 1 for size, step in zip(shape, stride)):
         raise ValueError("a tensor that repeats its numbers")
     last = offset + sum((size - 1) * step for size, step in zip(shape, stride))
@@ -54,13 +54,13 @@ def tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> npt.N
 
 
 def storage(content: Any) -> npt.NDArray[Any]:
-    """In place of torch.storage._load_from_bytes: the numbers of a storage. Raises ValueError if some are missing."""
+    """Replace torch.storage._load_from_bytes: return a storage's numbers. Raises ValueError if some are missing."""
     if type(content) not in (bytes, bytearray):
         raise ValueError("a storage without content")
     file, source = io.BytesIO(bytes(content)), "a torch storage"
     if plain_pickle.loads(file, source) != MAGIC_NUMBER or plain_pickle.loads(file, source) != PROTOCOL:
         raise ValueError("a storage in an unknown format")
-    plain_pickle.loads(file, source)  # byte order and sizes of types; torch reads it and uses none of it
+    plain_pickle.loads(file, source)  # byte order and type sizes, which torch reads but does not use
     number_type = plain_pickle.loads(
         file, source, inert=lambda name: name.startswith("torch."), persistent=_number_type
     )
@@ -73,7 +73,7 @@ def storage(content: Any) -> npt.NDArray[Any]:
 
 
 def _number_type(name: Any) -> str:
-    """NumPy's type of a storage with the persistent id ("storage", kind, key, device, count, view)."""
+    """Return NumPy's type of a storage with the persistent id ("storage", kind, key, device, count, view)."""
     if type(name) is not tuple or len(name) < 5 or name[0] != "storage" or not isinstance(name[1], Inert):
         raise ValueError("a storage without a proper name")
     if name[1].name not in NUMBER_TYPES:
@@ -85,4 +85,4 @@ BUILDERS: Dict[str, Builder] = {
     "torch._utils._rebuild_tensor_v2": tensor,
     "torch.storage._load_from_bytes": storage,
 }
-"""For `plain_pickle.loads`."""
+"""Builders for `plain_pickle.loads`."""

@@ -12,9 +12,9 @@ from typing import Iterator, Sequence, Tuple
 from parc_ray.errors import OutputError
 
 TEMPORARY_FILES = f".{'[0-9a-f]' * 16}.tmp"
-"""Glob pattern of files that are being written, or that a killed process left behind."""
+"""Glob pattern of files being written, or left behind by a killed process."""
 MAX_WRITERS = 16
-"""Files written at a time; one flush of the file system serves all that wait for it."""
+"""Maximum files written in parallel; one file system flush serves all that wait for it."""
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:
@@ -25,7 +25,7 @@ def unwritable(path: Path, error: OSError) -> OutputError:
 
 
 def make_folder(path: Path, parents: bool = True) -> None:
-    """Make a folder, with `parents` also those above it, unless it exists. Raises OutputError."""
+    """Create a folder unless it exists, with `parents` also its parents. Raises OutputError."""
     try:
         path.mkdir(parents=parents, exist_ok=True)
     except OSError as error:
@@ -35,7 +35,7 @@ def make_folder(path: Path, parents: bool = True) -> None:
 
 
 def write_file_atomic(path: Path, content: bytes) -> None:
-    """Write a file that is complete, or unchanged after a crash at any moment. Raises OutputError."""
+    """Write a file completely; a crash at any moment leaves the old one unchanged. Raises OutputError."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
@@ -58,7 +58,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        # mkstemp would set permissions 0600, which hides recordings from the rest of a group.
+        # mkstemp would set permissions 0600, which hides recordings from other group members.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield temporary
         descriptor = os.open(temporary, os.O_RDWR)

@@ -15,9 +15,9 @@ IndexArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 LEVEL_GAP = 1e-4
 MAX_CORNERS = 50_000
-"""Maximum corners and heights of a terrain: there are half as many boxes, each of 200 to 400 bytes per env."""
+"""Maximum corners and heights of a terrain. It has half as many boxes, each with 200 to 400 bytes per env."""
 MAX_COVER_WORK = 2 * 10**10
-"""Maximum corners and heights times cells: minutes of work."""
+"""Maximum corners and heights times cells; takes minutes."""
 
 
 @dataclass(frozen=True, eq=False)

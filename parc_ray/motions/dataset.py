@@ -11,7 +11,7 @@ import yaml
 
 from parc_ray.files.writing import write_file_atomic
 
-# libyaml is ten times faster where PyYAML was built with it; a dataset may have 100,000 motions.
+# libyaml, if PyYAML was built with it, is ten times faster; a dataset may have 100,000 motions.
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -27,7 +27,7 @@ class MotionEntry:
     num_frames: int
     fps: float
     length: float
-    """Seconds to be tracked: from the first frame to the last, times the passes of a motion that loops."""
+    """Tracked duration, s: from the first frame to the last, times the passes of a looping motion."""
     terrain_shape: Tuple[int, int]
     """Cells along x and y."""
     file_bytes: int
@@ -36,11 +36,11 @@ class MotionEntry:
     terrain_range: Optional[float] = None
     """Height of the highest cell above the lowest (m)."""
     labelled: bool = True
-    """Whether its contacts are known."""
+    """True if its contacts are known."""
     loops: bool = False
-    """Whether it starts over (WRAP)."""
+    """True if it loops (WRAP)."""
     notes: Tuple[str, ...] = ()
-    """Repairs made while reading it."""
+    """Repairs made on reading."""
 
     @property
     def pass_seconds(self) -> float:
@@ -49,7 +49,7 @@ class MotionEntry:
 
     @property
     def size(self) -> int:
-        """Minimum bytes in memory: a file may have one byte per terrain cell, where floats take 12."""
+        """Minimum bytes in memory; a file may have one byte per terrain cell, but floats take 12."""
         return max(self.file_bytes, 12 * self.terrain_shape[0] * self.terrain_shape[1])
 
 
@@ -64,7 +64,7 @@ class InvalidMotion:
 
 @dataclass(frozen=True)
 class ExcludedMotion:
-    """A valid motion that a rule of the configuration leaves out."""
+    """A valid motion excluded by a rule of the configuration."""
 
     name: str
     path: str
@@ -73,7 +73,7 @@ class ExcludedMotion:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Motions in order, and the files that were set aside."""
+    """Motions in order, and rejected files."""
 
     entries: Tuple[MotionEntry, ...]
     invalid: Tuple[InvalidMotion, ...] = ()
@@ -96,12 +96,12 @@ def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[floa
 
 
 def write_dataset(dataset: Dataset, path: Path) -> None:
-    """Write the dataset's valid motions as a PARC dataset file, whole or not at all."""
+    """Write the dataset's valid motions atomically as a PARC dataset file."""
     write_dataset_file(((entry.path, entry.weight) for entry in dataset.entries), path)
 
 
 def write_dataset_file(motions: Iterable[Tuple[str, float]], path: Path) -> None:
-    """Write motion files and their weights as a PARC dataset file, whole or not at all."""
+    """Write motion files and their weights atomically as a PARC dataset file."""
     write_file_atomic(path, dataset_file_bytes(motions))
 
 

@@ -18,7 +18,7 @@ Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
     """Return the triangle mesh of the cell tops and of the walls between neighbours, in PARC's order.
 
-    Four vertices per cell, two triangles per top and per wall (walls of no height included). A positive
+    Four vertices per cell, two triangles per top and per wall (including walls without height). A positive
     `padding` (m) adds a skirt of that width around the map at the lowest height.
     """
     size_x, size_y = terrain.hf.shape
@@ -37,12 +37,12 @@ def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
 def ground_mesh(terrain: HeightField, border: float) -> Mesh:
     """Return the triangle mesh of a terrain whose outermost cells reach `border` (m) beyond the map.
 
-    That is the ground as the height lookup reads it, on and off the map. A flat terrain is two triangles.
+    It matches the height lookup on and off the map. A flat terrain is two triangles.
     """
     if terrain.is_flat:
         return quad_mesh(terrain, border)
     vertices, triangles = voxel_mesh(terrain, None)
-    # Rounding makes slivers of walls without height, which may face down.
+    # Rounding turns walls without height into slivers, which may face down.
     tops, height = 2 * terrain.hf.size, np.ptp(vertices[triangles, 2], axis=1)
     triangles = triangles[(np.arange(len(triangles)) < tops) | (height > 0)]
     (low, high), close = _rectangle(terrain, 0.0, 0.0)[[0, 3], :2], terrain.dx / 4

@@ -78,7 +78,7 @@ class HeightField:
 
     @property
     def is_flat(self) -> bool:
-        """Whether all cells have the same height."""
+        """True if all cells have the same height."""
         return bool(self.hf.max() - self.hf.min() < FLATNESS)
 
     def grid_index(self, points: npt.NDArray[Any]) -> IndexArray:
@@ -96,7 +96,7 @@ class HeightField:
     def padded(self, cells: int, height: float) -> HeightField:
         """Return the terrain in a frame `cells` wide of the given height (m).
 
-        The frame's augmentation bounds are the widest of the map, as PARC has them.
+        The frame's augmentation bounds are the widest of the map, as in PARC.
         """
         frame = (cells, cells)
         upper = np.pad(self.hf_maxmin[..., 0], frame, constant_values=self.hf_maxmin[..., 0].max())
@@ -112,7 +112,7 @@ class HeightField:
 def extend(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any]) -> HeightField:
     """Return the terrain with its border repeated until it covers the rectangle from `min_xy` [2] to `max_xy` [2] (m).
 
-    Raises InputError if that takes more than MAX_SLICE_CELLS.
+    Raises InputError if this needs more than MAX_SLICE_CELLS.
     """
     last = terrain.min_point + (np.array(terrain.hf.shape) - 1) * terrain.dx
     before = np.ceil(np.maximum(0.0, terrain.min_point - min_xy) / terrain.dx - FLATNESS).astype(np.int64)
@@ -158,7 +158,7 @@ def slice_around(
         return rounded
 
     first = to_grid(root_pos[:, :2].min(axis=0) - np.float32(padding))
-    # Rounding of this exclusive end adds a row or column to two axes in five; PARC's recordings have them.
+    # Rounding this exclusive end adds a row or column on two axes in five, as in PARC's recordings.
     end = to_grid(root_pos[:, :2].max(axis=0) + np.float32(padding)) + dx
     extent = np.ceil((end.astype(np.float64) - first) / np.float64(dx))
     if not extent.prod() <= MAX_SLICE_CELLS:

@@ -35,13 +35,13 @@ class ReferenceFrames:
     contacts: Tensor
     """[..., B] labels in [0, 1]"""
     phase: Tensor
-    """[...] elapsed share of the motion, 0 to 1; a WRAP motion starts over"""
+    """[...] elapsed share of the motion, 0 to 1; restarts for a WRAP motion"""
 
 
 class MotionLibrary:
     """All frames of a list of motions in flat tensors.
 
-    Velocities are forward differences; the last frame repeats that of the frame before.
+    Velocities are forward differences; the last frame repeats the one before it.
     """
 
     def __init__(
@@ -49,34 +49,34 @@ class MotionLibrary:
     ):
         """Load motions (at least one, each of at least two frames) to a device.
 
-        min_loop_seconds: time for which those that loop are tracked at least, in whole passes.
+        min_loop_seconds: minimum tracking time of looping motions, rounded up to whole passes.
         """
         self.motions, self.skeleton = list(motions), skeleton
         self.device = device
         parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
         self._layout = Layout(reference_shapes(skeleton))
         self._rows = torch.cat([self._layout.stack(vars(part).values()).t() for part in parts]).contiguous().to(device)
-        """All numbers of a frame side by side, so that one operation reads them."""
+        """All numbers of a frame in one row, so that one operation reads them."""
         counts = torch.tensor([motion.num_frames for motion in motions])
         self.num_frames = counts.to(device)
         self.start = (torch.cumsum(counts, 0) - counts).to(device)
         lengths = np.array([motion.length for motion in motions], dtype=np.float32)
         passes = np.array([motion.passes(min_loop_seconds) for motion in motions], dtype=np.float32)
         self.seconds = lengths * passes
-        """[M] s that are tracked, on the host."""
+        """[M] s, tracked duration, on the host."""
         self.lengths = torch.from_numpy(lengths).to(device)
         """[M] s from the first frame to the last."""
         self.wraps = torch.tensor([motion.loop_mode == "WRAP" for motion in motions], device=device)
         root_pos = self.frames.root_pos
         self.stride = root_pos[self.start + self.num_frames - 1] - root_pos[self.start]
-        """[M, 3] m of horizontal travel of a WRAP motion in one cycle."""
+        """[M, 3] m, horizontal travel of a WRAP motion per cycle."""
         self.stride[:, 2] = 0.0
 
     def sample(self, ids: Tensor, times: Tensor) -> ReferenceFrames:
         """Return the states of motions [N] at times [N] (s).
 
         Positions and contacts are interpolated linearly, rotations by slerp, velocities are the lower frame's.
-        CLAMP motions hold their ends; WRAP motions start over, displaced by their stride.
+        CLAMP motions hold their first and last frames; WRAP motions restart, displaced by their stride.
         """
         low, high, blend, phase, cycles = self._blend(ids, times)
         at, following = self._frames_at(low), self._frames_at(high)
@@ -116,7 +116,7 @@ class MotionLibrary:
 
 
 def reference_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
-    """Return the shapes of the parts of one reference frame, by the names of ReferenceFrames."""
+    """Return the shape of each field of one reference frame, by its name in ReferenceFrames."""
     bodies, dofs = skeleton.num_bodies, skeleton.dof_count
     return {
         "root_pos": (3,),

@@ -1,8 +1,8 @@
 """MimicKit's motion files (pickles): https://github.com/xbpeng/MimicKit
 
-A dict with `fps`, `loop_mode` (0: it ends, 1: it starts over) and `frames` [n, 6 + D]: the root's position and rotation
-vector, then the degrees of freedom of the character. Such a motion has neither terrain nor contact labels; files
-written here also have `contacts` [n, B], which MimicKit ignores.
+A dict with `fps`, `loop_mode` (0: ends, 1: loops) and `frames` [n, 6 + D]: the root's position and rotation vector,
+then the character's degrees of freedom. The format has neither terrain nor contact labels; files written here add
+`contacts` [n, B], which MimicKit ignores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from parc_ray.motions.unset_joints import REMEDY, fill_dofs
 
 @dataclass(frozen=True, eq=False)
 class MimickitClip:
-    """The content of such a file of n frames, float64."""
+    """The content of a MimicKit file with n frames, float64."""
 
     root_pos: Tensor
     """[n, 3] m."""
@@ -41,12 +41,12 @@ class MimickitClip:
 
 
 def is_mimickit(content: Any) -> bool:
-    """Whether this is the content of a MimicKit file; PARC's older files have loop modes by name."""
+    """Return whether this is the content of a MimicKit file; PARC's older files store loop modes by name."""
     return isinstance(content, dict) and "frames" in content and not isinstance(content.get("loop_mode", ""), str)
 
 
 def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -> MimickitClip:
-    """Return the clip in the content of a MimicKit file. Raises InputError if malformed or of another character."""
+    """Return the clip in the content of a MimicKit file. Raises InputError if malformed or for another character."""
     table, notes = fill_dofs(_frames(content.get("frames"), 6 + skeleton.dof_count, source), skeleton, "frames", source)
     frames = torch.from_numpy(table)
     fps, mode = _scalar(content.get("fps")), _scalar(content.get("loop_mode"))
@@ -67,7 +67,7 @@ def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -
 
 
 def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]] = None) -> bytes:
-    """Return the bytes of a MimicKit file, without terrain; `misc` (plain values, numpy arrays) lies beside its frames.
+    """Return the bytes of a MimicKit file, without terrain; `misc` (plain values, numpy arrays) becomes extra keys.
 
     Frames are lists, as MimicKit itself writes them.
     """
@@ -86,18 +86,18 @@ def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mappi
 
 
 def _scalar(value: Any) -> Any:
-    """Return the number in an array of one, which a tensor is read as."""
+    """Return the number in an array with one element, as scalar tensors are read."""
     return value.reshape(-1)[0] if isinstance(value, np.ndarray) and value.size == 1 else value
 
 
 def _describe(value: Any) -> str:
-    """Return a short description; the repr of a container could be as long, or nested as deeply, as the file likes."""
+    """Return a short description; the repr of a container from a file has no bound on length or depth."""
     plain = value is None or isinstance(value, (str, int, float, np.number))
     return quote(value, 40) if plain else f"a {type(value).__name__}"
 
 
 def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:
-    """[n, width]."""
+    """Return the frames [n, width]."""
     try:
         frames = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):

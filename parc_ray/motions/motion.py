@@ -9,11 +9,11 @@ from typing import Tuple
 from parc_ray.motions.height_field import FloatArray, HeightField
 
 LOOP_MODES = ("CLAMP", "WRAP")
-"""In the order of MimicKit's numbers 0 and 1."""
+"""Loop modes in the order of MimicKit's numbers 0 and 1."""
 
 
 def count_passes(seconds: float, loops: bool, min_seconds: float) -> int:
-    """Return the number of whole passes of a motion that last `min_seconds`; 1 unless it loops.
+    """Return the number of whole passes of a motion needed to last `min_seconds`; 1 unless it loops.
 
     >>> [count_passes(0.6, True, minimum) for minimum in (0.0, 0.6, 2.0)]
     [1, 1, 4]
@@ -36,16 +36,16 @@ class Motion:
     """Contact label of every body in [0, 1] [n, B]."""
     fps: float
     loop_mode: str
-    """`CLAMP` or `WRAP`: whether the clip holds its last frame or starts over."""
+    """`CLAMP` if the clip holds its last frame, `WRAP` if it loops."""
     terrain: HeightField
     labelled: bool = True
-    """Whether the contacts are known; if not, they are zeros."""
+    """True if the contacts are known; otherwise they are zeros."""
     notes: Tuple[str, ...] = ()
-    """Repairs made while reading, such as a joint without values that was set to the identity."""
+    """Repairs made on reading, such as setting a joint without values to the identity."""
 
     @property
     def num_frames(self) -> int:
-        """The number of frames n."""
+        """Number of frames n."""
         return int(self.root_pos.shape[0])
 
     @property
@@ -54,9 +54,9 @@ class Motion:
         return (self.num_frames - 1) / self.fps
 
     def passes(self, min_seconds: float) -> int:
-        """Return the number of passes that a motion that loops takes to last `min_seconds`; 1 for others."""
+        """Return the number of passes needed to last `min_seconds`; 1 unless the motion loops."""
         return count_passes(self.length, self.loop_mode == "WRAP", min_seconds)
 
     def tracked_seconds(self, min_seconds: float) -> float:
-        """Return the length of all its passes, s."""
+        """Return the total length of its passes, s."""
         return self.length * self.passes(min_seconds)

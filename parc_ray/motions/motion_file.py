@@ -1,9 +1,9 @@
 """Motions on disk: PARC's `.pkl` files, both generations, and MimicKit's.
 
-The current generation is a dict of three parts, each a pickle of its own: `motion_data`, `terrain_data` and
-`misc_data` (any content, read only on request). The older one is a single dict with `frames`
-(root position, root rotation vector and dofs side by side) and a `terrain`, an instance of PARC's class
-`SubTerrain`. MimicKit's files have no terrain: their motions are on level ground.
+The current generation is a dict of three separate pickles: `motion_data`, `terrain_data` and `misc_data` (any
+content, read only on request). The older one is a single dict with `frames` (root position, root rotation vector and
+dofs, concatenated) and `terrain`, an instance of PARC's class `SubTerrain`. MimicKit's files have no terrain: their
+motions are on level ground.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from parc_ray.motions.unset_joints import fill_dofs, fill_rotations
 MAX_NORM_ERROR = 1e-2
 MAX_FRAMES = 10**6
 MAX_SECONDS = 3600.0
-"""Longest motion: every env of an actor has buffers for the longest, 1.5 kB per control step."""
+"""Maximum length of a motion, s; every env has buffers for the longest, 1.5 kB per control step."""
 MAX_DISTANCE = 1e5
-"""Largest coordinate of a motion or its terrain, m: float32 has steps of 8 mm there."""
+"""Maximum coordinate of a motion or its terrain, m; float32 has steps of 8 mm there."""
 MAX_TERRAIN_CELLS = 10**7
-"""Ten times the default limit of PARC's dataset scan."""
+"""Maximum cells of a terrain: ten times the default limit of PARC's dataset scan."""
 CELL_SIZES = (1e-3, 1e3)
-"""m"""
+"""Valid range of cell sizes, m."""
 FREQUENCIES = (1e-6, 1e6)
-"""Frames per second; beyond, numbers derived from them overflow."""
+"""Valid range of frames per second; beyond it, derived numbers overflow."""
 LEVEL_BORDER = 4.0
 """Level ground around the path of a motion without terrain, m."""
 LEGACY_KEYS = ("frames", "contacts", "terrain", "fps", "loop_mode")
@@ -50,12 +50,12 @@ def read_motion(path: Path, skeleton: Skeleton) -> Motion:
 
 
 def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> Motion:
-    """Return the motion in a file's bytes, of either generation or of MimicKit, checked against `skeleton`.
+    """Return the motion in the bytes of a PARC file (either generation) or MimicKit file, checked against `skeleton`.
 
-    Quaternions are kept as they are stored; those of the older generation are computed from its rotation
-    vectors and dofs, with w >= 0. A joint without a finite value in any frame is the identity, with a note. Raises
-    InputError, which starts with `source`, for anything else that is not a complete, finite motion of this character.
-    Never runs code from the file.
+    Stored quaternions are kept; for the older generation they are computed from rotation vectors and dofs, with
+    w >= 0. A joint without a finite value in any frame becomes the identity, with a note. Raises InputError, which
+    starts with `source`, for anything else that is not a complete, finite motion of this character. Never runs code
+    from the file.
     """
     container = _load_container(content, source)
     if is_mimickit(container):
@@ -70,9 +70,9 @@ def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> 
 
 
 def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
-    """Return the extras of a motion file that are plain values and read-only numpy arrays; {} if it has none.
+    """Return the extras of a motion file as plain values and read-only numpy arrays; {} if it has none.
 
-    Values that are or contain anything else are left out: tensors of PARC's preprocessing, objects of its classes.
+    Other values, such as tensors of PARC's preprocessing or objects of its classes, are left out.
     Raises InputError if the file is damaged.
     """
     container = _load_container(content, source, builders={})
@@ -86,7 +86,7 @@ def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether the value contains no object that was not built. A file may nest it to any depth, or into itself."""
+    """Return whether the value contains no unbuilt object. A file may nest it to any depth, or into itself."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()
@@ -166,7 +166,7 @@ def _is_legacy_terrain(name: str) -> bool:
 
 
 def _is_legacy_object(name: str) -> bool:
-    """Extras of older files hold torch objects next to the frames: they are skipped, not built."""
+    """Return whether an object is skipped: extras of older files store torch objects next to the frames."""
     return _is_legacy_terrain(name) or name.startswith("torch.")
 
 
@@ -184,7 +184,7 @@ def _legacy_parts(
         "root_rot": quat_positive(exp_map_to_quat(poses[:, 3:6])).numpy(),
         "joint_rot": quat_positive(skeleton.dof_to_rot(poses[:, 6:])).numpy(),
         "body_contacts": _first_of_one(container.get("contacts"), 3),
-        # Older exporters wrote 30 fps as 1 / 0.0333 and the like.
+        # Older exporters wrote 30 fps as values such as 1 / 0.0333.
         "fps": 30 if isinstance(fps, (float, np.floating)) and 29 < fps < 31 else fps,
         "loop_mode": container.get("loop_mode", "CLAMP"),
         "notes": notes,
@@ -221,7 +221,7 @@ def _level_ground(part: Mapping[str, Any], source: str) -> HeightField:
 
 
 def _first_of_one(value: Any, dimensions: int) -> Any:
-    """Return an array without the leading batch dimension of one motion that some older files have."""
+    """Return an array without the leading batch dimension of size one found in some older files."""
     if isinstance(value, np.ndarray) and value.ndim == dimensions and value.shape[0] == 1:
         return value[0]
     return value
@@ -341,7 +341,7 @@ def _positive_number(value: Any, what: str, bounds: Tuple[float, float], source:
 
 
 def _describe(value: Any) -> str:
-    """Return a short description of a value; its repr could be as long, or nested as deeply, as the file likes."""
+    """Return a short description of a value; the repr of a file's value has no bound on length or depth."""
     if value is None:
         return "missing"
     if isinstance(value, (str, float, bool, np.integer, np.floating)) or (type(value) is int and abs(value) < 2**64):

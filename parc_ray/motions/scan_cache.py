@@ -1,8 +1,8 @@
 """ScanCache: results of earlier scans of motion files.
 
-There is one cache file per dataset and way of checking it, in $XDG_CACHE_HOME/parc_ray (by default ~/.cache). An entry
-is valid while the motion file has the same size, times and inode. Only the driver's process uses it, and actors get no
-motion whose content has another hash.
+There is one cache file per dataset and set of checks, in $XDG_CACHE_HOME/parc_ray (by default ~/.cache). An entry is
+valid while the motion file has the same size, times and inode. Only the driver's process uses it, and actors never
+get a motion whose content has a different hash.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from parc_ray.files.writing import write_file_atomic
 from parc_ray.motions.dataset import MotionEntry
 
 CHECKS = 4
-"""Version of the checks; raise it when the set of valid motions changes, which makes all caches void."""
+"""Version of the checks. Increase it when the set of valid motions changes, to invalidate all caches."""
 MAX_CACHES = 32
-"""Number of cache files kept, those used last."""
+"""Number of most recently used cache files to keep."""
 SETTLED = 2_000_000_000
-"""Time since its last change before a file is trusted, ns: it may change again before the clock ticks."""
+"""Minimum time since a file's last change, ns; a newer file may change again within one clock tick."""
 
 Stamp = Tuple[int, int, int, int]
-"""Size, time of the last change of content (ns), of anything (ns; programs cannot set it), inode."""
+"""Size, mtime (ns), ctime (ns; programs cannot set it), inode."""
 
 
 class ScanCache:
-    """Entries of motions that were valid and supported before.
+    """Entries of motions found valid and supported by earlier scans.
 
     cache = ScanCache(); cache.entry(path) or cache.add(path, read(path))
     """
 
     def __init__(self, entries: Iterable[MotionEntry] = (), file: Optional[Path] = None):
-        """entries: found by their content alone; file: of the cache, which need not exist."""
+        """entries: looked up by content only. file: the cache file, which need not exist."""
         self.by_hash: Dict[str, MotionEntry] = {entry.sha256: entry for entry in entries}
         """Entries by the hash of their content."""
         self._file = file
@@ -47,7 +47,7 @@ class ScanCache:
         for _, entry in self._cached.values():
             self.by_hash.setdefault(entry.sha256, entry)
         self._stamps: Dict[str, Stamp] = {}
-        """Stamps of requested files that have not changed lately."""
+        """Stamps of requested files that have not changed recently."""
         self._used: Dict[str, Tuple[Stamp, MotionEntry]] = {}
 
     def entry(self, path: str) -> Optional[MotionEntry]:
@@ -65,12 +65,12 @@ class ScanCache:
         return known[1]
 
     def add(self, path: str, entry: MotionEntry) -> None:
-        """Keep the entry of a file that was requested and then read."""
+        """Store the entry of a file that was requested and then read."""
         if path in self._stamps:
             self._used[path] = (self._stamps[path], entry)
 
     def save(self) -> None:
-        """Write the entries used or added, and no others. Errors are ignored: a run does not need the cache."""
+        """Write only the entries used or added. Errors are ignored: a run does not need the cache."""
         if self._file is None:
             return
         with suppress(OSError, OutputError):
@@ -93,7 +93,7 @@ def cache_file(*depends_on: Any) -> Path:
 
 
 def _stamp(path: str) -> Optional[Stamp]:
-    """Return a file's stamp; None if it is inaccessible, or changed so lately that another change may not show."""
+    """Return a file's stamp; None if it is inaccessible, or so new that another change might go undetected."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):

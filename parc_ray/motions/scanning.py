@@ -1,7 +1,7 @@
 """Folders of motion files, or a dataset file -> a checked list of motions.
 
-Each file is read once, for its length and validity, or not at all if the scan cache has it; its frames are dropped, so
-memory does not grow with them. A bad file never stops a run: it is set aside with a reason.
+Each file is read once, for its length and validity, or not at all if the scan cache has it. Its frames are not kept, so
+memory use stays small. A bad file never stops a run: it is rejected with a reason.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Progress = Callable[[int, int], None]
 """Called with the number of files done and the total number."""
 
 UnsupportedReason = Callable[[Motion], str]
-"""Returns the reason why a valid motion is not supported; empty if it is. It must pickle."""
+"""Returns the reason why a valid motion is not supported; empty if it is. Must be picklable."""
 
 MANY = 2000
-"""Minimum number of files that are read in several processes, which need seconds to start."""
+"""Minimum number of files to read in several processes, which take seconds to start."""
 
 
 def accept_any(motion: Motion) -> str:
@@ -56,8 +56,8 @@ def create_dataset(
     order of `folder_paths`, and sorted by path within each.
 
     As in PARC, a motion weighs `(num_frames / fps) * (total / class_total) / num_classes`, totals in seconds.
-    Only classes with a usable motion count (PARC stops at an empty one), and a class in two listed folders
-    counts once in `total` (PARC counts it twice and repeats its motions), which changes no ratio of weights.
+    Only classes with a usable motion count (PARC stops at an empty one). A class in two listed folders counts once
+    in `total` (PARC counts it twice and repeats its motions), which does not change the ratios of weights.
 
     Motions with an `unsupported_reason` are `invalid`. `cache` holds motions of the same character that were valid
     before; such files are not parsed again.
@@ -72,7 +72,7 @@ def create_dataset(
             classes.append(motion_class)
     folders = ", ".join(map(str, config.folder_paths))
     dataset = scan.dataset(f"folder_paths ({folders})")
-    # PARC weighs by num_frames / fps, one frame longer than the motion lasts.
+    # PARC's weight is num_frames / fps, which is one frame longer than the motion.
     lengths = [entry.num_frames / entry.fps for entry in dataset.entries]
     weighted = [
         dataclasses.replace(entry, weight=weight)
@@ -89,11 +89,11 @@ def load_dataset(
     unsupported_reason: UnsupportedReason = accept_any,
     cache: Optional[ScanCache] = None,
 ) -> Dataset:
-    """Return the motions of a dataset file, each read and checked; or of one motion file, with weight 1.
+    """Return the checked motions of a dataset file, or of one motion file, with weight 1.
 
     `expand` replaces placeholders such as `$DATA_DIR` in file names. Relative names start at the current
-    directory. Files that are missing, unusable, unsupported or repeat an earlier name are `invalid`. `cache` as for
-    create_dataset.
+    directory. Files that are missing, unusable or unsupported, or repeat an earlier name, are `invalid`. `cache` as
+    for create_dataset.
     Raises InputError if the dataset file itself is malformed or no usable motion is left.
     """
     motions = [(str(path), 1.0)] if path.suffix == ".pkl" else _listed_motions(path)
@@ -155,7 +155,7 @@ class MotionReader:
 def _read_all(
     files: Sequence[str], reader: MotionReader, cache: Optional[ScanCache], progress: Optional[Progress]
 ) -> List[Union[MotionEntry, str]]:
-    """Return the entry of each file, or the reason why it is unusable. Many are read by several processes."""
+    """Return the entry of each file, or the reason why it is unusable. Many files are read by several processes."""
     cache = cache or ScanCache()
     outcomes: Dict[str, Union[MotionEntry, str]] = {}
     different = list(dict.fromkeys(files))
@@ -187,7 +187,7 @@ class _Scan:
     def add(
         self, path: Path, outcome: Union[MotionEntry, str], weight: float, limits: Optional[DatasetConfig] = None
     ) -> bool:
-        """Add the next file; returns whether it became an entry."""
+        """Add the next file; return whether it became an entry."""
         name, file = path.stem, str(path)
         if not _writable(file):
             name, file = ascii(name), ascii(file)
@@ -219,7 +219,7 @@ class _Scan:
 
 
 def _writable(file: str) -> bool:
-    """Whether a path can be written to a dataset file, a log and a terminal without control characters."""
+    """Return whether a path can be written to a dataset file, log or terminal without control characters."""
     return not UNPRINTABLE.search(file) and "\n" not in file
 
 

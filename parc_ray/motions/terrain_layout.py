@@ -28,8 +28,8 @@ class TerrainLayout:
 def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) -> TerrainLayout:
     """Lay out terrains on a square of equal tiles, motion k in tile (k // n, k % n), centred on the origin.
 
-    Each terrain is framed by `padding` (m, whole cells, rounded down) of its own lowest height. The rest of a tile
-    has height 0 and no mesh. Raises InputError when a terrain's cell size is not `dx` (m).
+    Each terrain gets a frame of `padding` (m, rounded down to whole cells) at its lowest height. The rest of a tile
+    has height 0 and no mesh. Raises InputError if a terrain's cell size is not `dx` (m).
     """
     for k, terrain in enumerate(terrains):
         if not math.isclose(terrain.dx, dx, rel_tol=1e-5):
@@ -37,7 +37,7 @@ def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) ->
                 f"terrain layout: motion {k} has cells of {terrain.dx} m, the layout has {dx} m; "
                 "set heightmap.horizontal_scale to the cell size of the motions"
             )
-    # 1.2 / 0.4 is 2.9999999999999996, hence two cells, in PARC too.
+    # 1.2 / 0.4 is 2.9999999999999996, hence two cells, as in PARC.
     framed = [t.padded(int(padding / dx), float(t.hf.min())) for t in terrains]
     tiles = math.ceil(math.sqrt(len(framed)))
     tile_size = np.array([t.hf.shape for t in framed]).max(axis=0)

@@ -12,10 +12,10 @@ from parc_ray.motions.height_field import HeightField
 
 
 class TerrainStack:
-    """The terrains of many motions in one place: row n of a query reads terrain `ids[n]`.
+    """The terrains of many motions: row n of a query reads terrain `ids[n]`.
 
-    Operations are elementwise and exact, so a row's result does not depend on other rows. Immutable; one number per
-    cell.
+    Operations are elementwise and exact, so a row's result does not depend on other rows. Immutable; stores one number
+    per cell.
 
         stack = TerrainStack([motion.terrain for motion in motions], "cpu")
         ground = stack.height_at(motion_ids, body_pos[..., :2])
@@ -47,7 +47,7 @@ class TerrainStack:
 
         The distance to the nearest free space above the point's own cell and its eight neighbours,
         `min over cells of sqrt(gap_x^2 + gap_y^2 + max(0, top - z)^2)` with the horizontal gaps from the
-        point to the cell, so that a point just inside a wall is not as deep as the wall is high. Results up to dx are
+        point to the cell, so that a point just inside a wall is not as deep as the wall's height. Results up to dx are
         exact Euclidean distances; a larger one means at least dx. NaN gives NaN.
         """
         cells, dx, last = self._cells(ids, points[..., :2])
@@ -64,7 +64,7 @@ class TerrainStack:
         """Return the cell (whole numbers) [N, P, 2] of each point [N, P, 2], and dx and last cell of its grid."""
         min_point, dx, last = self._grids.index_select(1, ids).t().unsqueeze(1).split([2, 1, 2], dim=-1)
         cell = torch.round((points - min_point) / dx)
-        # NaN of a simulation that blew up reads cell 0: an index out of range would end the process.
+        # NaN from a diverged simulation reads cell 0; an index out of range would kill the process.
         return torch.minimum(torch.fmax(cell, self._zero), last), dx, last
 
     def _read(self, ids: Tensor, cells: Tensor) -> Tensor:

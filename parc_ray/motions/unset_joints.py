@@ -1,4 +1,4 @@
-"""Joints without values: NaN in all frames is the identity, as MimicKit plays it; NaN in some is an error.
+"""Joints without values: NaN in all frames becomes the identity, as in MimicKit; NaN in some is an error.
 
 MimicKit's released humanoid_walk.pkl has no value for the neck in any frame.
 """
@@ -22,7 +22,7 @@ def fill_dofs(
 ) -> Tuple[npt.NDArray[Any], Tuple[str, ...]]:
     """Return frames [n, 6 + D] with the columns of unset joints at 0, and a note for each such joint.
 
-    Raises InputError, which names the joint and the frame, where other numbers are not finite.
+    Raises InputError, which names the joint and the frame, if other numbers are not finite.
     """
     finite = np.isfinite(frames)
     if finite.all():
@@ -44,7 +44,7 @@ def fill_dofs(
 def fill_rotations(
     rotations: npt.NDArray[Any], skeleton: Skeleton, key: str, source: str
 ) -> Tuple[npt.NDArray[Any], Tuple[str, ...]]:
-    """Return rotations [n, B - 1, 4] with the identity for unset joints, and a note for each; raises as fill_dofs."""
+    """Return rotations [n, B - 1, 4] with the identity for unset joints, and a note for each. Raises like fill_dofs."""
     finite = np.isfinite(rotations).all(axis=-1)
     if finite.all():
         return rotations, ()

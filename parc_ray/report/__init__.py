@@ -1,1 +1,1 @@
-"""What has happened in a run, as a page that people look at."""
+"""The report of a run as an HTML page."""

@@ -1,4 +1,4 @@
-"""Comparison: two runs side by side. What a motion was worth in one is paired with what it was worth in the other."""
+"""Comparison: two runs side by side, paired motion by motion."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from parc_ray.tracking.metrics import METRICS, Metric
 
 SECONDS = Metric("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
 NAMED = {"model_file": "model_file (sha256)"}
-"""Configuration keys of files, and the journal's keys of their checksums."""
+"""Configuration keys that name files, and the journal's keys of their checksums."""
 SHARE = 0.95
 RESAMPLES = 2000
 FEWEST = 10
-"""Minimum pairs for an interval: fewer, resampled, give one that is far too narrow."""
+"""Minimum pairs for an interval: resampling fewer gives one far too narrow."""
 BLOCK = 1 << 22
-"""Maximum resampled pairs held at once."""
+"""Maximum resampled pairs in memory at once."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs. Counts are of the compared motions unless stated otherwise."""
+    """One of the two runs. Counts cover the compared motions unless stated otherwise."""
 
     path: str
     simulator: str
     exit_code: Optional[int]
-    """None if the run has not ended, or was killed."""
+    """None if the run has not ended or was killed."""
     motions: int
-    """Of the whole run, including invalid ones."""
+    """Motions of the whole run, including invalid ones."""
     invalid: int
     """Of the whole run."""
     recorded_from: Mapping[str, int]
     """Of deterministic attempts, by start fraction, as in summary.json."""
     recovered: int
-    """Recorded by a population of recovery."""
+    """Recorded by recovery."""
     rejected: Mapping[str, int]
     """By reason."""
     crashed: int
@@ -53,12 +53,12 @@ class Side:
     control_steps: int
     """Of the whole run."""
     steps_per_second: float
-    """Of the whole run, over all of its wall time."""
+    """Of the whole run, over its total wall time."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting in which the runs differ; None where it is not set, or not known."""
+    """A setting that differs between the runs; None where it is unset or unknown."""
 
     key: str
     baseline: Any
@@ -67,20 +67,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a motion in one run."""
+    """The outcome of a motion in one run."""
 
     state: str
     reason: str
     start_fraction: Optional[float]
-    """Where its recording starts."""
+    """Start of its recording."""
     recorded_seconds: float
     copies: int = 0
-    """Size of the population that it was recovered with; 0 if a deterministic attempt was recorded."""
+    """Size of the population that recovered it; 0 if a deterministic attempt was recorded."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A motion whose fates differ, or cannot be compared."""
+    """A motion whose outcomes differ or cannot be compared."""
 
     motion: str
     baseline: Fate
@@ -89,9 +89,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Paired:
-    """A metric of pairs of attempts at the same motion, one of the baseline and one of the candidate.
+    """A metric over pairs of attempts at the same motion, one from each run.
 
-    What says "difference" is candidate - baseline, pair by pair. None: there are too few pairs.
+    Differences are candidate - baseline for each pair. None: too few pairs.
     """
 
     metric: Metric
@@ -111,7 +111,7 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """Whether the candidate is better or worse; empty if the interval does not exclude zero."""
+        """Result for the candidate, "better" or "worse"; empty if the interval includes zero."""
         if self.interval is None or self.interval[0] <= 0.0 <= self.interval[1]:
             return ""
         return "better" if (self.interval[0] > 0.0) == (self.metric.better == "higher") else "worse"
@@ -119,21 +119,21 @@ class Paired:
 
 @dataclass(frozen=True)
 class FirstAttempts:
-    """How long attempts from the start of a motion last until they fail. Those that do not last as long as the motion.
+    """Time until failure of attempts from the start of a motion; without failure, the motion's length.
 
-    That needs no selection: a motion counts whatever became of it, and whatever retries were allowed.
+    Every motion counts, regardless of its outcome and of the allowed retries.
     """
 
     seconds: Paired
     whole_baseline: int
-    """Attempts that reached the end of their motion."""
+    """Attempts of the baseline that reached the end of their motion."""
     whole_candidate: int
     longer: int
-    """Pairs whose candidate lasted longer."""
+    """Pairs in which the candidate lasted longer."""
     shorter: int
     equal: int
     probability: float
-    """Probability of so uneven a split between longer and shorter, if neither were likelier."""
+    """Sign test: probability of a longer/shorter split at least this uneven if both were equally likely."""
 
 
 @dataclass(frozen=True)
@@ -144,29 +144,29 @@ class Comparison:
     candidate: Side
     settings: Tuple[Setting, ...]
     compared: int
-    """Motions that both runs have, with the same name and content."""
+    """Motions in both runs with the same name and content."""
     only_baseline: Tuple[str, ...]
     only_candidate: Tuple[str, ...]
     changed: Tuple[str, ...]
-    """Motions of the same name with other content, which are not compared."""
+    """Motions with the same name but different content, which are not compared."""
     won: Tuple[Change, ...]
     """Recorded in the candidate, rejected in the baseline."""
     lost: Tuple[Change, ...]
     """Rejected in the candidate, recorded in the baseline."""
     probability: float
-    """Probability of so uneven a split between won and lost, if neither were likelier."""
+    """Sign test: probability of a won/lost split at least this uneven if both were equally likely."""
     earlier: Tuple[Change, ...]
-    """Recorded in both, in the candidate from an earlier start."""
+    """Recorded in both, from an earlier start in the candidate."""
     later: Tuple[Change, ...]
-    """Recorded in both, in the candidate from a later start."""
+    """Recorded in both, from a later start in the candidate."""
     same_start: int
     """Recorded in both from the same start."""
     neither: int
     """Rejected in both."""
     undecided: Tuple[Change, ...]
-    """Crashed or unfinished in one of them, which tells nothing about either."""
+    """Crashed or unfinished in one of them, so not comparable."""
     quality: Tuple[Paired, ...]
-    """Of the recordings that both have from the same start, both without recovery."""
+    """Metrics of motions recorded in both from the same start without recovery."""
     first_attempts: FirstAttempts
 
 
@@ -210,10 +210,10 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """Exact two-sided probability of a split of more + fewer fair coins that is at least so uneven.
+    """Return the exact two-sided probability that more + fewer fair coins split at least as unevenly.
 
-    Of won against lost motions that is McNemar's test in its exact form: motions with the same fate in both runs say
-    nothing of which is better.
+    Applied to won and lost motions, this is McNemar's exact test: motions with the same outcome in both runs carry
+    no information about which is better.
 
     >>> sign_test(8, 2), sign_test(3, 3), sign_test(0, 0)
     (0.109375, 1.0, 1.0)
@@ -226,11 +226,11 @@ def sign_test(more: int, fewer: int) -> float:
 
 
 def paired(metric: Metric, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
-    """A metric of pairs (baseline, candidate); pairs that lack a value are left out.
+    """Return a metric of pairs (baseline, candidate); pairs that lack a value are left out.
 
-    The interval is the bootstrap's: the middle 95 % of the means that pairs drawn again, with replacement, have. Unlike
-    Student's it does not take differences for normal: most motions hardly change, and a few change a lot. The draws are
-    always the same.
+    The interval is a bootstrap: the middle 95 % of the means of pairs resampled with replacement. Unlike Student's t,
+    it does not assume normal differences: most motions hardly change, and a few change a lot. The random seed is
+    fixed.
     """
     known = np.array([pair for pair in values if None not in pair], dtype=np.float64).reshape(-1, 2)
     if not len(known):
@@ -274,7 +274,7 @@ def _kind(baseline: RunMotion, candidate: RunMotion) -> str:
 
 
 def _by_name(run: Run) -> Dict[str, RunMotion]:
-    """Names are unique but for those of invalid files."""
+    """Return motions by name. Names are unique except those of invalid files."""
     return {motion.name: motion for motion in run.motions if motion.state != MotionState.INVALID}
 
 
@@ -308,13 +308,13 @@ def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
 def _settings(baseline: Run, candidate: Run) -> Tuple[Setting, ...]:
     before, now = _made_with(baseline), _made_with(candidate)
     keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    # The same checkpoint in another place is the same.
+    # The same checkpoint at another path is not a difference.
     keys -= {key for key, checksum in NAMED.items() if checksum not in keys}
     return tuple(Setting(key, before.get(key), now.get(key)) for key in sorted(keys))
 
 
 def _made_with(run: Run) -> Dict[str, Any]:
-    """What recordings depend on, the devices (PhysX computes something else on each), the versions."""
+    """Return everything that recordings depend on, devices (PhysX results differ between them) and versions."""
     versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
     recovery = run.config.get("recovery") or {}
     own = {"recovery": ", ".join(f"{key} {value}" for key, value in recovery.items()) or "off"}
@@ -346,6 +346,6 @@ def _first_attempts(pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> FirstAttemp
 
 
 def _first_attempt(motion: RunMotion) -> Optional[RunAttempt]:
-    """The attempt from the start, if it was made and its recording, if it gave one, is still there."""
+    """Return the attempt from the start; None if it was not made or its recording has been lost."""
     standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != Outcome.LOST)
     return next(standing, None)

@@ -1,4 +1,4 @@
-"""A comparison in words and tables, for a terminal of 100 columns, with or without colours; and as plain values."""
+"""A comparison as text and tables for a terminal of 100 columns, with or without colours, and as plain values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from parc_ray.errors import printable
 from parc_ray.report.comparison import Change, Comparison, Fate, FirstAttempts, Paired, Side
 
 SHOWN = 8
-"""Maximum entries of a list, unless all are asked for."""
+"""Maximum entries of a list, unless all are requested."""
 LONGEST_VALUE = 36
 WIDE = 94
-"""Minimum columns of a terminal that has room for the quartiles."""
+"""Minimum terminal columns to show the quartiles."""
 SHOWN_IN = {
     "m": ("mm", 1e3, 1),
     "m/s": ("mm/s", 1e3, 1),
@@ -26,11 +26,11 @@ SHOWN_IN = {
     "": ("%", 1e2, 1),
     "s": ("s", 1.0, 2),
 }
-"""Unit, factor and decimals in which metrics of a unit are shown."""
+"""Displayed unit, factor and decimals, by unit of the metric."""
 
 
 def plain(comparison: Comparison) -> Dict[str, Any]:
-    """A comparison as one JSON object, by the names of its fields; metrics in m and rad."""
+    """Return a comparison as one JSON object with the names of its fields; metrics in m and rad."""
     values = asdict(comparison)
     values["quality"] = [_plain(paired) for paired in comparison.quality]
     values["first_attempts"]["seconds"] = _plain(comparison.first_attempts.seconds)
@@ -44,7 +44,7 @@ def _plain(paired: Paired) -> Dict[str, Any]:
 
 
 def print_comparison(comparison: Comparison, console: Console, everything: bool = False) -> None:
-    """Print a comparison; long lists are cut unless everything is asked for."""
+    """Print a comparison; long lists are cut unless `everything` is set."""
     limit = None if everything else SHOWN
     _print_runs(comparison, console, limit)
     _print_settings(comparison, console, limit)
@@ -106,7 +106,7 @@ def _print_counts(comparison: Comparison, console: Console) -> None:
 
 
 def _counts(side: Side) -> Dict[str, int]:
-    """The final states of a side's motions by what they are called on the terminal."""
+    """Return the number of a side's motions by final state, with the labels used on the terminal."""
     starts = {float(fraction): count for fraction, count in side.recorded_from.items()}
     counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
     counts["recovered"] = side.recovered
@@ -116,7 +116,7 @@ def _counts(side: Side) -> Dict[str, int]:
 
 
 def _rank(name: str) -> Tuple[int, float]:
-    """Whole recordings first, then from the earliest start on, then what was not recorded."""
+    """Return a sort key: whole recordings first, then by start, then motions not recorded."""
     kinds = ("recorded whole", "recovered", "recorded from ", "rejected, ", "crashed", "unfinished")
     kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
     return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 2 else 0.0
@@ -221,7 +221,7 @@ def _in_a_row(title: str) -> str:
 
 
 def _chance(more: int, fewer: int, probability: float, what: str, against: str) -> str:
-    """The sign test in plain words."""
+    """Return the sign test in plain words."""
     if more + fewer == 0:
         return f"None {what}, none {against}: no difference."
     found = f"{more} {what} against {fewer} {against}"
@@ -242,7 +242,7 @@ def _told(fate: Fate) -> str:
 
 
 def _short(value: Any) -> str:
-    """The end of a path and the beginning of anything else tell most."""
+    """Return a short form: the end of a path, the beginning of anything else."""
     text = "not set" if value is None else str(value)
     if len(text) <= LONGEST_VALUE:
         return text

@@ -1,4 +1,4 @@
-"""Why little was recorded: what the attempts of a run have in common, what that usually means, how to look at it."""
+"""Diagnosis of runs that recorded little: the common failure pattern, its usual cause, how to inspect it."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from parc_ray.runs.history import Run, RunMotion
 from parc_ray.tracking.metrics import BY_LIMIT
 
 AT_ONCE = 1.0
-"""Seconds within which an attempt fails at once."""
+"""Maximum duration of an attempt that counts as failing at once, s."""
 MOST = 0.6
-"""Share of the attempts, or motions, that makes a pattern."""
+"""Minimum share of attempts or motions that makes a pattern."""
 SAME_PLACE = 0.5
-"""Seconds in a motion within which all its attempts end at one place."""
+"""Maximum spread, in seconds of a motion, of failures that count as one place."""
 LISTED = 3
-"""Maximum number of criteria and bodies that are named."""
+"""Maximum number of criteria and bodies listed."""
 
 Ended = Tuple[RunMotion, RunAttempt]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What most attempts of a run have in common."""
+    """A pattern shared by most attempts of a run."""
 
     name: str
     finding: str
     meaning: str
-    """What it usually means."""
+    """Its usual cause."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a run has recorded less than half of its motions."""
+    """The reason why a run recorded less than half of its motions."""
 
     facts: Tuple[str, ...]
     pattern: Pattern
     example: str
     """Motion that shows the pattern; empty if there is none."""
     advice: Tuple[str, ...]
-    """What to do to see it."""
+    """Steps to inspect it."""
 
     def lines(self) -> List[str]:
-        """The whole, to print."""
+        """Return the diagnosis as lines to print."""
         return [*self.facts, f"{self.pattern.finding} {self.pattern.meaning}", *self.advice]
 
 
 def diagnose(run: Run) -> Optional[Diagnosis]:
-    """Why little was recorded; None if at least half of the motions with an outcome were, or no attempt has failed."""
+    """Return a diagnosis; None if at least half of the motions with an outcome were recorded, or no attempt failed."""
     decided = [motion for motion in run.motions if motion.state in ("recorded", "rejected")]
     recorded = sum(motion.state == "recorded" for motion in decided)
     ended = [(motion, attempt) for motion, attempt in run.attempts() if attempt.outcome in ("failed", "rejected")]
@@ -87,7 +87,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> Tuple[Pattern, str]:
-    """The first pattern that fits, and a motion that shows it."""
+    """Return the first pattern that fits, and a motion that shows it."""
     unaccepted = [pair for pair in ended if pair[1].outcome == "rejected"]
     if len(unaccepted) > MOST * len(ended):
         return _not_accepted(unaccepted), unaccepted[0][0].name
@@ -139,7 +139,7 @@ def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
 
 
 def _places(failed: Sequence[Ended]) -> List[Tuple[RunMotion, List[float]]]:
-    """Where in a motion its attempts failed (s), of motions whose attempts began at different places."""
+    """Return the failure times (s) of each motion whose attempts began at different places."""
     by_motion: Dict[int, Tuple[RunMotion, List[RunAttempt]]] = {}
     for motion, attempt in failed:
         by_motion.setdefault(id(motion), (motion, []))[1].append(attempt)

@@ -1,4 +1,4 @@
-"""The page: one file that opens offline, from what a run has left in its output directory."""
+"""The report page: a single file that opens offline, built from a run's output directory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from parc_ray.tracking.metrics import METRICS
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "data.js", "charts.js", "timeline.js", "table.js", "preview.js", "page.js")
 PREVIEW_BYTES = 4_400_000
-"""Maximum size of a page's previews: with the rest of 500 motions it stays below 5 MB."""
+"""Maximum size of a page's previews; a page of 500 motions stays below 5 MB."""
 MAX_MOTIONS = 20_000
-"""Of a page: their metrics take 4 to 12 MB."""
+"""Maximum motions on a page; their metrics take 4 to 12 MB."""
 
 
 def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
-    """Write report.html into an output directory, whole or not at all; returns its path.
+    """Write report.html atomically into an output directory; return its path.
 
-    character: text of the MJCF; by default it is read from where the run found it. Raises InputError if there is no
+    character: text of the MJCF; by default read from the path that the run used. Raises InputError if there is no
     run, OutputError if the page cannot be written.
     """
     page = render(read_run(output_dir), character, previews)
@@ -45,7 +45,7 @@ def write_report(output_dir: Path, character: Optional[str] = None, previews: bo
 
 
 def render(run: Run, character: Optional[str] = None, previews: bool = True) -> str:
-    """The page of a run; arguments as of write_report."""
+    """Return the page of a run; arguments as for write_report."""
     statistics = statistics_of(run)
     run, left_out = shortened(run)
     notes: List[str] = []
@@ -94,7 +94,7 @@ def render(run: Run, character: Optional[str] = None, previews: bool = True) -> 
 
 
 def shortened(run: Run) -> Tuple[Run, int]:
-    """The run with as many of its motions as a page can show, in their order, and how many are left out."""
+    """Return the run with only as many motions as a page can show, in order, and the number left out."""
     if len(run.motions) <= MAX_MOTIONS:
         return run, 0
     urgent = sorted(range(len(run.motions)), key=lambda index: urgency(run.motions[index]))
@@ -105,7 +105,7 @@ def shortened(run: Run) -> Tuple[Run, int]:
 def page_data(
     run: Run, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
 ) -> Dict[str, Any]:
-    """All that the page shows except previews, as plain values; long lists by columns."""
+    """Return all data of the page except previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
     every = [(motion, attempt) for motion in run.motions for attempt in _in_order(motion)]
     motions = [
@@ -159,7 +159,7 @@ def page_data(
 
 
 def _in_order(motion: RunMotion) -> List[RunAttempt]:
-    """Attempts and populations, in the order in which they ended."""
+    """Return attempts and populations in the order in which they ended."""
     every = [*motion.attempts[:1], *motion.populations, *motion.attempts[1:]]
     return sorted(every, key=lambda attempt: (attempt.launch or 0, attempt.ended or 0.0))
 
@@ -195,7 +195,7 @@ def _previews(packed: Optional[Previews], reason: str) -> Dict[str, Any]:
 
 
 def _setup(run: Run) -> List[Tuple[str, List[Tuple[str, str]]]]:
-    """What the run was made with: titles, keys and values."""
+    """Return the setup of the run: titles, keys and values."""
     versions = {**run.sessions[-1].versions, "simulator": run.simulator}
     return [
         ("Configuration", _pairs(run.config)),
@@ -218,7 +218,7 @@ def _said(value: Any) -> str:
 
 
 def _short(value: Optional[float]) -> Optional[float]:
-    """Five digits: more than anybody can see, a third of the bytes."""
+    """Round to five digits, which is plenty for display and saves two thirds of the bytes."""
     return None if value is None else float(f"{value:.5g}")
 
 
@@ -228,21 +228,21 @@ def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> Dic
 
 
 def _embedded(content: Any) -> str:
-    """JSON that no HTML parser takes for anything else, whatever names and reasons are in it."""
+    """Return JSON that is safe inside HTML for any names and reasons."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&]", lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
 def _wrapped(scripts: Iterable[str]) -> str:
-    """All scripts in one scope of their own."""
+    """Return all scripts wrapped in one scope."""
     return '"use strict";\n(() => {\n' + "\n".join(scripts) + "\n})();\n"
 
 
 def _fingerprint(text: str) -> str:
-    """Hash by which the page's policy admits its own script and style, and no other."""
+    """Return the hash that lets the page's policy accept only its own script and style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with its {{names}} replaced, all at once: values may hold braces, too."""
+    """Return the template with all {{names}} replaced in one pass, since values may contain braces."""
     return re.sub(r"\{\{([a-z ]+)\}\}", lambda found: values[found.group(1)], template)

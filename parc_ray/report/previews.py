@@ -1,4 +1,4 @@
-"""Previews: what a page needs to play motions, packed into few bytes."""
+"""Previews: compact data for playing motions on a page."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FRAMES_PER_SECOND = 15.0
 PER_METRE, PER_TURN = 1000, 1000
 """Steps per m of a position (1 mm) and per unit of a quaternion's component (0.1 degrees)."""
 MAX_FRAMES, MAX_CELLS = 15 * 120, 40_000
-"""Two minutes, and 60 x 100 m of ground."""
+"""Limits of a preview: two minutes, and 60 x 100 m of ground."""
 BATCH = 32
-"""Motions that are packed at a time"""
+"""Motions packed at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,28 @@ class Preview:
     data: str
     """Numbers of each clip, then heights (mm), as base64 of zlib; page/preview.js unpacks them."""
     note: str = ""
-    """What is missing, and why."""
+    """Missing parts, with reasons."""
 
     @property
     def size(self) -> int:
-        """Approximate bytes in a page."""
+        """Approximate size on a page, bytes."""
         return len(self.data) + len(self.note) + 250
 
 
 @dataclass(frozen=True)
 class Previews:
-    """Previews that fit into a page, and why others do not."""
+    """Previews that fit on a page, and reasons for those missing."""
 
     by_motion: Dict[int, Preview]
     """By index into Run.motions."""
     missing: Dict[int, str]
-    """Why a motion has none."""
+    """Reasons why motions have none."""
     left_out: int = 0
-    """Motions for which there was no room."""
+    """Number of motions left out for lack of room."""
 
 
 def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
-    """Previews of as many motions as fit into max_bytes; those not recorded whole come first."""
+    """Return previews of as many motions as fit into max_bytes; motions not recorded whole come first."""
     found: Dict[int, Preview] = {}
     missing: Dict[int, str] = {}
     room = max_bytes
@@ -73,7 +73,7 @@ def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
             if preview is None:
                 missing[index] = why_not
             elif preview.size > room:
-                # One that does not fit ends it: packing all others, to find some that do, would take minutes.
+                # Stop at the first that does not fit: packing the rest to find smaller ones would take minutes.
                 return Previews(found, missing, len(waiting) - len(found) - len(missing))
             else:
                 found[index] = preview
@@ -82,14 +82,14 @@ def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
 
 
 def urgency(motion: RunMotion) -> int:
-    """What has to be looked at first."""
+    """Return the sort key by which the motions most worth a look come first."""
     if motion.state != MotionState.RECORDED:
         return 0
     return 1 if motion.start_fraction or motion.copies else 2
 
 
 def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:
-    """The preview of each motion, or None and why there is nothing to show. Files may be gone, or be others now."""
+    """Return each motion's preview, or None and the reason: files may have been deleted or replaced since the run."""
     scenes = [_scene(run, motion, skeleton) for motion in motions]
     channels = iter(_channels([clip for scene in scenes if isinstance(scene, Scene) for clip in scene.clips]))
     return [
@@ -99,7 +99,7 @@ def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> Li
 
 
 def _scene(run: Run, motion: RunMotion, skeleton: Skeleton) -> Union[Scene, str]:
-    """What is to be shown, or why there is nothing."""
+    """Return the scene to show, or the reason why there is none."""
     try:
         scene = scene_of_run(run, motion, skeleton)
     except InputError as error:
@@ -129,9 +129,9 @@ def _frames(clip: Clip) -> int:
 
 
 def _channels(clips: Sequence[Clip]) -> List[IntArray]:
-    """Of each clip [channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts.
+    """Return each clip [channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts.
 
-    Frames are evenly spaced in time. All clips go through few operations, each of which has a price of its own.
+    Frames are evenly spaced in time. All clips share a few large operations, because each call has a fixed cost.
     """
     if not clips:
         return []
@@ -161,9 +161,9 @@ def _channels(clips: Sequence[Clip]) -> List[IntArray]:
 
 
 def pack_integers(rows: IntArray, order: int) -> bytes:
-    """Differences of `order` along each row, as bytes: 7 bits each, low ones first, the highest bit if more follow.
+    """Return differences of `order` along each row as bytes of 7 bits, low bits first; the top bit marks continuation.
 
-    Signs go to the lowest bit (0, -1, 1, -2 become 0, 1, 2, 3), so small differences of either sign take one byte.
+    The sign is the lowest bit (0, -1, 1, -2 become 0, 1, 2, 3), so small differences of either sign take one byte.
 
     >>> pack_integers(np.array([[5, 7, 9, 200]]), 2).hex()
     '0a0500fa02'

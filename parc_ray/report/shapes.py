@@ -1,4 +1,4 @@
-"""Shapes: what a character looks like, as plain values for the report's page."""
+"""Shapes: a character's geometry as plain values for the report's page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from parc_ray.character.solids import hull_mesh
 
 
 def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, Any]:
-    """Body tree and geoms of MJCF text. Raises InputError, see read_geoms.
+    """Return the body tree and geoms of MJCF text. Raises InputError, see read_geoms.
 
     bodies: name, parent (-1 for the root), offset [3] m and turn [4] xyzw in the parent's frame; geoms: body, kind
     (ellipsoid, capsule, cylinder, box or hull), size [3] m, place [3] m and turn [4] xyzw as in Geom, and for a hull
-    its triangles [T * 3][3] m. What is no solid shape, such as a visual mesh, is left out.
+    its triangles [T * 3][3] m. Shapes that are not solid, such as visual meshes, are left out.
     """
     geoms = [
         {

@@ -1,4 +1,4 @@
-"""Statistics of a run: counts, funnel, failures, quality, success, use of the envs. Plain values: runs compare."""
+"""Statistics of a run: counts, funnel, failures, quality, success, use of envs, as plain values."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ AT_ONCE, RECOVERED, LATER = WAYS = ("at once", "recovered", "from a later start"
 ORDER = tuple(MotionState)
 HISTOGRAM_BINS, SUCCESS_BINS = 24, 8
 TAIL = 0.98
-"""Quantile at which a histogram ends if its last values are far out; its last bin counts what is beyond."""
+"""Quantile at which a histogram with outliers ends; its last bin counts the values beyond."""
 
 Value = Callable[[RunMotion, RunAttempt], float]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The headline numbers; the states add up to motions."""
+    """The headline numbers. The states add up to the number of motions."""
 
     motions: int
     states: Mapping[str, int]
@@ -36,18 +36,18 @@ class Counts:
     recorded_how: Mapping[str, int]
     """Recorded motions by RunMotion.recorded_how."""
     attempts: int
-    """Deterministic ones, including those whose recordings were lost."""
+    """Deterministic attempts, including those whose recordings were lost."""
     populations: int
     """Populations of recovery."""
     lost: int
-    """Recordings that were missing when the run went on."""
+    """Recordings missing when the run was resumed."""
     recorded_seconds: float
     dataset_seconds: float
-    """Of motion, without invalid ones."""
+    """Total length of all valid motions, s."""
     control_steps: int
-    """Of attempts and populations."""
+    """Control steps of attempts and populations."""
     wall_seconds: float
-    """Of all sessions."""
+    """Wall time of all sessions, s."""
     deaths: int
     """Actors lost."""
 
@@ -64,12 +64,12 @@ class Start:
     ended: int
     """Last attempt at a motion that was rejected."""
     open: int
-    """Neither: the next attempt is still to come."""
+    """Not yet followed by the next attempt."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """Motions that recovery has tried, by the size of the population: tried = recovered + not recovered."""
+    """Motions tried by recovery, by population size: tried = recovered + not recovered."""
 
     copies: int
     tried: int
@@ -87,18 +87,18 @@ class Ending:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often a number had which values."""
+    """Distribution of a number."""
 
     name: str
     unit: str
     edges: Tuple[float, ...]
-    """Edges of the bins, ascending; a bin holds its lower edge, the last one its upper edge too."""
+    """Edges of the bins, ascending; a bin includes its lower edge, the last one also its upper edge."""
     series: Mapping[str, Tuple[int, ...]]
     """Counts per bin."""
     beyond: int = 0
-    """Values above the last edge, which the last bin counts."""
+    """Values above the last edge, counted in the last bin."""
     missing: int = 0
-    """Values that are unknown or not finite, which no bin counts."""
+    """Values that are unknown or not finite, counted in no bin."""
     limit: Optional[float] = None
     """Acceptance limit."""
     medians: Mapping[str, Optional[float]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class SuccessBin:
 
 @dataclass(frozen=True)
 class Failure:
-    """Attempts that one criterion ended, or one acceptance limit disqualified, on one body where it is about one."""
+    """Attempts ended by one criterion or rejected by one acceptance limit, on one body if it concerns a body."""
 
     criterion: str
     body: str
@@ -128,7 +128,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LaunchUse:
-    """What became of the slots of one actor, in s of slots: useful + wasted + cut + idle = envs * (ended - ready)."""
+    """Use of one actor's slots, in slot seconds: useful + wasted + cut + idle = envs * (ended - ready)."""
 
     launch: int
     attempts: int
@@ -137,7 +137,7 @@ class LaunchUse:
     wasted: float
     """Spent on other attempts."""
     cut: float
-    """Last work of slots in an actor that was cut off, of which nobody has heard."""
+    """Unreported work of slots when the actor was cut off."""
     idle: float
 
 
@@ -151,17 +151,17 @@ class Statistics:
     recovery: Tuple[Recovery, ...]
     endings: Tuple[Ending, ...]
     quality: Tuple[Histogram, ...]
-    """Of the attempts, by outcome, and of recovered recordings."""
+    """Metrics of attempts, by outcome, and of recovered recordings."""
     failed_at: Tuple[Histogram, ...]
-    """Where in the motion (share), and how long after their start (s), attempts failed, by criterion."""
+    """Failures by criterion: position in the motion (share), and time since the attempt's start (s)."""
     failures: Tuple[Failure, ...]
     success: Mapping[str, Tuple[SuccessBin, ...]]
-    """By the motions' seconds and terrain_range."""
+    """Success by the motions' seconds and by terrain_range."""
     use: Tuple[LaunchUse, ...]
 
 
 def statistics_of(run: Run) -> Statistics:
-    """All statistics of a run."""
+    """Return all statistics of a run."""
     attempts, limits = run.attempts(), run.config.get("acceptance") or {}
     recovered = [m.last_attempt for m in run.motions if m.copies and m.last_attempt]
     return Statistics(
@@ -178,7 +178,7 @@ def statistics_of(run: Run) -> Statistics:
 
 
 def counts_of(run: Run) -> Counts:
-    """The headline of a run."""
+    """Return the headline numbers of a run."""
     states = Counter(motion.state for motion in run.motions)
     every = [attempt for motion in run.motions for attempt in motion.attempts]
     populations = [population for motion in run.motions for population in motion.populations]
@@ -217,7 +217,7 @@ def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ..
 
 
 def _recovery(motions: Sequence[RunMotion]) -> Tuple[Recovery, ...]:
-    """A recording of a part that recovery has replaced counts as tried again in the starts."""
+    """Return recovery by population size; a partial recording that it replaced counts as retried in the starts."""
     tried = Counter(population.copies for motion in motions for population in motion.populations)
     recovered = Counter(motion.copies for motion in motions if motion.recorded_how == RECOVERED)
     return tuple(Recovery(copies, tried[copies], recovered[copies]) for copies in sorted(tried))
@@ -230,7 +230,7 @@ def _endings(motions: Sequence[RunMotion]) -> Tuple[Ending, ...]:
 
 
 def why(motion: RunMotion) -> str:
-    """Why a motion was not recorded, without numbers and names, so that equal reasons count together."""
+    """Return the reason why a motion was not recorded, without numbers and names, so that equal reasons group."""
     if motion.state == MotionState.RECORDED:
         return ""
     attempt = motion.last_attempt
@@ -281,7 +281,7 @@ def _criterion(attempt: RunAttempt) -> str:
 
 
 def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure, ...]:
-    """An attempt that broke several limits counts for each."""
+    """Return failures; an attempt that broke several limits counts for each."""
     counted = Counter(
         (criterion, attempt.body)
         for _, attempt in attempts
@@ -292,7 +292,7 @@ def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure
 
 
 def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
-    """Motions that were dealt with, in bins of equal width. Invalid and unfinished ones say nothing about success."""
+    """Return finished motions in bins of equal width, without invalid ones."""
     values = [
         (getattr(motion, name), motion)
         for motion in motions
@@ -345,7 +345,7 @@ def _histogram(
     missing: int = 0,
     limit: Optional[float] = None,
 ) -> Histogram:
-    """Counts from 0 to `top`, or to where the values end."""
+    """Return counts from 0 to `top`, else to the largest value."""
     every = sorted(value for own in values.values() for value in own)
     largest = every[-1] if every else 0.0
     usual = every[math.ceil(TAIL * (len(every) - 1))] if every else 0.0
@@ -367,7 +367,7 @@ def _histogram(
 
 
 def nice_edges(low: float, high: float, bins: int) -> Tuple[float, ...]:
-    """Edges at multiples of 1, 2 or 5 times a power of ten that hold low to high, at most `bins` bins.
+    """Return edges at multiples of 1, 2 or 5 times a power of ten that cover low to high, at most `bins` bins.
 
     >>> nice_edges(2.3, 9.7, 8)
     (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)
@@ -387,5 +387,5 @@ def nice_edges(low: float, high: float, bins: int) -> Tuple[float, ...]:
 
 
 def place(value: float, edges: Sequence[float]) -> int:
-    """The bin of a value; what is outside is in the first or last one."""
+    """Return the bin of a value; values outside are clamped to the first or last bin."""
     return bisect_right(edges, value, 1, len(edges) - 1) - 1

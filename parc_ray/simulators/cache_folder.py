@@ -1,4 +1,4 @@
-"""Folders that keep what engines compile on their first start."""
+"""Cache folders for the output of engines' first-run compilation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Iterator
 
 
 def cache_folder(name: str) -> Path:
-    """Return ~/.cache/parc_ray/NAME/HOST, or the same below $XDG_CACHE_HOME. Homes may be shared between machines."""
+    """Return ~/.cache/parc_ray/NAME/HOST, or the same under $XDG_CACHE_HOME. Home folders may be shared by machines."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "parc_ray" / name / platform.node()
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Create a folder and lock it for this process; use a temporary one where it cannot be written.
+    """Create a folder and lock it for this process; use a temporary one if it is not writable.
 
-    The operating system releases the lock when the process ends, even by a crash.
+    The operating system releases the lock when the process ends, even after a crash.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

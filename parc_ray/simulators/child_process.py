@@ -1,4 +1,4 @@
-"""Child processes that answer with one record: engines print what they like, crash, and hang at their end."""
+"""Child processes that answer with one record. Engines may print anything, crash, or hang at exit."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, NoReturn, Optional, Sequence
 
 MARK = "parc_ray: "
-"""Begins the line of output with the answer."""
+"""Prefix of the output line with the answer."""
 
 
 class NoAnswer(Exception):
-    """A child process that ended without an answer."""
+    """Raised if a child process ends without an answer."""
 
     def __init__(self, returncode: int, last_line: str):
-        """last_line: of its standard error."""
+        """last_line: the last line of its standard error."""
         super().__init__(f"{end_of(returncode)}: {last_line}")
         self.returncode, self.last_line = returncode, last_line
 
 
 def answer(values: Mapping[str, Any]) -> NoReturn:
-    """Print this process's answer and end the process at once: an engine may hang or crash while it is torn down."""
+    """Print this process's answer and exit immediately, because an engine may hang or crash during shutdown."""
     print(f"\n{MARK}{json.dumps(values)}", flush=True)
     os._exit(0)
 
 
 def ask(arguments: Sequence[str], seconds: float, variables: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
-    """Run Python with arguments, and return its answer.
+    """Run Python with arguments and return its answer.
 
     Raises NoAnswer if it ends without one, subprocess.TimeoutExpired if it runs longer than `seconds`.
     """
@@ -48,7 +48,7 @@ def run_process(
     variables: Optional[Mapping[str, str]] = None,
     folder: Optional[Path] = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Raises TimeoutExpired, and kills it with all it has started, if that takes too long."""
+    """Run a command to its end. After a timeout, kills it and its children and raises TimeoutExpired."""
     with subprocess.Popen(
         command, env={**os.environ, **import_path(), **(variables or {})}, cwd=folder, start_new_session=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
@@ -67,6 +67,6 @@ def end_of(returncode: int) -> str:
 
 
 def import_path() -> Dict[str, str]:
-    """Return the PYTHONPATH with which child processes find this package, wherever it was imported from."""
+    """Return the PYTHONPATH that lets child processes import this package from the same place."""
     package = str(Path(__file__).resolve().parents[2])
     return {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package)))}

@@ -11,17 +11,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 WARM_UP = 2
-"""Calls before the work is captured: constants are made and libraries set up meanwhile."""
+"""Calls before the work is captured, in which constants are created and libraries initialized."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
-"""Tolerance between a replayed graph and the same work launched eagerly: CUDA's libraries may choose kernels that round
-differently while a stream is captured. Integers must be equal."""
+"""Tolerance between a replayed graph and the same eager work: during capture, CUDA's libraries may choose kernels that
+round differently. Integers must be equal."""
 
 
 class GraphedCall:
-    """Work that is the same every time: fixed shapes, no synchronization, results written to tensors that stay.
+    """Repeatable work: fixed shapes, no synchronization, results written to persistent tensors.
 
     On a CUDA device it becomes a CUDA graph after WARM_UP calls. The new graph is replayed once and compared with the
-    eager work from the same state; if the results differ, or if the work cannot be captured, a warning says so and all
+    eager work from the same state. If the results differ, or the work cannot be captured, a warning is logged and all
     calls stay eager. On other devices it is a plain call.
 
         double = GraphedCall(lambda: total.mul_(2.0), total.device)
@@ -31,7 +31,7 @@ class GraphedCall:
     def __init__(self, work: Callable[[], None], device: torch.device):
         self._work, self._device = work, device
         self._eager_calls = WARM_UP if device.type == "cuda" else -1
-        """Calls until the work is captured; negative: it has been, or never will be."""
+        """Calls left until capture; negative: captured, or never to be captured."""
         self._graph: Optional[torch.cuda.CUDAGraph] = None
 
     def __call__(self) -> None:
@@ -49,7 +49,7 @@ class GraphedCall:
         written = WrittenRegions()
         with written:
             self._work()
-        # What else the device does belongs to this device's streams, whichever device is current in this thread.
+        # Use this device's streams, whichever device is current in this thread.
         with torch.cuda.device(self._device):
             problem = self._capture()
             if self._graph is not None:
@@ -66,11 +66,11 @@ class GraphedCall:
             )
 
     def _capture(self) -> str:
-        """Capture the work on the current device, and return why that failed; empty if it did not."""
+        """Capture the work on the current device; return the reason for a failure, empty on success."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
         try:
             torch.cuda.synchronize()
-            # Engines may call CUDA in threads of their own meanwhile.
+            # Engines may call CUDA in their own threads meanwhile.
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 self._work()
         except RuntimeError as error:
@@ -81,10 +81,10 @@ class GraphedCall:
 
 
 class WrittenRegions(TorchDispatchMode):
-    """The parts of tensors that operations in this context write, as they were before.
+    """Saves the regions of tensors that operations in this context write, before they are written.
 
-    Tensors that are made in the context do not count. Of index_copy_ and index_fill_, only the rows that they write are
-    kept, because buffers of frames are large.
+    Tensors created in the context are ignored. For index_copy_ and index_fill_, only the written rows are saved,
+    because frame buffers are large.
 
     >>> x = torch.zeros(3)
     >>> with WrittenRegions() as written:
@@ -97,13 +97,13 @@ class WrittenRegions(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._regions: List[Tuple[Tensor, Optional[Tuple[int, Tensor]], Tensor]] = []
-        """Tensor, dimension and indices of what is written (None: all of it), and its values before."""
+        """Tensor, dimension and indices of each written region (None: all of it), and its old values."""
         self._made: Set[int] = set()
         """Addresses of memory that was allocated in the context."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # inference mode hands over composite operations undivided
+        with self:  # inference mode dispatches composite operations as one
             result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
             return result
@@ -121,7 +121,7 @@ class WrittenRegions(TorchDispatchMode):
         return result
 
     def read(self) -> List[Tensor]:
-        """Return copies of the regions as they are now."""
+        """Return copies of the regions' current values."""
         return [_read(tensor, region) for tensor, region, _ in self._regions]
 
     def write(self, values: Sequence[Tensor]) -> None:
@@ -130,7 +130,7 @@ class WrittenRegions(TorchDispatchMode):
             _write(tensor, region, value)
 
     def restore(self) -> None:
-        """Write back all values from before the first operation."""
+        """Restore all values from before the first operation."""
         for tensor, region, before in self._regions[::-1]:
             _write(tensor, region, before)
 
@@ -151,7 +151,7 @@ def _write(tensor: Tensor, region: Optional[Tuple[int, Tensor]], value: Tensor) 
 
 
 def _all_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Return whether two results are the same: numbers within the tolerance, everything else exactly."""
+    """Return whether two results are equal: floats within the tolerance, everything else exactly."""
     close = [
         torch.isclose(one, other, RELATIVE, ABSOLUTE, equal_nan=True) if one.is_floating_point() else one == other
         for one, other in zip(found, expected)

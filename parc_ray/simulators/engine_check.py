@@ -1,6 +1,6 @@
-"""Trying out an engine on a device: in this process, or in one of its own.
+"""Tries an engine on a device, in this process or a separate one.
 
-`python -m parc_ray.simulators.engine_check NAME DEVICE` tries one out and prints the result as JSON.
+`python -m parc_ray.simulators.engine_check NAME DEVICE` tries an engine and prints the result as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TRIAL_SECONDS = 300.0
 
 
 def check_locally(engine: Engine, device: str) -> EngineCheck:
-    """Try an engine on this machine: in a process of its own if it must be imported before torch."""
+    """Try an engine on this machine, in a separate process if it must be imported before torch."""
     return _try_apart(engine, device) if engine.import_first else check_here(engine, device)
 
 
@@ -57,7 +57,7 @@ def _try_apart(engine: Engine, device: str) -> EngineCheck:
 
 
 def alternative() -> str:
-    """Return the remedy that messages name for a missing engine."""
+    """Return the remedy for a missing engine, for messages."""
     return f"or set simulator: {engines.ENGINES[-1].name}"
 
 

@@ -1,4 +1,4 @@
-"""Output of an engine's native code: some report lost contacts and failed allocations nowhere else."""
+"""Output of an engine's native code. Some engines report lost contacts and failed allocations only there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ STREAMS = (1, 2)
 
 
 class EngineOutput:
-    """Reads what this process prints, below Python, while letting it through to where it goes.
+    """Reads this process's native output while passing it on to its destination.
 
-    A stream that goes to a file (as in Ray's workers) is read there. Any other is turned into a temporary file, whose
-    text is passed on when it is read: a pipe and a thread to empty it could deadlock, because engines print while
-    they hold Python's lock.
+    A stream that goes to a file (as in Ray's workers) is read there. Any other is redirected to a temporary file, whose
+    text is passed on when read. A pipe drained by a thread could deadlock, because engines print while holding the GIL.
 
     >>> output = EngineOutput()
     >>> _ = os.write(2, b"found lost pairs overflow")
@@ -37,11 +36,11 @@ class EngineOutput:
                 self._originals[stream] = os.dup(stream)
                 with tempfile.TemporaryFile(mode="ab") as file:
                     os.dup2(file.fileno(), stream)
-        # Opened anew, for a reading position of our own.
+        # Reopened, for an independent read position.
         self._readers = {stream: open(f"/proc/self/fd/{stream}", "rb", buffering=0) for stream in STREAMS}  # noqa: PTH123, SIM115
         for reader in self._readers.values():
             reader.seek(0, os.SEEK_END)
-        # Engines print as their process ends, after the last call.
+        # Engines also print at process exit, after the last call.
         atexit.register(self.close)
 
     def new_text(self) -> str:
@@ -49,7 +48,7 @@ class EngineOutput:
         self._flush()
         text = b""
         for stream, reader in self._readers.items():
-            if os.fstat(stream).st_size < reader.tell():  # somebody has emptied the file
+            if os.fstat(stream).st_size < reader.tell():  # the file was truncated
                 reader.seek(0)
             part = reader.read()
             if part and stream in self._originals:
@@ -58,7 +57,7 @@ class EngineOutput:
         return text.decode("utf-8", errors="replace")
 
     def close(self) -> None:
-        """Pass on what is left, and leave the streams as they were; the second time, do nothing."""
+        """Pass on remaining text and restore the streams; a second call does nothing."""
         atexit.unregister(self.close)
         self.new_text()
         for reader in self._readers.values():
@@ -69,7 +68,7 @@ class EngineOutput:
         self._readers, self._originals = {}, {}
 
     def _flush(self) -> None:
-        """C buffers whole blocks of standard output where it is no terminal, and would keep the news to itself."""
+        """Flush C's buffers: standard output is block-buffered unless it is a terminal."""
         sys.stdout.flush()
         sys.stderr.flush()
         self._libc.fflush(None)

@@ -1,4 +1,4 @@
-"""Engines: which there are, the best first, and which of them a run gets. Loads neither torch nor an engine."""
+"""Engine registry, best first, and the choice of a run's engine. Loads neither torch nor an engine."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.physx.engine import PHYSX
 
 ENGINES: Tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO_WARP, MUJOCO)
-"""The best first; the last works everywhere."""
+"""Best first; the last works everywhere."""
 AUTO = "auto"
-"""What a configuration calls the best engine that works."""
+"""Configuration value for the best engine that works."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that a run gets."""
+    """The engine chosen for a run."""
 
     engine: Engine
     trial: EngineCheck
     passed_over: Tuple[str, ...] = ()
-    """Why each preferred engine that was tried out does not work."""
+    """Reasons why preferred engines that were tried do not work."""
     trained_with: str = ""
-    """The engine of the tracker's training, if the choice was to prefer it."""
+    """The tracker's training engine, if the choice was to prefer it."""
 
     @property
     def notice(self) -> str:
-        """Return why this engine is not the expected one; empty if it is."""
+        """Reason why this engine is not the expected one; empty if it is."""
         notice = ""
         if self.passed_over:
             notice = f"simulator: {self.engine.name}, because {'; and because '.join(self.passed_over)}"
@@ -42,7 +42,7 @@ class Choice:
 
 
 def engine(name: str) -> Engine:
-    """The engine of a name. Raises InputError, which lists the known ones, if there is none."""
+    """Return an engine by name. Raises InputError, which lists the known ones, if it is unknown."""
     for known in ENGINES:
         if known.name == name:
             return known
@@ -51,7 +51,7 @@ def engine(name: str) -> Engine:
 
 
 def untried(engine: Engine) -> EngineCheck:
-    """A trial for choose_engine that believes every engine."""
+    """Return an empty check: a try_out for choose_engine that accepts every engine."""
     return EngineCheck()
 
 
@@ -62,7 +62,7 @@ def choose_engine(
     try_out: Callable[[Engine], EngineCheck] = untried,
     trained_with: str = "",
 ) -> Choice:
-    """Return the engine of a name, or for "auto" the best one that is installed and works when it is tried out.
+    """Return the named engine, or for "auto" the best one that is installed and passes its trial.
 
     asked: the devices of the configuration. device: the device of an actor, "cpu" or "cuda:0".
     trained_with: the engine of the tracker's training. "auto" prefers engines with its physics.
@@ -82,7 +82,7 @@ def choose_engine(
 
 
 def _candidates(wanted: str, asked: Sequence[str], device: str, trained_with: str = "") -> Iterator[Engine]:
-    """Yield the engines to try out, the best first."""
+    """Yield the engines to try, best first."""
     if wanted != AUTO:
         named = engine(wanted)
         reason = named.unavailable_reason()

@@ -1,4 +1,4 @@
-"""Packages of engines: messages for one that is missing or does not work."""
+"""Messages for engine packages that are missing or do not work."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from parc_ray.errors import InputError
 
 
 def require(unavailable_reason: str) -> None:
-    """Raises InputError unless the reason why an engine cannot be used is empty."""
+    """Raise InputError if there is a reason why an engine cannot be used."""
     if unavailable_reason:
         raise InputError(f"simulator: {unavailable_reason}")
 
 
 def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> str:
-    """Return why an engine's package cannot be imported here; empty if it is installed.
+    """Return the reason why an engine's package cannot be imported here; empty if it is installed.
 
-    python: the oldest version of Python that there is a package for.
+    python: the oldest supported Python version.
     """
     try:
         metadata.version(package)
@@ -31,7 +31,7 @@ def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> s
 
 
 def does_not_work(title: str, device: str, error: Exception, otherwise: str) -> InputError:
-    """Return the error of an engine that failed when it was tried out. otherwise: a remedy without a GPU."""
+    """Return the error for an engine that failed its trial. otherwise: a remedy without a GPU."""
     import torch
 
     reason = " ".join(str(error).split())

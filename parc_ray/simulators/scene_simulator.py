@@ -1,7 +1,7 @@
 """Base of simulators whose envs share one PhysX scene.
 
-Every env's origin is the world's, any env can stand on any tile, and idle characters are put to their parking place
-before every step, because they would fall from it. Engines differ in how a state gets into the scene and out of it.
+All envs share the world's origin, any env can use any tile, and idle characters are moved to their parking places
+before every step, because they would fall. Engines differ in how they read and write states.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ TOO_LARGE = re.compile(
     r"overflow|miss interactions|fail(ed)? to allocate|out of memory|contacts will be lost|aborting simulation",
     re.IGNORECASE,
 )
-"""Messages of PhysX when its buffers are full and it drops contacts; nothing else reports that."""
+"""PhysX's messages when it drops contacts because of full buffers; nothing else reports this."""
 BROKEN = re.compile(r"internal error|CUDA error", re.IGNORECASE)
-"""Messages of PhysX when it has stopped simulating."""
+"""PhysX's messages when it has stopped simulating."""
 SETTLED_BYTES = 16 << 20
-"""Growth of free memory in a quarter of a second below which an earlier process is taken to be gone."""
+"""Growth of free memory in a quarter of a second below which an earlier process counts as gone."""
 
 
 class SceneSimulator(ABC):
-    """A Simulator with one scene for all envs. Repeats, and is independent of company, only as far as PhysX is."""
+    """A Simulator with one scene for all envs. Only as repeatable, and as independent of other envs, as PhysX."""
 
     name: str
     title: str
-    """Of the engine, for people."""
+    """Name of the engine in messages."""
     exact_copies = False
     device: torch.device
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
-        """Lays out the world; raises TooLargeError if it is too wide. Then build the scene, and call _set_up."""
+        """Lay out the world; raise TooLargeError if it is too wide. Subclasses then build the scene, call _set_up."""
         self.num_envs = config.num_envs
         self._config = config
         self._gpu = config.device.type == "cuda"
@@ -57,19 +57,19 @@ class SceneSimulator(ABC):
 
     @abstractmethod
     def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
-        """Give envs their rows of root [num_envs, 13] (position, xyzw, velocity, spin) and dof [num_envs, D, 2]."""
+        """Write the envs' rows of root [num_envs, 13] (position, xyzw, velocity, spin) and dof [num_envs, D, 2]."""
 
     @abstractmethod
     def _simulate(self, targets: Tensor) -> None:
-        """One control step towards targets [num_envs, D] for all envs."""
+        """Make one control step towards targets [num_envs, D] in all envs."""
 
     @abstractmethod
     def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
-        """State of all envs: root and dof as in _put, and contact force [num_envs, B, 3] N."""
+        """Return the state of all envs: root and dof as in _put, and contact force [num_envs, B, 3] N."""
 
     def _set_up(self, skeleton: Skeleton, device: torch.device) -> None:
-        """Allocate the state of all envs, and step parked characters once: PhysX allocates most memory in its first
-        step."""
+        """Allocate the state of all envs, and step the parked characters once: PhysX allocates most of its memory in
+        the first step."""
         envs, dofs = self.num_envs, skeleton.dof_count
         self.device, self.skeleton = device, skeleton.to(device)
         self._tile_offsets = torch.from_numpy(self._world.offsets).to(device)
@@ -99,15 +99,15 @@ class SceneSimulator(ABC):
         self._placed.difference_update(envs)
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
-        """See Simulator.step. Raises TooLargeError where PhysX lost contacts, BrokenSimulationError where it has given
-        up: no env's attempt can be trusted then."""
+        """See Simulator.step. Raises TooLargeError if PhysX lost contacts, BrokenSimulationError if it has stopped;
+        no env's attempt can be trusted then."""
         rows = torch.tensor(list(envs), device=self.device)
         self._dof_targets.zero_()
         self._dof_targets[rows] = targets.to(self.device)
         self._write_states(envs)
         self._simulate(self._dof_targets)
         self._root_now, self._dof_now, self._force_now = self._read()
-        # PhysX may refuse a target that is not finite, and go on with the one before.
+        # PhysX may reject a target that is not finite and keep the previous one.
         possible = torch.isfinite(self._dof_targets[rows]).all(dim=1, keepdim=True)
         self._root[rows] = torch.where(possible, self._root_now[rows], math.nan)
         self._dof[rows] = self._dof_now[rows]
@@ -126,13 +126,13 @@ class SceneSimulator(ABC):
         )
 
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
-        """See Simulator.copy. PhysX keeps more of the past than a state holds, so every env given is reset."""
+        """See Simulator.copy. PhysX keeps more history than a state contains, so every given env is reset."""
         rows, origin = torch.tensor([list(envs), list(sources)], device=self.device)
         self._root[rows], self._dof[rows] = self._root[origin], self._dof[origin]
         self._placed.difference_update(envs)
 
     def park(self, envs: Sequence[int]) -> None:
-        """See Simulator.park. An env that is not stepped is at its parking place during the others' step."""
+        """See Simulator.park. Envs that are not stepped stay at their parking places during the step."""
         self._placed.difference_update(envs)
 
     def close(self) -> None:
@@ -145,9 +145,9 @@ class SceneSimulator(ABC):
         return max(0, self._free - torch.cuda.mem_get_info(self._config.device)[0]) if self._gpu else 0
 
     def _write_states(self, envs: Sequence[int]) -> None:
-        """Put the given envs where they were left, and all others to their parking places.
+        """Restore the given envs, and move all others to their parking places.
 
-        Isaac Gym keeps only the last call of a setter before a step, so there is one call for all.
+        Isaac Gym keeps only the last call of a setter before a step, so one call covers all envs.
         """
         stepped = set(envs)
         written = [env for env in range(self.num_envs) if env not in stepped or env not in self._placed]
@@ -160,7 +160,7 @@ class SceneSimulator(ABC):
             self._put(written, root, dof)
 
     def _raise_what_was_printed(self) -> None:
-        """Raises TooLargeError or BrokenSimulationError if PhysX has complained since the last call."""
+        """Raise TooLargeError or BrokenSimulationError if PhysX has printed errors since the last call."""
         text = self._output.new_text()
         for pattern in (TOO_LARGE, BROKEN):
             complaint = next((line.strip() for line in text.splitlines() if pattern.search(line)), None)
@@ -170,7 +170,7 @@ class SceneSimulator(ABC):
                 raise BrokenSimulationError(f"{self.title}: {complaint}")
 
     def _raise_if_idle_envs_diverged(self, envs: Sequence[int]) -> None:
-        """Raises BrokenSimulationError if a character is not finite although it was just put to its parking place."""
+        """Raise BrokenSimulationError if a character that was just moved to its parking place is not finite."""
         if len(envs) < self.num_envs and not bool(torch.isfinite(self._root_now[~self._stepped]).all()):
             raise BrokenSimulationError(f"{self.title}: parked characters have no finite state: it has diverged")
 
@@ -196,7 +196,7 @@ class SceneSimulator(ABC):
 
 
 def first_error(text: str) -> str:
-    """The first error among the lines that were printed, or else the last line, after a colon."""
+    """Return the first error in printed text, else its last line, after a colon."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return f": {[*errors, *lines[::-1]][0]}" if lines else ""

@@ -1,8 +1,8 @@
 """Many tiles in one world, for engines that simulate all envs in one scene.
 
-The tiles of a shard lie side by side around the origin. Only this layout knows where: characters are given and
-returned in their motion's own frame, and `offsets` move them from there to the world and back. Idle characters wait
-at `parking`, high above all ground and far from each other.
+The tiles of a shard lie side by side around the origin, at places known only to this layout. Characters are passed
+and returned in their motion's own frame; `offsets` convert to the world frame and back. Idle characters wait at
+`parking`, high above all ground and far apart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DoubleArray = npt.NDArray[np.float64]
 BORDER = 3.0
 """Width of the ground beyond each map, at the height of its border cells, m."""
 MAX_REACH = 512.0
-"""Maximum distance of ground from the origin along x or y, m: coordinates there are exact to 0.03 mm."""
+"""Maximum distance of ground from the origin along x or y, m; coordinates there are exact to 0.03 mm."""
 PARKING_HEIGHT = 10.0
 """Height of parked characters above the highest ground, m."""
 PARKING_SPACE = 4.0
@@ -36,7 +36,7 @@ class SharedWorld:
     """Positions in one world of several tiles (m)."""
 
     offsets: FloatArray
-    """Moves a state from each tile's own frame to the world, [T, 3]."""
+    """Offset from each tile's own frame to the world, [T, 3]."""
     mesh: Mesh
     """The ground of all tiles, in the world."""
     parking: FloatArray
@@ -49,9 +49,9 @@ class SharedWorld:
 
 
 def share_world(tiles: Sequence[HeightField], num_envs: int) -> SharedWorld:
-    """Lay out tiles in about a square around the origin, each with BORDER of its own ground around it.
+    """Lay out tiles in roughly a square around the origin, each extended by BORDER at its edge heights.
 
-    Raises TooLargeError if ground would lie farther out than MAX_REACH.
+    Raises TooLargeError if ground would lie beyond MAX_REACH.
     """
     grounds = [ground_mesh(tile, BORDER) for tile in tiles]
     low = np.array([vertices[:, :2].min(axis=0) for vertices, _ in grounds], dtype=np.float64)
@@ -75,7 +75,7 @@ def share_world(tiles: Sequence[HeightField], num_envs: int) -> SharedWorld:
 
 
 def _shelves(sizes: DoubleArray) -> Tuple[DoubleArray, DoubleArray]:
-    """Lower corners [T, 2] of rectangles [T, 2] put on shelves along y, the widest (in x) first, and the extent [2]."""
+    """Return lower corners [T, 2] of rectangles [T, 2] on shelves along y, widest (in x) first, and the extent [2]."""
     length = max(math.sqrt(float(sizes.prod(axis=1).sum())), float(sizes[:, 1].max()))
     corners = np.zeros_like(sizes)
     shelf = place = depth = 0.0
@@ -89,7 +89,7 @@ def _shelves(sizes: DoubleArray) -> Tuple[DoubleArray, DoubleArray]:
 
 
 def _parking(num_envs: int, height: float) -> FloatArray:
-    """Places [E, 3] on a square grid above the origin."""
+    """Return places [E, 3] on a square grid above the origin."""
     side = math.ceil(math.sqrt(num_envs))
     cell = np.stack(np.divmod(np.arange(num_envs), side), axis=1) - (side - 1) / 2
     return np.column_stack((cell * PARKING_SPACE, np.full(num_envs, height))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The Simulator interface: an engine at work, behind one control step."""
+"""The Simulator interface: a running engine, driven by control steps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from parc_ray.config.record import MujocoConfig
 from parc_ray.motions.height_field import HeightField
 
 FRICTION = 1.0
-"""Friction of the ground and of characters. PhysX combines two by their average, MuJoCo by their maximum: equal values
-make that irrelevant. PARC's terrain has the same, because env.plane does not apply to it."""
+"""Friction of the ground and of characters. PhysX averages two values, MuJoCo takes their maximum; equal values make
+this irrelevant. PARC's terrain has the same friction, because env.plane does not apply to it."""
 
 
 @dataclass(frozen=True)
 class SimulatorConfig:
-    """Everything a simulator is built from."""
+    """All inputs for building a simulator."""
 
     character: str
     """Text of the character's MJCF."""
@@ -33,47 +33,46 @@ class SimulatorConfig:
     control_freq: float
     """Control steps per second."""
     steps_per_control: int
-    """Physics steps per control step (PARC: sim_freq / control_freq * substeps), if the engine's own settings have no
-    other."""
+    """Physics steps per control step (PARC: sim_freq / control_freq * substeps); engine settings may override it."""
     device: torch.device
     """Device of the engine, if it supports several."""
     threads: int
     """CPU threads that the engine may use."""
     substeps: int = 1
-    """Physics steps that make one step of an engine with substeps of its own (PARC: sim.substeps)."""
+    """Physics steps per step of an engine that has substeps (PARC: sim.substeps)."""
     control_mode: str = "pd"
     """pd: drives of the engine; pd_exp: torques computed before every engine step."""
     gravity: float = -9.81
     """Acceleration along z, m/s2."""
     torque_limits: bool = False
-    """Whether PD drives are limited to the torque of the character's motors, where the engine can do that."""
+    """True to limit PD drives to the torque of the character's motors, if the engine supports it."""
     physx: PhysxConfig = field(default_factory=PhysxConfig)
-    """Settings for engines that are PhysX."""
+    """Settings for PhysX engines."""
     mujoco: MujocoConfig = field(default_factory=MujocoConfig)
-    """Settings for engines that are MuJoCo."""
+    """Settings for MuJoCo engines."""
 
     def __post_init__(self) -> None:
-        # Warp knows no CUDA device without a number, and tensors on "cuda" say that they are on "cuda:0".
+        # Warp needs a CUDA device with a number, and tensors on "cuda" report "cuda:0".
         if str(self.device) == "cuda":
             object.__setattr__(self, "device", torch.device("cuda", torch.cuda.current_device()))
 
 
 class Simulator(Protocol):
-    """Characters in num_envs slots; every env can stand on every tile. Knows tiles, not motions."""
+    """Characters in num_envs slots; every env can use every tile. Handles tiles, not motions."""
 
     name: str
-    """Of the engine's record."""
+    """Name of the engine's record."""
     exact_copies: bool
-    """Whether `copy` copies all that the next step reads, so that a copy and its original move alike to the bit."""
+    """True if `copy` copies everything that the next step reads, so that a copy moves bit-identically."""
     version: str
-    """The engine's, as it says itself."""
+    """Version reported by the engine."""
     num_envs: int
     device: torch.device
     """Device of its state tensors."""
 
     @property
     def device_bytes(self) -> int:
-        """Memory in use on a CUDA device; 0 without one."""
+        """Memory in use on a CUDA device, bytes; 0 without one."""
 
     def reset(self, envs: Sequence[int], tiles: Sequence[int], state: CharacterState) -> None:
         """Put the character of each given env on a tile, in the given state (contact_force is ignored)."""
@@ -81,21 +80,21 @@ class Simulator(Protocol):
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
         """Hold PD targets [n, D] (rad) for one control step in the given envs; return their states, in order.
 
-        Envs that are not given do not move. A state that the engine could not integrate, or whose contacts it
-        lost, is not finite. Where the engine cannot say which env is affected, it raises TooLargeError (contacts
-        were lost, fewer envs may not lose any) or BrokenSimulationError: now, or when an env is reset or parked, so
-        that no step need wait for the device. So nothing that an env has done counts before it is parked.
+        Other envs do not move. A state that the engine could not integrate, or whose contacts it lost, is not finite.
+        If the affected env is unknown, raises TooLargeError (contacts were lost; fewer envs may avoid that) or
+        BrokenSimulationError. Errors may be raised later, when an env is reset or parked, so that no step has to wait
+        for the device. So an env's results are not valid until it is parked.
         """
 
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
         """Give the character of each given env the state of the one in a source env, on the same tile.
 
-        Sources are read before any env is written, so an env may be both. If copies are not
-        exact, an env and its source continue alike only if both are given: list every env of a population.
+        Sources are read before any env is written, so an env may be both. If copies are not exact, an env and its
+        source continue alike only if both are in `envs`: list every env of a population.
         """
 
     def park(self, envs: Sequence[int]) -> None:
-        """Take envs out of the simulation until their next reset, so that they touch nothing."""
+        """Remove envs from the simulation until their next reset, so that they touch nothing."""
 
     def close(self) -> None:
         """Free the engine's threads and memory."""

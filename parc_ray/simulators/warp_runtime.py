@@ -1,4 +1,4 @@
-"""NVIDIA's Warp, which MuJoCo Warp and PhysX share: its start in this process. Imports Warp only when called."""
+"""Startup of NVIDIA's Warp, which MuJoCo Warp and PhysX share. Imports Warp only when called."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Iterator, Optional
 from parc_ray.errors import InputError
 
 NO_DRIVER = b"Could not find or load the NVIDIA CUDA driver"
-"""Warp's warning on machines without a GPU, printed by native code whatever its log level."""
+"""Warp's warning on machines without a GPU, printed by native code at any log level."""
 
 
 def start_warp(device: str, cache: Optional[Path] = None) -> None:
     """Start Warp for an engine on a device, without its banner. cache: folder for compiled kernels."""
     import warp
 
-    warp.config.log_level = getattr(warp, "LOG_ERROR", 0)  # else it reports every kernel it loads
+    warp.config.log_level = getattr(warp, "LOG_ERROR", 0)  # otherwise it reports every loaded kernel
     if cache is not None and warp.config.kernel_cache_dir is None:
         warp.config.kernel_cache_dir = str(cache)
     with _without_line(NO_DRIVER if device == "cpu" else b""):
@@ -27,7 +27,7 @@ def start_warp(device: str, cache: Optional[Path] = None) -> None:
 
 
 def require_warp_device(title: str, device: str) -> None:
-    """Raises InputError if Warp cannot use a device that torch finds, such as "cuda:0"."""
+    """Raise InputError if Warp cannot use a device that torch finds, such as "cuda:0"."""
     import torch
     import warp
 
@@ -42,7 +42,7 @@ def require_warp_device(title: str, device: str) -> None:
 
 @contextmanager
 def _without_line(text: bytes) -> Iterator[None]:
-    """Leave out lines with this text from what native code prints on standard error; empty: leave out nothing."""
+    """Remove lines with this text from native output to standard error; empty: remove nothing."""
     if not text:
         yield
         return

@@ -1,4 +1,4 @@
-"""Action bounds: which PD targets a policy may ask for."""
+"""Action bounds: the range of PD targets of a policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from parc_ray.character.skeleton import Skeleton
 
 
 def action_bounds(skeleton: Skeleton, zero_centred: bool = False) -> Tuple[Tensor, Tensor]:
-    """Lowest and highest PD target [D], rad (PARC's control mode pd, MimicKit's pos).
+    """Return lowest and highest PD target [D], rad (PARC's control mode pd, MimicKit's pos).
 
     Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range;
     zero_centred: +-1.4 times the larger limit (MimicKit's zero_center_action).

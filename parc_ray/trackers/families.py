@@ -1,4 +1,4 @@
-"""Families of trackers: which there are. Loads no torch."""
+"""Registry of tracker families. Does not load torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FAMILIES: Tuple[Family, ...] = (PARC, MIMICKIT)
 
 
 def family(name: str) -> Family:
-    """The family of a name. Raises InputError, which lists the known ones, if there is none."""
+    """Return a family by name. Raises InputError, which lists the known ones, if it is unknown."""
     for known in FAMILIES:
         if known.name == name:
             return known

@@ -1,4 +1,4 @@
-"""Family: one kind of trackers, by what reads its files and builds it. Loads no torch."""
+"""Family: one kind of tracker, defined by how its files are read and it is built. Does not load torch."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackerFiles:
-    """What is read of a tracker's files without torch. Plain values: it travels to actors."""
+    """Content of a tracker's files, read without torch. Plain values, so that it can be sent to actors."""
 
     environment: EnvironmentFile
-    """What simulates the character, and when an attempt has failed."""
+    """Simulation settings and failure criteria."""
     environment_content: Mapping[str, Any]
-    """The environment as its file has it, as section `env`, with $DATA_DIR expanded: what record_env.yaml starts from.
+    """The environment file's content as section `env`, with $DATA_DIR expanded: the basis of record_env.yaml.
 
-    `read` takes that file, too, as env_file.
+    `read` also accepts that file as env_file.
     """
     settings: Any
-    """What only the family knows the type of."""
+    """Settings in the family's own type."""
     checkpoint: bytes
     trained_with: str = ""
-    """Engine of the training, by our name or its own project's; empty if the files do not say."""
+    """Training engine, by our name or its project's; empty if the files do not state it."""
 
     @property
     def checkpoint_sha256(self) -> str:
-        """Fingerprint of the checkpoint."""
+        """SHA-256 of the checkpoint."""
         return hashlib.sha256(self.checkpoint).hexdigest()
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of trackers."""
+    """A kind of tracker."""
 
     name: str
     """Its name in the configuration (`tracker`)."""
     read: Callable[[RecordConfig, Optional[str]], TrackerFiles]
     """Reads and checks the files that a configuration names, with $DATA_DIR; raises InputError."""
     fingerprint: Callable[[TrackerFiles], Dict[str, Any]]
-    """Everything of the files that recordings depend on, as plain values.
+    """Everything in the files that recordings depend on, as plain values.
 
-    Its "env_file" has the environment's values by their names in EnvironmentFile.
+    "env_file" holds the environment's values by their names in EnvironmentFile.
     """
     build: Callable[[RecordConfig, TrackerFiles, Skeleton, torch.device, int], Tracker]
-    """The tracker of files for a character, on a device, with so many CPU threads; raises InputError if the files do
+    """Builds a tracker from files for a character, device and number of CPU threads. Raises InputError if the files do
     not fit each other or the character."""

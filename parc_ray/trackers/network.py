@@ -22,11 +22,11 @@ HIDDEN: Dict[str, Tuple[int, ...]] = {
 """Widths of the hidden layers, by the names that PARC and MimicKit give their networks."""
 
 CHUNK = {"cpu": 64, "cuda": 1024}
-"""Rows per matrix product: its shape may decide in which order it sums. On a GPU, many rows cost as much as few."""
+"""Rows per matrix product; its shape may determine the summation order. On a GPU, many rows cost as much as few."""
 LARGEST, STEP = 128, 8
-"""Rows per product on a CPU on which a row's result is the same bits for every multiple of STEP up to LARGEST."""
+"""Rows per product on CPUs where a row's result is bit-identical for every multiple of STEP up to LARGEST."""
 PLAIN = "PARC_RAY_PLAIN_NETWORK"
-"""Environment variable that, set to anything, has PyTorch's public product used on CPUs."""
+"""Environment variable that, if set, selects PyTorch's public matrix product on CPUs."""
 
 Layer = Tuple[Tensor, Tensor]
 """Weight [out, in] and bias [out]."""
@@ -36,7 +36,7 @@ class Network:
     """Layers with a ReLU after each but the last."""
 
     def __init__(self, layers: Sequence[Layer], threads: int = 1):
-        """threads: number of chunks computed at the same time on a CPU."""
+        """threads: number of chunks computed in parallel on a CPU."""
         device = layers[0][0].device.type
         on_cpu = device == "cpu"
         self._onednn = on_cpu and not os.environ.get(PLAIN) and _onednn_works()
@@ -73,9 +73,9 @@ class Network:
         return product.relu_() if activation == "relu" else product
 
     def _any_size_repeats(self) -> bool:
-        """Whether a row's result is the same bits in products of any multiple of STEP rows.
+        """Return whether a row's result is bit-identical in products of any multiple of STEP rows.
 
-        That depends on the shapes and on this CPU's products, not on the numbers, so random ones decide it.
+        This depends on the shapes and on the CPU, not on the numbers, so random numbers can decide it.
         """
         rows = torch.randn(LARGEST, self._size, generator=torch.Generator().manual_seed(0))
         whole = self._chunk(rows)
@@ -84,10 +84,10 @@ class Network:
 
 @lru_cache(maxsize=None)
 def _onednn_works() -> bool:
-    """Whether oneDNN's packed product is there, and right.
+    """Return whether oneDNN's packed product is available and correct.
 
-    PyTorch itself takes MKL, at half the speed of oneDNN on CPUs other than Intel's. oneDNN can only be reached through
-    the private operations that torch.compile calls, which may change with any version: hence this test.
+    PyTorch itself uses MKL, which is half as fast as oneDNN on CPUs other than Intel's. oneDNN is only accessible
+    through the private operations of torch.compile, which may change with any version: hence this test.
     """
     generator = torch.Generator().manual_seed(0)
     rows, weight, bias = (torch.randn(size, generator=generator) for size in ((LARGEST, 96), (40, 96), (40,)))

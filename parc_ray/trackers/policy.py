@@ -1,4 +1,4 @@
-"""Policy: the actor of a checkpoint. PARC and MimicKit save their agents alike."""
+"""Policy: the actor of a checkpoint. PARC and MimicKit save agents in the same format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Policy:
         device: torch.device,
         threads: int = 1,
     ):
-        """parameters: a checkpoint as load_checkpoint returns it, for the same network; threads: as of Network.
+        """parameters: a checkpoint from load_checkpoint, for the same network; threads: as for Network.
 
         clip: bound of normalised observations. bounds: lowest and highest PD targets [D] rad; None: any.
         """
@@ -55,19 +55,19 @@ class Policy:
 
     @property
     def explores(self) -> bool:
-        """Whether the checkpoint holds the standard deviation of actions."""
+        """True if the checkpoint contains the standard deviation of actions."""
         return self._std is not None or self._log_std is not None
 
     def explore(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """Return PD targets [N, D] rad, off the most likely ones by noise [N, D] in standard deviations."""
+        """Return the most likely PD targets [N, D] rad plus noise [N, D] in standard deviations."""
         return self._targets(self.normalized_mode(obs) + noise * self.std(obs))
 
     def std(self, obs: Tensor) -> Tensor:
-        """Return the standard deviation of normalised actions with which the agent was trained, [D] or [N, D]."""
+        """Return the standard deviation of normalised actions from training, [D] or [N, D]."""
         if self._log_std is None:
             assert self._std is not None, "a checkpoint without standard deviations"
             return self._std
-        # In whole batches: vector kernels may round their odd tail differently.
+        # Pad to whole batches: vector kernels may round a partial last block differently.
         return pad_to_batch(self._log_std(self._normalized(obs))).exp()[: len(obs)]
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
@@ -90,8 +90,8 @@ def load_checkpoint(
 ) -> Dict[str, Tensor]:
     """Read and check the actor's part of an agent's checkpoint (torch.save of its state_dict()).
 
-    config: names the files in messages. Runs nothing of the file. Raises InputError, which names the file, if it is not
-    a checkpoint, or does not fit the network of the agent file or the size of the observation.
+    config: names the files in messages. Executes no code from the file. Raises InputError, which names the file, if it
+    is not a checkpoint, or does not match the agent file's network or the observation size.
     """
     source = str(config.model_file)
     if network not in HIDDEN:
@@ -127,7 +127,7 @@ def _hidden_names(network: str) -> List[str]:
 
 
 def _std_shapes(state: Dict[Any, Any], network: str, dof_count: int) -> Dict[str, Tuple[int, ...]]:
-    """Shapes of what a checkpoint holds of the standard deviation of actions."""
+    """Return the shapes of a checkpoint's parameters for the standard deviation of actions."""
     known: Dict[str, Tuple[int, ...]] = {
         LOG_STD: (dof_count,),
         f"{LOG_STD}.weight": (dof_count, HIDDEN[network][-1]),

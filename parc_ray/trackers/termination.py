@@ -1,4 +1,4 @@
-"""Termination: when an attempt has failed. Every family of trackers has the rule of its training."""
+"""Termination: detects failed attempts. Each tracker family uses its training rule."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from parc_ray.character.state import CharacterState
 REASONS = ("none", "body position", "root position", "root rotation", "fall", "not finite")
 BODY_POSITION, ROOT_POSITION, ROOT_ROTATION, FALL, NOT_FINITE = range(1, 6)
 TOUCH = 0.1
-"""Component of a contact force beyond which a body touches something, N."""
+"""Contact force component above which a body counts as touching, N."""
 
 
 @dataclass(frozen=True)
 class TerminationResult:
-    """Why attempts have failed, for N envs."""
+    """Reasons for failure in N envs."""
 
     reason: Tensor
     """[N]: index into REASONS; 0 where the attempt has not failed."""
@@ -33,7 +33,7 @@ class Termination(Protocol):
     """The failure test of one character."""
 
     needs_ground: bool
-    """Whether compute needs the height of the terrain."""
+    """True if compute needs the terrain height."""
 
     def compute(
         self,
@@ -51,7 +51,7 @@ class Termination(Protocol):
 
 
 def forbidden_bodies(skeleton: Skeleton, allowed: Sequence[str], key: str, device: torch.device) -> Tensor:
-    """Return which bodies may not touch the ground, [B] bool: all but those that a configuration key allows to.
+    """Return which bodies may not touch the ground, [B] bool: all except those allowed by a configuration key.
 
     Raises InputError, which names the key, if an allowed body is unknown.
     """

@@ -1,4 +1,4 @@
-"""Tracker: the observations of a trained controller, its actions, and when it has failed. Every family builds one."""
+"""Tracker: a trained controller's observations, actions and failure test. Every family builds one."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Observer(Protocol):
     """Computes observations of one character."""
 
     layout: Layout
-    """Parts of an observation, as recordings that keep observations name them."""
+    """Parts of an observation, by their names in recordings."""
     normalized: Collection[str]
     """Names of the parts that the tracker normalises."""
     features: Layout
-    """Features needed of each frame of the reference."""
+    """Features needed for each reference frame."""
     target_steps: Tensor
-    """[S] int64: control steps from now at which features are needed; 0 is now."""
+    """[S] int64: control steps relative to now at which features are needed; 0 is now."""
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
         """Return features [..., F] of reference frames and their poses; computed once per attempt, ahead of time."""
@@ -56,7 +56,7 @@ class Tracker:
     act: Callable[[Tensor], Tensor]
     """PD targets [N, D] rad for observations [N, size]; no row depends on another, not even in its last bit."""
     termination: Termination
-    """When its attempts have failed."""
+    """Its failure test."""
     explore: Optional[Callable[[Tensor, Tensor], Tensor]] = None
-    """PD targets for observations, off the most likely ones by noise [N, D] in the standard deviations with which the
-    tracker was trained. None if they are not known; recovery needs them."""
+    """Most likely PD targets for observations plus noise [N, D] in the training's standard deviations. None if those
+    are unknown; recovery needs them."""

@@ -1,1 +1,1 @@
-"""Looking at motions: scenes, characters, the viewer in the browser, videos."""
+"""Viewing motions: scenes, characters, the browser viewer, videos."""

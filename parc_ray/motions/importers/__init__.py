@@ -1,4 +1,4 @@
-"""Importers: clips of other formats become motions. A format is one file here, and its record in FORMATS."""
+"""Importers: convert clips of other formats to motions. Each format is one file here and a record in FORMATS."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class ImportOptions:
     surface: SurfacePoints
     """Surface points of the same character."""
     terrain: Optional[HeightField] = None
-    """Terrain under all clips, where they are; None for level ground under each."""
+    """Terrain under all clips, in the clips' coordinates; None for level ground under each."""
     format: Optional[str] = None
-    """Name of the format; None to recognize it."""
+    """Name of the format; None to detect it."""
     loop: int = 1
     """Number of passes of each clip."""
     speed: float = 1.0
-    """Factor of the clip's pace."""
+    """Speed factor."""
 
 
 def clips_in(folder: Path) -> List[Path]:
-    """Return the files of known formats in a folder, by name, in order. Raises InputError if there are none."""
+    """Return the files of known formats in a folder, sorted by name. Raises InputError if there are none."""
     suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes)
     if not files:
@@ -57,7 +57,7 @@ def clips_in(folder: Path) -> List[Path]:
 def import_clips(path: Path, options: ImportOptions) -> Iterator[Motion]:
     """Yield the motions of a file's clips: 30 fps, CLAMP, feet on the ground, contacts labelled.
 
-    Raises InputError, which names the file, if it is of no known format, or of another character.
+    Raises InputError, which names the file, if its format is unknown or its character is different.
     """
     form, content = open_clips(path, options.format)
     for name, source in form.clips(content, path, options.read).items():
@@ -68,14 +68,14 @@ def import_clips(path: Path, options: ImportOptions) -> Iterator[Motion]:
 
 
 def imported_name(name: str, options: ImportOptions) -> str:
-    """Return the motion's name: the clip's, and how it was changed."""
+    """Return the motion's name: the clip's name plus its changes."""
     loop = f"_loop{options.loop}" if options.loop != 1 else ""
     speed = f"_speed{round(100 * options.speed)}" if options.speed != 1.0 else ""
     return f"{name}{loop}{speed}"
 
 
 def open_clips(path: Path, wanted: Optional[str]) -> Tuple[ClipFormat, Any]:
-    """Return a file's format, the wanted one or the one that recognizes it, and its content. Raises InputError."""
+    """Return a file's format (the wanted or a detected one) and its content. Raises InputError."""
     if wanted is not None:
         form = next((form for form in FORMATS if form.name == wanted), None)
         if form is None:

@@ -1,7 +1,7 @@
-"""Motions of AMASS and programs that write its form: NumPy archives of SMPL poses, z up.
+"""Motions in AMASS's format: NumPy archives of SMPL poses, z up.
 
 `poses` [n, 3 * J] rotation vectors (or `root_orient` [n, 3] and `pose_body` [n, 63]), `trans` [n, 3] m, and
-`mocap_framerate` or `mocap_frame_rate`. Shapes (`betas`) and soft tissue are left out: the character has its own.
+`mocap_framerate` or `mocap_frame_rate`. Shapes (`betas`) and soft tissue are ignored: the character has its own.
 https://amass.is.tue.mpg.de
 """
 
@@ -21,7 +21,7 @@ RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
 
 
 def amass_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of an archive. Raises InputError if it is none, or does not fit the character."""
+    """Return the clip of an archive. Raises InputError if it has none or does not fit the character."""
     if not _recognize(content):
         fail(path, "is no motion in AMASS's form, which has 'poses' and 'trans'", "Give another --format")
     rate = frame_rate(next((content[key] for key in RATES if key in content), None), options, str(path))

@@ -1,4 +1,4 @@
-"""BVH files of any skeleton: a mapping says which joints turn which bodies."""
+"""BVH files of any skeleton; a mapping assigns joints to bodies."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from parc_ray.motions.importers.retargeting import retarget
 DoubleArray = npt.NDArray[np.float64]
 MAX_BYTES = 1 << 28
 MAX_SCALE_RATIO = 2.0
-"""Between the limbs of file and character, from which the unit is doubtful."""
+"""Ratio of limb lengths between file and character above which the unit is doubtful."""
 
 
 def load_bvh(path: Path) -> Document:
-    """Return the content of a BVH file. Raises InputError, which names the line, if it is none."""
+    """Return the content of a BVH file. Raises InputError, which names the line, if it is malformed."""
     return parse_bvh(read_text(path, limit=MAX_BYTES), str(path))
 
 
@@ -82,14 +82,14 @@ def bvh_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, Sour
 
 @dataclass(frozen=True, eq=False)
 class _World:
-    """The B mapped joints of a file in the character's axes, and in the file's units."""
+    """The B mapped joints of a file, in the character's axes and the file's units."""
 
     bodies: Tuple[str, ...]
-    """That they turn."""
+    """Bodies that the joints turn."""
     rest: DoubleArray
     """[B, 3] positions where all rotations are zero."""
     upright: Tensor
-    """[4] rotation from the file's axes, which are those of every joint at rest."""
+    """[4] rotation from the file's axes, which are also every joint's axes at rest."""
     positions: Tensor
     """[n, B, 3]"""
     rotations: Tensor
@@ -97,7 +97,7 @@ class _World:
 
 
 def _offsets(world: _World, fit: BoneFit) -> Tuple[Dict[str, Tensor], List[str]]:
-    """Return the rotation [4] from each joint to its body, and a note on the bodies for which it is doubtful."""
+    """Return the rotation [4] from each joint to its body, and a note on doubtful bodies."""
     frames = world.positions.numpy()
     frame = reference_frame(fit, world.bodies, world.rest, frames)
     pose = fit.pose(dict(zip(world.bodies, world.rest if frame is None else frames[frame])))
@@ -119,7 +119,7 @@ def _offsets(world: _World, fit: BoneFit) -> Tuple[Dict[str, Tensor], List[str]]
 
 
 def _scale(mapping: JointMapping, fitting: float) -> Tuple[float, List[str]]:
-    """Return metres per unit, and a note if the file's bones are another length by far."""
+    """Return metres per unit, and a note if the file's bone lengths differ greatly."""
     if mapping.scale == "auto":
         return fitting, []
     if 1.0 / MAX_SCALE_RATIO < mapping.scale / fitting < MAX_SCALE_RATIO:
@@ -129,7 +129,7 @@ def _scale(mapping: JointMapping, fitting: float) -> Tuple[float, List[str]]:
 
 
 def _upright(mapping: JointMapping, label: str) -> Tensor:
-    """Return the rotation [4] from the file's axes to the character's: x ahead, z up."""
+    """Return the rotation [4] from the file's axes to the character's: x forward, z up."""
     rise = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     up = axis_angle_to_quat(rise, torch.tensor(0.5 * math.pi if mapping.up == "y" else 0.0, dtype=torch.float64))
     sign = -1.0 if mapping.facing.startswith("-") else 1.0

@@ -1,4 +1,4 @@
-"""BVH files: a tree of joints, and the values of its channels in each frame."""
+"""BVH files: a joint tree, and its channel values in each frame."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def world_poses(document: Document) -> Tuple[Tensor, Tensor]:
             value = document.values[:, column]
             axis = torch.tensor(AXES[channel[0]], dtype=torch.float64).expand(count, 3)
             if channel.endswith("position"):
-                # Files that give positions give them whole, whatever the offset says.
+                # Position channels are absolute and replace the offset.
                 place[:, "XYZ".index(channel[0])] = value
             else:
                 turn = quat_mul(turn, axis_angle_to_quat(axis, torch.deg2rad(value)))
@@ -67,7 +67,7 @@ def world_poses(document: Document) -> Tuple[Tensor, Tensor]:
 
 
 def rest_positions(document: Document) -> Tensor:
-    """Return positions [J, 3] of all joints where all rotations are zero, in the file's axes and units."""
+    """Return positions [J, 3] of all joints with all rotations at zero, in the file's axes and units."""
     positions: List[Tensor] = []
     for node in document.nodes:
         offset = torch.tensor(node.offset, dtype=torch.float64)
@@ -76,7 +76,7 @@ def rest_positions(document: Document) -> Tensor:
 
 
 def parse_bvh(text: str, source: str) -> Document:
-    """Return the content of a BVH file. Raises InputError, which names the line, if it is none."""
+    """Return the content of a BVH file. Raises InputError, which names the line, if it is malformed."""
     lines = iter(enumerate(text.splitlines(), start=1))
     words = ((number, line.split()) for number, line in lines if line.strip())
     nodes = _hierarchy(words, source)
@@ -102,7 +102,7 @@ Words = Iterator[Tuple[int, List[str]]]
 def _hierarchy(words: Words, source: str) -> List[Node]:
     nodes: List[Node] = []
     open_: List[int] = []
-    """Joints whose braces are open; -1 for an end site, which moves nothing."""
+    """Joints with open braces; -1 for an end site, which has no channels."""
     number, first = next(words, (0, [""]))
     if first != ["HIERARCHY"]:
         raise refusal(source, "is no BVH file: it does not begin with HIERARCHY")
@@ -141,7 +141,7 @@ def _hierarchy(words: Words, source: str) -> List[Node]:
 
 
 def _header(words: Words, expected: Sequence[str], source: str) -> float:
-    """Return the number in the next line, which begins with the expected words."""
+    """Return the number in the next line, which must begin with the expected words."""
     number, line = next(words, (0, []))
     if line[:-1] != list(expected):
         raise refusal(source, f"line {number}: '{' '.join(expected)}' and a number are expected here")

@@ -1,4 +1,4 @@
-"""SourceClip: poses as a file has them, before they become a motion."""
+"""SourceClip: poses as read from a file, before conversion to a motion."""
 
 from __future__ import annotations
 
@@ -30,56 +30,56 @@ class SourceClip:
     joint_rot: Tensor
     """Rotations relative to the parents [n, B - 1, 4]"""
     loops: Optional[bool] = None
-    """Whether the last pose leads on to the first; None if the file does not say."""
+    """True if the last pose continues with the first; None if the file does not state it."""
     notes: Tuple[str, ...] = ()
     """Assumptions and repairs that the user should check."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What to assume where a file does not say it."""
+    """Assumptions for information that a file lacks."""
 
     skeleton: Skeleton
     mapping: Optional[str] = None
-    """Mapping file of a BVH file, or the name of a ready mapping."""
+    """Mapping file for a BVH file, or the name of a built-in mapping."""
     fps: Optional[float] = None
-    """Frames per second, for files without."""
+    """Frames per second, for files that do not state it."""
     joint_order: str = "mjcf"
-    """`mjcf`, `breadth-first`, or a file of joint names: the order of a robot's joint angles."""
+    """Order of a robot's joint angles: `mjcf`, `breadth-first`, or a file of joint names."""
     wxyz: bool = False
-    """Whether the root quaternions of a CSV file begin with w."""
+    """True if the root quaternions of a CSV file begin with w."""
     degrees: bool = False
-    """Whether joint angles are in degrees."""
+    """True if joint angles are in degrees."""
 
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """A file format that clips come in."""
+    """A file format of clips."""
 
     name: str
     """Value of --format."""
     suffixes: Tuple[str, ...]
-    """Endings of its files' names, in lower case."""
+    """File name suffixes, in lower case."""
     load: Callable[[Path], Any]
     """Reads a file. Raises InputError if it cannot be read."""
     recognize: Callable[[Any], bool]
-    """Whether content that `load` has read is of this format."""
+    """Returns True if content read by `load` has this format."""
     clips: Callable[[Any, Path, ReadOptions], Dict[str, SourceClip]]
-    """Clips by name of that content. Raises InputError if it is malformed, or of another character."""
+    """Returns the content's clips by name. Raises InputError if it is malformed or has another character."""
 
 
 def refusal(source: object, problem: str) -> InputError:
-    """Return the error for a file that is no clip or a broken one. source: the file."""
+    """Return the error for a file that is not a valid clip. source: the file."""
     return InputError(f"{source}: {problem}. Export it again, or leave it out")
 
 
 def fail(source: object, problem: str, remedy: str) -> NoReturn:
-    """Raise InputError with a remedy of its own."""
+    """Raise InputError with a specific remedy."""
     raise InputError(f"{source}: {problem}. {remedy}")
 
 
 def change_speed(clip: SourceClip, speed: float) -> SourceClip:
-    """Return the clip played at `speed` times its pace."""
+    """Return the clip played at `speed` times its speed."""
     return replace(clip, times=clip.times / speed)
 
 

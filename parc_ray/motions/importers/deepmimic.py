@@ -1,7 +1,7 @@
 """DeepMimic's clips (JSON, `humanoid3d_*.txt`): https://github.com/xbpeng/DeepMimic
 
 A frame is a list of 44 numbers: its duration, the root's position (y up) and rotation (wxyz), then the joints' in the
-order of JOINTS, four numbers for a ball and one for a hinge. In the rest pose the arms hang down.
+order of JOINTS, four numbers per ball and one per hinge. In the rest pose the arms hang down.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ JOINTS = (
     ("left_upper_arm", 4),
     ("left_lower_arm", 1),
 )
-"""Body of each joint, and its count of numbers."""
+"""Body of each joint, and its number of values."""
 HINGE_SIGNS = {"right_shin": -1.0, "left_shin": -1.0, "right_lower_arm": 1.0, "left_lower_arm": -1.0}
-"""From the clips' angles to the character's."""
+"""Signs that convert the clips' angles to the character's."""
 HANGING = {"right_upper_arm": 0.5 * math.pi, "left_upper_arm": -0.5 * math.pi}
-"""About x, from the character's stretched arms to the clips' hanging ones, rad."""
+"""Rotation about x from the character's outstretched arms to the clips' hanging arms, rad."""
 NUMBERS = 8 + sum(count for _, count in JOINTS)
 MAX_NORM_ERROR = 0.5
-"""In DeepMimic's own clips the length of a quaternion is off by up to 0.42."""
+"""Maximum error of a quaternion's length; in DeepMimic's own clips it reaches 0.42."""
 
 
 def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of a file of DeepMimic's humanoid. Raises InputError if it is none, or for another character."""
+    """Return the clip of DeepMimic's humanoid. Raises InputError if malformed or for another character."""
     skeleton = options.skeleton
     frames = _frames(document, path)
     durations = frames[:-1, 0]
@@ -70,7 +70,7 @@ def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str
 
 
 def load_deepmimic(path: Path) -> Dict[str, Any]:
-    """Return the content of a DeepMimic clip. Raises InputError if it is none."""
+    """Return the content of a DeepMimic clip. Raises InputError if it is not one."""
     try:
         document = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -81,7 +81,7 @@ def load_deepmimic(path: Path) -> Dict[str, Any]:
 
 
 def _frames(document: Dict[str, Any], path: Path) -> Tensor:
-    """[n, NUMBERS] float64."""
+    """Return the frames [n, NUMBERS], float64."""
     rows: List[List[float]] = document["Frames"]
     if len(rows) < 2:
         raise refusal(path, f"key 'Frames' has {len(rows)} frame(s), but a motion needs at least 2")
@@ -114,7 +114,7 @@ def _rotation(body: str, part: Tensor, skeleton: Skeleton, path: Path) -> Tensor
 
 
 def _ball(part: Tensor, body: str, path: Path) -> Tensor:
-    """Return unit quaternions xyzw, z up, of wxyz, y up, [n, 4]."""
+    """Convert quaternions [n, 4] from wxyz, y up, to unit length, xyzw, z up."""
     error = (norm(part) - 1.0).abs()
     if float(error.max()) > MAX_NORM_ERROR:
         row = int(error.argmax())

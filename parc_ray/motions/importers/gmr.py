@@ -1,7 +1,7 @@
 """Motions of GMR (https://github.com/YanjieZe/GMR) and its relatives, such as TWIST: pickles of one dict.
 
 `fps`, `root_pos` [n, 3] m, `root_rot` [n, 4] xyzw, `dof_pos` [n, D] rad in MuJoCo's order. Some have `dof_names`;
-others have `link_body_list`, the names of all bodies, whose order is that of the joints.
+others have `link_body_list`, the names of all bodies in the order of the joints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEYS = ("root_pos", "root_rot", "dof_pos")
 
 
 def gmr_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of a GMR file. Raises InputError if it is none, or of another character."""
+    """Return the clip of a GMR file. Raises InputError if it is malformed or has another character."""
     if not has_keys(content, KEYS):
         fail(path, f"is no motion of GMR, which has the keys {', '.join(KEYS)}", "Give another --format")
     motion = JointAngles(
@@ -32,7 +32,7 @@ def gmr_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, Sourc
 
 
 def _joints(content: Mapping[str, Any], options: ReadOptions) -> Tuple[str, ...]:
-    """Return the joints of the columns, by their own names or by the order of the bodies; empty if unknown."""
+    """Return the joint of each column, from joint names or the order of bodies; empty if unknown."""
     names = content.get("dof_names")
     if names is not None:
         return tuple(str(name) for name in names)

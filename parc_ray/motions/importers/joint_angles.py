@@ -1,8 +1,8 @@
 """Joint angles of a robot, matched with the character's joints.
 
-Files of robot motions hold the root's pose and one angle per hinge: MuJoCo's qpos without its model. Their commonest
-fault is another order of the joints, which no number shows. Names are matched where there are any; without, the order
-is stated, and the angles are compared with the limits of the joints.
+Robot motion files contain the root's pose and one angle per hinge: MuJoCo's qpos without its model. The most common
+error is a different joint order, which the numbers do not reveal. Joints are matched by name if there are names.
+Otherwise the assumed order is reported, and the angles are checked against the joint limits.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ DoubleArray = npt.NDArray[np.float64]
 
 MAX_NORM_ERROR = 1e-2
 BEYOND = 0.1
-"""Angle beyond a joint's limit from which it counts as outside, rad; retargeting overshoots by less."""
+"""Angle beyond a joint's limit that counts as outside, rad; retargeting overshoots by less."""
 MANY_FRAMES = 0.2
-"""Share of frames outside a joint's limits from which the order is doubtful."""
+"""Share of frames outside a joint's limits that makes the order doubtful."""
 MAX_FPS = 1e4
 ORDERS = ("mjcf", "breadth-first")
 ENDINGS = ("_joint", "_dof", "_link")
@@ -44,14 +44,14 @@ class JointAngles:
     root_rot: Any
     """[n, 4] xyzw"""
     angles: Any
-    """[n, D] of the hinges; three in one body turn about x, y and z, each as it lies after the one before"""
+    """[n, D] hinge angles; three hinges in one body turn about x, y and z, each rotated by those before it."""
     fps: Any
     names: Tuple[str, ...] = ()
-    """Joints of the columns of `angles`; empty if the file does not say."""
+    """Joint of each column of `angles`; empty if the file does not state them."""
 
 
 def to_clip(motion: JointAngles, options: ReadOptions, source: str) -> SourceClip:
-    """Return the clip of a robot's motion. Raises InputError if it is malformed, or of another character."""
+    """Return the clip of a robot's motion. Raises InputError if it is malformed or has another character."""
     root_pos = numbers(motion.root_pos, (None, 3), "root positions", source)
     count = len(root_pos)
     if count < 2:
@@ -91,7 +91,7 @@ def numbers(value: Any, shape: Tuple[Optional[int], ...], what: str, source: str
 
 
 def frame_rate(fps: Any, options: ReadOptions, source: str) -> float:
-    """Return the file's frames per second, else the option's. Raises InputError if there is neither."""
+    """Return the file's frames per second, else the option's. Raises InputError if neither is given."""
     if options.fps is not None:
         return options.fps
     if fps is None:
@@ -120,7 +120,7 @@ def joint_rotations(angles: Tensor, skeleton: Skeleton) -> Tensor:
 
 
 def doubts(angles: DoubleArray, skeleton: Skeleton) -> List[str]:
-    """Return a note if joints are outside their limits so often that order or units are doubtful."""
+    """Return a note if joints exceed their limits often enough to make order or units doubtful."""
     outside = shares_outside(angles, skeleton)
     names = [
         f"{name} ({100 * share:.0f} %)" for name, share in zip(dof_names(skeleton), outside) if share > MANY_FRAMES
@@ -189,7 +189,7 @@ def _match_names(
 
 
 def _plain(name: str) -> str:
-    """Return a joint's name without what programs put around it."""
+    """Return a joint's name without the prefixes and suffixes that programs add."""
     plain = name.strip().lower().rpartition("/")[2].rpartition("dof.")[2].replace(".", "_")
     for ending in ENDINGS:
         plain = plain[: -len(ending)] if plain.endswith(ending) else plain
@@ -197,7 +197,7 @@ def _plain(name: str) -> str:
 
 
 def _file_of_names(joint_order: str) -> Tuple[str, ...]:
-    """Return the names in a file, one a line, or in one line with commas; none for the name of an order."""
+    """Return the names in a file, separated by lines or commas; empty for the name of an order."""
     if joint_order in ORDERS:
         return ()
     lines = [line.strip() for line in read_text(Path(joint_order)).splitlines() if line.strip()]

@@ -1,6 +1,6 @@
-"""JointMapping: which joints of a BVH file turn which bodies of the character.
+"""JointMapping: assigns joints of a BVH file to bodies of the character.
 
-A mapping file (YAML) has these keys; `facing`, `scale` and `rest` are seldom needed:
+A mapping file (YAML) has these keys; `facing`, `scale` and `rest` are rarely needed:
 
     up: y                    # the file's axis that points up, y or z; auto: along which head and feet lie apart
     facing: z                # direction of view in its rest pose: x, y, z, -x, -y or -z; with `up: auto`, z or -y
@@ -29,7 +29,7 @@ Scale = Annotated[float, Field(gt=0)]
 
 
 class JointMapping(Strict):
-    """The joints of a BVH file, by the bodies that they turn."""
+    """Joints of a BVH file by the bodies that they turn."""
 
     up: Literal["y", "z", "auto"] = "y"
     facing: Literal["x", "y", "z", "-x", "-y", "-z"] = "z"
@@ -53,7 +53,7 @@ READY: Dict[str, Tuple[Dict[str, str], ...]] = {
     "cmu": ({**_TRUNK, "torso": "Spine1", **_LIMBS}, {**_TRUNK, "torso": "Chest2", **_LIMBS_BY_JOINT}),
     "xsens": ({**_TRUNK, "torso": "Chest4", **_LIMBS_BY_JOINT},),
 }
-"""Joints of the bodies of PARC's and MimicKit's humanoids, by the origin of a file; CMU's have been converted twice."""
+"""Joints for the bodies of PARC's and MimicKit's humanoids, by a file's origin; CMU's files have two conversions."""
 
 
 def find_mapping(
@@ -61,8 +61,8 @@ def find_mapping(
 ) -> Tuple[JointMapping, str, List[str]]:
     """Return the mapping for a file with these joints, its name for messages, and notes on how it was chosen.
 
-    wanted: a mapping file or a key of READY; None tries the character's own names, then each ready mapping. Raises
-    InputError if nothing fits.
+    wanted: a mapping file or a key of READY; None tries the character's own names, then each built-in mapping.
+    Raises InputError if nothing fits.
     """
     if wanted is None:
         return _matching(joints, skeleton, source)
@@ -90,7 +90,7 @@ def _matching(joints: Sequence[str], skeleton: Skeleton, source: Path) -> Tuple[
 
 
 def _ready(variants: Sequence[Dict[str, str]], joints: Sequence[str]) -> JointMapping:
-    """Return the first variant whose joints are all there, else the first."""
+    """Return the first variant whose joints are all present, else the first variant."""
     fitting = (bodies for bodies in variants if all(joint in joints for joint in bodies.values()))
     return JointMapping(up="auto", scale="auto", bodies=next(fitting, variants[0]))
 

@@ -13,7 +13,7 @@ from parc_ray.motions.mimickit_file import mimickit_clip
 
 
 def mimickit_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of a MimicKit file. Raises InputError if it is none, or of another character."""
+    """Return the clip of a MimicKit file. Raises InputError if it is malformed or has another character."""
     if not has_keys(content, ("frames",)):
         raise refusal(path, "is no MimicKit clip: it has no 'frames'")
     clip = mimickit_clip(content, options.skeleton, str(path))

@@ -1,6 +1,6 @@
-"""Motions of PHC and its relatives (PBHC, ASAP, human2humanoid): joblib files of many motions, by name.
+"""Motions of PHC and related projects (PBHC, ASAP, human2humanoid): joblib files of many motions by name.
 
-Of robots: `root_trans_offset` [n, 3] m, `root_rot` [n, 4] xyzw, `dof` [n, D] rad in the MJCF's order, `fps`. Of SMPL
+Robots: `root_trans_offset` [n, 3] m, `root_rot` [n, 4] xyzw, `dof` [n, D] rad in the MJCF's order, `fps`. SMPL
 bodies: `pose_aa` [n, 24 * 3] rotation vectors in SMPL's order and axes instead of `root_rot` and `dof`.
 """
 
@@ -19,7 +19,7 @@ ROOT = "root_trans_offset"
 
 
 def phc_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clips of a file. Raises InputError if it has none, or they are of another character."""
+    """Return the clips of a file. Raises InputError if it has none or they have another character."""
     if not _recognize(content):
         fail(path, f"is no file of PHC or a relative, whose motions have the key {ROOT}", "Give another --format")
     motions = {path.stem: content} if has_keys(content, (ROOT,)) else content

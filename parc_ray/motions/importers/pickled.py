@@ -1,4 +1,4 @@
-"""Pickles of motions, by whatever program."""
+"""Pickles of motions from any program."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from parc_ray.files.reading import read_bytes
 
 
 def load_pickle(path: Path) -> Any:
-    """Return the content of a pickle or a file of joblib, as plain values. Raises InputError if it is damaged."""
+    """Return the content of a pickle or joblib file as plain values. Raises InputError if it is damaged."""
     return joblib_file.loads(read_bytes(path), str(path))
 
 
 def has_keys(content: Any, keys: Iterable[str]) -> bool:
-    """Whether content is a dict with all these keys."""
+    """Return whether content is a dict with all these keys."""
     return isinstance(content, dict) and all(key in content for key in keys)

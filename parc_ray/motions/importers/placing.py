@@ -1,4 +1,4 @@
-"""A clip becomes a motion: on its terrain, feet on the ground, contacts labelled."""
+"""Conversion of a clip to a motion: placed on terrain, feet on the ground, contacts labelled."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from parc_ray.motions.motion import Motion
 BORDER = 2.0
 """Level ground around a clip's path, m"""
 CONTACT_DISTANCE = 0.02
-"""Height of a body's lowest surface point above the ground below which it touches the ground, m."""
+"""Maximum height of a body's lowest surface point for ground contact, m."""
 STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
-"""Height and speed below which the end of a limb stands on the ground, m and m/s: captured feet and hands do not land
-to the millimetre."""
+"""Maximum height (m) and speed (m/s) of a limb's end that stands on the ground; captured feet and hands do not land
+exactly."""
 LOWEST_SHARE = 0.05
-"""Share of frames that reach the ground once the whole clip is set down."""
+"""Share of frames that reach the ground after the whole clip is lowered."""
 FLIGHT = 0.15
-"""Time off the ground before and after a frame from which a body is in the air, s."""
+"""Minimum time off the ground before and after a frame for the body to count as airborne, s."""
 DRIFT = 0.06
-"""Remaining height above the ground that is an error of the capture, not a flight, m."""
+"""Maximum remaining height above the ground attributed to capture errors, not flight, m."""
 SMOOTHING = 2.0
 """Standard deviation of the kernel that smooths this error, frames."""
 
@@ -31,7 +31,7 @@ SMOOTHING = 2.0
 def to_motion(
     clip: SourceClip, name: str, skeleton: Skeleton, surface: SurfacePoints, terrain: HeightField | None
 ) -> Motion:
-    """Return the motion of a clip of FPS frames per second on a terrain (None: level ground)."""
+    """Return the motion of a clip with FPS frames per second on a terrain (None: level ground)."""
     root_pos, root_rot, joint_rot = clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float()
     ground = terrain or HeightField.level(root_pos[:, :2].numpy(), BORDER)
 
@@ -73,7 +73,7 @@ def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton
     heights = heights_above(ground, points)
     speeds = (points[1:] - points[:-1]).norm(dim=-1) * FPS
     speeds = torch.cat((speeds, speeds[-1:]))
-    # A shin does not stand where its foot does: no neighbour may be lower.
+    # A shin does not stand if its foot does: no neighbouring body may be lower.
     lowest = heights < lowest_around(heights, bodies, skeleton)[:, bodies] + CONTACT_DISTANCE
     stands = (heights < STANDING_DISTANCE) & lowest & (speeds < STANDING_SPEED)
     touches = ((heights < CONTACT_DISTANCE) | stands).float()
@@ -81,7 +81,7 @@ def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton
 
 
 def lowest_around(heights: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
-    """Return the least height [n, B] of each body, its parent and its children, from heights of points [n, P]."""
+    """Return the lowest height [n, B] of each body, its parent and its children, from heights of points [n, P]."""
     own = torch.full((len(heights), skeleton.num_bodies), float("inf"))
     own = own.scatter_reduce(1, bodies.expand_as(heights), heights, "amin")
     around = own.clone()

@@ -1,8 +1,8 @@
-"""Motions of ProtoMotions (https://github.com/NVlabs/ProtoMotions): `.motion` files, which torch.save has written.
+"""Motions of ProtoMotions (https://github.com/NVlabs/ProtoMotions): `.motion` files written by torch.save.
 
 A dict with `rigid_body_pos` [n, B, 3] m and `rigid_body_rot` [n, B, 4] (xyzw) of all bodies in the world, in the MJCF's
-order, and `fps`. Rotations of bodies are read rather than joint angles, whose notation depends on the robot, and are
-checked by where they lead to.
+order, and `fps`. Body rotations are read instead of joint angles, whose notation depends on the robot, and are checked
+against the positions.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from parc_ray.motions.importers.retargeting import retarget
 
 KEYS = ("rigid_body_pos", "rigid_body_rot")
 MAX_ERROR = 0.02
-"""Mean distance of the bodies from where the file has them, m."""
+"""Maximum mean distance of the bodies from their positions in the file, m."""
 
 
 def load_motion(path: Path) -> Any:
-    """Return the content of a file of torch.save, tensors as arrays. Raises InputError if it is damaged."""
+    """Return the content of a torch.save file, tensors as arrays. Raises InputError if it is damaged."""
     checkpoint = Checkpoint(read_bytes(path), str(path), "Export it again, or leave it out")
     state = checkpoint.state
     if not isinstance(state, dict):
@@ -38,7 +38,7 @@ def load_motion(path: Path) -> Any:
 
 
 def protomotions_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of a file. Raises InputError if it is none, or of another character."""
+    """Return the clip of a file. Raises InputError if it is malformed or has another character."""
     source, skeleton = str(path), options.skeleton
     if not has_keys(content, KEYS):
         fail(source, f"is no motion of ProtoMotions, which has the keys {', '.join(KEYS)}", "Give another --format")

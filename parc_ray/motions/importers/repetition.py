@@ -1,4 +1,4 @@
-"""Repetition of a clip that loops."""
+"""Repetition of looping clips."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from parc_ray.errors import InputError
 from parc_ray.motions.importers.clip import SourceClip
 
 SEAM_SECONDS = 0.2
-"""Time in which a repeated clip blends from its last pose to its first."""
+"""Blend time from the last pose of a repeated clip to its first, s."""
 MAX_SEAM_ANGLE = 0.8
-"""Maximum difference of any joint between the first and last pose of a clip that loops, rad."""
+"""Maximum difference of any joint between the first and last pose of a looping clip, rad."""
 SMALLEST_TURN = 0.3
 """Difference between first and last heading below which a clip counts as straight, rad."""
 
 
 def repeat(clip: SourceClip, count: int, source: str) -> SourceClip:
-    """Return the clip `count` times in a row, each pass from the place and heading at which the last one ended.
+    """Return the clip `count` times in a row, each pass starting at the end position and heading of the last.
 
     The difference between the last pose and the first fades out within SEAM_SECONDS. Raises InputError, which starts
     with `source`, if the clip does not loop.
@@ -68,7 +68,7 @@ def _turn(clip: SourceClip) -> Tensor:
 
 
 def _continue(before: SourceClip, clip: SourceClip, angle: Tensor) -> SourceClip:
-    """Return the clip, turned about z by an angle (rad) and moved to the end of another."""
+    """Return the clip rotated about z by an angle (rad) and moved to the end of another."""
     turn = heading_to_quat(angle)
     root_pos = quat_rotate(turn.expand(len(clip.times), 4), clip.root_pos - clip.root_pos[0])
     root_rot = quat_mul(turn.expand_as(clip.root_rot), clip.root_rot)
@@ -87,7 +87,7 @@ def _continue(before: SourceClip, clip: SourceClip, angle: Tensor) -> SourceClip
 
 
 def _fade(rotations: Tensor, start: Tensor, share: Tensor) -> Tensor:
-    """Return rotations [n, ..., 4] that begin at `start`; `share` of the difference remains in each frame."""
+    """Return rotations [n, ..., 4] faded from `start`; `share` is the remaining difference in each frame."""
     missing = quat_normalize(quat_mul(quat_conjugate(rotations[0]), start)).expand_as(rotations)
     identity = torch.zeros_like(rotations)
     identity[..., 3] = 1.0

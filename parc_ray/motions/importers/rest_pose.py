@@ -1,9 +1,9 @@
 """The rest pose of a BVH file, compared with the character's.
 
-Where all rotations are zero, some files show a person in a T or an A, and others lay every bone along one axis. Only
-positions of joints mean the same in all of them. So the character is posed to have its bones in the directions of the
-file's, in the file's rest pose or, if no person can stand so, in a frame of the clip. That tells the rotation of each
-body from its joint; a turn about a bone that positions do not show is taken to be zero in this pose.
+With all rotations at zero, some files show a person in a T or A pose, others have all bones along one axis. Only joint
+positions mean the same in all files. So the character is posed with its bones in the directions of the file's, in the
+file's rest pose or, if no person can stand like that, in a frame of the clip. This gives the rotation from each joint
+to its body. A rotation about a bone, which positions do not show, is assumed to be zero in this pose.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from parc_ray.character.skeleton import Skeleton
 DoubleArray = npt.NDArray[np.float64]
 
 SAME_DIRECTION = math.radians(15)
-"""Difference of a bone's direction from the character's below which it is one of build, not of pose."""
+"""Direction difference of a bone from the character's that is still due to build, not pose."""
 DOUBTFUL = math.radians(45)
-"""Difference from which a turn about the bone may be wrong, so that the user should check."""
+"""Direction difference above which the rotation about the bone may be wrong and the user should check."""
 IMPOSSIBLE = math.radians(100)
-"""Difference that no standing person has, with arms down or out."""
+"""Direction difference impossible for a standing person with arms down or out."""
 MAX_FRAMES = 200
-"""Frames of a clip that are tried."""
+"""Maximum frames of a clip to try."""
 SHORTEST_BONE = 1e-6
 
 
@@ -37,11 +37,11 @@ class FittedPose:
     rotations: Dict[str, DoubleArray]
     """World rotation matrix of each mapped body."""
     angles: Dict[str, float]
-    """Angle of each body from its rest pose relative to its parent, rad; of the root, from the vertical."""
+    """Angle of each body from its rest pose relative to its parent, rad; for the root, from the vertical."""
 
 
 class BoneFit:
-    """Fits the character to positions of joints.
+    """Fits the character to joint positions.
 
     fit = BoneFit(skeleton, ["pelvis", "torso"]).pose(positions).angles["torso"]
     """
@@ -50,9 +50,9 @@ class BoneFit:
         self._parents: Dict[str, str] = {}
         """Nearest mapped ancestor of each mapped body; empty for the root."""
         self._bones: Dict[str, Dict[str, DoubleArray]] = {body: {} for body in bodies}
-        """To each mapped child of a mapped body, in its frame at rest."""
+        """Vectors to each mapped child of a mapped body, in its frame at rest."""
         self._turns: Dict[str, DoubleArray] = {}
-        """From each mapped body's frame at rest to its mapped ancestor's."""
+        """Rotations from each mapped body's frame at rest to its mapped ancestor's."""
         places, axes = _rest(skeleton)
         for index, body in enumerate(skeleton.body_names):
             if body not in self._bones:
@@ -67,7 +67,7 @@ class BoneFit:
                 self._bones[parent][body] = axes[above].T @ (places[index] - places[above])
 
     def pose(self, positions: Mapping[str, DoubleArray]) -> FittedPose:
-        """Return the pose of positions [3] of the mapped bodies, z up, in any unit."""
+        """Return the pose for positions [3] of the mapped bodies, z up, in any unit."""
         rotations: Dict[str, DoubleArray] = {}
         angles: Dict[str, float] = {}
         for body, parent in self._parents.items():
@@ -104,7 +104,7 @@ def reference_frame(fit: BoneFit, bodies: Sequence[str], rest: DoubleArray, fram
 
 
 def up_axis(skeleton: Skeleton, bodies: Sequence[str], positions: DoubleArray) -> str:
-    """Return y or z: the axis along which the highest body at rest and the lowest lie apart in positions [n, B, 3]."""
+    """Return y or z: the axis that separates the highest and lowest body at rest in positions [n, B, 3]."""
     places, _ = _rest(skeleton)
     heights = [float(places[skeleton.body_index(body)][2]) for body in bodies]
     span = (positions[:, int(np.argmax(heights))] - positions[:, int(np.argmin(heights))]).mean(axis=0)
@@ -112,7 +112,7 @@ def up_axis(skeleton: Skeleton, bodies: Sequence[str], positions: DoubleArray) -
 
 
 def matrix_to_quat(matrix: DoubleArray) -> DoubleArray:
-    """Return the quaternion [4] (xyzw) of a rotation matrix, by the largest of its four components."""
+    """Return the quaternion [4] (xyzw) of a rotation matrix, computed from its largest component."""
     trace = float(np.trace(matrix))
     squares = np.array([*(1.0 + 2.0 * np.diag(matrix) - trace), 1.0 + trace])
     largest = int(np.argmax(squares))
@@ -128,7 +128,7 @@ def matrix_to_quat(matrix: DoubleArray) -> DoubleArray:
 
 
 def _rest(skeleton: Skeleton) -> Tuple[List[DoubleArray], List[DoubleArray]]:
-    """Return position and rotation matrix of every body where all joints are zero."""
+    """Return position and rotation matrix of every body with all joints at zero."""
     places: List[DoubleArray] = []
     axes: List[DoubleArray] = []
     for index, parent in enumerate(skeleton.parent_indices):
@@ -140,7 +140,7 @@ def _rest(skeleton: Skeleton) -> Tuple[List[DoubleArray], List[DoubleArray]]:
 
 
 def _align(rest: DoubleArray, bone: DoubleArray, other: DoubleArray) -> DoubleArray:
-    """Return the rotation nearest to `rest` that turns a bone into another direction."""
+    """Return the rotation nearest to `rest` that turns a bone to another direction."""
     start, end = rest @ bone / _length(bone), other / _length(other)
     axis = np.cross(start, end)
     sine, cosine = _length(axis), float(start @ end)
@@ -152,7 +152,7 @@ def _align(rest: DoubleArray, bone: DoubleArray, other: DoubleArray) -> DoubleAr
 
 
 def _kabsch(bones: Sequence[Tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
-    """Return the rotation that brings some bones, and their common origin, nearest to others' directions."""
+    """Return the rotation that best aligns bones with a common origin to other directions."""
     own = np.array([np.zeros(3), *(bone / _length(bone) for bone, _ in bones)])
     other = np.array([np.zeros(3), *(bone / _length(bone) for _, bone in bones)])
     u, _, v = np.linalg.svd((own - own.mean(axis=0)).T @ (other - other.mean(axis=0)))

@@ -1,4 +1,4 @@
-"""Rotations of some bodies in the world, applied to a character."""
+"""Applies world rotations of some bodies to a character."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from parc_ray.character.skeleton import Skeleton
 
 
 def retarget(world: Mapping[str, Tensor], skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
-    """Return the root's rotation [n, 4] and the joint rotations [n, B - 1, 4] of bodies' rotations [n, 4], float64.
+    """Return the root's rotation [n, 4] and joint rotations [n, B - 1, 4] from bodies' world rotations [n, 4], float64.
 
-    `world` has the root. A body without a rotation keeps still relative to its parent, and a hinge turns about its axis
-    only; what it cannot follow is left to its children.
+    `world` must contain the root. A body without a rotation stays fixed to its parent. A hinge turns only about its
+    axis; its children take up the rest.
     """
     bodies: List[Tensor] = []
     local: List[Tensor] = []
@@ -33,7 +33,7 @@ def retarget(world: Mapping[str, Tensor], skeleton: Skeleton) -> Tuple[Tensor, T
 
 
 def _within_joint(rotation: Tensor, skeleton: Skeleton, body: int) -> Tensor:
-    """Return the part of rotations [n, 4] that a body's joint can do."""
+    """Return the part of rotations [n, 4] that a body's joint can perform."""
     joint = skeleton.joints[body]
     if joint.kind == "fixed":
         return torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64).expand_as(rotation)

@@ -1,7 +1,7 @@
-"""Tables of robot motions, as Unitree's LAFAN1 retargeting, GMR, BeyondMimic and mjlab have them.
+"""CSV files of robot motions, as used by Unitree's LAFAN1 retargeting, GMR, BeyondMimic and mjlab.
 
-A row per frame without a header: root position (m), root quaternion (xyzw, or wxyz by option), one angle (rad) per
-joint in the MJCF's order. With a header, its last names are those of the joints.
+One row per frame, no header: root position (m), root quaternion (xyzw, or wxyz by option), one angle (rad) per joint
+in the MJCF's order. If there is a header, its last names are the joints.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ ROOT_COLUMNS = 7
 
 
 def load_table(path: Path) -> List[str]:
-    """Return the lines of a table that are not empty. Raises InputError if it is no text."""
+    """Return the non-empty lines of a table. Raises InputError if it is not text."""
     return [line for line in read_text(path, MAX_BYTES).splitlines() if line.strip()]
 
 
 def robot_csv_clips(lines: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of a table. Raises InputError, which names the line, if it is none."""
+    """Return the clip of a table. Raises InputError, which names the line, if it is malformed."""
     if len(lines) < 2:
         raise refusal(path, f"has {len(lines)} line(s)")
     names: Tuple[str, ...] = ()

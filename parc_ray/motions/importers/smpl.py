@@ -1,4 +1,4 @@
-"""Poses of the SMPL body model: rotation vectors of its joints, in its order and axes (y up, z ahead, x left).
+"""Poses of the SMPL body model: rotation vectors of its joints, in its order and axes (y up, z forward, x left).
 
 https://smpl.is.tue.mpg.de; the rest pose is a T. A character either has SMPL's bodies under the names of PHC and
 ProtoMotions, or PARC's fifteen bodies, which the nearest joints turn.
@@ -24,7 +24,7 @@ JOINTS = (
 )
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 BODY_JOINTS = 22
-"""Joints that SMPL, SMPL+H and SMPL-X share; what follows are hands and face."""
+"""Joints shared by SMPL, SMPL+H and SMPL-X; hands and face follow."""
 HUMANOID = {
     "pelvis": "Pelvis",
     "torso": "Chest",
@@ -43,11 +43,11 @@ HUMANOID = {
     },
 }
 UPRIGHT = (0.5, 0.5, 0.5, 0.5)
-"""Rotation (xyzw) from SMPL's axes to a character's: z ahead becomes x, x left y, and y up z."""
+"""Rotation (xyzw) from SMPL's axes to a character's: z (forward) becomes x, x (left) y, and y (up) z."""
 
 
 def to_clip(trans: Any, poses: Any, fps: float, options: ReadOptions, source: str) -> SourceClip:
-    """Return the clip of root positions [n, 3] (m, z up) and poses [n, 24 * 3] or wider of a character's bodies.
+    """Return a clip from root positions [n, 3] (m, z up) and poses [n, 24 * 3] or wider.
 
     Raises InputError if they are malformed, or the character has neither SMPL's bodies nor PARC's.
     """

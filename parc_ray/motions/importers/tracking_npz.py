@@ -1,8 +1,8 @@
 """Reference motions of whole-body tracking (BeyondMimic, mjlab): NumPy archives.
 
 `joint_pos` [n, D] rad, `body_pos_w` [n, B, 3] m, `body_quat_w` [n, B, 4] wxyz, `fps`; body 0 is the root. mjlab's files
-have joints and bodies in the MJCF's order, Isaac Lab's breadth first. They seldom name them, so the order is found by
-where the bodies lie.
+have joints and bodies in the MJCF's order, Isaac Lab's breadth first. Names are rare, so the order is detected from
+the body positions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from parc_ray.motions.importers.joint_angles import JointAngles, numbers, to_cli
 
 KEYS = ("joint_pos", "body_pos_w", "body_quat_w")
 MAX_ERROR = 0.02
-"""Mean distance of the bodies from where the file has them, m; another order is farther off by decimetres."""
+"""Maximum mean distance of the bodies from their positions in the file, m; a wrong order is off by decimetres."""
 
 
 def tracking_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
-    """Return the clip of an archive. Raises InputError if no known order of its joints leads to its bodies."""
+    """Return the clip of an archive. Raises InputError if no known joint order reproduces its body positions."""
     source = str(path)
     if not _recognize(content):
         fail(source, f"is no motion for tracking, which has the keys {', '.join(KEYS)}", "Give another --format")

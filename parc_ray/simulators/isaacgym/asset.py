@@ -1,4 +1,4 @@
-"""Asset: a character as the files that Isaac Gym's MJCF importer reads: one MJCF, and an OBJ file for each hull."""
+"""Asset: a character as files for Isaac Gym's MJCF importer: one MJCF, and an OBJ file for each hull."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MJCF = "character.xml"
 
 
 def asset_files(character: str, source: str) -> Dict[str, str]:
-    """Return texts by file names. A character without hulls is passed on as it is, without its visual meshes.
+    """Return texts by file name. A character without hulls only loses its visual meshes.
 
-    The importer of Preview 4 does not document the `vertex` attribute of <mesh>, but it reads OBJ files, of which it
-    collides with the convex hull. Raises InputError, see without_meshes.
+    Preview 4's importer does not document the `vertex` attribute of <mesh>, but it reads OBJ files and uses their
+    convex hull for collisions. Raises InputError, see without_meshes.
     """
     text = without_meshes(character, source)
     document = Mjcf(text, source)

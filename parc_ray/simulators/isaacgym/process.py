@@ -1,7 +1,7 @@
 """Requirements of a process that runs Isaac Gym, and explanations of its failures.
 
-Isaac Gym wants to be imported before torch, on Python 3.6 to 3.8, with libpython to be found, and compiles a torch
-extension on first use. Imports neither torch nor Isaac Gym at module level.
+Isaac Gym must be imported before torch, needs Python 3.6 to 3.8 and a libpython that the loader can find, and compiles
+a torch extension on first use. Imports neither torch nor Isaac Gym at module level.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INSTEAD = "or set simulator: mujoco"
 
 
 def unavailable_reason() -> str:
-    """Return why there is no Isaac Gym to import; empty if there is one, working or not."""
+    """Return the reason why Isaac Gym cannot be imported; empty if it is installed, working or not."""
     if importlib.util.find_spec("isaacgym") is not None:
         return ""
     version = platform.python_version()
@@ -37,13 +37,13 @@ def unavailable_reason() -> str:
 
 
 def library_path() -> str:
-    """LD_LIBRARY_PATH for processes that will import Isaac Gym: the environment's libraries before all others."""
+    """Return the LD_LIBRARY_PATH for Isaac Gym processes: the environment's libraries before all others."""
     folders = [str(Path(sys.prefix) / "lib"), *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)]
     return os.pathsep.join(dict.fromkeys(filter(None, folders)))
 
 
 def import_isaacgym(device: str) -> None:
-    """Import Isaac Gym, then torch, for a device ("cpu" or "cuda:0"). Raises InputError that says what is wrong."""
+    """Import Isaac Gym, then torch, for a device ("cpu" or "cuda:0"). Raises InputError with the cause."""
     if "isaacgym.gymtorch" not in sys.modules:
         missing = unavailable_reason()
         if missing:
@@ -54,7 +54,7 @@ def import_isaacgym(device: str) -> None:
                 "import isaacgym (or call parc_ray.simulators.isaacgym.process.import_isaacgym) first"
             )
         _find_libpython()
-        # What builds the torch extension lies beside Python, but Ray may have been started without that on its PATH.
+        # The tools that build the torch extension are in Python's folder, which may be missing from Ray's PATH.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         try:
             importlib.import_module("isaacgym.gymapi")
@@ -70,7 +70,7 @@ def import_isaacgym(device: str) -> None:
 
 
 def loaded_version() -> str:
-    """Version of the package that import_isaacgym has imported (1.0rc4 is Preview 4), else of its engine."""
+    """Return the version of the imported package (1.0rc4 is Preview 4), else of its engine."""
     from importlib import metadata
 
     from isaacgym import gymapi
@@ -106,7 +106,7 @@ def _explain_extension(error: Exception) -> str:
 
 
 def _require_cuda() -> None:
-    """Raises InputError if torch has no CUDA device, or was not built for the one there is."""
+    """Raise InputError if torch has no CUDA device or was not built for the present one."""
     import torch
 
     if not torch.cuda.is_available():
@@ -126,8 +126,8 @@ def _require_cuda() -> None:
 
 
 def _runs_on(built: List[str], major: int, minor: int) -> bool:
-    """Binary code (sm_XY) runs on later minor versions of its major version, intermediate code (compute_XY) on all
-    later ones."""
+    """Return whether the built code runs on a device. Binary code (sm_XY) runs on later minor versions of its major
+    version, intermediate code (compute_XY) on all later versions."""
     for name in built:
         kind, _, number = name.partition("_")
         digits = "".join(filter(str.isdigit, number))
@@ -138,7 +138,7 @@ def _runs_on(built: List[str], major: int, minor: int) -> bool:
 
 
 def _find_libpython() -> None:
-    """Load libpython by its path: then the loader does not search LD_LIBRARY_PATH for it."""
+    """Load libpython by path, so that the loader need not search LD_LIBRARY_PATH for it."""
     name = f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"
     for folder in (Path(sys.prefix) / "lib", Path(sysconfig.get_config_var("LIBDIR") or "/")):
         if (folder / name).is_file():
@@ -149,10 +149,9 @@ def _find_libpython() -> None:
 
 @contextlib.contextmanager
 def _extension_folder() -> Iterator[None]:
-    """A folder for torch's compiled extensions that no two processes use at once.
+    """Yield a folder for torch's compiled extensions that only one process uses at a time.
 
-    torch guards its own folder with a file that stays there when a process is killed, and then waits for it to go,
-    forever.
+    torch's own lock file remains when a process is killed; torch then waits for it forever.
     """
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     before = os.environ.get("TORCH_EXTENSIONS_DIR")
@@ -170,7 +169,7 @@ def _extension_folder() -> Iterator[None]:
 
 
 def _torch_version() -> str:
-    """Version of the torch that is installed, without importing it."""
+    """Return the installed version of torch without importing it."""
     from importlib import metadata
 
     try:

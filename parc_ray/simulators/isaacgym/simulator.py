@@ -1,11 +1,11 @@
 """The Isaac Gym simulator (Preview 4): all envs in one PhysX scene, on a CUDA device or on CPUs.
 
-Built as PARC builds it: the same asset options, drives, solver settings and triangle mesh. Different is only what the
-many motions and idle envs of recording need: every env's origin is the world's, any env can stand on any tile, and
-idle characters are put to their parking place before every step, because they would fall from it.
+Built as in PARC, with the same asset options, drives, solver settings and triangle mesh. The only differences serve
+the many motions and idle envs of recording: all envs share the world's origin, any env can use any tile, and idle
+characters are moved to their parking places before every step, because they would fall.
 
-Isaac Gym holds one simulation in the life of a process, and may hang or crash when it is torn down: close() leaves
-that to the end of the process. Import it with import_isaacgym of process.py.
+Isaac Gym supports one simulation per process, and may hang or crash during shutdown, so close() leaves shutdown to
+the end of the process. Import it with process.import_isaacgym.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 
 
 class IsaacGymSimulator(SceneSimulator):
-    """Simulator with Isaac Gym. Repeats, and is independent of company, only as far as PhysX is."""
+    """Simulator with Isaac Gym. Only as repeatable, and as independent of other envs, as PhysX."""
 
     name, title = "isaacgym", "Isaac Gym"
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
-        """Raises InputError if Isaac Gym cannot load the character, TooLargeError if memory does not suffice."""
+        """Raise InputError if Isaac Gym cannot load the character, TooLargeError if memory is insufficient."""
         super().__init__(config, skeleton)
         self._gym = gymapi.acquire_gym()
         self.version = loaded_version()
@@ -42,7 +42,7 @@ class IsaacGymSimulator(SceneSimulator):
             self._sim = self._create_sim()
             self._add_ground()
             self._add_characters(skeleton)
-            # What it returns is not looked at, as in PARC: what it prints is what counts.
+            # Ignore the return value, as in PARC; errors are in the printed output.
             self._gym.prepare_sim(self._sim)
             self._raise_what_was_printed()
             self._acquire(skeleton)
@@ -85,8 +85,8 @@ class IsaacGymSimulator(SceneSimulator):
         self._gym.add_triangle_mesh(self._sim, vertices.flatten(), triangles.flatten(), params)
 
     def _add_characters(self, skeleton: Skeleton) -> None:
-        """One actor per env, all in the world's frame; collision groups keep them apart, filter 0 lets each collide
-        with itself."""
+        """Create one actor per env, all in the world's frame. Collision groups separate actors; filter 0 enables
+        self-collision."""
         config, explicit = self._config, self._config.control_mode == "pd_exp"
         mode = int(gymapi.DOF_MODE_EFFORT if explicit else gymapi.DOF_MODE_POS)
         asset = self._load_asset(skeleton, mode)
@@ -100,7 +100,7 @@ class IsaacGymSimulator(SceneSimulator):
         self._actors: List[int] = []
         for index in range(config.num_envs):
             pose = gymapi.Transform()
-            # Apart from the first moment: the pairs of many characters in one place overflow PhysX's buffers.
+            # Separate them from the start: many characters in one place overflow PhysX's pair buffers.
             pose.p = gymapi.Vec3(*self._world.parking[index].tolist())
             pose.r = gymapi.Quat(0.0, 0.0, 0.0, 1.0)
             env = self._gym.create_env(self._sim, origin, origin, max(1, int(config.num_envs**0.5)))
@@ -129,7 +129,7 @@ class IsaacGymSimulator(SceneSimulator):
         return asset
 
     def _acquire(self, skeleton: Skeleton) -> None:
-        """Views of the engine's state."""
+        """Create views of the engine's state."""
         envs = self.num_envs
         self._root_view = _wrapped(self._gym.acquire_actor_root_state_tensor(self._sim)).view(envs, 13)
         self._dof_view = _wrapped(self._gym.acquire_dof_state_tensor(self._sim)).view(envs, skeleton.dof_count, 2)
@@ -144,7 +144,7 @@ class IsaacGymSimulator(SceneSimulator):
     # ------------------------------------------------------------------------------------------ stepping
 
     def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
-        # On CUDA the engine reads these later, so they must outlive this call: hence attributes.
+        # On CUDA the engine reads these later, so attributes keep them alive after this call.
         self._in_root, self._in_dof, self._in_actors = root, dof, self._actor_index[envs]
         roots, dofs = _unwrapped(root), _unwrapped(dof.view(-1, 2))
         actors = _unwrapped(self._in_actors)
@@ -152,7 +152,7 @@ class IsaacGymSimulator(SceneSimulator):
         self._gym.set_dof_state_tensor_indexed(self._sim, dofs, actors, len(envs))
 
     def _simulate(self, targets: Tensor) -> None:
-        """One control step towards targets [num_envs, D] for all envs."""
+        """Make one control step towards targets [num_envs, D] in all envs."""
         explicit = self._config.control_mode == "pd_exp"
         if not explicit:
             self._gym.set_dof_position_target_tensor(self._sim, _unwrapped(targets))
@@ -167,7 +167,7 @@ class IsaacGymSimulator(SceneSimulator):
                 self._gym.fetch_results(self._sim, True)
 
     def _torque(self, targets: Tensor, dof: Tensor) -> Tensor:
-        """PARC's control_mode pd_exp: an explicit drive along the geodesic, limited by the motors [num_envs, D] N m."""
+        """Return torques [num_envs, D] N m of PARC's pd_exp: an explicit geodesic drive, limited by the motors."""
         stiffness, damping = self._gains
         now, wanted = self.skeleton.dof_to_rot(dof[:, :, 0]), self.skeleton.dof_to_rot(targets)
         torque = stiffness * self.skeleton.dof_velocity(now, wanted, 1.0) - damping * dof[:, :, 1]
@@ -175,7 +175,7 @@ class IsaacGymSimulator(SceneSimulator):
         return torch.where(self._stepped[:, None], torque, torch.zeros_like(torque)).contiguous()
 
     def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
-        """In PARC's order. The bodies' poses are not asked for: right after a reset they are those of before it."""
+        """Read states in PARC's order. Body poses are not read: right after a reset they are outdated."""
         self._gym.refresh_dof_state_tensor(self._sim)
         self._gym.refresh_actor_root_state_tensor(self._sim)
         self._gym.refresh_net_contact_force_tensor(self._sim)

@@ -23,14 +23,14 @@ from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
 ROOT_DOFS = 6
 NO_BOXES = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
 
-# MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator notices those that matter.
+# MuJoCo would write warnings to MUJOCO_LOG.TXT in the working directory; the simulator detects those that matter.
 mujoco.set_mju_user_warning(lambda message: None)
 
 
 def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
-    """The character's MJCF as this simulator needs it: ball joints with springs, no floor, looks or actuators.
+    """Return the character's MJCF for this simulator: ball joints with springs; no floor, looks or actuators.
 
-    In two pieces of text, between which the geoms of a tile belong.
+    The text is in two parts; a tile's geoms go between them.
     """
     root = without_looks(config.character, config.character_source)
     option = SubElement(
@@ -41,7 +41,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
         gravity=f"0 0 {config.gravity!r}",
     )
     if root.find("asset/mesh") is not None:
-        # Otherwise MuJoCo 3 gives a hull one contact point with the ground, on which it rocks. Later it is the default.
+        # Otherwise MuJoCo 3 gives a hull one contact point with the ground, on which it rocks. Later the default.
         SubElement(option, "flag", multiccd="enable")
     body = root.find("worldbody/body")
     assert body is not None
@@ -52,7 +52,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
 
 
 def _bodies(root: Element) -> List[Element]:
-    """All bodies depth first."""
+    """Return all bodies in depth-first order."""
     return [root] + [body for child in root.findall("body") for body in _bodies(child)]
 
 
@@ -84,7 +84,7 @@ def _drive(body: Element, joint: Joint, source: str) -> None:
 
 
 def _set_per_axis(model: mujoco.MjModel, skeleton: Skeleton) -> None:
-    """Set damping and armature of ball joints whose axes differ, which MJCF cannot say."""
+    """Set damping and armature of ball joints whose axes differ, which MJCF cannot express."""
     differing = [j for j in skeleton.joints if len(set(j.armature)) > 1 or len(set(j.damping)) > 1]
     for joint in differing:
         first = ROOT_DOFS + joint.dof_index
@@ -97,7 +97,7 @@ def _set_per_axis(model: mujoco.MjModel, skeleton: Skeleton) -> None:
 
 
 def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjModel:
-    """The character as MuJoCo reads it, in empty space: bodies 1, 2, ... are the skeleton's. Raises InputError."""
+    """Return the character's model in empty space; bodies 1, 2, ... are the skeleton's. Raises InputError."""
     model = compile_model(physical_character(config, skeleton), NO_BOXES, config)
     if (model.nbody, model.nv) != (skeleton.num_bodies + 1, skeleton.dof_count + 6):
         raise InputError(
@@ -108,19 +108,19 @@ def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjM
 
 
 def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:
-    """The model of the character (from physical_character) on ground of boxes, whose geoms come before its own."""
+    """Return the model of a physical_character on ground of boxes, whose geoms precede the character's."""
     head, tail = character
     try:
         model = mujoco.MjModel.from_xml_string(f"{head}{ground_geoms(boxes)}{tail}")
     except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{config.character_source}: MuJoCo cannot load the character: {error}") from error
-    # PARC's humanoid.xml has condim 1 (no friction): PhysX, which it was written for, does not know the attribute.
+    # PARC's humanoid.xml has condim 1 (no friction); it was written for PhysX, which ignores the attribute.
     model.geom_condim[:] = 3
     model.geom_friction[:] = (FRICTION, 0.005, 0.0001)
     contact_time = mujoco_settings(config).contact_time
     if contact_time is not None:
         model.geom_solref[:] = (contact_time, 1.0)
     _set_per_axis(model, parse_skeleton(config.character, config.character_source))
-    # A diverged state must stay visible: MuJoCo would put the character back to its initial pose, silently.
+    # A diverged state must stay visible; by default, MuJoCo silently resets the character to its initial pose.
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return model

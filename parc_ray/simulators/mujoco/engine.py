@@ -20,14 +20,14 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
 
 
 def require_compilable(config: SimulatorConfig, skeleton: Skeleton) -> None:
-    """Raises InputError for a character that MuJoCo cannot load."""
+    """Raise InputError for a character that MuJoCo cannot load."""
     from parc_ray.simulators.mujoco.character import compile_character
 
     compile_character(config, skeleton)
 
 
 def too_rough(tile: HeightField) -> str:
-    """Return why a tile cannot be made of boxes; empty if it can."""
+    """Return the reason why a tile cannot be made of boxes; empty if it can."""
     from parc_ray.motions.box_cover import too_rough_for_boxes
 
     problem = too_rough_for_boxes(tile)

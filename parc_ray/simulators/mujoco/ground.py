@@ -1,4 +1,4 @@
-"""The ground of MuJoCo's models: a tile as boxes, which a model can exchange for those of another tile."""
+"""The ground of MuJoCo's models: a tile as boxes, which can be exchanged for those of another tile."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from parc_ray.motions.height_field import HeightField
 BORDER = 5.0
 """Width of the ground beyond the map, at the height of its border cells, m."""
 DEEP, SMALL = -1000.0, 0.1
-"""Height and half size of boxes that a tile does not need, m."""
+"""Height and half size of a tile's unused boxes, m."""
 LEAST_ROOM = 16
-"""Boxes of the smallest ground."""
+"""Number of boxes of the smallest ground."""
 CHECK_STEPS = 200
-"""Steps in which balls fall onto a ground and roll."""
+"""Physics steps in which balls fall onto a ground and roll."""
 
 
 def ground_boxes(tile: HeightField) -> Boxes:
@@ -35,7 +35,7 @@ def ground_geoms(boxes: Boxes) -> str:
 
 
 def filled_up(boxes: Boxes, room: int) -> Boxes:
-    """Return the boxes, filled up to `room` with small ones deep below."""
+    """Return the boxes, padded to `room` with small ones deep below."""
     spare = room - len(boxes.centre)
     centre = np.concatenate((boxes.centre, np.tile((0.0, 0.0, DEEP), (spare, 1))))
     return Boxes(centre, np.concatenate((boxes.half_size, np.full((spare, 3), SMALL))))
@@ -46,10 +46,10 @@ class Ground:
     """A tile for a model."""
 
     key: int
-    """Which models can hold it: those with this number of boxes, a power of two, so that one model serves many tiles.
-    Where grounds cannot be exchanged, the model that was compiled for the tile of this number."""
+    """Key of the models that can hold it: their number of boxes, a power of two, so that one model serves many tiles.
+    If grounds cannot be exchanged, the number of the tile that the model was compiled for."""
     arrays: Tuple[npt.NDArray[Any], ...]
-    """Contents of such a model's arrays_of_ground; empty if they never change."""
+    """Contents of the model's arrays_of_ground; empty if they never change."""
 
 
 def make_ground(boxes: Boxes) -> Ground:
@@ -64,10 +64,10 @@ def make_ground(boxes: Boxes) -> Ground:
 
 
 def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any], ...]:
-    """Return views of a model's memory that holds its ground: `room` boxes, its first geoms.
+    """Return views of the memory of a model's ground: `room` boxes, its first geoms.
 
-    With a Ground written there, the model equals the one that MuJoCo compiles, except for the shape of its bounding
-    volume hierarchy, which is then the same for all grounds.
+    After a Ground is written there, the model equals the one that MuJoCo would compile, except for the shape of its
+    bounding volume hierarchy, which is the same for all grounds.
     """
     first_leaf, nodes = room - 1, 2 * room - 1
     model.bvh_child[:first_leaf], model.bvh_child[first_leaf:nodes] = np.arange(1, nodes).reshape(-1, 2), -1
@@ -78,9 +78,9 @@ def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any]
 
 @lru_cache(maxsize=None)
 def can_exchange_grounds() -> bool:
-    """Return whether a model with an exchanged ground moves as one that was compiled with it.
+    """Return whether a model with an exchanged ground moves like one compiled with it.
 
-    arrays_of_ground relies on the order of MuJoCo's bounding volume hierarchy, which its interface does not promise.
+    arrays_of_ground relies on the order of MuJoCo's bounding volume hierarchy, which its API does not guarantee.
     The check drops a ball onto every step of a staircase.
     """
     number = np.arange(LEAST_ROOM, dtype=np.float64)

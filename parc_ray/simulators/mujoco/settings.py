@@ -1,4 +1,4 @@
-"""MujocoSettings: how finely MuJoCo steps and how hard its contacts are, whichever engine it runs in."""
+"""MujocoSettings: step size and contact stiffness of MuJoCo, for all engines that use it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Optional
 from parc_ray.simulators.simulator import SimulatorConfig
 
 FINER = {"fast": 1, "faithful": 4}
-"""Physics steps of each profile in one of dm_env.yaml's."""
+"""Physics steps per step of dm_env.yaml, by profile."""
 CONTACT_TIME = {"fast": None, "faithful": 0.005}
-"""Time constant of contacts, s; None: the character's own. A large step makes it longer: MuJoCo keeps it at two steps
-or more."""
+"""Time constant of contacts, s; None: the character's own. MuJoCo keeps it at two steps or more, so large steps
+lengthen it."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class MujocoSettings:
     timestep: float
     """s."""
     contact_time: Optional[float]
-    """Time constant in which a contact takes back what bodies have penetrated, s; None: as the character says."""
+    """Time constant in which a contact resolves penetration, s; None: the character's own."""
 
 
 def mujoco_settings(config: SimulatorConfig) -> MujocoSettings:
-    """The profile of a configuration, and what it sets besides."""
+    """Return the settings of a configuration: its profile, with explicit values taking precedence."""
     asked = config.mujoco
     steps = asked.steps_per_control or FINER[asked.profile] * config.steps_per_control
     contact_time = CONTACT_TIME[asked.profile] if asked.contact_time is None else asked.contact_time

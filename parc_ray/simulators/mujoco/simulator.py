@@ -1,9 +1,9 @@
-"""The MuJoCo simulator: a pool of threads steps each env by itself.
+"""The MuJoCo simulator: a thread pool steps each env separately.
 
 PD drives are joint springs: three hinges in one body become a ball joint whose spring reference is the PD target
-(written to qpos_spring every control step). That is the geodesic spherical drive of PhysX, and its damping is
-integrated implicitly. Every env has a state, a ground and targets of its own, and is stepped by itself: what happens in
-one env cannot depend on how many others there are, in bits.
+(written to qpos_spring every control step). This is the geodesic spherical drive of PhysX, with implicitly
+integrated damping. Every env has its own state, ground and targets and is stepped separately, so its result is
+bit-identical for any number of envs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_
 
 
 STATE = int(mujoco.mjtState.mjSTATE_PHYSICS | mujoco.mjtState.mjSTATE_WARMSTART)
-"""All that a step reads of the one before: qpos, qvel, and the accelerations with which the solver begins."""
+"""All that a step reads from the previous one: qpos, qvel, and the solver's initial accelerations."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,24 @@ class StepContext:
     model: mujoco.MjModel
     data: mujoco.MjData
     ground: Tuple[npt.NDArray[Any], ...]
-    """The model's, as of arrays_of_ground. Like the others, these are views that cost nothing to reach."""
+    """The model's arrays_of_ground. Like the other fields, these are views with free access."""
     spring: npt.NDArray[np.float64]
     """PD targets."""
     external_force: npt.NDArray[np.float64]
     lost_contacts: Any
-    """MuJoCo's counter of contacts that it dropped because its buffers were full."""
+    """MuJoCo's counter of contacts dropped because of full buffers."""
     lost_constraints: Any
-    """MuJoCo's counter of constraints that it dropped because its buffers were full."""
+    """MuJoCo's counter of constraints dropped because of full buffers."""
 
 
 class MujocoSimulator:
-    """Simulator on the CPU with MuJoCo. Repeats to the bit for any number of envs and threads."""
+    """Simulator on the CPU with MuJoCo. Bit-identical results for any number of envs and threads."""
 
     name = "mujoco"
     exact_copies = True
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
-        """Raises InputError if MuJoCo cannot load the character."""
+        """Raise InputError if MuJoCo cannot load the character."""
         self.version: str = mujoco.__version__
         self.num_envs = config.num_envs
         self.device = config.device
@@ -79,7 +79,7 @@ class MujocoSimulator:
         self._states = MujocoStates(skeleton, bare, CPU)
         self._character = physical_character(config, skeleton)
         self._grounds: List[Ground | None] = [None] * config.num_envs
-        # A failed motion is soon tried again.
+        # Cache recent grounds: a failed motion is soon retried.
         self._ground_of = lru_cache(2 * config.num_envs)(lambda tile: make_ground(ground_boxes(config.tiles[tile])))
         self._exchanges = can_exchange_grounds()
         if not self._exchanges:
@@ -89,7 +89,7 @@ class MujocoSimulator:
                 stacklevel=2,
             )
         self._idle: Dict[int, List[StepContext]] = {}
-        """Contexts that no thread uses, by the key of their grounds."""
+        """Unused contexts, by the key of their grounds."""
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
         self._steps = mujoco_settings(config).steps_per_control
@@ -115,7 +115,7 @@ class MujocoSimulator:
         """See Simulator.step."""
         springs = self._states.joint_positions(targets.cpu()).double().numpy()
         work = list(zip(envs, springs))
-        # Small pieces, so that a thread that drew the easy envs takes more of them.
+        # Small pieces balance the load between threads.
         size = max(1, min(8, -(-len(work) // self._threads)))
         pieces = [work[start : start + size] for start in range(0, len(work), size)]
         if self._threads == 1 or len(pieces) == 1:
@@ -130,7 +130,7 @@ class MujocoSimulator:
         return self._states.to_state(*parts).to(self.device)
 
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
-        """See Simulator.copy. STATE is all that a step reads of the one before, so copies are exact."""
+        """See Simulator.copy. STATE is all that a step reads from the previous one, so copies are exact."""
         self._state[list(envs)] = self._state[list(sources)]
 
     def park(self, envs: Sequence[int]) -> None:
@@ -157,8 +157,8 @@ class MujocoSimulator:
         return StepContext(model, data, ground, model.qpos_spring, data.cfrc_ext, *lost)
 
     def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
-        # Every env has a ground and targets of its own, which are part of the model, so this cannot be one operation on
-        # arrays; what it does per env is C, without the GIL.
+        # Ground and targets are part of the model and differ between envs, so this cannot be one array operation; the
+        # work per env is in C, without the GIL.
         for index, spring in piece:
             ground, state = self._grounds[index], self._state[index]
             assert ground is not None, "an env was stepped before its first reset"
@@ -172,7 +172,7 @@ class MujocoSimulator:
             mujoco.mj_getState(place.model, place.data, state, STATE)
             self._force[index] = place.external_force[1:, 3:]
             if place.lost_contacts.number or place.lost_constraints.number:
-                # MuJoCo's buffers were full and contacts were dropped: what happened then is not to be trusted.
+                # MuJoCo's buffers were full and contacts were dropped, so the result cannot be trusted.
                 state[self._positions] = np.nan
                 mujoco.mj_resetData(place.model, place.data)
             self._idle[ground.key].append(place)

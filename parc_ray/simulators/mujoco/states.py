@@ -1,4 +1,4 @@
-"""MuJoCo's coordinates: states of characters as its positions and velocities, and back."""
+"""Conversion between character states and MuJoCo's positions and velocities."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims
 
 
 class MujocoStates:
-    """Conversion of states, on one device. A row's result depends on no other row, in bits.
+    """Converts states on one device. A row's result does not depend on other rows, bit for bit.
 
-    MuJoCo has quaternions as wxyz, the root's velocity of its origin, and the root's spin in the root's own axes.
+    MuJoCo uses wxyz quaternions, the velocity of the root's origin, and the root's angular velocity in its own axes.
     """
 
     def __init__(self, skeleton: Skeleton, model: mujoco.MjModel, device: torch.device):
-        """model: of the character, so that its body 1 is the root."""
+        """model: the character's; its body 1 is the root."""
         self._skeleton = skeleton.to(device)
         self._root_com = torch.tensor(model.body_ipos[1], dtype=torch.float32, device=device)
         balls, to_joints, to_dofs = _joint_tables(skeleton)
         self._balls, self._to_joints, self._to_dofs = balls.to(device), to_joints.to(device), to_dofs.to(device)
 
     def joint_positions(self, dof_pos: Tensor) -> Tensor:
-        """Positions of all joints below the root as they follow it in qpos, [n, nq - 7], of dofs [n, D]."""
+        """Return the joint positions [n, nq - 7] after the root in qpos, from dofs [n, D]."""
         padded = pad_to_batch(dof_pos)
         sources = torch.cat((self._skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
         return sources.index_select(1, self._to_joints)[: len(dof_pos)]
 
     def from_state(self, state: CharacterState) -> Tuple[Tensor, Tensor]:
-        """qpos [n, nq] and qvel [n, nv] of states."""
+        """Return qpos [n, nq] and qvel [n, nv] of states."""
         axes = rotations.quat_to_matrix(state.root_rot)
         origin_vel = state.root_vel - torch.linalg.cross(state.root_ang_vel, self._from_origin(axes))
         spin = rotations.matrix_apply(axes.transpose(-1, -2), state.root_ang_vel)
@@ -43,7 +43,7 @@ class MujocoStates:
         return qpos, torch.cat((origin_vel, spin, state.dof_vel), dim=1)
 
     def to_state(self, qpos: Tensor, qvel: Tensor, contact_force: Tensor) -> CharacterState:
-        """States of qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
+        """Return states from qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
         count = len(qpos)
         qpos, qvel = batch_last(pad_to_batch(qpos)), batch_last(pad_to_batch(qvel))
         root_rot = rotations.joined(qpos[:, 4:7], qpos[:, 3:4])
@@ -60,22 +60,22 @@ class MujocoStates:
         return CharacterState(**{name: value[:count] for name, value in parts.items()}, contact_force=contact_force)
 
     def _dof_positions(self, joints: Tensor) -> Tensor:
-        """Degrees of freedom [n, D] of joint positions [n, nq - 7]."""
+        """Return degrees of freedom [n, D] of joint positions [n, nq - 7]."""
         quaternions = reverse_dims(joints).index_select(0, self._balls).unflatten(0, (4, len(self._balls) // 4))
         balls = rotations.quat_to_exp_map(reverse_dims(quaternions))
         sources = torch.cat((reverse_dims(balls).flatten(0, 1), reverse_dims(joints)))
         return reverse_dims(sources.index_select(0, self._to_dofs))
 
     def _from_origin(self, axes: Tensor) -> Tensor:
-        """From the root's origin to its centre of mass, [n, 3] m, world axes."""
+        """Return vectors [n, 3] m, world axes, from the root's origin to its centre of mass."""
         return rotations.matrix_apply(axes, self._root_com)
 
 
 def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
-    """Index tables between joint positions, as they follow the root in qpos, and the character's joints.
+    """Return index tables between joint positions, in qpos order after the root, and the character's joints.
 
     The columns of ball joints' quaternions, [4 * balls], all x first, then all y, z and w; for each joint position its
-    place among all joint rotations (flattened) followed by all dofs; for each dof its place among the balls' rotation
+    index among all joint rotations (flattened) followed by all dofs; for each dof its index among the balls' rotation
     vectors, all x first, followed by the joint positions.
     """
     balls: List[List[int]] = []

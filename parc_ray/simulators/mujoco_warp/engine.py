@@ -24,7 +24,7 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
 
 
 def _try_out(device: str) -> str:
-    """Version of MuJoCo Warp, once it has simulated PARC's humanoid on a device. Raises InputError if it fails."""
+    """Simulate PARC's humanoid on a device; return MuJoCo Warp's version. Raises InputError on failure."""
     require(unavailable_reason())
     import torch
 

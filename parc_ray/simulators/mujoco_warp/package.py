@@ -1,4 +1,4 @@
-"""Availability of MuJoCo Warp, and its kernels, which its first start on a machine compiles.
+"""Availability of MuJoCo Warp, and its kernels, compiled on its first start on a machine.
 
 Imports neither torch nor MuJoCo Warp at module level.
 """
@@ -21,12 +21,12 @@ REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 
 
 def unavailable_reason() -> str:
-    """Return why MuJoCo Warp cannot be used here; empty if it may be tried out."""
+    """Return the reason why MuJoCo Warp cannot be used here; empty if it can be tried."""
     return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
 
 
 def kernel_folder() -> Path:
-    """Return the folder of compiled kernels: $WARP_CACHE_PATH, or else parc_ray's cache."""
+    """Return the folder of compiled kernels: $WARP_CACHE_PATH, else parc_ray's cache."""
     return Path(os.environ.get("WARP_CACHE_PATH") or cache_folder("warp"))
 
 
@@ -42,7 +42,7 @@ def first_start(device: str) -> str:
 
 @contextmanager
 def kernels(device: str, character: str) -> Iterator[None]:
-    """Load kernels in this context. One process compiles missing ones while others wait, instead of all of them.
+    """Load kernels in this context. One process compiles missing kernels while the others wait.
 
     Kernels depend on versions, device and character. Raises InputError if Warp cannot use the device.
     """

@@ -1,7 +1,7 @@
 """The MuJoCo Warp simulator: MuJoCo's model, stepped for all envs at once on a CUDA device, or on Warp's CPU device.
 
-Every env is a world of its own. All have the model of the character on as many boxes as the roughest tile of the shard
-needs; an env moves to another tile when its boxes do. Boxes that a tile does not need lie deep below.
+Every env is a separate world. All share one model: the character on as many boxes as the shard's roughest tile needs.
+An env changes its tile by moving its boxes. Unused boxes lie deep below.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from parc_ray.tensors.layout import Layout
 HIGH = 1000.0
 """Height of parked characters, m."""
 OUT_OF_MEMORY = re.compile(r"failed to allocate \d+ bytes|out of memory", re.IGNORECASE)
-"""Messages of Warp and CUDA."""
+"""Out-of-memory messages of Warp and CUDA."""
 
 
 class MujocoWarpSimulator:
-    """Simulator with MuJoCo Warp. On its CPU device it repeats to the bit for any number of envs."""
+    """Simulator with MuJoCo Warp. Its CPU device gives bit-identical results for any number of envs."""
 
     name = "mujoco_warp"
     exact_copies = True
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
-        """Raises InputError if MuJoCo cannot load the character, TooLargeError if memory does not suffice."""
+        """Raise InputError if MuJoCo cannot load the character, TooLargeError if memory is insufficient."""
         self.version: str = mujoco_warp.__version__
         self.num_envs, self.device = config.num_envs, config.device
         self._gpu = config.device.type == "cuda"
@@ -61,7 +61,7 @@ class MujocoWarpSimulator:
         self._write_targets = GraphedCall(self._convert_targets, self.device)
         self._read_states = GraphedCall(self._convert_states, self.device)
         self._stepped: Sequence[int] = ()
-        """Envs of the last step, and their indices on the device: most steps are of the same envs."""
+        """Envs of the last step, and their indices on the device; most steps have the same envs."""
         self._rows = self._index(())
         self.park(range(config.num_envs))
 
@@ -71,12 +71,12 @@ class MujocoWarpSimulator:
         worlds, rows, places = self._worlds, self._index(envs), self._index(tiles)
         worlds.put_boxes(rows, self._centre[places], self._half_size[places])
         worlds.qpos[rows], worlds.qvel[rows] = self._states.from_state(state.to(self.device))
-        # Not warm_start[rows] = 0.0: that copies the number to the device, which the host waits for.
+        # Not warm_start[rows] = 0.0, which copies the number to the device synchronously.
         worlds.warm_start.index_fill_(0, rows, 0.0)
         worlds.overflow.index_fill_(0, rows, 0)
 
     def step(self, envs: Sequence[int], targets: Tensor) -> CharacterState:
-        """See Simulator.step. On a CUDA device it waits for nothing."""
+        """See Simulator.step. Does not synchronize with a CUDA device."""
         if list(envs) != self._stepped:
             self._stepped, self._rows = list(envs), self._index(envs)
             self._worlds.active.zero_().index_fill_(0, self._rows, True)
@@ -88,11 +88,11 @@ class MujocoWarpSimulator:
         return CharacterState(**self._layout.split(self._now.index_select(0, self._rows)))
 
     def copy(self, envs: Sequence[int], sources: Sequence[int]) -> None:
-        """See Simulator.copy. On a CUDA device it waits for nothing."""
+        """See Simulator.copy. Does not synchronize with a CUDA device."""
         worlds, rows, origin = self._worlds, self._index(envs), self._index(sources)
         for part in (worlds.qpos, worlds.qvel, worlds.warm_start):
             part.index_copy_(0, rows, part.index_select(0, origin))
-        # Contacts lost in common are still to be reported; a loss of one world goes where its state goes.
+        # Shared losses still have to be reported; a world's own losses are copied with its state.
         common, own = worlds.overflow & LOST_IN_COMMON, worlds.overflow & ~LOST_IN_COMMON
         own.index_copy_(0, rows, own.index_select(0, origin))
         worlds.overflow.copy_(common | own)
@@ -125,12 +125,12 @@ class MujocoWarpSimulator:
         self._now.copy_(self._layout.join(vars(state).values()))
 
     def _index(self, numbers: Sequence[int]) -> Tensor:
-        """Indices on the device; the host does not wait until they are there."""
+        """Return indices on the device, copied asynchronously."""
         indices = torch.tensor(list(numbers), dtype=torch.int64, pin_memory=self._gpu)
         return indices.to(self.device, non_blocking=True)
 
     def _raise_if_contacts_were_lost(self) -> None:
-        """Raises TooLargeError if the buffer that all worlds share was full in any step since the last call."""
+        """Raise TooLargeError if the buffer shared by all worlds was full in any step since the last call."""
         if bool((self._worlds.overflow & LOST_IN_COMMON).any()):
             raise TooLargeError(
                 f"MuJoCo Warp: contacts of {self.num_envs} envs were lost, because the buffer they share was full; "
@@ -139,7 +139,7 @@ class MujocoWarpSimulator:
 
     @contextmanager
     def _explained(self, call: str) -> Iterator[None]:
-        """Raises what the Simulator interface promises instead of Warp's RuntimeError."""
+        """Translate Warp's RuntimeError into the Simulator interface's exceptions."""
         try:
             yield
         except RuntimeError as error:
@@ -153,7 +153,7 @@ class MujocoWarpSimulator:
 
 
 def _tile_boxes(config: SimulatorConfig) -> Tuple[Tensor, Tensor]:
-    """Centres and half sizes of the boxes of all tiles, [T, K, 3] m."""
+    """Return centres and half sizes of the boxes of all tiles, [T, K, 3] m."""
     covers = [ground_boxes(tile) for tile in config.tiles]
     room = max(len(cover.centre) for cover in covers)
     tiles = [filled_up(cover, room) for cover in covers]

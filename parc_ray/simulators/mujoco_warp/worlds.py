@@ -1,4 +1,4 @@
-"""MuJoCo Warp itself: one model with many worlds on a device, and a captured control step of all of them."""
+"""MuJoCo Warp itself: one model with many worlds on a device, and their captured control step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import warp
 from torch import Tensor
 
 ROWS = 256
-"""Constraint rows of one world; 188 were the most that was seen, of a character buried in a box."""
+"""Constraint rows per world; the observed maximum is 188, for a character buried in a box."""
 CONTACTS, SPARE_CONTACTS = 48, 512
-"""Contacts (before those that do not touch are sorted out) that worlds have room for: so many each, and so many more
-in common. Alone, 20 were the most that was seen."""
+"""Contact capacity (before removal of those that do not touch): per world, and shared in addition. The observed maximum
+of a single world is 20."""
 PER_WORLD = ("qpos_spring", "geom_pos", "geom_size", "geom_rbound", "geom_aabb")
-"""Parts of the model that each world has for itself: PD targets and boxes."""
+"""Model fields with a value per world: PD targets and boxes."""
 LOST = int(mujoco_warp.OverflowType.NEFC | mujoco_warp.OverflowType.NJMAX_NNZ | mujoco_warp.OverflowType.CCD)
-"""Overflows that concern one world."""
+"""Overflows that affect one world."""
 LOST_IN_COMMON = int(mujoco_warp.OverflowType.BROADPHASE | mujoco_warp.OverflowType.NARROWPHASE)
-"""Overflows of what worlds share: any of them may have lost contacts."""
+"""Overflows of shared buffers: any world may have lost contacts."""
 
 
 @warp.kernel(enable_backward=False)  # type: ignore[untyped-decorator]
@@ -37,18 +37,18 @@ def _put_back(
 
 
 class Worlds:
-    """N worlds. Every tensor is the engine's own memory: what is written there is simulated, what is read was.
+    """N worlds. Every tensor is a view of the engine's memory, for input and output.
 
     A world's whole state between two steps is qpos, qvel and warm_start.
     """
 
     def __init__(self, model: mujoco.MjModel, count: int, steps: int, device: torch.device):
-        """steps: physics steps of one control step. Compiles, allocates and captures everything."""
+        """Compile, allocate and capture everything. steps: physics steps per control step."""
         self._device = warp.device_from_torch(device)
-        # Boxes on boxes, a foot on an edge, as in MuJoCo: the convex collider, the default here, finds fewer contacts.
+        # Collide boxes, such as a foot on an edge, as MuJoCo does; the default convex collider finds fewer contacts.
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_NATIVECCD
-        model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # it knows no resets, and not the flag
-        # Sparse, the default above 32 degrees of freedom, adds up in an order that depends on the number of worlds.
+        model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)  # it has neither resets nor this flag
+        # Sparse, the default above 32 degrees of freedom, sums in an order that depends on the number of worlds.
         model.opt.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
         pool = CONTACTS * count + SPARE_CONTACTS
         with warp.ScopedDevice(self._device):
@@ -56,7 +56,7 @@ class Worlds:
             self._data = mujoco_warp.make_data(model, nworld=count, naconmax=pool, njmax=ROWS)
         self._model.opt.warn_overflow = 0
         if self._device.is_cuda:
-            # Without such nodes (before CUDA 12.4) the solver makes all its iterations.
+            # Without conditional nodes (before CUDA 12.4), the solver always runs all iterations.
             self._model.opt.graph_conditional = warp.is_conditional_graph_supported()
         data, view = self._data, warp.to_torch
         self.qpos: Tensor = view(data.qpos)
@@ -66,7 +66,7 @@ class Worlds:
         self.external_force: Tensor = view(data.cfrc_ext)
         self.overflow: Tensor = view(data.overflow)
         self.active = torch.zeros(count, dtype=torch.bool, device=device)
-        """Worlds that the next step moves; others are put back, because none can be left out."""
+        """Worlds that the next step moves. All are stepped; inactive ones are restored afterwards."""
         self._geoms = [view(getattr(self._model, name)) for name in PER_WORLD[1:]]
         self._places: Tensor = view(data.geom_xpos)
         self._state = (data.qpos, data.qvel, data.qacc_warmstart)
@@ -75,7 +75,7 @@ class Worlds:
         self._graph = self._capture()
 
     def step(self) -> None:
-        """Make one control step of the active worlds, in torch's current stream: in order with torch's operations."""
+        """Make one control step of the active worlds in torch's current stream, in order with torch's operations."""
         stream = _torch_stream(self._device)
         if self._graph is not None:
             warp.capture_launch(self._graph, stream=stream)
@@ -84,14 +84,14 @@ class Worlds:
             self._control_step()
 
     def put_boxes(self, worlds: Tensor, centre: Tensor, half_size: Tensor) -> None:
-        """Give worlds [n] their boxes [n, K, 3], of the K that come first in the model."""
+        """Set the boxes [n, K, 3] of worlds [n]: the model's first K geoms."""
         boxes = slice(centre.shape[1])
         pos, size, radius, box = self._geoms
         pos[worlds, boxes] = centre
         size[worlds, boxes] = half_size
         radius[worlds, boxes] = half_size.norm(dim=-1)
         box[worlds, boxes, 1] = half_size
-        # Where static geoms are is computed once, when the data is made, and never again.
+        # Positions of static geoms are computed only once, when the data is created.
         self._places[worlds, boxes] = centre
 
     def _control_step(self) -> None:
@@ -104,12 +104,12 @@ class Worlds:
             warp.launch(_put_back, part.shape, [warp.from_torch(self.active), before, part], device=self._device)
 
     def _capture(self) -> Any:
-        """Return a control step as a graph, on CPUs, too: replaying takes half the time. None if the replay is wrong.
+        """Return a control step as a graph, also on CPUs: replaying halves the time. None if the replay is wrong.
 
-        In Warp's own stream, because torch's default one cannot be captured.
+        Captured in Warp's own stream, because torch's default stream cannot be captured.
         """
         with warp.ScopedDevice(self._device):
-            self._control_step()  # compiles and loads the kernels, which cannot be done while capturing
+            self._control_step()  # compile and load the kernels, which is not possible during capture
             warp.synchronize_device(self._device)
             with warp.ScopedCapture(self._device) as capture:
                 self._control_step()
@@ -125,7 +125,7 @@ class Worlds:
                 results.append(self._read())
             self.active.fill_(False)
             self._write(start)
-        # Atomic additions come in varying order on a GPU.
+        # The order of atomic additions varies on a GPU.
         if all(torch.allclose(one, two, 1e-3, 1e-3, equal_nan=True) for one, two in zip(*results)):
             return capture.graph
         warnings.warn(
@@ -148,5 +148,5 @@ class Worlds:
 
 
 def _torch_stream(device: Any) -> Any:
-    """Return Warp's view of torch's current stream on a device; None on CPUs."""
+    """Return torch's current stream on a device as a Warp stream; None on CPUs."""
     return warp.stream_from_torch(warp.device_to_torch(device)) if device.is_cuda else None

@@ -21,7 +21,7 @@ def _build(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
 
 
 def _try_out(device: str) -> str:
-    """Version of PhysX, once it has simulated something on a device in this process. Raises InputError if it fails."""
+    """Simulate on a device in this process; return the version of PhysX. Raises InputError on failure."""
     require(unavailable_reason())
     import torch
 

@@ -1,7 +1,7 @@
 """ovphysx itself: one instance with one scene, and its tensors.
 
-Only this module uses what ovphysx calls deprecated: tensor bindings, contact bindings and PhysXConfig. Their successors
-cannot write the state of some characters only, which retries need, and count angles in degrees.
+Only this module uses ovphysx's deprecated tensor bindings, contact bindings and PhysXConfig. Their successors use
+degrees and cannot write the state of selected characters, which retries need.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from parc_ray.errors import BrokenSimulationError
 from parc_ray.simulators.warp_runtime import start_warp
 
 READ_ORDINAL = 1
-"""Number of the stage's write after which the scene is complete."""
+"""Ordinal of the stage write that completes the scene."""
 
 
 class Instance:
-    """A PhysX instance. CPU scenes are stepped by the calling thread: workers cost more than they bring (measured)."""
+    """A PhysX instance. The calling thread steps CPU scenes: worker threads cost more than they gain (measured)."""
 
     def __init__(self, device: torch.device):
-        """Starts PhysX for a device. A process that has begun on CPUs has no CUDA device any more."""
+        """Start PhysX on a device. A process that has started on CPUs can no longer use CUDA."""
         start_warp(str(device))  # ovphysx uses it
         self.device = device
         gpu = device.type == "cuda"
@@ -52,26 +52,26 @@ class Instance:
         self.physx.wait_task(self.physx.attach_ovstage(self._stage, read_ordinal=READ_ORDINAL))
 
     def warm_up(self) -> None:
-        """Let PhysX allocate what it needs. After all bindings are there, before the first is used."""
+        """Let PhysX allocate its memory. Call after creating all bindings, before using any."""
         self.physx.warmup()
 
     def step(self, seconds: float) -> None:
-        """One step of all characters."""
+        """Make one physics step of all characters."""
         self.physx.step_sync(seconds)
 
     def move_links(self, roots: Sequence[str]) -> None:
-        """Put the links of these articulations where their root and joints are, before the next step does.
+        """Update the links of these articulations from their root and joints now instead of in the next step.
 
-        Not those of others: in the middle of their motion that would disturb them.
+        Other articulations must be excluded: updating them during their motion would disturb them.
         """
         self.physx.update_articulations_kinematic(prim_paths=[self._paths.intern_path(root) for root in roots])
 
     def articulations(self, roots: Sequence[str], kind: TensorType) -> Articulations:
-        """One kind of state of the articulations with these root links."""
+        """Return one kind of state of the articulations with these root links."""
         return Articulations(self, roots, kind)
 
     def contacts(self, pattern: str) -> Contacts:
-        """Net contact forces on the bodies that a path pattern selects."""
+        """Return net contact forces on the bodies that a path pattern selects."""
         return Contacts(self, pattern)
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Articulations:
         found = self._binding.prim_paths
         if found != list(roots):
             raise BrokenSimulationError(f"PhysX has articulations {found[:3]} ... instead of {roots[:3]} ...")
-        # PhysX would go on without a word where it finds no GPU, and copy every state from and to the host.
+        # Without a GPU, PhysX would silently continue and copy every state to and from the host.
         on_gpu = self._binding.native_device.device_type.value == DLDeviceType.kDLCUDA
         if on_gpu != (instance.device.type == "cuda"):
             raise BrokenSimulationError(f"PhysX was to hold its states on {instance.device}, and holds them elsewhere")
@@ -98,12 +98,12 @@ class Articulations:
         self.dof_names: List[str] = self._binding.dof_names
 
     def read(self) -> Tensor:
-        """[N, ...]; valid until the next call."""
+        """Return [N, ...]; valid until the next call."""
         self._binding.read(self._values)
         return self._values
 
     def write(self, values: Tensor, rows: Tensor | None = None) -> None:
-        """Set [N, ...], or only some rows (int32) of it."""
+        """Set [N, ...], or only the given rows (int32)."""
         self._written.copy_(values)
         self._binding.write(self._written, indices=rows)
 
@@ -119,20 +119,20 @@ class Contacts:
         self._friction = torch.zeros_like(self._normal)
 
     def read(self) -> Tensor:
-        """Forces in the last step [N, 3] N."""
+        """Return the forces [N, 3] N of the last step."""
         self._binding.read_net_normal_forces(self._normal)
         self._binding.read_net_friction_forces(self._friction)
         return self._normal + self._friction
 
 
 def _configure(key: GlobalConfigKey, value: int) -> None:
-    """Set what all instances of a process have in common; it cannot be set again while there is a scene."""
+    """Set an option shared by all instances of a process; it cannot be changed while a scene exists."""
     if ovphysx.get_global_config(key) != value:
         ovphysx.set_global_config(key, value)
 
 
 class _deprecated(warnings.catch_warnings):
-    """ovphysx warns at each deprecated call: this module is where they are known."""
+    """Suppresses ovphysx's warnings about deprecated calls, which this module makes on purpose."""
 
     def __enter__(self) -> None:
         super().__enter__()

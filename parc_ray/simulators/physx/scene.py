@@ -1,7 +1,7 @@
-"""The PhysX simulator's scene: ground and characters, as prims of a stage that has never been a USD file.
+"""The PhysX simulator's scene: ground and characters as prims of a stage, without a USD file.
 
-ovphysx.population writes what a USD importer would have written, many prims at once. Angles are in degrees here, and so
-are the gains of rotational drives, because USD's are.
+ovphysx.population writes the same data as a USD importer, many prims at once. Angles and the gains of rotational
+drives are in degrees, as in USD.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ BOUNCE_THRESHOLD_VELOCITY, MAX_DEPENETRATION_VELOCITY = 0.2, 10.0
 SHAPES = ("sphere", "capsule", "box", "cylinder", "hull")
 AXES = ("rotX", "rotY", "rotZ")
 ALL_BODIES = "/World/envs/*/b*"
-"""Pattern of all paths that body_path gives; one pattern per body would take PhysX four times as long."""
+"""Pattern of all paths from body_path; one pattern per body would make PhysX four times slower."""
 NO_ROTATION = (0.0, 0.0, 0.0, 1.0)
 
 
 def env_path(env: int) -> str:
-    """Path of an env's prims."""
+    """Return the path of an env's prims."""
     return f"/World/envs/e{env:06d}"
 
 
 def body_path(env: int, body: int) -> str:
-    """Path of a link of an env's character; body 0 is its articulation root."""
+    """Return the path of a link of an env's character; body 0 is its articulation root."""
     return f"{env_path(env)}/b{body:03d}"
 
 
 def joint_path(env: int, body: int) -> str:
-    """Path of the joint between a body and its parent."""
+    """Return the path of the joint between a body and its parent."""
     return f"{env_path(env)}/j{body:03d}"
 
 
 def dof_names(skeleton: Skeleton) -> List[str]:
-    """PhysX's names of a character's degrees of freedom, in the character's order."""
+    """Return PhysX's names of a character's degrees of freedom, in the character's order."""
     return [
         f"j{body:03d}:{number}" if joint.dof_count > 1 else f"j{body:03d}"
         for body, joint in enumerate(skeleton.joints)
@@ -78,7 +78,7 @@ class SceneWriter:
     paths: ovstage.PathDictionary
 
     def write(self) -> None:
-        """Write everything and seal it. Raises InputError for shapes that PhysX does not have."""
+        """Write everything and seal it. Raises InputError for shapes that PhysX does not support."""
         geoms = read_geoms(self.config.character, self.config.character_source)
         solid = [geom for geom in geoms if geom.collides]
         source, otherwise = self.config.character_source, ", or use simulator: mujoco"
@@ -114,7 +114,7 @@ class SceneWriter:
             "enable_enhanced_determinism": True,
             # As in Isaac Gym. ovphysx's default lets a body fall less: in four TGS steps .531 of g T^2, not .625.
             "enable_external_forces_every_iteration": False,
-            # Groups list whom they collide with: themselves and the ground, not the other characters.
+            # Each group lists its collision partners: itself and the ground, not other characters.
             "invert_collision_group_filter": True,
             "enable_scene_query_support": False,
             "disable_sleeping": True,
@@ -140,12 +140,12 @@ class SceneWriter:
             face_vertex_counts=[warp.full(len(triangles), 3, dtype=warp.int32, device="cpu")],
         )
         self._collide(batch, 1)
-        # The mesh as it is: vertices of neighbouring cells that are close together are not one.
+        # Keep the mesh unchanged: close vertices of neighbouring cells must not be welded.
         batch.apply_physx_triangle_mesh_collision_api(weld_tolerance=[0.0])
         self._save(batch)
 
     def _write_link(self, body: int, model: mujoco.MjModel) -> None:
-        """A body of all characters, where they are parked, with MuJoCo's masses."""
+        """Write a body of all characters at their parking places, with MuJoCo's masses."""
         physx = self.config.physx
         position, turn = self._rest_pose(body)
         place = np.tile(np.eye(4), (self.config.num_envs, 1, 1))
@@ -192,13 +192,13 @@ class SceneWriter:
         self._save(batch)
 
     def _excluded_partners(self, body: int) -> List[int]:
-        """Return the bodies that the character's file keeps from colliding with a body, where it names that first."""
+        """Return the excluded collision partners of a body, for the pairs that name it first."""
         pairs = Mjcf(self.config.character, self.config.character_source).excluded_pairs()
         name = self.skeleton.body_names[body]
         return [self.skeleton.body_index(second) for first, second in pairs if first == name]
 
     def _rest_pose(self, body: int) -> Tuple[DoubleArray, DoubleArray]:
-        """Position [3] and rotation matrix [3, 3] of a body in its root's frame when all joints are at zero."""
+        """Return position [3] and rotation matrix [3, 3] of a body in its root's frame, with all joints at zero."""
         bodies, none = self.skeleton.num_bodies, torch.tensor(NO_ROTATION)
         position, turn = self.skeleton.forward_kinematics(torch.zeros(3), none, none.expand(bodies - 1, 4))
         return position[body].double().numpy(), quat_to_matrix(turn[body]).double().numpy()
@@ -225,7 +225,7 @@ class SceneWriter:
     def _write_hull(self, number: int, geom: Geom, matrix: DoubleArray) -> None:
         """Write a hull of all characters, env by env: ovstage refuses `points` of several prims ("element size")."""
         points = warp.array(np.array(geom.hull, dtype=np.float32), dtype=warp.float32, device="cpu")
-        # PhysX makes the convex hull of the points, whatever the triangles.
+        # PhysX computes the convex hull of the points and ignores the triangles.
         fan = np.array([(0, corner, corner + 1) for corner in range(1, len(geom.hull) - 1)], dtype=np.int32)
         counts = warp.full(len(fan), 3, dtype=warp.int32, device="cpu")
         indices = warp.array(fan.ravel(), dtype=warp.int32, device="cpu")
@@ -242,9 +242,9 @@ class SceneWriter:
             self._save(batch)
 
     def _write_joint(self, body: int, joint: Joint) -> None:
-        """A joint with its drives and limits; those of a ball joint are per component of its rotation vector.
+        """Write a joint with its drives and limits; a ball joint has them per component of its rotation vector.
 
-        ovphysx's documentation denies that articulations have such limits, but they have (there is a test).
+        ovphysx's documentation says that articulations lack such limits, but they work (there is a test).
         """
         envs, parent = range(self.config.num_envs), self.skeleton.parent_indices[body]
         batch = self._batch([joint_path(env, body) for env in envs])
@@ -314,7 +314,7 @@ class SceneWriter:
         batch.write(self.stage, READ_ORDINAL)
 
     def _same(self, **columns: Any) -> Dict[str, Any]:
-        """Columns in which all envs have the same value."""
+        """Return columns with the same value for all envs."""
         count = self.config.num_envs
         return {
             name: [value] * count if isinstance(value, str) else np.tile(value, (count, *[1] * np.ndim(value)))
@@ -323,10 +323,10 @@ class SceneWriter:
 
 
 def upright_axes(inertia: DoubleArray, quaternion: DoubleArray) -> Tuple[DoubleArray, Tuple[float, ...]]:
-    """Moments of inertia [3] along axes that are turned as little as possible against the body's, and that turn (xyzw).
+    """Return moments of inertia [3] about the principal axes closest to the body's, and their rotation (xyzw).
 
-    MuJoCo sorts the moments (quaternion: its axes, wxyz). PhysX documents that spherical drives suffer from axes that
-    are not the body's, and a symmetric body need not have such.
+    MuJoCo sorts the moments (quaternion: its axes, wxyz). According to PhysX's documentation, spherical drives suffer
+    if these axes differ from the body's, and symmetric bodies can avoid that.
     """
     axes = _rotation(quaternion)
     tensor = axes @ np.diag(inertia) @ axes.T
@@ -354,7 +354,7 @@ def _geom_matrix(geom: Geom) -> DoubleArray:
 
 
 def _gpu_capacities(config: SimulatorConfig) -> Dict[str, int]:
-    """Sizes of the buffers on the device, by PARC's two settings. PhysX says when one is too small."""
+    """Return buffer sizes on the device from PARC's two settings. PhysX reports buffers that are too small."""
     multiplier = _or(config.physx.default_buffer_size_multiplier, 10.0)
     return {
         "gpu_max_rigid_contact_count": config.physx.max_gpu_contact_pairs,
@@ -370,14 +370,14 @@ def _or(value: float | None, default: float) -> float:
 
 
 def _rotation(quaternion: DoubleArray) -> DoubleArray:
-    """Matrix [3, 3] of MuJoCo's quaternion (wxyz)."""
+    """Return the matrix [3, 3] of MuJoCo's quaternion (wxyz)."""
     matrix = np.zeros(9)
     mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, dtype=np.float64))
     return matrix.reshape(3, 3)
 
 
 def _shortest_arc(axis: Sequence[float]) -> Tuple[float, ...]:
-    """The rotation (xyzw) that turns x into an axis."""
+    """Return the smallest rotation (xyzw) of x to an axis."""
     x, y, z = (value / math.sqrt(sum(part * part for part in axis)) for value in axis)
     if x < -0.999999:
         return (0.0, 0.0, 1.0, 0.0)
@@ -386,7 +386,7 @@ def _shortest_arc(axis: Sequence[float]) -> Tuple[float, ...]:
 
 
 def _product(a: Sequence[float], b: Sequence[float]) -> List[float]:
-    """Product of two rotations (xyzw)."""
+    """Return the product of two rotations (xyzw)."""
     result = np.zeros(4)
     mujoco.mju_mulQuat(result, np.array([a[3], *a[:3]]), np.array([b[3], *b[:3]]))
     w, x, y, z = result.tolist()

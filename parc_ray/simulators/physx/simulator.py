@@ -1,4 +1,4 @@
-"""The PhysX simulator: Isaac Gym's engine as a package of its own (ovphysx), on a CUDA device or on CPUs.
+"""The PhysX simulator: Isaac Gym's engine as a separate package (ovphysx), on a CUDA device or on CPUs.
 
 Built as for Isaac Gym: the same drives, solver settings, contact offsets and triangle mesh. PhysX orders bodies
 and degrees of freedom breadth first; this module puts them into the character's order.
@@ -29,7 +29,7 @@ class PhysxSimulator(SceneSimulator):
     version = VERSION
 
     def __init__(self, config: SimulatorConfig, skeleton: Skeleton):
-        """Raises InputError if the character has what PhysX lacks, TooLargeError if memory does not suffice."""
+        """Raise InputError if PhysX does not support the character, TooLargeError if memory is insufficient."""
         super().__init__(config, skeleton)
         self._seconds = 1.0 / (config.control_freq * config.steps_per_control)
         self._px: Instance | None = None
@@ -51,7 +51,7 @@ class PhysxSimulator(SceneSimulator):
         super().close()
 
     def _bind(self, instance: Instance, skeleton: Skeleton) -> None:
-        """Tensors of all characters' states, and where in them the character's own bodies and dofs are."""
+        """Bind the tensors of all characters' states, and find the character's bodies and dofs in them."""
         envs, device = range(self.num_envs), self._config.device
         roots = [body_path(env, 0) for env in envs]
         self._pose = instance.articulations(roots, TensorType.ARTICULATION_ROOT_POSE)
@@ -78,7 +78,7 @@ class PhysxSimulator(SceneSimulator):
         self._dof_velocity.write(dof[:, self._to_theirs, 1], rows)
         moved = [body_path(env, 0) for env in envs if env in self._placed]
         if self._gpu and moved and self._px is not None:
-            # On a GPU the first step would else look for contacts where the bodies were before (on CPUs not: tested).
+            # Otherwise a GPU's first step (not a CPU's: tested) would detect contacts at the bodies' old positions.
             self._px.move_links(moved)
 
     def _simulate(self, targets: Tensor) -> None:
@@ -89,7 +89,7 @@ class PhysxSimulator(SceneSimulator):
                 self._px.step(self._seconds)
 
     def _short(self, targets: Tensor) -> Tensor:
-        """The same targets, those of ball joints as rotations of at most half a turn: PhysX ignores others."""
+        """Return the targets with ball joint rotations of at most half a turn; PhysX ignores larger ones."""
         short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(pad_to_batch(targets)))
         return torch.where(self._balls, short[: len(targets)], targets)
 
@@ -101,7 +101,7 @@ class PhysxSimulator(SceneSimulator):
 
     @contextmanager
     def _explained(self, call: str) -> Iterator[None]:
-        """Raises what the Simulator interface promises instead of PhysX's RuntimeError."""
+        """Translate PhysX's RuntimeError into the Simulator interface's exceptions."""
         try:
             yield
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""MimicKit's files of a tracker: env_config.yaml, engine_config.yaml and agent_config.yaml."""
+"""MimicKit's tracker files: env_config.yaml, engine_config.yaml and agent_config.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parc_ray.config.file_kind import AGENT, MIMICKIT_ENGINE, MIMICKIT_ENVIRONME
 
 
 def _one_of(*names: str, otherwise: str) -> Callable[[str], str]:
-    """Validates names; what is said of others comes before the list of the supported ones."""
+    """Return a validator of names; its message is `otherwise` followed by the supported names."""
 
     def check(value: str) -> str:
         if value not in names:
@@ -29,7 +29,7 @@ def _mjcf(value: str) -> str:
 
 
 class MimickitEngineConfig(Parc):
-    """engine_config.yaml; section engine of env_config.yaml has the last word."""
+    """engine_config.yaml; section engine of env_config.yaml takes precedence."""
 
     file_kind: ClassVar[str] = MIMICKIT_ENGINE
 
@@ -70,7 +70,7 @@ class MimickitEnvironmentConfig(Parc):
 
     @property
     def track_root(self) -> bool:
-        """Whether the character has to be where the reference is, and not only in its pose."""
+        """True if the character must match the reference's position as well as its pose."""
         return self.enable_tar_obs and self.global_obs
 
 
@@ -81,7 +81,7 @@ class MimickitModelConfig(Parc):
 
 
 class MimickitAgentConfig(Parc):
-    """The part of agent_config.yaml that acts."""
+    """The part of agent_config.yaml needed to act."""
 
     file_kind: ClassVar[str] = AGENT
 

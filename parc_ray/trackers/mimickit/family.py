@@ -1,4 +1,4 @@
-"""The record of MimicKit's trackers, of its DeepMimic and ADD environments. Loads no torch."""
+"""The family of MimicKit's trackers (DeepMimic and ADD environments). Does not load torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PHYSX = PhysxConfig(
     max_depenetration_velocity=10.0,
     default_buffer_size_multiplier=10.0,
 )
-"""What MimicKit's engines tell PhysX; they read none of it from a file."""
+"""PhysX settings hard-coded in MimicKit's engines."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
     source = str(config.env_file)
     content = expand(load_yaml(config.env_file), data_dir, source)
     if "env_name" not in content and isinstance(content.get("env"), dict):
-        content = content["env"]  # the record_env.yaml of a run
+        content = content["env"]  # a run's record_env.yaml
     environment = check_config(content, MimickitEnvironmentConfig, source)
     engine_content = _engine(config, content, data_dir)
     engine = check_config(engine_content, MimickitEngineConfig, str(config.engine_file or f"{source}: section engine"))
@@ -61,7 +61,7 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
 
 
 def _engine(config: RecordConfig, environment: Mapping[str, Any], data_dir: Optional[str]) -> Dict[str, Any]:
-    """engine_config.yaml, with what the environment says otherwise."""
+    """Return engine_config.yaml with the environment's overrides."""
     own = environment.get("engine", {})
     if not isinstance(own, dict):
         raise InputError(f"{config.env_file}: key 'engine' = {quote(own)}: must be a section of 'key: value' lines")

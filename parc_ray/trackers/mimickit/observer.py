@@ -1,8 +1,8 @@
-"""MimickitObserver: what MimicKit's trackers observe.
+"""MimickitObserver: the observations of MimicKit's trackers.
 
 Order and frames are those of MimicKit's DeepMimic environment (compute_deepmimic_obs): the character, the phase of the
 motion, target frames. With global_obs, targets are relative to the character; without, to the first target and its
-heading, so that the character is not told how far away they are.
+heading, which hides their distance from the character.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from parc_ray.trackers.tracker import ObservationInputs
 
 
 class MimickitObserver:
-    """Makes observations of one character by one environment configuration."""
+    """Computes observations of one character for one environment configuration."""
 
     def __init__(self, config: MimickitEnvironmentConfig, skeleton: Skeleton, device: torch.device):
-        """Raises InputError if a key body is unknown."""
+        """Raise InputError if a key body is unknown."""
         self.config = config
         self.key_bodies = torch.tensor(
             skeleton.body_indices(config.key_bodies, "key_bodies"), dtype=torch.int64, device=device
@@ -57,7 +57,7 @@ class MimickitObserver:
         self.normalized: Collection[str] = tuple(parts)
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
-        """Phase, heading, root position and rotation, joint rotations, and key bodies from the root on, [..., F]."""
+        """Return phase, heading, root position and rotation, joint rotations, key bodies from the root, [..., F]."""
         heading = rotations.heading_direction(frames.root_rot)
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)

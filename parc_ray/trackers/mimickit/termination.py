@@ -25,9 +25,9 @@ from parc_ray.trackers.termination import (
 class MimickitTermination:
     """MimicKit's failure test for one character and one environment configuration.
 
-    No body may be farther than pose_termination_dist from its reference: in the world where the root is tracked;
-    otherwise relative to the root, in world axes, or without global_obs in those of the root. A body that may not touch
-    the ground must not feel a force while it is low; on level ground that is the force of the ground.
+    No body may be farther than pose_termination_dist from its reference. Positions are in the world if the root is
+    tracked, else relative to the root, in world axes with global_obs and root axes without. A body that may not touch
+    the ground must have no contact force while it is low; on level ground, the ground causes that force.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class MimickitTermination:
         skeleton: Skeleton,
         device: torch.device,
     ):
-        """ground_contact_height: above ground, m; a higher body does not touch it. Raises InputError if a body that may
-        touch the ground is unknown."""
+        """ground_contact_height: maximum height above ground of a body that touches it, m. Raises InputError if a body
+        that may touch the ground is unknown."""
         self.config, self.ground_contact_height = config, ground_contact_height
         self.needs_ground = bool(config.contact_bodies)
         self._forbidden = forbidden_bodies(skeleton, config.contact_bodies, "contact_bodies", device)
@@ -69,7 +69,7 @@ class MimickitTermination:
         return TerminationResult(torch.where(time > 0.0, reason, 0), body)
 
     def _positions(self, pose: Pose) -> Tensor:
-        """Body positions [N, B, 3] m in the frame in which they are compared."""
+        """Return body positions [N, B, 3] m in the frame of comparison."""
         if self.config.track_root:
             return pose.body_pos
         relative = pose.body_pos - pose.body_pos[:, :1]

@@ -1,4 +1,4 @@
-"""PARC's files of a tracker: agent_config.yaml, and what dm_env.yaml says of its observations."""
+"""PARC's tracker files: agent_config.yaml, and the observation settings of dm_env.yaml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ModelConfig(Parc):
 
 
 class AgentConfig(Parc):
-    """The part of agent_config.yaml that acts."""
+    """The part of agent_config.yaml needed to act."""
 
     file_kind: ClassVar[str] = AGENT
 
@@ -28,7 +28,7 @@ class AgentConfig(Parc):
 
 
 class ParcEnvironmentConfig(EnvironmentConfig):
-    """Section env of dm_env.yaml, with what the tracker observes."""
+    """Section env of dm_env.yaml, with observation settings."""
 
     key_bodies: List[str] = Field(default=[])
     global_obs: bool
@@ -47,6 +47,6 @@ class ParcEnvironmentConfig(EnvironmentConfig):
 
 
 class ParcEnvironmentFile(EnvironmentFile):
-    """dm_env.yaml, with what the tracker observes."""
+    """dm_env.yaml, with observation settings."""
 
     env: ParcEnvironmentConfig

@@ -1,4 +1,4 @@
-"""PARC's family of trackers: model.pt, agent_config.yaml and dm_env.yaml of its stage 3. Loads no torch."""
+"""PARC's family of trackers: model.pt, agent_config.yaml and dm_env.yaml of its stage 3. Does not load torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _build(
     except InputError as error:
         raise InputError(f"{config.env_file}: {error}") from None
     parameters = load_checkpoint(files.checkpoint, network, observer.layout.size, skeleton.dof_count, config)
-    # PARC clamps in control_mode pd, not in pd_exp.
+    # PARC clamps actions in control_mode pd, but not in pd_exp.
     bounds = action_bounds(skeleton) if env.control_mode == "pd" else None
     policy = Policy(parameters, network, agent.norm_obs_clip, bounds, device, threads)
     return Tracker(observer, policy.act, termination, policy.explore if policy.explores else None)

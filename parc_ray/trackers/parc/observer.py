@@ -1,4 +1,4 @@
-"""ParcObserver: what PARC's trackers observe.
+"""ParcObserver: the observations of PARC's trackers.
 
 Order and frames are PARC's (compute_deepmimic_obs and IGParkourEnv._compute_obs): char_obs, tar_obs,
 tar_contacts, char_contacts, hf, flattened.
@@ -30,9 +30,9 @@ from parc_ray.trackers.tracker import ObservationInputs
 
 
 def ray_points(config: ParcEnvironmentConfig) -> Tensor:
-    """Where heights are observed, [R, 2] m in the heading frame: rays from right to left, each from back to front.
+    """Return the points of height observations [R, 2] m, heading frame: rays right to left, each back to front.
 
-    As in PARC, ray_num_left counts the rays on the right of the character and ray_num_right those on its left.
+    As in PARC, ray_num_left is the number of rays on the character's right and ray_num_right of those on its left.
     """
     along = torch.linspace(
         -config.ray_dx * config.ray_points_behind,
@@ -48,12 +48,12 @@ def ray_points(config: ParcEnvironmentConfig) -> Tensor:
 
 
 class ParcObserver:
-    """Makes observations of one character by one environment configuration."""
+    """Computes observations of one character for one environment configuration."""
 
     normalized: Collection[str] = ("char_obs", "tar_obs")
 
     def __init__(self, config: ParcEnvironmentConfig, skeleton: Skeleton, device: torch.device):
-        """Raises InputError if a key body is unknown."""
+        """Raise InputError if a key body is unknown."""
         self.config = config
         self.key_bodies = torch.tensor(
             skeleton.body_indices(config.key_bodies, "env.key_bodies"), dtype=torch.int64, device=device
@@ -61,7 +61,7 @@ class ParcObserver:
         self.target_steps = torch.tensor(config.tar_obs_steps, dtype=torch.int64, device=device)
         self.ray_points = ray_points(config).to(device)
         self._ray_points_left = torch.stack((-self.ray_points[:, 1], self.ray_points[:, 0]), dim=-1)
-        """The same, turned by a quarter."""
+        """The same points, rotated by a quarter turn."""
         bodies = skeleton.num_bodies
         joints, keys = (bodies - 1, 6), (len(config.key_bodies), 3)
         contacts = {"contacts": (bodies,)} if config.use_contact_info else {}
@@ -71,7 +71,7 @@ class ParcObserver:
         self.layout = self._layout(bodies)
 
     def _layout(self, bodies: int) -> Layout:
-        """Names and shapes of PARC's obs_shapes."""
+        """Return names and shapes of PARC's obs_shapes."""
         config, steps = self.config, len(self.config.tar_obs_steps)
         parts: Dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
         if config.enable_tar_obs:
@@ -84,7 +84,7 @@ class ParcObserver:
         return Layout(parts)
 
     def reference_features(self, frames: ReferenceFrames, pose: Pose) -> Tensor:
-        """Root position and rotation, joint rotations, key bodies from the root on, and contacts if used, [..., F]."""
+        """Return root position and rotation, joint rotations, key bodies from the root, contacts if used, [..., F]."""
         root_rot = rotations.quat_to_tan_norm(frames.root_rot).unflatten(-1, (2, 3))
         root = torch.cat((frames.root_pos.unsqueeze(-2), root_rot), dim=-2)
         keys = gather(pose.body_pos, self.key_bodies, -2) - frames.root_pos.unsqueeze(-2)
@@ -92,7 +92,7 @@ class ParcObserver:
         return self.features.join((root, rotations.quat_to_tan_norm(frames.joint_rot), keys, *contacts))
 
     def sample_points(self, root_pos: Tensor, heading: Tensor) -> Tensor:
-        """Ground points under the rays of characters at [N, 3] m with headings [N, 2], [N, R, 2] m."""
+        """Return ground points [N, R, 2] m under the rays of characters at [N, 3] m with headings [N, 2]."""
         cosine, sine = reverse_dims(heading)
         along, left = (reverse_dims(points).unsqueeze(-1) for points in (self.ray_points, self._ray_points_left))
         return reverse_dims(along * cosine + left * sine + reverse_dims(root_pos)[:2].unsqueeze(1))
@@ -116,7 +116,7 @@ class ParcObserver:
         return self.layout.join(parts)
 
     def _targets(self, state: CharacterState, targets: Dict[str, Tensor], turn: Optional[Tensor]) -> Tensor:
-        """Targets relative to the character; with global_obs, key bodies relative to the target's root, as in PARC."""
+        """Return targets relative to the character; with global_obs, key bodies to the target's root, as in PARC."""
         offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
         vectors = turned(turn, side_by_side(offset, targets["root"][..., 1:, :], targets["keys"]))
         if turn is not None:

@@ -28,11 +28,11 @@ from parc_ray.trackers.termination import (
 class ParcTermination:
     """PARC's failure test for one character and one environment configuration.
 
-    Bodies are compared relative to their root in world axes; reaching a limit is not a failure, exceeding it is.
+    Bodies are compared relative to their root in world axes. Only exceeding a limit is a failure, not reaching it.
     """
 
     def __init__(self, config: EnvironmentConfig, skeleton: Skeleton, device: torch.device):
-        """Raises InputError if the limits do not fit the character's bodies."""
+        """Raise InputError if the limits do not fit the character's bodies."""
         self.config = config
         self.needs_ground = bool(config.contact_bodies)
         distances = config.pose_termination_dist
@@ -76,14 +76,14 @@ class ParcTermination:
         return TerminationResult(reason.masked_fill(time <= 1e-5, 0), body)
 
     def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
-        """Whether a body is beyond its limit, and the body farthest beyond."""
+        """Return whether a body is beyond its limit, and the body farthest beyond."""
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
         excess = reverse_dims(rotations.dot(offset, offset)) - self._squared_limits
         most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 
     def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
-        """Whether a forbidden body touches something and one, maybe another, is near the ground; and the former."""
+        """Return whether a forbidden body touches something and one (any) is near the ground, and the touching body."""
         touched = touching(contact_force) & self._forbidden
         low = (body_pos[..., 2] < ground + self.config.termination_height) & self._forbidden
         return touched.any(dim=-1) & low.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

@@ -19,16 +19,16 @@ class Access:
     """The host names, in lower case, by which browsers may reach a viewer."""
 
     own: FrozenSet[str]
-    """Names of this machine."""
+    """Host names of this machine."""
     proxies: FrozenSet[str]
-    """Names of proxies and forwarded ports, whose pages may connect, too."""
+    """Host names of proxies and forwarded ports whose pages may also connect."""
 
     def refusal(self, host: str, origin: Optional[str]) -> str:
         """Return why a request is refused; empty if it is allowed.
 
-        An unknown name in `host` is what DNS rebinding looks like: another site's name that points to this machine.
-        Addresses and `localhost` are no site's name. A page sends its `origin` with a WebSocket, and must be the
-        viewer's own or a proxy's. Programs other than browsers send none.
+        An unknown name in `host` may be DNS rebinding: another site's name that resolves to this machine. Addresses
+        and `localhost` are safe. A page sends its `origin` with a WebSocket; it must be the viewer's or a proxy's.
+        Programs other than browsers send none.
         """
         name = _host_name(f"//{host}")
         if not (_is_address(name) or name == "localhost" or name in self.own | self.proxies):
@@ -39,7 +39,7 @@ class Access:
 
 
 def access(host: str, allow_hosts: Collection[str] = ()) -> Access:
-    """Return who may reach a viewer that listens on `host`."""
+    """Return the access rules of a viewer that listens on `host`."""
     own, proxies = (
         frozenset(name.strip().lower().strip("[]") for name in names)
         for names in ((host, socket.gethostname()), allow_hosts)
@@ -49,10 +49,10 @@ def access(host: str, allow_hosts: Collection[str] = ()) -> Access:
 
 @contextmanager
 def guarded_server(allowed: Access) -> Iterator[None]:
-    """Make a viser server that is started inside refuse other hosts and pages with status 403.
+    """Make viser servers started in this context reject other hosts and pages with status 403.
 
-    viser has no option for it, so the function by which it starts to serve is wrapped meanwhile. Raises
-    MissingDependencyError if viser has not called it: a server that anyone may read must not go unnoticed.
+    viser has no option for this, so its serve function is wrapped temporarily. Raises MissingDependencyError if
+    viser did not call it, since the server would then be open to anyone.
     """
     import websockets.asyncio.server as library
 
@@ -83,7 +83,7 @@ def guarded_server(allowed: Access) -> Iterator[None]:
 
 
 def _host_name(address: str) -> str:
-    """The host of an address, in lower case and without its port; empty if there is none."""
+    """Return the host of an address, in lower case and without its port; empty if there is none."""
     try:
         return (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:

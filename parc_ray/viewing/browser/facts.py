@@ -17,7 +17,7 @@ from parc_ray.viewing.scenes.scene import Clip, Scene
 
 OTHER = "#6d7782"
 STATE_COLORS = {MotionState.RECORDED: "#0072b2", MotionState.REJECTED: "#c9480a", MotionState.CRASHED: "#a4478a"}
-"""The same as in the report."""
+"""Same colours as in the report."""
 BOX = "margin:0 .75em .5em;overflow-wrap:anywhere;line-height:1.35"
 PLAIN = "font-size:.85em"
 SMALL = "font-size:.8em;opacity:.75"
@@ -28,13 +28,13 @@ LONGEST = 300
 
 
 def shown_text(text: str, limit: int = LONGEST) -> str:
-    """Text for a page or label: printable, on one line, shortened."""
+    """Return text for a page or label: printable, on one line, shortened."""
     text = " ".join(printable(text).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def title(playback: Playback) -> str:
-    """Name and state of the open motion, and why it cannot be shown."""
+    """Return the name and state of the open motion, and why it cannot be shown."""
     item = playback.item
     state = item.state.replace("_", " ")
     if item.motion and item.motion.recorded_how:
@@ -50,7 +50,7 @@ def title(playback: Playback) -> str:
 
 
 def facts(item: Item, scene: Optional[Scene]) -> str:
-    """Outcome of a motion in its run, and what its files hold."""
+    """Return the outcome of a motion in its run, and a summary of its files."""
     lines: List[str] = []
     if item.motion:
         lines += _outcome(item.motion)
@@ -61,14 +61,14 @@ def facts(item: Item, scene: Optional[Scene]) -> str:
 
 
 def clip_label(clip: Clip) -> str:
-    """Display name of a clip."""
+    """Return the display name of a clip."""
     if clip.kind != "attempt":
         return {"reference": "Reference", "recording": "Recording", "motion": "Motion"}[clip.kind]
     return f"Attempt {clip.number}"
 
 
 def failure(clip: Clip, item: Item) -> str:
-    """Label at the point where a clip failed."""
+    """Return the label for the point where a clip failed."""
     outcomes = {attempt.number: attempt.outcome for attempt in item.motion.attempts} if item.motion else {}
     outcome = outcomes.get(clip.number, "failed")
     return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
@@ -105,7 +105,7 @@ def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
 
 
 def legend(clips: Sequence[Clip]) -> str:
-    """Colours of the clips."""
+    """Return the colour legend of the clips."""
     return _box(
         [
             f"<span style='{PLAIN};display:inline-block;margin-right:1em'>{_dot(clip)} {clip_label(clip)}</span>"

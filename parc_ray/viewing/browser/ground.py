@@ -14,7 +14,7 @@ from parc_ray.viewing.scenes.scene import MARGIN, Scene
 FloatArray = npt.NDArray[np.float32]
 
 MAX_CELLS = 60_000
-"""Maximum number of cells a browser is given; of larger terrains it gets those near the paths."""
+"""Maximum number of cells sent to a browser; larger terrains are cut to the cells near the paths."""
 DEPTH = 0.25
 """m, thickness of the lowest cell."""
 SHADES = (0.62, 1.0)
@@ -27,7 +27,7 @@ CHECKED = 0.06
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """N columns that stand on one level."""
+    """N columns with a common base."""
 
     middle: FloatArray
     """[N, 3] m."""
@@ -38,7 +38,7 @@ class Columns:
 
 
 def columns(scene: Scene) -> Columns:
-    """The cells around the paths of a scene's clips."""
+    """Return the cells around the paths of a scene's clips."""
     terrain = scene.terrain
     cells = np.argwhere(_near(scene))
     tops = terrain.hf[cells[:, 0], cells[:, 1]]
@@ -53,7 +53,7 @@ def columns(scene: Scene) -> Columns:
 
 
 def _shade(tops: FloatArray, odd: npt.NDArray[np.int64]) -> FloatArray:
-    """Brightness by height, with a faint checker pattern that shows distances."""
+    """Return brightness by height, with a faint checker pattern that shows distances."""
     low, high = float(tops.min()), float(tops.max())
     share = 1.0 - (high - tops) / max(high - low, RELIEF)
     shade: FloatArray = ((SHADES[0] + (SHADES[1] - SHADES[0]) * share) * (1.0 - CHECKED * odd)).astype(np.float32)
@@ -61,7 +61,7 @@ def _shade(tops: FloatArray, odd: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def _near(scene: Scene) -> npt.NDArray[np.bool_]:
-    """Mask [X, Y] of the cells to show: all, or up to MAX_CELLS around the paths."""
+    """Return a mask [X, Y] of the cells to show: all, or up to MAX_CELLS around the paths."""
     terrain = scene.terrain
     if terrain.hf.size <= MAX_CELLS:
         return np.ones(terrain.hf.shape, dtype=np.bool_)
@@ -75,7 +75,7 @@ def _near(scene: Scene) -> npt.NDArray[np.bool_]:
 
 
 def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -> npt.NDArray[np.bool_]:
-    """Mask [X, Y] of the given cells and all within a square margin, m, around them."""
+    """Return a mask [X, Y] of the given cells and those within a square margin (m) around them."""
     reach = round(margin / terrain.dx)
     size_x, size_y = terrain.hf.shape
     edges: List[npt.NDArray[np.int64]] = [

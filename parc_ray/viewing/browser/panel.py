@@ -1,4 +1,4 @@
-"""Panel: the controls of the viewer's page."""
+"""Panel: the controls on the viewer's page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from parc_ray.viewing.browser.viewport import Viewport
 from parc_ray.viewing.scenes.playback import SPEEDS, Playback
 
 LISTED = 200
-"""Maximum number of listed motions: browsers are slow to build lists of thousands."""
+"""Maximum number of listed motions; browsers are slow with lists of thousands."""
 ANY = "any state"
 PREVIOUS, NEXT = "◀ Previous", "Next ▶"
 JUMP = 0.1
-"""s, step of the keys that go back and forward."""
+"""s, step of the back and forward keys."""
 HELP = (
     "<div style='margin:0 .9em .6em;font-size:.75em;opacity:.75'>Drag to turn, right drag to move, wheel to zoom. "
     "Keys: space plays, P and N previous and next motion, J and L back and on, R from the start. Orange bodies are in "
@@ -23,11 +23,11 @@ HELP = (
 
 Action = Callable[[], None]
 Post = Callable[[Action], None]
-"""Hands an action to the playing thread, the only one that acts."""
+"""Posts an action to the player thread, the only one that performs actions."""
 
 
 class Panel:
-    """Connects viser's controls and a playback, in both directions."""
+    """Keeps viser's controls and a playback in sync, in both directions."""
 
     def __init__(self, server: Any, playback: Playback, viewport: Viewport, post: Post):
         self._gui, self._playback, self._viewport, self._post = server.gui, playback, viewport, post
@@ -66,8 +66,8 @@ class Panel:
             self._clips = [self._clip_box(clip) for clip in playback.clips]
 
     def show(self) -> None:
-        """Update time and play button."""
-        # In whole steps of the slider: its number field takes other values for typed input.
+        """Update the time and the play button."""
+        # Round to whole slider steps: its number field treats other values as typed input.
         self._time.value = min(round(self._playback.shown_time, 2), self._time.max)
         label = "Pause" if self._playback.playing else "Play"
         if self._play.label != label:
@@ -144,7 +144,7 @@ class Panel:
         self._list()
 
     def _list(self) -> None:
-        """List the matching motions, from a little before the open one."""
+        """List the matching motions, starting shortly before the open one."""
         playback = self._playback
         before = sum(index < playback.index for index in playback.found)
         first = max(0, min(before - LISTED // 4, len(playback.found) - LISTED))
@@ -152,7 +152,7 @@ class Panel:
         items = playback.playlist.items
         self._numbers = {f"{index + 1} · {shown_text(items[index].name, 80)}": index for index in listed}
         options = tuple(self._numbers)
-        # The value first: viser changes one that is not in the list, and a list that has it twice breaks the page.
+        # Set the value first: viser changes a value missing from the list, and a duplicate in the list breaks the page.
         current = options[listed.index(playback.index)]
         if options != tuple(self._motion.options):
             self._motion.options = (current, *(label for label in self._motion.options if label != current))

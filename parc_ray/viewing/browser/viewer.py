@@ -1,4 +1,4 @@
-"""Viewer: serves a playback with viser; all browsers share one view."""
+"""Viewer: serves a playback with viser. All browsers share one view."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PORTS = 100
 FRAME = 1 / 30
 """s, between updates while playing."""
 LONGEST_STEP = 0.25
-"""Maximum s a motion advances per update: the machine may have slept in between."""
+"""s, maximum advance of a motion per update; the machine may have slept in between."""
 
 
 class Viewer:
-    """A served page. One thread plays and changes it; viser's threads only post actions."""
+    """A served page. One thread plays and updates it; viser's threads only post actions."""
 
     def __init__(self, playlist: Playlist, host: str, port: Optional[int], allow_hosts: Collection[str] = ()):
-        """port: None for any free one. allow_hosts: Further host names by which browsers may reach the viewer.
+        """port: None for any free port. allow_hosts: Additional host names that browsers may use for the viewer.
 
         Raises InputError if there is nothing to show or the port cannot be used.
         """
@@ -76,7 +76,7 @@ class Viewer:
             self.server.stop()
 
     def _act(self, patience: Optional[float]) -> bool:
-        """Do all posted actions, waiting up to `patience` s for the first (None: forever); whether there was one."""
+        """Perform all posted actions; return True if any. Wait up to `patience` s for the first (None: forever)."""
         try:
             action = self._actions.get(timeout=None if patience is None else max(patience, 0.0))
         except queue.Empty:
@@ -108,7 +108,7 @@ def view(
     playlist: Playlist, host: str, port: Optional[int], say: Callable[[str], None], allow_hosts: Collection[str] = ()
 ) -> None:
     """Serve the viewer until Ctrl-C or SIGTERM. Raises InputError, see Viewer."""
-    torch.set_num_threads(1)  # a character has 15 bodies: more threads only wait for each other
+    torch.set_num_threads(1)  # a character has only 15 bodies: more threads would just wait for each other
     viewer = Viewer(playlist, host, port, allow_hosts)
     address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     tunnel = f"ssh -L {viewer.port}:{address}:{viewer.port} {socket.gethostname()}"
@@ -127,7 +127,7 @@ def view(
 
 
 def require_viser() -> None:
-    """Raises MissingDependencyError if viser is not installed."""
+    """Raise MissingDependencyError if viser is not installed."""
     try:
         import viser  # noqa: F401
     except ImportError as error:
@@ -151,14 +151,14 @@ def _start_server(host: str, port: Optional[int], allowed: Access) -> Any:
 
 
 def _free_port(host: str, port: Optional[int]) -> int:
-    """The given port, else a free one. Raises InputError if it is taken or the host is not this machine's."""
+    """Return the given port, else a free one. Raises InputError if it is taken or the host is not local."""
     if port is not None and not 0 <= port < 2**16:
         raise InputError(f"--port {port}: ports go from 0 to 65535")
     for candidate in range(PORT, PORT + PORTS) if port is None else (port,):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, candidate, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as trial:
-                # Like the server itself: a port that was used a minute ago counts as free.
+                # As the server does: a recently closed port counts as free.
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind(address)
                 return int(trial.getsockname()[1])

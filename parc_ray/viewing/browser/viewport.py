@@ -1,4 +1,4 @@
-"""Viewport: the 3-D part of the viewer's page, with terrain, characters and failure points."""
+"""Viewport: the 3-D view on the viewer's page, with terrain, characters and failure points."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from parc_ray.viewing.scenes.playback import Playback
 from parc_ray.viewing.scenes.scene import Clip
 
 GHOSTLY = 0.4
-"""Opacity of a reference next to what was simulated."""
+"""Opacity of a reference shown with simulated clips."""
 EYE, FIELD = (2.6, -4.2, 1.5), 0.8
-"""Initial camera: m from what it looks at, which goes along x, and field of view, rad."""
+"""Initial camera: position relative to its target (m), which moves along x, and field of view (rad)."""
 LINE_ENDS = np.array([[0, 0, 1000], [0, 0, -1000]], dtype=np.float32)
 PIN, LINE = 1.0, 0.2
-"""m, from where an attempt failed to its label, and from one attempt's label to the next one's."""
+"""m, from a failure point to its label, and between the labels of successive attempts."""
 
 
 class Viewport:
-    """Shows a playback in viser. Moves the world, not the camera, which is the user's."""
+    """Shows a playback in viser. Moves the world instead of the camera, which the user controls."""
 
     def __init__(self, server: Any, geoms: Sequence[Geom]):
         self.contacts = True
-        """Whether bodies in contact are coloured."""
+        """True if bodies in contact are coloured."""
         self.follow = True
-        """Whether what is looked at stays in the middle."""
+        """True if the view follows the character."""
         self._scene = server.scene
         self._parts, self._meshes = character_parts(geoms), meshes_of(geoms)
         self._characters: List[_Character] = []
@@ -44,7 +44,7 @@ class Viewport:
         self._world = self._scene.add_frame("/motion", show_axes=False)
 
     def set_background(self, dark: bool) -> None:
-        """Colour the sky."""
+        """Set the sky colour."""
         sky = np.full((2, 2, 3), NIGHT if dark else SKY, dtype=np.uint8)
         self._scene.set_background_image(sky, format="png")
 
@@ -70,7 +70,7 @@ class Viewport:
                 batched_scales=cells.half,
                 batched_colors=_linear(np.outer(cells.shade, GROUND)),
                 flat_shading=True,
-                cast_shadow=False,  # columns that touch would cast lines onto each other
+                cast_shadow=False,  # adjacent columns would cast lines onto each other
                 lod="off",
             )
         ]
@@ -113,16 +113,16 @@ class _Character:
     def __init__(
         self, scene: Any, parts: Mapping[str, Tuple[Parts, Mesh]], clip: Clip, index: int, failure: str, alone: bool
     ):
-        """parts: By kind, with the mesh that all parts of a kind share."""
+        """parts: By kind, with the mesh shared by all parts of that kind."""
         self.clip = clip
         self._parts = {kind: own for kind, (own, _) in parts.items()}
         self._meshes = {kind: mesh for kind, (_, mesh) in parts.items()}
         self._ghost = clip.kind == "reference" and not alone
         self._contact: Any = None
         name = f"/motion/clip_{index}"
-        # A ghost is drawn twice, first invisibly, so that no inner face shines through. The page sorts translucent
-        # objects by their centres: two points far above and below give all parts of a ghost the same centre, so that
-        # they are drawn in the order of their creation.
+        # A ghost is drawn twice, first invisibly, to hide inner faces. The page sorts translucent objects by their
+        # centres. Two points far above and below give all parts of a ghost the same centre, so they are drawn in order
+        # of creation.
         self._ends = LINE_ENDS if self._ghost else LINE_ENDS[:0]
         opacities = (0.0, GHOSTLY) if self._ghost else (None,)
         self._layers = [
@@ -174,7 +174,7 @@ class _Character:
 
     def _marker(self, scene: Any, name: str, text: str) -> List[Any]:
         point = self.clip.path()[-1]
-        # Above the path's highest point, which keeps labels of attempts that fell at one place apart.
+        # Above the path's highest point, so that labels of attempts that failed at the same place stay apart.
         top = np.array([*point[:2], self.clip.path()[:, 2].max() + PIN + LINE * self.clip.number])
         color = color_of(self.clip)
         line = np.array([[point, top]], dtype=np.float32)
@@ -195,7 +195,7 @@ class _Character:
 
 
 def _assign(handle: Any, name: str, values: npt.NDArray[np.float32]) -> None:
-    """Assign only what has changed: every assignment is sent to all browsers."""
+    """Assign a value only if it has changed: every assignment is sent to all browsers."""
     if not np.array_equal(getattr(handle, name), values):
         setattr(handle, name, values)
 
@@ -205,7 +205,7 @@ def _unturned(count: int) -> npt.NDArray[np.float32]:
 
 
 def _linear(colors: Any) -> npt.NDArray[np.uint8]:
-    """Linear colours (0 to 255), which the page's batches expect, from sRGB."""
+    """Convert sRGB colours (0 to 255) to linear ones, as the page's batches expect."""
     share = np.asarray(colors, dtype=np.float64) / 255
     light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     return np.round(light * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Camera: a view of a motion that the terrain hides as little as possible."""
+"""Camera: chooses the view of a motion with the least occlusion by terrain."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from parc_ray.viewing.render.landscape import FIELD_OF_VIEW
 FloatArray = npt.NDArray[np.float64]
 
 SMOOTHING = 0.5
-"""s, time scale below which movements do not shake the camera."""
+"""s, time scale below which the camera ignores movements."""
 TURNS = (115.0, -115.0, 90.0, -90.0, 65.0, -65.0, 145.0, -145.0)
-"""degrees, from the path's direction to the camera's; best first: across the picture, towards the viewer."""
+"""degrees, from the path's direction to the camera's, best first: across the picture, towards the viewer."""
 TILTS = (-18.0, -26.0, -36.0, -48.0, -62.0)
 """degrees, elevation of the camera, best first."""
 HIDING = 15.0
-"""Cost of a view that always hides the character; the next turn costs 0.1, the next tilt 0.4."""
+"""Cost of a view in which the character is always hidden; each further turn costs 0.1, each further tilt 0.4."""
 LINE_OF_SIGHT = np.linspace(0.03, 1.0, 60)[:, None]
 
 
@@ -34,25 +34,25 @@ class View:
     distance: float
     """m, from the target."""
     azimuth: float
-    """degrees, of the direction of view, from x to y."""
+    """degrees, of the view direction, from x to y."""
     elevation: float
-    """degrees, of the direction of view, negative downwards."""
+    """degrees, of the view direction, negative downwards."""
 
 
 def direction_of(azimuth: float, elevation: float) -> FloatArray:
-    """Unit vector [3] of a direction of view (degrees)."""
+    """Return the unit vector [3] of a view direction (degrees)."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
 
 
 def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
-    """A path [n, 3] at evenly spaced times [n], s, without quick movements; its ends stay in place."""
+    """Return a path [n, 3] at evenly spaced times [n] (s) without quick movements; its ends stay in place."""
     step = (times[-1] - times[0]) / max(len(times) - 1, 1)
     reach = min(len(times) - 1, math.ceil(2 * SMOOTHING / step)) if step > 0 else 0
     if reach < 1:
         return path
     weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / SMOOTHING) ** 2)
-    # Point reflections at both ends keep them in place.
+    # Reflecting the path through both ends keeps them in place.
     padded = np.concatenate([2 * path[0] - path[reach:0:-1], path, 2 * path[-1] - path[-2 : -reach - 2 : -1]])
     return np.stack([np.convolve(column, weight / weight.sum(), "valid") for column in padded.T], axis=1)
 
@@ -60,9 +60,9 @@ def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
 def best_direction(
     path: FloatArray, facing: float, height: float, reach: float, terrain: HeightField
 ) -> Tuple[float, float]:
-    """Azimuth and elevation, degrees, of the best view of a path [n, 3] m of a character of that height, m.
+    """Return azimuth and elevation (degrees) of the best view of a path [n, 3] m; height: the character's, m.
 
-    `facing` (degrees) counts where the path leads nowhere, `reach` (m) is the camera's distance.
+    `facing` (degrees) is used if the path has no direction; `reach` (m) is the camera's distance.
     """
     travel = path[-1, :2] - path[0, :2]
     heading = facing
@@ -70,7 +70,7 @@ def best_direction(
         heading = math.degrees(math.atan2(travel[1], travel[0]))
     some = path[np.unique(np.linspace(0, len(path) - 1, 40).astype(int))]
     body = np.concatenate([some + (0, 0, lift * height) for lift in (-0.5, -0.25, 0.0, 0.3)])
-    # No part of a character that crouches or lies is inside the ground.
+    # Keep crouching or lying characters above the ground.
     body[:, 2] = np.maximum(body[:, 2], terrain.height_at(body[:, :2]) + 0.05 * height)
     costs = {
         (heading + turn, tilt): HIDING * _hidden(body, -reach * direction_of(heading + turn, tilt), terrain)
@@ -83,7 +83,7 @@ def best_direction(
 
 
 def _hidden(points: FloatArray, to_camera: FloatArray, terrain: HeightField) -> float:
-    """Share of points [n, 3] hidden by the terrain, seen from `to_camera` [3] m off each."""
+    """Return the share of points [n, 3] that terrain hides from a camera offset by `to_camera` [3] m from each."""
     rays = points[:, None] + LINE_OF_SIGHT * to_camera
     cells = np.rint((rays[..., :2] - terrain.min_point) / terrain.dx)
     inside = ((cells >= 0) & (cells < terrain.hf.shape)).all(axis=-1)
@@ -92,7 +92,7 @@ def _hidden(points: FloatArray, to_camera: FloatArray, terrain: HeightField) -> 
 
 
 def fitting_view(points: FloatArray, azimuth: float, elevation: float, aspect: float, margin: float) -> View:
-    """The closest view that shows all points [n, 3] and `margin` (m) around them; aspect: width over height."""
+    """Return the closest view that shows all points [n, 3] and `margin` (m) around them; aspect: width over height."""
     forward = direction_of(azimuth, elevation)
     right = np.array([math.sin(math.radians(azimuth)), -math.cos(math.radians(azimuth)), 0.0])
     axes = np.stack([right, np.cross(right, forward), forward])
@@ -100,7 +100,7 @@ def fitting_view(points: FloatArray, azimuth: float, elevation: float, aspect: f
     slope = math.tan(math.radians(FIELD_OF_VIEW) / 2)
     place, back = [], []
     for seen, limit in ((x, slope * aspect), (y, slope)):
-        # Each point confines the eye to a half-space whose boundary is tilted like an edge of the picture.
+        # Each point limits the eye to a half-space whose boundary is tilted like an edge of the picture.
         one, other = (seen + margin - limit * depth).max(), (margin - seen - limit * depth).max()
         place.append((one - other) / 2)
         back.append((one + other) / 2 / limit)

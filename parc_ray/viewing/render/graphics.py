@@ -24,7 +24,7 @@ INSTALL = (
     "Install Mesa, which draws on CPUs: apt-get install libegl1 libgl1 libgl1-mesa-dri (or libosmesa6) on Debian and "
     f"Ubuntu; with a GPU, its driver's EGL library. {CHOICE}=egl or {CHOICE}=osmesa chooses one"
 )
-# A missing library shows as any exception, a crash, or a picture that stays black.
+# A missing library can cause any exception, a crash, or a black picture.
 TRIAL = """
 import sys
 import mujoco, numpy
@@ -43,13 +43,13 @@ sys.exit(None if (picture == (255, 0, 255)).all() else "it draws nothing")
 
 
 class Search:
-    """Finds the OpenGL library that works here, by trials in other processes; starts at once.
+    """Finds a working OpenGL library by trying each in a child process; starts immediately.
 
-    A library may crash the process that tries it, and once PyOpenGL is loaded for one it cannot change to another.
+    A library may crash its process, and PyOpenGL cannot switch libraries once loaded.
     """
 
     def __init__(self) -> None:
-        """Raises InputError if MUJOCO_GL names a backend that needs a display."""
+        """Raise InputError if MUJOCO_GL names a backend that needs a display."""
         wanted = os.environ.get(CHOICE, "").strip().lower()
         if wanted and wanted not in (*BACKENDS, "glfw"):
             raise InputError(f"{CHOICE}={quote(wanted)}: cannot draw without a display; unset it, or set it to egl")
@@ -57,7 +57,7 @@ class Search:
         self._first = self._start(self._backends[0])
 
     def result(self) -> str:
-        """Name of the backend that works. Raises MissingDependencyError if none does."""
+        """Return the name of the backend that works. Raises MissingDependencyError if none does."""
         problems = []
         for backend in self._backends:
             problem = self._problem(self._first if backend == self._backends[0] else self._start(backend))
@@ -79,7 +79,7 @@ class Search:
 
     @staticmethod
     def _problem(process: subprocess.Popen[str]) -> str:
-        """Why a trial failed; empty if it did not."""
+        """Return the reason why a trial failed; empty if it did not."""
         try:
             _, said = process.communicate(timeout=TRIAL_SECONDS)
         except subprocess.TimeoutExpired:
@@ -93,16 +93,16 @@ class Search:
 
 
 class Canvas:
-    """An offscreen framebuffer for a MuJoCo model; close it at the end.
+    """An offscreen framebuffer for a MuJoCo model; close it after use.
 
-    Only the thread that has made it may draw on it.
+    Only the thread that created it may draw on it.
     """
 
     def __init__(self, backend: str, model: Any, width: int, height: int, font_scale: int):
-        """backend: see Search. Raises InputError if the framebuffer cannot be made."""
+        """backend: see Search. Raises InputError if the framebuffer cannot be created."""
         import mujoco
 
-        # MuJoCo's modules refuse other platforms than their own, and pass theirs on to all child processes.
+        # Each MuJoCo backend rejects any other platform set here, and child processes inherit the variable.
         os.environ.pop("PYOPENGL_PLATFORM", None)
         library = importlib.import_module(f"mujoco.{backend}")
         os.environ.pop("PYOPENGL_PLATFORM", None)
@@ -120,7 +120,7 @@ class Canvas:
         self._mujoco = mujoco
 
     def draw(self, scene: Any) -> Picture:
-        """A picture of a MuJoCo scene."""
+        """Return a picture of a MuJoCo scene."""
         self._context.make_current()
         self._mujoco.mjr_render(self._area, scene, self._target)
         self._mujoco.mjr_readPixels(self._picture, None, self._area, self._target)
@@ -135,7 +135,7 @@ class Canvas:
         return name.decode("ascii", "replace")
 
     def close(self) -> None:
-        """Free what the graphics library holds; later calls do nothing."""
+        """Free the graphics resources; later calls do nothing."""
         parts: List[Any] = [part for part in (self._target, self._context) if part is not None]
         self._target = self._context = None
         for part in parts:

@@ -1,4 +1,4 @@
-"""Landscape: a terrain as a MuJoCo model that shows its cells and heights."""
+"""Landscape: a MuJoCo model of a terrain that shows its cells and heights."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ FIELD_OF_VIEW = 40.0
 def landscape_model(
     terrain: HeightField, width: int, height: int, shadow_radius: float, far: float, hulls: Sequence[Mesh] = ()
 ) -> Any:
-    """A MuJoCo model of a terrain, the floor below, sun and sky.
+    """Return a MuJoCo model of a terrain, with floor, sun and sky.
 
-    Shadows reach shadow_radius (m) around the point that the sun is turned to (its light is number 0), pictures of
-    width x height pixels reach as far as `far` (m). hulls: Meshes to draw, which become those after FIRST_HULL. Raises
-    InputError for more than MAX_CELLS.
+    The sun (light 0) casts shadows within shadow_radius (m) of its target. Pictures have width x height pixels and
+    a view distance of `far` (m). hulls: Meshes to draw, numbered from FIRST_HULL. Raises InputError for more than
+    MAX_CELLS.
     """
     import mujoco
 
@@ -52,11 +52,11 @@ def landscape_model(
         )
     bottom = float(terrain.hf.min()) - DEPTH
 
-    # A slightly transparent floor takes no shadows; beyond the shadow map, OpenGL on CPUs draws speckles.
+    # A slightly transparent floor receives no shadows; OpenGL on CPUs draws speckles outside the shadow map.
     def text(values: Any) -> str:
         return " ".join(f"{value:.6g}" for value in values)
 
-    # Old versions of MuJoCo say where they moved a mesh only if a geom has it.
+    # Old versions of MuJoCo store how they moved a mesh only if a geom uses it.
     names, untouched = [f"hull_{number}" for number in range(len(hulls))], 'contype="0" conaffinity="0"'
     document = f"""<mujoco>
   <statistic extent="1" center="0 0 0"/>
@@ -92,7 +92,7 @@ def landscape_model(
 
 
 def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray, FloatArray]:
-    """Outer faces of the block: corners [Q, 4, 3] m, normals [Q, 3], texture coordinates [Q, 4, 2]."""
+    """Return the outer faces of the block: corners [Q, 4, 3] m, normals [Q, 3], texture coordinates [Q, 4, 2]."""
     size_x, size_y = terrain.hf.shape
     edge_x, edge_y = (
         np.arange(count + 1) * terrain.dx + float(first) - terrain.dx / 2
@@ -101,7 +101,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
     heights = terrain.hf.astype(np.float64)
     i, j = (index.ravel() for index in np.indices((size_x, size_y)))
     x0, x1, y0, y1, top = edge_x[i], edge_x[i + 1], edge_y[j], edge_y[j + 1], heights.ravel()
-    # Differences near the top count most: that is where characters walk, and pits may be deep.
+    # Emphasize differences near the top, where characters walk; pits may be deep.
     depth = np.sqrt((top.max() - top) / max(float(np.ptp(top)), 1.0))
     level = np.rint((1 - depth) * (LEVELS - 1))
     parts: List[Tuple[FloatArray, FloatArray, FloatArray]] = [
@@ -110,7 +110,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
     framed = np.pad(heights, 1, constant_values=bottom)
     for normal in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)):
         low = framed[i + 1 + normal[0], j + 1 + normal[1]]
-        # Counterclockwise, seen from outside.
+        # Counter-clockwise, seen from outside.
         ends = {
             (1, 0, 0): ((x1, y0), (x1, y1)), (-1, 0, 0): ((x0, y1), (x0, y0)),
             (0, 1, 0): ((x1, y1), (x0, y1)), (0, -1, 0): ((x0, y0), (x1, y0)),
@@ -129,9 +129,9 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
 
 
 def _faces(corners: Any, normal: Tuple[int, int, int], tile: Any) -> Tuple[FloatArray, FloatArray, FloatArray]:
-    """Quads from four corners, each (x, y, z) of arrays [Q], with texture tile numbers [Q]."""
+    """Return quads from four corners, each (x, y, z) of arrays [Q], with texture tile numbers [Q]."""
     stacked = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
-    # Half a pixel inside, so that no tile borrows its neighbour's colour.
+    # Half a pixel inside, so that colours do not bleed between tiles.
     inset = 0.5 / TILE
     u = np.array([inset, 1 - inset, 1 - inset, inset])
     v = np.array([inset, inset, 1 - inset, 1 - inset])
@@ -141,7 +141,7 @@ def _faces(corners: Any, normal: Tuple[int, int, int], tile: Any) -> Tuple[Float
 
 
 def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> bytes:
-    """MuJoCo's binary mesh format."""
+    """Return a mesh in MuJoCo's binary format."""
     quads = len(corners)
     first = np.arange(quads, dtype=np.int32)[:, None] * 4
     triangles = (first[:, None] + np.array([(0, 1, 2), (0, 2, 3)], dtype=np.int32)).reshape(-1, 3)
@@ -151,13 +151,13 @@ def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> 
 
 
 def _triangles_file(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32]) -> bytes:
-    """Return a mesh [V, 3], [T, 3] in MuJoCo's binary format; it finds the normals."""
+    """Return a mesh [V, 3], [T, 3] in MuJoCo's binary format; MuJoCo computes the normals."""
     counts = np.array([len(vertices), 0, 0, len(triangles)], dtype=np.int32)
     return counts.tobytes() + vertices.astype(np.float32).tobytes() + triangles.astype(np.int32).tobytes()
 
 
 def _cells_picture() -> bytes:
-    """PNG texture: from the top, a framed tile per shade of height and a plain one for walls."""
+    """Return a PNG texture: from the top, a framed tile per shade of height and a plain one for walls."""
     from PIL import Image
 
     frame = np.ones((TILE, TILE, 1))

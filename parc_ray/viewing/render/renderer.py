@@ -1,4 +1,4 @@
-"""Renderer: pictures of a scene, drawn offscreen by MuJoCo."""
+"""Renderer: draws pictures of a scene offscreen with MuJoCo."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 FloatArray = npt.NDArray[np.float64]
 
 GHOST_OPACITY = 0.24
-"""MuJoCo draws transparent geoms twice, so that little more than half shines through."""
+"""MuJoCo draws transparent geoms twice; little more than half of the background shows through."""
 MAX_SHADOWS = 20.0
-"""m, radius of shadows around the character."""
+"""m, shadow radius around the character."""
 PATH_RATE = 30.0
-"""Hz, of the paths by which the camera is placed."""
+"""Hz, sampling rate of the paths used to place the camera."""
 HEIGHT = 1.43
-"""m, between the lowest and highest body origin of a character that the distances below fit."""
+"""m, between the lowest and highest body origin of the character for which the distances below are set."""
 DISTANCE, NEAR_ENOUGH = 4.4, 2.5
-"""m, of the following camera, and between characters that it keeps in one picture."""
+"""m, distance of the follow camera, and maximum distance between characters kept in one picture."""
 FONTS = (50, 100, 150, 200, 250, 300)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a scene is drawn."""
+    """Drawing options of a scene."""
 
     width: int = 1280
     height: int = 720
@@ -49,14 +49,14 @@ class Look:
     """follow: moves with the character; fixed: shows the whole path."""
     reference: bool = True
     contacts: bool = True
-    """Whether bodies in contact are coloured."""
+    """True if bodies in contact are coloured."""
     attempts: Optional[bool] = None
-    """Whether to draw attempts that were not recorded. None: if nothing was recorded."""
+    """True to draw attempts that were not recorded. None: only if nothing was recorded."""
 
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """A clip, and how it is drawn."""
+    """A clip with its drawing style."""
 
     clip: Clip
     color: Color
@@ -64,12 +64,12 @@ class DrawnClip:
     touches: bool = False
 
     def shown_at(self, time: float) -> bool:
-        """Whether the clip has begun; after its end it stays in place."""
+        """Return whether the clip has begun; after its end it stays in place."""
         return time >= self.clip.start - 1e-6
 
 
 def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
-    """The clips that are drawn. Raises InputError if none is left."""
+    """Return the clips to draw. Raises InputError if there are none."""
     clips = {
         kind: [c for c in scene.clips if c.kind == kind] for kind in ("motion", "recording", "attempt", "reference")
     }
@@ -90,7 +90,7 @@ def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
 
 
 def time_range(scene: Scene, look: Look) -> Tuple[float, float]:
-    """Start and end, s, of what is drawn besides the reference."""
+    """Return start and end (s) of the drawn clips except the reference."""
     clips = [drawn.clip for drawn in drawn_clips(scene, look)]
     clips = [clip for clip in clips if clip.kind != "reference"] or clips
     return min(clip.start for clip in clips), max(clip.end for clip in clips)
@@ -112,7 +112,7 @@ class Renderer:
         look: Look = Look(),
         span: Optional[Tuple[float, float]] = None,
     ):
-        """geoms: Of the character. backend: See Search. span: Start and end, s; default: time_range.
+        """geoms: The character's. backend: See Search. span: Start and end, s; default: time_range.
 
         Raises InputError if the scene cannot be drawn.
         """
@@ -122,7 +122,7 @@ class Renderer:
         self._geoms = _Geoms(geoms)
         self._size = _height(skeleton) / HEIGHT
         self._place_camera(scene.terrain)
-        # OpenGL has single precision: characters tremble far from the origin.
+        # OpenGL uses single precision: characters jitter far from the origin.
         self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
         terrain = around(scene.terrain, self._paths.reshape(-1, 3))
         self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
@@ -146,7 +146,7 @@ class Renderer:
             self._view = fitting_view(self._paths.reshape(-1, 3), *direction, aspect, 1.3 * self._size)
 
     def _path(self, index: int) -> FloatArray:
-        """Root positions [n, 3] m of a clip at the camera's times, clamped to the clip."""
+        """Return root positions [n, 3] m of a clip at the camera's times, clamped to the clip."""
         clip = self.drawn[index].clip
         when = torch.from_numpy(self._times - clip.start).float()
         path: FloatArray = self._snapshots.frames(index, when).root_pos.double().numpy() + np.array(clip.offset)
@@ -171,18 +171,18 @@ class Renderer:
         self._contents: Optional[Any] = None
 
     def view(self, time: float) -> View:
-        """The camera at a time, s."""
+        """Return the camera view at a time, s."""
         if self.look.camera == "fixed":
             return self._view
         x, y, z = (float(np.interp(time, self._times, column)) for column in self._targets.T)
         return replace(self._view, target=(x, y, z))
 
     def frame(self, time: float) -> Picture:
-        """The scene at a time, s."""
+        """Draw the scene at a time, s."""
         return self._draw([time], self.view(time))
 
     def composite(self, times: Sequence[float]) -> Picture:
-        """The scene at several times, s, in one picture."""
+        """Draw the scene at several times, s, in one picture."""
         middle = self.view(times[len(times) // 2])
         return self._draw(times, middle)
 
@@ -204,7 +204,7 @@ class Renderer:
         self.close()
 
     def _shapes(self, times: Sequence[float]) -> List[Shape]:
-        """Bodies and failure marks of all clips at several times."""
+        """Return bodies and failure marks of all clips at several times."""
         shapes: List[Shape] = []
         for time in times:
             snapshot = self._snapshots.at([time - drawn.clip.start for drawn in self.drawn])
@@ -242,14 +242,14 @@ class Renderer:
             mujoco.mjv_initGeom(slot, kind, shape.size, shape.position - self._origin, shape.axes.ravel(), color)
             slot.size[:], slot.label = shape.size, shape.label
             if shape.hull is not None:
-                slot.dataid = 2 * (FIRST_HULL + shape.hull)  # an odd number would be the mesh's convex hull
+                slot.dataid = 2 * (FIRST_HULL + shape.hull)  # odd numbers select the mesh's convex hull
             slot.category = int(mujoco.mjtCatBit.mjCAT_DYNAMIC)
             slot.specular, slot.shininess = 0.25, 0.4
             contents.ngeom += 1
         return self._canvas.draw(contents)
 
     def _in_own_frame(self, shape: Shape, mesh: int) -> Shape:
-        """Return a shape in the frame to which MuJoCo moved and turned its mesh: its principal axes of inertia."""
+        """Return a shape in the frame of its mesh's principal axes of inertia, to which MuJoCo moves the mesh."""
         axes = np.zeros(9)
         self._mujoco.mju_quat2Mat(axes, self._model.mesh_quat[mesh])
         position = shape.position + shape.axes @ self._model.mesh_pos[mesh]
@@ -257,14 +257,14 @@ class Renderer:
 
 
 def _lead(clips: Sequence[DrawnClip]) -> int:
-    """Index of the clip to follow: the recording, else the reference, else the attempt that came farthest."""
+    """Return the index of the clip to follow: the recording, else the reference, else the longest attempt."""
     rank = {"motion": 0, "recording": 0, "reference": 1, "attempt": 2}
     return min(range(len(clips)), key=lambda k: (rank[clips[k].clip.kind], -clips[k].clip.end))
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Something to be drawn."""
+    """A drawable shape."""
 
     kind: str
     size: npt.NDArray[Any]
@@ -275,7 +275,7 @@ class Shape:
     opacity: float = 1.0
     label: str = ""
     hull: Optional[int] = None
-    """Index of its hull, if it is one."""
+    """Index of the hull; None for other shapes."""
 
 
 class _Geoms:
@@ -293,7 +293,7 @@ class _Geoms:
         self.axes = _matrices(np.array([geom.rotation for geom in solid], dtype=np.float64).reshape(-1, 4))
 
     def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> List[Shape]:
-        """The geoms of one of a snapshot's characters in the scene."""
+        """Return the geoms of one of a snapshot's characters in the scene."""
         axes = _matrices(snapshot.rotation[index].astype(np.float64))[self.bodies]
         origins = snapshot.position[index].astype(np.float64)[self.bodies] + drawn.clip.offset
         positions = origins + (axes @ self.places[..., None])[..., 0]
@@ -308,16 +308,16 @@ class _Geoms:
 
 
 def _matrices(quaternions: FloatArray) -> FloatArray:
-    """Rotation matrices [n, 3, 3] of quaternions [n, 4] xyzw of about unit length."""
+    """Return rotation matrices [n, 3, 3] of quaternions [n, 4] xyzw of about unit length."""
     unit = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
     matrices: FloatArray = quat_to_matrix(torch.from_numpy(unit)).numpy()
     return matrices
 
 
 def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
-    """An arrow that points down to where an attempt failed, with the reason.
+    """Return an arrow that points down to the failure point of an attempt, labelled with the reason.
 
-    Those of later attempts are longer: often all fail at the same place, and their reasons would cover each other.
+    Later attempts have longer arrows: attempts often fail at the same place, and their labels would overlap.
     """
     length = (0.35 + 0.2 * clip.number) * size
     downwards = np.diag([1.0, -1.0, -1.0])
@@ -327,7 +327,7 @@ def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
 
 
 def _height(skeleton: Skeleton) -> float:
-    """m, between the lowest and highest body origin in the rest pose."""
+    """Return the height difference (m) between the lowest and highest body origin in the rest pose."""
     rest = torch.tensor([0.0, 0.0, 0.0, 1.0])
     position, _ = skeleton.forward_kinematics(
         torch.zeros(1, 3), rest.expand(1, 4), rest.expand(1, skeleton.num_bodies - 1, 4)
@@ -336,6 +336,6 @@ def _height(skeleton: Skeleton) -> float:
 
 
 def _far_end(terrain: HeightField) -> FloatArray:
-    """Centre of the last cell [2] m."""
+    """Return the centre of the last cell [2] m."""
     end: FloatArray = terrain.min_point + terrain.dx * (np.array(terrain.hf.shape, dtype=np.float64) - 1)
     return end

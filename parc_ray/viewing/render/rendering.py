@@ -1,4 +1,4 @@
-"""Rendering a motion file into a video, a GIF or a picture."""
+"""Renders a motion file as a video, a GIF or a picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from parc_ray.viewing.scenes.scene import Scene
 CAMERAS = ("follow", "fixed")
 SIZES = {".mp4": (1280, 720), ".gif": (640, 360), ".png": (1280, 720)}
 TILE = (400, 480)
-"""Pixels of one picture in a strip."""
+"""Width and height of one picture in a strip, pixels."""
 RATES = {".mp4": 30.0, ".gif": 25.0, ".png": 30.0}
 """Hz; a GIF's frame lasts a whole number of hundredths of a second."""
 SIDES = (32, 4096)
@@ -42,7 +42,7 @@ MAX_STRIP = 32_768
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """Options of `parc-ray render`; None: what suits the output."""
+    """Options of `parc-ray render`; None: chosen to suit the output."""
 
     file: Path
     output: Path
@@ -50,7 +50,7 @@ class RenderOptions:
     fps: Optional[float] = None
     start: Optional[float] = None
     end: Optional[float] = None
-    """s, on the clock of the motion, or of its reference in a run."""
+    """s, on the clock of the motion or, in a run, of its reference."""
     speed: float = 1.0
     camera: str = "follow"
     reference: bool = True
@@ -103,7 +103,7 @@ def _drawn(renderer: Renderer, times: List[float], name: str, console: Console) 
 
 
 def _checked_kind(options: RenderOptions) -> str:
-    """The output's suffix. Raises InputError if the output cannot be written or must not be replaced."""
+    """Return the output's suffix. Raises InputError if the output cannot be written or may not be replaced."""
     output, kind = options.output, options.output.suffix.lower()
     if kind not in SUFFIXES:
         raise InputError(f"{output}: unknown kind of file; let its name end in {', '.join(SUFFIXES)}")
@@ -152,7 +152,7 @@ def _checked_rate(options: RenderOptions, kind: str) -> float:
 
 
 def _span(options: RenderOptions, scene: Scene, look: Look) -> Tuple[float, float]:
-    """Start and end, s. Raises InputError if they are not within the motion."""
+    """Return start and end (s). Raises InputError if they are not within the motion."""
     low, high = time_range(scene, look)
     start = low if options.start is None else options.start
     end = high if options.end is None else options.end

@@ -1,4 +1,4 @@
-"""Video files that play everywhere, written whole or not at all."""
+"""Video files that play everywhere, written atomically."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from parc_ray.viewing.render.graphics import Picture
 SUFFIXES = (".mp4", ".gif", ".png")
 QUALITY = {"crf": "18", "preset": "medium"}
 BT709 = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
-"""Stated in the file: without it, players guess by the size of the video."""
+"""Colour space written to the file; without it, players guess from the video's size."""
 GIF_FASTEST = 50.0
 """Hz; browsers slow down faster GIFs."""
 VIVID, VIVID_WEIGHT = 60, 8
-"""Range of a pixel's channels from which it counts as vivid, and its weight in the choice of a GIF's colours."""
+"""Minimum channel range of a vivid pixel, and the weight of vivid pixels in a GIF's palette."""
 MAX_SAMPLES = 12
-"""Maximum number of pictures from which a GIF's colours are chosen."""
+"""Maximum number of pictures sampled for a GIF's palette."""
 
 
 def require_video_library() -> None:
-    """Raises MissingDependencyError if the extra is not installed."""
+    """Raise MissingDependencyError if the extra is not installed."""
     for module in ("av", "PIL"):
         if find_spec(module) is None:
             raise MissingDependencyError("rendering needs more packages: pip install 'parc-ray[render]'")
 
 
 def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fps: float) -> None:
-    """H.264 of pictures of size (width, height), both even. Raises OutputError if the file cannot be written."""
+    """Write pictures of size (width, height), both even, as H.264. Raises OutputError if the file cannot be written."""
     import av
 
     if "libx264" not in av.codecs_available:
@@ -58,7 +58,7 @@ def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fp
 def write_gif(
     path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fps: float, samples: Sequence[Picture]
 ) -> None:
-    """An endless GIF with the 256 colours that suit the samples best. Raises OutputError, see write_mp4."""
+    """Write an endless GIF with the 256 colours that suit the samples best. Raises OutputError, see write_mp4."""
     import av
     from PIL import Image
 
@@ -71,7 +71,7 @@ def write_gif(
     values = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
     colours[:, 0], colours[: len(values), 1:] = 255, values
     with _encoder(path, "gif", {"loop": "0", "final_delay": f"{round(100 / fps)}"}) as container:
-        # A GIF's clock has hundredths of a second.
+        # GIF times are in hundredths of a second.
         stream: Any = container.add_stream("gif", rate=100)
         stream.width, stream.height, stream.pix_fmt = *size, "pal8"
         stream.codec_context.time_base = Fraction(1, 100)
@@ -85,10 +85,10 @@ def write_gif(
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """One picture. Raises OutputError, see write_mp4."""
+    """Write one picture. Raises OutputError, see write_mp4."""
     from PIL import Image
 
-    # Not straight into the file: some versions of Pillow do not report a full disk.
+    # Encode in memory first: some versions of Pillow do not report a full disk.
     content = io.BytesIO()
     Image.fromarray(picture).save(content, "PNG")
     write_file_atomic(path, content.getvalue())
@@ -96,7 +96,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 @contextmanager
 def _encoder(path: Path, kind: str, options: Dict[str, str]) -> Iterator[Any]:
-    """A container that becomes the file at `path` if all goes well."""
+    """Yield a container that becomes the file at `path` on success."""
     import av
 
     try:

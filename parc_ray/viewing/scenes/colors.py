@@ -9,7 +9,7 @@ from parc_ray.viewing.scenes.scene import Clip
 Color = Tuple[int, int, int]
 
 SKY, NIGHT, GROUND = (232, 238, 244), (19, 26, 33), (140, 147, 156)
-"""The sky of the light and of the dark theme, and the ground."""
+"""Sky of the light theme, sky of the dark theme, ground."""
 BODY, GHOST = (63, 147, 214), (102, 120, 138)
 TOUCH, GHOST_TOUCH = (240, 149, 43), (240, 170, 90)
 """Bodies in contact."""
@@ -18,7 +18,7 @@ ATTEMPTS: Tuple[Color, ...] = ((204, 102, 119), (68, 72, 156), (17, 119, 51), (1
 
 
 def color_of(clip: Clip) -> Color:
-    """Colour of a clip's bodies that touch nothing."""
+    """Return the colour of a clip's bodies that touch nothing."""
     if clip.kind == "attempt":
         return ATTEMPTS[clip.number % len(ATTEMPTS)]
     return GHOST if clip.kind == "reference" else BODY

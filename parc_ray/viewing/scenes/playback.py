@@ -1,4 +1,4 @@
-"""Playback: which motion of a playlist is open, and at which time. Knows neither clock nor page."""
+"""Playback: the open motion of a playlist, and its time. Independent of clock and page."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 REST = 0.5
 """s, pause at the end of a motion before it starts over."""
 CALM = 0.4
-"""s, half the window over which the followed point is averaged: a camera that nods with every step is tiring."""
+"""s, half the averaging window of the followed point, which keeps the camera from bobbing with every step."""
 STARTED = 1e-6
 SPEEDS = (0.1, 4.0)
-"""Slowest and fastest, relative to the motion's own speed."""
+"""Minimum and maximum playback speed, relative to the motion's own."""
 TRAVELS = 0.5
-"""m, minimum distance between the first and last frame of a motion that has a direction."""
+"""m, minimum distance between first and last frame for a motion to have a direction."""
 
 Clips = Tuple[Clip, ...]
 Key = Tuple[str, int]
-"""Kind and number of a clip; what is switched off stays off in the next motion."""
+"""Kind and number of a clip; hidden clips stay hidden in the next motion."""
 
 
 class Playback:
-    """Opens at the first recorded motion that can be read, else at the first that can."""
+    """Opens the first recorded motion that can be read, else the first readable one."""
 
     def __init__(self, playlist: Playlist):
-        """Raises InputError if no motion can be read."""
+        """Raise InputError if no motion can be read."""
         self.playlist = playlist
         self.playing = False
         self.loop = True
@@ -51,7 +51,7 @@ class Playback:
         self.scene: Optional[Scene] = None
         """None if the motion cannot be read."""
         self.problem = ""
-        """Why the motion cannot be read; empty if it can."""
+        """Reason why the motion cannot be read; empty if it can."""
         self._open_first()
 
     @property
@@ -90,9 +90,9 @@ class Playback:
             self.open(min(others) if by > 0 else max(others))
 
     def search(self, text: str, state: str) -> None:
-        """Find motions by a part of their name and by their state; an empty string matches all.
+        """Find motions by part of their name and by state; an empty string matches all.
 
-        Opens the first match unless the open motion is one.
+        Opens the first match unless the open motion matches.
         """
         self.found = [
             index
@@ -114,7 +114,7 @@ class Playback:
         self.time = min(max(time, 0.0), self.seconds)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, in seconds of the viewer's clock."""
+        """Advance by seconds of the viewer's clock."""
         if not self.playing:
             return
         self.time += seconds * self.speed
@@ -126,33 +126,33 @@ class Playback:
 
     @property
     def shown_time(self) -> float:
-        """The time on display, s; during the pause at the end, that end."""
+        """Displayed time, s; stays at the end during the final pause."""
         return min(self.time, self.seconds)
 
     def shown(self, clip: Clip) -> bool:
-        """Whether a clip is visible; after its end it stays at its last frame."""
+        """Return whether a clip is visible; after its end it stays at its last frame."""
         return (clip.kind, clip.number) not in self.hidden and self.shown_time >= clip.start - STARTED
 
     def failed(self, clip: Clip) -> bool:
-        """Whether a clip is visible and has reached the point where it failed."""
+        """Return whether a clip is visible and has reached its failure point."""
         return (
             bool(clip.ending) and clip.kind == "attempt" and self.shown(clip) and self.shown_time >= clip.end - STARTED
         )
 
     def snapshot(self) -> Snapshot:
-        """All clips in the scene's frame; needs a scene."""
+        """Return all clips in the scene's frame; requires a scene."""
         snapshot = self._snapshots.at([self.shown_time - clip.start for clip in self.clips])
         offsets = np.array([clip.offset for clip in self.clips], dtype=np.float32)
         return Snapshot(snapshot.position + offsets[:, None], snapshot.rotation, snapshot.contact)
 
     def focus(self) -> npt.NDArray[np.float64]:
-        """The point to look at [3] m: the first clip's smoothed root."""
+        """Return the point to look at [3] m: the first clip's smoothed root."""
         place = self.shown_time * self.clips[0].motion.fps
         frames = np.arange(len(self._calm))
         return np.array([np.interp(place, frames, self._calm[:, axis]) for axis in range(3)])
 
     def heading(self) -> float:
-        """Direction of the first clip, rad from the x axis: where it goes, or faces if it stays in place."""
+        """Return the direction of the first clip, rad from the x axis: of travel, or of facing if it stays in place."""
         clip = self.clips[0]
         way = clip.path()[-1] - clip.path()[0]
         if math.hypot(way[0], way[1]) < TRAVELS:
@@ -173,7 +173,7 @@ class Playback:
 
 
 def _calm_path(clip: Clip) -> npt.NDArray[np.float64]:
-    """Root positions [n, 3] m, smoothed over time."""
+    """Return root positions [n, 3] m, smoothed over time."""
     path = clip.path()
     reach = min(round(CALM * clip.motion.fps), len(path) - 1)
     padded = np.pad(path, ((reach + 1, reach), (0, 0)), mode="edge")

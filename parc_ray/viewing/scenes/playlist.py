@@ -1,4 +1,4 @@
-"""Playlist: the scenes of a motion file, a folder of them, or a run, each read when it is opened."""
+"""Playlist: the scenes of a motion file, a folder of motion files, or a run, each read when opened."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Item:
 
     name: str
     state: str
-    """What has become of the motion in its run; "motion" for a file that no run tells of."""
+    """State of the motion in its run; "motion" for a file outside any run."""
     read: Callable[[], Scene]
-    """Raises InputError if there is nothing to see."""
+    """Reads the scene. Raises InputError if there is nothing to show."""
     motion: Optional[RunMotion] = None
-    """What a run tells of it."""
+    """The run's record of the motion."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Playlist:
 
 
 def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
-    """The playlist of a run's output directory, a folder of motion files, or a motion file.
+    """Return the playlist of a run's output directory, a folder of motion files, or a motion file.
 
-    A motion file that a run has written is shown as that run's motion, with its reference. The character (MJCF) is by
-    default that of the run, else PARC's humanoid. Raises InputError if there is nothing, or no character.
+    A motion file written by a run is shown as that run's motion, with its reference. The character (MJCF) defaults
+    to the run's, else PARC's humanoid. Raises InputError if there are no motions or no character.
     """
     if (path / JOURNAL).is_file():
         run = read_run(path)
@@ -54,7 +54,7 @@ def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
         files, writers = motion_files(path), Writers()
         found = [writers.of(file) for file in files]
         skeleton, geoms = _character(next((run for run, _ in filter(None, found)), None), character)
-        # A run's motion is one item, however many of its files are here.
+        # A motion of a run is one item, even if several of its files are here.
         runs = {(known[0].path, known[1].name): known for known in found if known}
         items = [_run_item(*known, skeleton) for known in runs.values()]
         items += [_file_item(file, path, skeleton) for file, known in zip(files, found) if not known]

@@ -23,7 +23,7 @@ from parc_ray.runs.motion_state import MotionState
 FloatArray = npt.NDArray[np.float64]
 
 MARGIN = 1.6
-"""m, terrain shown around the paths of the clips."""
+"""m, margin of terrain shown around the clips' paths."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Clip:
     """reference, recording, attempt (not recorded), or motion (a file outside of any run)."""
     motion: Motion
     start: float = 0.0
-    """s on the scene's clock, which is the reference's."""
+    """s, on the scene's clock, which is the reference's."""
     offset: Tuple[float, float, float] = (0.0, 0.0, 0.0)
     """m, from the motion's own frame to the scene's."""
     ending: str = ""
-    """Why an attempt was not recorded; it failed at its last frame."""
+    """Reason why an attempt was not recorded; it failed at its last frame."""
     number: int = 0
     """Number of the attempt."""
 
@@ -48,20 +48,20 @@ class Clip:
         return self.start + self.motion.length
 
     def path(self) -> FloatArray:
-        """Root positions in the scene's frame [n, 3] m."""
+        """Return root positions [n, 3] m in the scene's frame."""
         moved: FloatArray = self.motion.root_pos.astype(np.float64) + self.offset
         return moved
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One motion's clips, the reference first where there is one, on the terrain around them."""
+    """One motion's clips on the terrain around them; the reference, if any, comes first."""
 
     name: str
     clips: Tuple[Clip, ...]
     terrain: HeightField
     notes: Tuple[str, ...] = ()
-    """What is missing and why."""
+    """Missing parts, with reasons."""
 
     @property
     def seconds(self) -> float:
@@ -70,14 +70,15 @@ class Scene:
 
 
 def scene_of_file(motion: Motion) -> Scene:
-    """The scene of a motion outside of any run."""
+    """Return the scene of a motion outside any run."""
     return _scene(motion.name, [Clip("motion", motion)], [])
 
 
 def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool = False) -> Scene:
-    """A motion of a run: reference, recording, and with `attempts` those whose trajectories were kept.
+    """Return a motion of a run: reference, recording and, with `attempts`, attempts whose trajectories were kept.
 
-    Files may be gone since the run, or be others now: notes say what is missing. Raises InputError if nothing is left.
+    Files may have been deleted or replaced since the run; notes list what is missing. Raises InputError if nothing
+    is left.
     """
     notes: List[str] = []
     reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
@@ -103,7 +104,7 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
 
 
 def _placed(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[Motion]) -> Clip:
-    """A clip placed where the reference is at its start: recordings have an origin of their own."""
+    """Return a clip aligned with the reference at its start; recordings have their own origin."""
     offset = np.zeros(3)
     if reference is not None:
         times = np.linspace(0.0, reference.length, reference.num_frames)
@@ -114,13 +115,13 @@ def _placed(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[
 
 
 def _scene(name: str, clips: List[Clip], notes: List[str]) -> Scene:
-    """A scene in the first clip's frame, on its terrain."""
+    """Return a scene in the first clip's frame, on its terrain."""
     terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
     return Scene(name, tuple(clips), terrain, tuple(notes))
 
 
 def around(terrain: HeightField, path: FloatArray) -> HeightField:
-    """The part of a terrain around a path [n, 3] m."""
+    """Return the part of a terrain around a path [n, 3] m."""
     xy = path[:, :2]
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
 

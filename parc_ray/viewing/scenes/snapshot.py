@@ -1,4 +1,4 @@
-"""Snapshot: where the bodies of a scene's characters are at one time."""
+"""Snapshot: the body poses of a scene's characters at one time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Snapshot:
     """C characters of B bodies, each in its motion's own frame."""
 
     position: FloatArray
-    """Of the bodies' origins [C, B, 3] m."""
+    """Body origins [C, B, 3] m."""
     rotation: FloatArray
     """[C, B, 4] xyzw."""
     contact: BoolArray
@@ -36,15 +36,15 @@ class Snapshots:
     def __init__(self, motions: Sequence[Motion], skeleton: Skeleton):
         """motions: At least one."""
         self._skeleton = skeleton
-        # A motion that wraps would show its first frame at its last instant.
+        # At its last instant, a WRAP motion would show its first frame.
         self._library = MotionLibrary([replace(m, loop_mode="CLAMP") for m in motions], skeleton, torch.device("cpu"))
 
     def frames(self, index: int, times: Tensor) -> ReferenceFrames:
-        """One motion at times [n], s from its first frame, clamped to its length."""
+        """Return one motion at times [n], s from its first frame, clamped to its length."""
         return self._library.sample(torch.full(times.shape, index), times.clamp_min(0.0))
 
     def at(self, times: Sequence[float]) -> Snapshot:
-        """All motions, each at its own time [C], s from its first frame, clamped to its length."""
+        """Return all motions, each at its own time [C], s from its first frame, clamped to its length."""
         when = torch.tensor(list(times), dtype=torch.float32).clamp_min(0.0)
         frames = self._library.sample(torch.arange(len(when)), when)
         position, rotation = self._skeleton.forward_kinematics(frames.root_pos, frames.root_rot, frames.joint_rot)
