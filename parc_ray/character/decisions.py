@@ -54,11 +54,11 @@ def describe(decisions: Decisions) -> List[str]:
     for body, before, after in decisions.mended_inertia:
         lines.append(f"body {body}: no solid has the moments of inertia {before}; taken as {after}")
     if decisions.unlimited:
-        lines.append(f"without limits, taken as one turn: {_listed(decisions.unlimited)}")
+        lines.append(f"without limits, taken as one turn: {_name_list(decisions.unlimited)}")
     if decisions.ignored:
         lines.append(f"not simulated: {', '.join(decisions.ignored)}")
     if decisions.uneven:
-        lines.append(f"armature or damping of its own on each axis: {_listed(decisions.uneven)}")
+        lines.append(f"armature or damping of its own on each axis: {_name_list(decisions.uneven)}")
     if decisions.excluded_pairs:
         lines.append(f"{decisions.excluded_pairs} pairs of bodies do not collide (<exclude>)")
     return lines
@@ -68,12 +68,12 @@ def warnings(decisions: Decisions, source: str) -> List[str]:
     """Return likely mistakes in a character, as sentences. source: Path of its file."""
     lines = []
     if decisions.undriven:
-        lines.append(f"{source}: no stiffness, so nothing drives these joints: {_listed(decisions.undriven)}")
+        lines.append(f"{source}: no stiffness, so nothing drives these joints: {_name_list(decisions.undriven)}")
     if decisions.undamped:
-        lines.append(f"{source}: no damping, so these joints may oscillate: {_listed(decisions.undamped)}")
+        lines.append(f"{source}: no damping, so these joints may oscillate: {_name_list(decisions.undamped)}")
     return lines
 
 
-def _listed(names: Sequence[str], most: int = 6) -> str:
+def _name_list(names: Sequence[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

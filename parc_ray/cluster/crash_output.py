@@ -45,7 +45,7 @@ def own_printouts() -> Tuple[Printout, ...]:
     return tuple(found)
 
 
-def last_words(printouts: Tuple[Printout, ...], node_id: str) -> List[str]:
+def read_crash_output(printouts: Tuple[Printout, ...], node_id: str) -> List[str]:
     """Return the last lines that a process printed; empty if they cannot be read.
 
     node_id: Ray's ID of its node. A task reads the files of another machine there.

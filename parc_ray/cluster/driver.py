@@ -14,7 +14,7 @@ from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryErro
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.actor_pool import ActorPool, Handover, RunningActor
 from parc_ray.cluster.connection import devices_by_node, last_line
-from parc_ray.cluster.crash_output import last_words
+from parc_ray.cluster.crash_output import read_crash_output
 from parc_ray.cluster.failure_policy import (
     Assignment,
     Cause,
@@ -286,7 +286,7 @@ class Driver:
 
     def _keep_last_words(self, actor: RunningActor) -> str:
         """Write the last output of a lost actor to the logs, and return where it is."""
-        lines = last_words(actor.printouts, actor.device.node_id) if actor.device else []
+        lines = read_crash_output(actor.printouts, actor.device.node_id) if actor.device else []
         self._log_lines(actor, [f"printed: {line}" for line in lines])
         return f"; its last words are in {LOG}" if lines else ""
 

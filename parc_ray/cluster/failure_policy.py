@@ -245,7 +245,7 @@ def _failed_setup(state: State, loss: Loss) -> Decision:
     before = state.devices.get(device, Setups())
     failed = replace(state, devices={**state.devices, device: replace(before, failed=before.failed + 1)})
     was_fine = before.worked and not before.failed
-    if before.worked and (_seconded(state, device, suspects) or (was_fine and device in suspects)):
+    if before.worked and (_failed_elsewhere(state, device, suspects) or (was_fine and device in suspects)):
         return _clear(_blame_motions(state, loss), suspects | {device})
     if not _elsewhere(failed, device, sum(loss.nodes.values())):
         return _blame_motions(failed, loss)
@@ -254,7 +254,7 @@ def _failed_setup(state: State, loss: Loss) -> Decision:
     return _blame_device(failed, loss, device)
 
 
-def _seconded(state: State, device: Device, suspects: FrozenSet[Device]) -> bool:
+def _failed_elsewhere(state: State, device: Device, suspects: FrozenSet[Device]) -> bool:
     """Return True if the same motions have failed on another device that has worked.
 
     All devices of a node may break at once, so the other device must be on another node, if there is one.

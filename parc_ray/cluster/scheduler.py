@@ -171,7 +171,7 @@ class Scheduler:
     def request_actors(self, nodes: Sequence[Node]) -> None:
         """Request actors for the waiting work on the live nodes, and cancel other requests."""
         rooms = self._rooms(nodes)
-        wanted = self._wanted(sum(count for count, _ in rooms))
+        wanted = self._actors_to_request(sum(count for count, _ in rooms))
         desired: Counter[int] = Counter()
         for count, cpus in sorted(rooms, key=lambda room: -room[1]):
             count = min(count, wanted - sum(desired.values()))
@@ -212,7 +212,7 @@ class Scheduler:
             rooms.append((max(0, min(count, free)), max(1, min(cpus, free // max(1, count)))))
         return rooms
 
-    def _wanted(self, room: int) -> int:
+    def _actors_to_request(self, room: int) -> int:
         """Return the number of actors to request. room: how many the nodes can have."""
         started = len(self._pool.started)
         most = len(self.queue) + started + 64 if self._placement.most is None else self._placement.most

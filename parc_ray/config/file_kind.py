@@ -41,10 +41,10 @@ def file_kind(content: Mapping[str, Any]) -> str:
     return kinds[0] if len(kinds) == 1 else ""
 
 
-def misplaced(content: Mapping[str, Any], expected: str) -> str:
+def wrong_kind_hint(content: Mapping[str, Any], expected: str) -> str:
     """Return the message for a file that looks like another kind than the expected one; empty if it does not.
 
-    >>> misplaced({"folder_paths": ["motions"]}, PHYS_RECORD)[:51]
+    >>> wrong_kind_hint({"folder_paths": ["motions"]}, PHYS_RECORD)[:51]
     'this looks like a create_dataset_config.yaml, where'
     """
     kind = file_kind(content)

@@ -11,7 +11,7 @@ from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequ
 from pydantic import BaseModel, ValidationError
 
 from parc_ray.config.base import section_of
-from parc_ray.config.file_kind import misplaced
+from parc_ray.config.file_kind import wrong_kind_hint
 from parc_ray.errors import InputError, quote
 from parc_ray.files.bundled import DEFAULT_CONFIG
 from parc_ray.files.plain_yaml import read_yaml
@@ -107,7 +107,7 @@ def check_config(content: Mapping[str, Any], model: Type[Model], source: str) ->
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        other = misplaced(content, getattr(model, "file_kind", ""))
+        other = wrong_kind_hint(content, getattr(model, "file_kind", ""))
         lines = [f"{source}: {other}"] if other else _lines(error.errors(), model, source)
         if len(lines) > MAX_LINES:
             lines[MAX_LINES:] = [f"{source}: and {len(lines) - MAX_LINES} more problems"]

@@ -187,9 +187,9 @@ class _Reader:
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(self._memo[argument])
         elif name == "GLOBAL":
-            stack.append(self._named(*argument))
+            stack.append(self._global_name(*argument))
         elif name == "STACK_GLOBAL":
-            stack.append(self._named(*self._pop_tuple(2)))
+            stack.append(self._global_name(*self._pop_tuple(2)))
         elif name in ("REDUCE", "NEWOBJ"):
             (arguments,) = self._pop_tuple(1)
             stack.append(_call(stack.pop(), arguments))
@@ -226,7 +226,7 @@ class _Reader:
         if isinstance(value, Unfinished):
             value.memo_keys.append(key)
 
-    def _named(self, module: Any, attribute: Any) -> Any:
+    def _global_name(self, module: Any, attribute: Any) -> Any:
         if type(module) is not str or type(attribute) is not str or len(module) + len(attribute) > _MAX_NAME:
             raise ValueError("a name that is none")
         name = f"{module}.{attribute}".replace("numpy._core.", "numpy.core.", 1)

@@ -95,12 +95,12 @@ class MotionLibrary:
     @property
     def frames(self) -> ReferenceFrames:
         """All frames of all motions, in order."""
-        return self._parts(self._rows.t())
+        return self._unstack(self._rows.t())
 
     def _frames_at(self, places: Tensor) -> ReferenceFrames:
-        return self._parts(reverse_dims(batch_last(self._rows.index_select(0, places))))
+        return self._unstack(reverse_dims(batch_last(self._rows.index_select(0, places))))
 
-    def _parts(self, columns: Tensor) -> ReferenceFrames:
+    def _unstack(self, columns: Tensor) -> ReferenceFrames:
         parts = self._layout.unstack(columns)
         return ReferenceFrames(**{name: part.squeeze(-1) if name == "phase" else part for name, part in parts.items()})
 

@@ -64,13 +64,13 @@ def make_plan(inputs: Inputs, remaining: Sequence[MotionEntry], placement: Place
     wanted = inputs.files.config.ray.num_shards
     count = count_shards(remaining, placement.actors, wanted, largest, SHARD_BYTES)
     shards = tuple(tuple(shard) for shard in plan_shards(remaining, count))
-    notices = (*placement.notices, *notices, *_unlabelled(inputs), *_unused(inputs))
+    notices = (*placement.notices, *notices, *_unlabelled_motions(inputs), *_unused_dataset(inputs))
     notices = (*notices, *_short_loops(inputs), *_repairs(inputs))
     notices = (*notices, *warnings(inputs.character.decisions, inputs.character.source))
     return RunPlan(inputs, replace(placement, shares=placement.shares[: len(shards)], notices=notices), shards, bound)
 
 
-def _unlabelled(inputs: Inputs) -> Iterator[str]:
+def _unlabelled_motions(inputs: Inputs) -> Iterator[str]:
     """Yield a notice about motions without contact labels, if acceptance requires contacts."""
     entries, acceptance = inputs.dataset.entries, inputs.files.config.acceptance
     count = sum(not entry.labelled for entry in entries)
@@ -81,7 +81,7 @@ def _unlabelled(inputs: Inputs) -> Iterator[str]:
         )
 
 
-def _unused(inputs: Inputs) -> Iterator[str]:
+def _unused_dataset(inputs: Inputs) -> Iterator[str]:
     """Yield a notice about a dataset that is configured but not used."""
     config = inputs.files.config
     if config.create_dataset_config is not None and config.dataset_file is not None:

@@ -178,7 +178,7 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
     paths = {name: output.recording_path(name) for name in earlier.recorded}
     lost = [name for name, path in paths.items() if sizes.get(path) != earlier.outcomes[name].bytes]
     if not lost and len(earlier.outcomes) == len(earlier.planned):
-        lost = _damaged(earlier, paths)
+        lost = _damaged_motions(earlier, paths)
     for name in lost:
         earlier.take(RecordingLost(name))
     reopened = earlier.recoverable(len(recovery.copies)) if recovery else []
@@ -186,7 +186,7 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
     return PreparedRun(inputs, output, earlier, True, lost, reopened)
 
 
-def _damaged(earlier: Ledger, paths: Mapping[str, Path]) -> List[str]:
+def _damaged_motions(earlier: Ledger, paths: Mapping[str, Path]) -> List[str]:
     """Return the motions whose recordings have changed since a finished run wrote them."""
     outcomes = earlier.outcomes
     files = [WrittenFile(path, outcomes[name].bytes, outcomes[name].sha256) for name, path in paths.items()]

@@ -185,7 +185,7 @@ class ShardRecorder:
         deadline = time.monotonic() + seconds
         while not self.done and time.monotonic() < deadline:
             self._results += self.advance()
-        self._results += self._measured()
+        self._results += self._measure_finished()
         return self.take_results()
 
     @property
@@ -229,7 +229,7 @@ class ShardRecorder:
         self._end([end for end in over if end[0] in self._running])
         results = [r for p in list(self._populations) for r in self._look(p, dict(zip(envs, found)))]
         # If no attempts wait, an env idles until its next attempt is known.
-        return results + (self._measured() if len(self._ended) >= TOGETHER or not self.queue else [])
+        return results + (self._measure_finished() if len(self._ended) >= TOGETHER or not self.queue else [])
 
     def _step(self, envs: List[int]) -> Tensor:
         """Make one control step in the given envs, and return its verdicts."""
@@ -357,7 +357,7 @@ class ShardRecorder:
         distance = np.array(bits, dtype=np.int64).view(np.float64)
         if population.over:
             # Results keep the order of their attempts.
-            return [*self._measured(), self._end_population(population, distance)]
+            return [*self._measure_finished(), self._end_population(population, distance)]
         if population.step % population.window == 0:
             sources = population.select(distance)
             self.environment.copy(population.envs, sources)
@@ -414,7 +414,7 @@ class ShardRecorder:
     # ----------------------------------------------------------------------------------------------- results
 
     @torch.inference_mode()
-    def _measured(self) -> List[AttemptResult]:
+    def _measure_finished(self) -> List[AttemptResult]:
         """Return the results of attempts that finished since the last call, measured in one batch."""
         ended, self._ended = self._ended, []
         results = self._results_of(ended)

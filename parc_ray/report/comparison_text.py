@@ -154,7 +154,9 @@ def _print_list(title: str, changes: Sequence[Change], console: Console, limit: 
     _say(console, f"\n{title}", style="bold")
     table = _table("motion", "A", "B")
     for change in changes[:limit]:
-        table.add_row(*(_cell(text) for text in (change.motion, _told(change.baseline), _told(change.candidate))))
+        table.add_row(
+            *(_cell(text) for text in (change.motion, _fate_text(change.baseline), _fate_text(change.candidate)))
+        )
     console.print(table)
     _say_more(console, len(changes), limit, "motions")
 
@@ -232,7 +234,7 @@ def _chance(more: int, fewer: int, probability: float, what: str, against: str) 
     return f"{found}: if neither run were better, {told} of comparisons would be so uneven or more. {sense}"
 
 
-def _told(fate: Fate) -> str:
+def _fate_text(fate: Fate) -> str:
     if fate.state != "recorded":
         return fate.reason if fate.state == "rejected" else f"{fate.state.replace('_', ' ')} {fate.reason}".strip()
     if fate.copies:

@@ -79,16 +79,16 @@ def render(run: Run, character: Optional[str] = None, previews: bool = True) -> 
     if run.sessions[-1].exit_code is None:
         notes.append("The run had not ended when this page was made.")
     style = (PAGE / "page.css").read_text(encoding="utf-8")
-    script = _wrapped((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return _filled(
+    script = _wrap((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return _fill(
         (PAGE / "page.html").read_text(encoding="utf-8"),
         {
             "style": style,
             "script": script,
             "style hash": _fingerprint(style),
             "script hash": _fingerprint(script),
-            "data": _embedded(page_data(run, statistics, shapes, notes)),
-            "previews": _embedded(_previews(packed, reason)),
+            "data": _embed(page_data(run, statistics, shapes, notes)),
+            "previews": _embed(_previews(packed, reason)),
         },
     )
 
@@ -227,13 +227,13 @@ def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> Dic
     return {name: [row[name] for row in rows] for name in names}
 
 
-def _embedded(content: Any) -> str:
+def _embed(content: Any) -> str:
     """Return JSON that is safe inside HTML for any names and reasons."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&]", lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
-def _wrapped(scripts: Iterable[str]) -> str:
+def _wrap(scripts: Iterable[str]) -> str:
     """Return all scripts wrapped in one scope."""
     return '"use strict";\n(() => {\n' + "\n".join(scripts) + "\n})();\n"
 
@@ -243,6 +243,6 @@ def _fingerprint(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def _fill(template: str, values: Mapping[str, str]) -> str:
     """Return the template with all {{names}} replaced in one pass, since values may contain braces."""
     return re.sub(r"\{\{([a-z ]+)\}\}", lambda found: values[found.group(1)], template)

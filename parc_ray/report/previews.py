@@ -93,7 +93,7 @@ def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> Li
     scenes = [_scene(run, motion, skeleton) for motion in motions]
     channels = iter(_channels([clip for scene in scenes if isinstance(scene, Scene) for clip in scene.clips]))
     return [
-        (None, scene) if isinstance(scene, str) else (_packed(scene, [next(channels) for _ in scene.clips]), "")
+        (None, scene) if isinstance(scene, str) else (_pack(scene, [next(channels) for _ in scene.clips]), "")
         for scene in scenes
     ]
 
@@ -107,7 +107,7 @@ def _scene(run: Run, motion: RunMotion, skeleton: Skeleton) -> Union[Scene, str]
     return "its terrain is too large to be shown" if scene.terrain.hf.size > MAX_CELLS else scene
 
 
-def _packed(scene: Scene, channels: Sequence[IntArray]) -> Preview:
+def _pack(scene: Scene, channels: Sequence[IntArray]) -> Preview:
     heights = np.rint(scene.terrain.hf.reshape(1, -1).astype(np.float64) * PER_METRE).astype(np.int64)
     numbers = [*(pack_integers(own, order=2) for own in channels), pack_integers(heights, order=1)]
     size_x, size_y = scene.terrain.hf.shape

@@ -20,16 +20,16 @@ def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, An
         {
             "body": geom.body,
             "kind": "ellipsoid" if geom.shape == "sphere" else geom.shape,
-            "size": _rounded(geom.size),
-            "place": _rounded(geom.position),
-            "turn": _rounded(geom.rotation),
+            "size": _round(geom.size),
+            "place": _round(geom.position),
+            "turn": _round(geom.rotation),
             **({"triangles": _triangles(geom)} if geom.shape == "hull" else {}),
         }
         for geom in read_geoms(text, source)
         if geom.shape in SHAPES
     ]
     bodies = [
-        {"name": name, "parent": parent, "offset": _rounded(offset), "turn": _rounded(turn)}
+        {"name": name, "parent": parent, "offset": _round(offset), "turn": _round(turn)}
         for name, parent, offset, turn in zip(
             skeleton.body_names,
             skeleton.parent_indices,
@@ -42,8 +42,8 @@ def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, An
 
 def _triangles(geom: Geom) -> List[Sequence[float]]:
     vertices, triangles = hull_mesh(geom.hull)
-    return [_rounded(vertices[corner]) for corner in triangles.ravel()]
+    return [_round(vertices[corner]) for corner in triangles.ravel()]
 
 
-def _rounded(values: Sequence[float]) -> Sequence[float]:
+def _round(values: Sequence[float]) -> Sequence[float]:
     return [round(float(value), 5) for value in values]

@@ -50,7 +50,7 @@ def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequenc
     assert ledger.started is not None, "only a run that has begun can be resumed"
     before, now = flat(ledger.started.fingerprint), flat(fingerprint)
     lines = [
-        f"{key} is {_shown(now.get(key))}, was {_shown(before.get(key))}"
+        f"{key} is {_short_text(now.get(key))}, was {_short_text(before.get(key))}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
@@ -78,6 +78,6 @@ def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any
     return values
 
 
-def _shown(value: Any) -> str:
+def _short_text(value: Any) -> str:
     text = "not set" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:12]}..."

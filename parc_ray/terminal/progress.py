@@ -65,7 +65,7 @@ class ProgressDisplay(RunListener):
             self._bar.update(self._task, total=progress.motions, completed=progress.done, state=state)
         elif now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.screen.say(f"{_counted(progress)} motions, {self._state(progress)}")
+            self.screen.say(f"{_done_of_all(progress)} motions, {self._state(progress)}")
 
     def _state(self, progress: Progress) -> str:
         """The parts of the line, as many as fit a terminal."""
@@ -84,10 +84,10 @@ class ProgressDisplay(RunListener):
             (8, "" if left is None else f"about {_duration(left)} left"),
         ]
         parts = [part for part in parts if part[1]]
-        room = self.screen.console.width - len(_counted(progress)) - SHORTEST_BAR - 2
-        while self._bar and len(parts) > 1 and len(_joined(parts)) > room:
+        room = self.screen.console.width - len(_done_of_all(progress)) - SHORTEST_BAR - 2
+        while self._bar and len(parts) > 1 and len(_join_parts(parts)) > room:
             parts.remove(min(parts))
-        return _joined(parts)
+        return _join_parts(parts)
 
 
 class ProgressEvents(RunListener):
@@ -104,11 +104,11 @@ class ProgressEvents(RunListener):
             self._journal.tell("progress", **progress.numbers())
 
 
-def _counted(progress: Progress) -> str:
+def _done_of_all(progress: Progress) -> str:
     return f"{progress.done}/{progress.motions}"
 
 
-def _joined(parts: Sequence[Tuple[int, str]]) -> str:
+def _join_parts(parts: Sequence[Tuple[int, str]]) -> str:
     return ", ".join(text for _, text in parts)
 
 

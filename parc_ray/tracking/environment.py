@@ -151,7 +151,7 @@ class TrackingEnvironment:
         for env in envs:
             self._release(env)
         starts = list(zip(motions, fractions))
-        self._places.update(zip(envs, self._prepared(starts, upcoming)))
+        self._places.update(zip(envs, self._prepare_places(starts, upcoming)))
         places = [self._places[env] for env in envs]
         self._users.update(places)
         steps = [self.steps_of(*start) for start in starts]
@@ -262,7 +262,7 @@ class TrackingEnvironment:
         if not self._users[place]:
             self._free.append(place)
 
-    def _prepared(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
+    def _prepare_places(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
         """Return the place of each start. Missing ones are prepared, with upcoming ones in the same batch."""
         places = {start: self._ready.pop(start) for start in dict.fromkeys(starts) if start in self._ready}
         missing = [start for start in dict.fromkeys(starts) if start not in places]

@@ -15,7 +15,7 @@ import ray
 from parc_ray.cluster import driver, run
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect, ray_session
-from parc_ray.cluster.crash_output import Printout, last_words
+from parc_ray.cluster.crash_output import Printout, read_crash_output
 from parc_ray.cluster.failure_policy import FAILED_SETUPS
 from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import InputError
@@ -242,10 +242,10 @@ def test_last_words_are_fetched_from_other_machines(address, tmp_path, monkeypat
         head, other = (node["NodeID"] for node in ray.nodes())
         (tmp_path / "worker.err").write_text("of another process\nthe end\n\n")
         printouts = (Printout(str(tmp_path / "worker.err"), len("of another process\n")),)
-        assert last_words(printouts, head) == ["the end"]
+        assert read_crash_output(printouts, head) == ["the end"]
         monkeypatch.setattr(os.path, "exists", lambda path: False)  # as on the driver's machine
-        assert last_words(printouts, other) == ["the end"]
-        assert last_words(printouts, "0" * len(other)) == [], "its node is gone"
+        assert read_crash_output(printouts, other) == ["the end"]
+        assert read_crash_output(printouts, "0" * len(other)) == [], "its node is gone"
 
 
 # ------------------------------------------------------------------------------------------- addresses

@@ -70,12 +70,12 @@ class ParcTermination:
                 offset = pose.body_pos[:, 0] - reference.body_pos[:, 0]
                 too_far = rotations.dot(offset, offset) > config.root_pos_termination_dist**2
                 reason = reason.masked_fill(too_far, ROOT_POSITION)
-            strayed, worst = self._strayed(pose.body_pos, reference.body_pos)
+            strayed, worst = self._body_deviation(pose.body_pos, reference.body_pos)
             reason = reason.masked_fill(strayed, BODY_POSITION)
             body = torch.where(strayed, worst, body)
         return TerminationResult(reason.masked_fill(time <= 1e-5, 0), body)
 
-    def _strayed(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
+    def _body_deviation(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
         """Return whether a body is beyond its limit, and the body farthest beyond."""
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
         excess = reverse_dims(rotations.dot(offset, offset)) - self._squared_limits

@@ -55,7 +55,7 @@ def facts(item: Item, scene: Optional[Scene]) -> str:
     if item.motion:
         lines += _outcome(item.motion)
     if scene:
-        lines += [_heading("What is here"), *map(_seen, scene.clips)]
+        lines += [_heading("What is here"), *map(_clip_line, scene.clips)]
         lines += [f"<div style='{PLAIN};margin-top:.5em'>⚠ {_text(note)}</div>" for note in scene.notes]
     return _box(lines)
 
@@ -87,7 +87,7 @@ def _outcome(motion: RunMotion) -> List[str]:
         lines.append(
             _heading("Quality of the recovered recording" if last.copies else f"Quality of attempt {last.number}")
         )
-        lines.append(_rows(_figures(last.quality)))
+        lines.append(_rows(_metric_rows(last.quality)))
     return lines
 
 
@@ -96,7 +96,7 @@ def _attempt(attempt: RunAttempt) -> str:
     return f"from {attempt.start_time:.2f} s on, {attempt.outcome}{ending}"
 
 
-def _figures(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
+def _metric_rows(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
     rows: List[Sequence[str]] = []
     for name, value in quality.items():
         metric = BY_NAME.get(name, Metric(name, name, ""))
@@ -118,7 +118,7 @@ def _dot(clip: Clip) -> str:
     return f"<span style='color:rgb{color_of(clip)}'>●</span>"
 
 
-def _seen(clip: Clip) -> str:
+def _clip_line(clip: Clip) -> str:
     motion = clip.motion
     where = f"from {clip.start:.2f} s on, " if clip.start else ""
     extent = f"{where}{motion.length:.2f} s, {motion.num_frames} frames at {motion.fps:g} per s, {motion.loop_mode}"

@@ -81,7 +81,7 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
     is left.
     """
     notes: List[str] = []
-    reference = _tried(partial(_reference, run, motion, skeleton), notes, "no reference")
+    reference = _read_or_note(partial(_reference, run, motion, skeleton), notes, "no reference")
     clips = [] if reference is None else [Clip("reference", reference)]
     decisive = motion.last_attempt if motion.state == MotionState.RECORDED else None
     for attempt in (*motion.attempts, *motion.populations):
@@ -90,9 +90,9 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
             path, kind = motion.recording, "recording"
         if path is None:
             continue
-        simulated = _tried(partial(read_motion, path, skeleton), notes, f"no {kind}")
+        simulated = _read_or_note(partial(read_motion, path, skeleton), notes, f"no {kind}")
         if simulated is not None and (reference is not None or not clips):
-            clips.append(_placed(kind, simulated, attempt, reference))
+            clips.append(_aligned_clip(kind, simulated, attempt, reference))
         elif simulated is not None:
             notes.append(f"{kind} {attempt.number} is left out: without its reference nobody knows where it belongs")
     if not clips:
@@ -103,7 +103,7 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
     return _scene(motion.name, clips, notes)
 
 
-def _placed(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[Motion]) -> Clip:
+def _aligned_clip(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[Motion]) -> Clip:
     """Return a clip aligned with the reference at its start; recordings have their own origin."""
     offset = np.zeros(3)
     if reference is not None:
@@ -126,7 +126,7 @@ def around(terrain: HeightField, path: FloatArray) -> HeightField:
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
 
 
-def _tried(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:
+def _read_or_note(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:
     try:
         return read()
     except InputError as error:
