@@ -67,7 +67,7 @@ class RayHost:
             hello: WorkReport = ray.get(actor.hello.remote(), timeout=timeout)
             if hello.printouts and hello.device:
                 last_words = f"its last words are in {hello.printouts[-1].path} on {hello.device.node}"
-            trial: EngineCheck = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
+            engine_check: EngineCheck = ray.get(actor.try_out.remote(engine.name, placement.device), timeout=timeout)
         except GetTimeoutError:
             return EngineCheck(f"simulator: {engine.title} did not start within {timeout:g} s (ray.timeout_seconds)")
         except RayError as error:
@@ -77,4 +77,4 @@ class RayHost:
             )
         finally:
             ray.kill(actor)
-        return trial
+        return engine_check

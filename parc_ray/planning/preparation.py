@@ -60,7 +60,7 @@ class PreparedRun:
     """Motions with a final state that will be recovered."""
     plan: Optional[RunPlan] = None
     """None if nothing is left to do."""
-    trial: EngineCheck = field(default_factory=EngineCheck)
+    engine_check: EngineCheck = field(default_factory=EngineCheck)
     """Result of the engine check."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
@@ -121,7 +121,7 @@ def prepare(
         lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining))
         placement = replace(site.placement, notices=(*site.placement.notices, *filter(None, [lack])))
         run.plan = make_plan(inputs, run.remaining, placement, site.resources)
-        run.trial, run.dashboard = site.choice.trial, site.resources.dashboard
+        run.engine_check, run.dashboard = site.choice.engine_check, site.resources.dashboard
     return run
 
 
@@ -129,7 +129,7 @@ def plan_anew(run: PreparedRun, host: Host, console: Console) -> RunPlan:
     """Return the plan of a finished run as with --overwrite, and check its engine. Raises InputError."""
     files = run.inputs.files
     site = _find_site(files.config, files.simulator, "", host, console)
-    run.trial = site.choice.trial
+    run.engine_check = site.choice.engine_check
     return make_plan(run.inputs, run.inputs.dataset.entries, site.placement, site.resources)
 
 

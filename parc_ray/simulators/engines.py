@@ -23,7 +23,7 @@ class Choice:
     """The engine chosen for a run."""
 
     engine: Engine
-    trial: EngineCheck
+    engine_check: EngineCheck
     passed_over: Tuple[str, ...] = ()
     """Reasons why preferred engines that were tried do not work."""
     trained_with: str = ""
@@ -62,7 +62,7 @@ def choose_engine(
     try_out: Callable[[Engine], EngineCheck] = untried,
     trained_with: str = "",
 ) -> Choice:
-    """Return the named engine, or for "auto" the best one that is installed and passes its trial.
+    """Return the named engine, or for "auto" the best one that is installed and passes its check.
 
     asked: the devices of the configuration. device: the device of an actor, "cpu" or "cuda:0".
     trained_with: the engine of the tracker's training. "auto" prefers engines with its physics.
@@ -70,12 +70,12 @@ def choose_engine(
     """
     passed_over: List[str] = []
     for candidate in _candidates(wanted, asked, device, trained_with):
-        trial = try_out(candidate)
-        if not trial.problem:
-            return Choice(candidate, trial, tuple(passed_over), trained_with if wanted == AUTO else "")
+        engine_check = try_out(candidate)
+        if not engine_check.problem:
+            return Choice(candidate, engine_check, tuple(passed_over), trained_with if wanted == AUTO else "")
         if wanted != AUTO:
-            raise MissingDependencyError(trial.problem)
-        passed_over.append(trial.problem)
+            raise MissingDependencyError(engine_check.problem)
+        passed_over.append(engine_check.problem)
     raise MissingDependencyError(
         f"simulator: none works here: {'; '.join(passed_over) or 'none is installed'}. Install one: pip install mujoco"
     )

@@ -20,7 +20,7 @@ def plan_lines(run: PreparedRun, plan: RunPlan) -> Iterator[str]:
 
 
 def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[Tuple[str, str]]:
-    inputs, trial = run.inputs, run.trial
+    inputs, engine_check = run.inputs, run.engine_check
     dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
     yield "motions", f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)"
     if run.goes_on:
@@ -32,8 +32,8 @@ def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[Tuple[str, str]]:
     for line in describe(inputs.character.decisions):
         yield "", line
     yield "simulator", engine.name
-    yield "engine", f"{engine.title} {trial.version}, Python {trial.python}, torch {trial.torch}"
-    yield from trial.devices.items()
+    yield "engine", f"{engine.title} {engine_check.version}, Python {engine_check.python}, torch {engine_check.torch}"
+    yield from engine_check.devices.items()
     yield "actors", f"{placement.actors} on {placement.device}, {placement.description}"
     sizes = [len(shard) for shard in plan.shards]
     yield "shards", f"{len(sizes)}, of {count_range(sizes)} {'motion' if max(sizes) == 1 else 'motions'}"

@@ -58,7 +58,7 @@ def test_a_run_repeats_to_the_bit_in_other_processes_and_slots(tmp_path, motions
 def working_plan(path: Path, try_out=lambda engine, placement: check_locally(engine, placement.device)):
     """The plan on this machine for the engine that works here, and what that says of itself."""
     run = prepared(path, try_out=try_out)
-    return run.plan, run.trial
+    return run.plan, run.engine_check
 
 
 def test_the_engine_is_tried_out(tmp_path, motions):

@@ -112,7 +112,7 @@ def test_only_an_engines_own_folder_knows_its_name():
 def test_auto_takes_the_best_that_works_and_says_why_not_a_better_one(toys, device, broken, chosen, tried):
     try_out, seen = failing(*broken)
     choice = choose_engine("auto", ["cuda"], device, try_out)
-    assert choice.engine is chosen and seen == tried and choice.trial.version == "1.2"
+    assert choice.engine is chosen and seen == tried and choice.engine_check.version == "1.2"
     assert choice.passed_over == tuple(f"{name.title()} is broken" for name in tried[:-1])
     because = "; and because ".join(choice.passed_over)
     assert choice.notice == (f"simulator: {chosen.name}, because {because}" if because else "")
@@ -211,7 +211,7 @@ def test_a_new_engine_is_its_record(tmp_path: Path, toy_motions: Path, monkeypat
     path = write_config(tmp_path, [toy_motions], None, simulator="auto")
     run = prepared(path, here, lambda engine, placement: check_here(engine, placement.device))
     plan, files = run.plan, run.inputs.files
-    assert plan is not None and files.engine is TOY and run.trial.version == "7.0" and not plan.placement.notices
+    assert plan is not None and files.engine is TOY and run.engine_check.version == "7.0" and not plan.placement.notices
     assert plan.envs == [2] and plan.actor_bytes > 1 << 30
     assert [motion.reason for motion in plan.inputs.dataset.invalid] == ["it is too long"]
     motions = [ShardMotion(entry.name, entry.path, Path(entry.path).read_bytes(), 0) for entry in plan.shards[0]]
