@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
@@ -41,12 +41,13 @@ def ray_session() -> Iterator[None]:
 
 def _forget_token() -> None:
     """Undo Ray's token settings after a local cluster: actors on a cluster without tokens would die at once."""
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-
     # Ray reads the variable at initialization, and keeps its mode if the variable is not set.
     os.environ[AUTH_MODE] = "disabled"
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    with suppress(ImportError, AttributeError):  # not public
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
     del os.environ[AUTH_MODE]
 
 
