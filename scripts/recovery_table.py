@@ -98,7 +98,7 @@ def record(
             recovery=RecoveryConfig() if recovery else False, num_envs=options.slots,
         )  # fmt: skip
     run = RunFiles(config, "mujoco", family("parc").read(config, None), HUMANOID.read_text(), str(HUMANOID))
-    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), 0) for m in motions), options.slots)
+    shard = Shard(0, tuple(ShardMotion(m.name, m.name, motion_file_bytes(m), 0) for m in motions))
     recorder = build_recorder(run, shard, options.threads, "cpu")
     stepped, step = [0.0], recorder._step
 

@@ -67,8 +67,7 @@ def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = Fa
     except (ConnectionError, ValueError) as error:
         raise InputError(f"ray.address = {address!r}: cannot be reached: {last_line(error)}. {ALIKE}") from None
     except Exception as error:  # other version of Ray or Python, missing token, or timeout
-        reason = shorten(" ".join(str(error).split()), LONGEST_REASON)
-        raise InputError(f"ray.address = {address!r}: cannot be joined: {reason}. {ALIKE}") from None
+        raise InputError(f"ray.address = {address!r}: cannot be joined: {_reason(error)}. {ALIKE}") from None
     return read_resources(getattr(context, "dashboard_url", None) or "")
 
 
@@ -86,8 +85,9 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
                 logging_level=logging.ERROR,
             )  # fmt: skip
     except Exception as error:  # a bare Exception if the machine is too busy
-        reason = shorten(" ".join(str(error).split()), LONGEST_REASON)
-        raise LostRayError(f"Ray does not start on this machine: {reason}. Run the same command again") from None
+        raise LostRayError(
+            f"Ray does not start on this machine: {_reason(error)}. Run the same command again"
+        ) from None
     return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
 
 
@@ -175,6 +175,11 @@ def _require_listener(address: str) -> None:
             f"ray.address = {address!r}: nothing answers there ({error}); give the address of a running head node, "
             "or leave it out to start Ray on this machine"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's message as one line of limited length."""
+    return shorten(" ".join(str(error).split()), LONGEST_REASON)
 
 
 def last_line(error: BaseException) -> str:

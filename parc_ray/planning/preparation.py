@@ -107,12 +107,18 @@ def prepare(
     if upload:
         with console.status(Text(f"looking at {upload.url}")):
             upload.require_usable(overwrite)
+    files = run_files(config, tracker, engine)
     known = earlier.planned.values() if earlier else ()
     with Progress(*BAR, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading motions", total=None)
-        progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
-        files = run_files(config, tracker, engine)
-        inputs = read_inputs(files, tracker, dataset_config, data_dir, progress, known)
+        inputs = read_inputs(
+            files,
+            tracker,
+            dataset_config,
+            data_dir,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            known,
+        )
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output)
     run.upload = upload

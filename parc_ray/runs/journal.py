@@ -101,9 +101,9 @@ class Journal(RunListener):
         except OSError as error:
             raise unwritable(self.path, error) from error
         if deleted and self.path.parent.is_dir():
-            raise self._restored()
+            raise self._restore()
 
-    def _restored(self) -> OutputError:
+    def _restore(self) -> OutputError:
         """Rewrite a deleted journal, as far as the system still has it, and return the error that reports this."""
         lost = f"{self.path}: was deleted or replaced while the run was at work"
         if self.path.exists():

@@ -107,6 +107,14 @@ def write_config(folder: Path, inputs: Sequence[Path], address: Optional[str], *
     return path
 
 
+def unprejudiced_environment(folder: Path) -> Path:
+    """The demo's dm_env.yaml without the engine of its training, which auto would take."""
+    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    del content["trained_with"]
+    (folder / "dm_env.yaml").write_text(yaml.safe_dump(content))
+    return folder / "dm_env.yaml"
+
+
 def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: bool = False, **settings: Any) -> Run:
     """Record a folder of motions in this process."""
     config = load_config(write_config(folder, [motions], address, **settings), RecordConfig, None)

@@ -13,7 +13,6 @@ from typing import Any, Dict
 import numpy as np
 import pytest
 import ray
-import yaml
 
 from parc_ray.cli import app, guarded
 from parc_ray.cluster import driver
@@ -24,7 +23,14 @@ from parc_ray.simulators import engines
 from parc_ray.simulators.isaacgym.engine import ISAAC_GYM
 from parc_ray.simulators.mujoco.engine import MUJOCO
 from tests.cluster.conftest import SPECS
-from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
+from tests.cluster.runs import (
+    Run,
+    assert_accounted_for,
+    assert_same_recordings,
+    record_run,
+    unprejudiced_environment,
+    write_config,
+)
 from tests.simulators.remote import DOUBLE, DOUBLE_HERE, double_environment
 
 pytestmark = DOUBLE_HERE
@@ -142,10 +148,8 @@ def test_isaac_gym_that_does_not_work_ends_the_run_before_it_begins(double_run, 
 
 def test_auto_without_a_working_isaac_gym_says_why_it_takes_mujoco(double_run, undisturbed, monkeypatch, tmp_path):
     monkeypatch.setattr(engines, "ENGINES", (ISAAC_GYM, MUJOCO))
-    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
-    del content["trained_with"]  # auto would take MuJoCo
-    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
-    run = double_run({"crash": "import", "cuda": 0}, simulator="auto", env_file=str(tmp_path / "dm_env.yaml"))
+    env_file = str(unprejudiced_environment(tmp_path))
+    run = double_run({"crash": "import", "cuda": 0}, simulator="auto", env_file=env_file)
     assert_same_recordings(run, undisturbed)
     assert "simulator: mujoco, because simulator: a process that only imports Isaac Gym has died" in run.console
     (path,) = re.findall(r"its last words are in (\S+) on ", run.console)

@@ -14,7 +14,14 @@ from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.engine_check import check_locally
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.physx.engine import PHYSX
-from tests.cluster.runs import DEMO, Run, assert_accounted_for, assert_same_recordings, record_run, write_config
+from tests.cluster.runs import (
+    Run,
+    assert_accounted_for,
+    assert_same_recordings,
+    record_run,
+    unprejudiced_environment,
+    write_config,
+)
 from tests.planning.prepared import prepared
 
 if package.unavailable_reason():
@@ -24,11 +31,11 @@ if package.unavailable_reason():
 @pytest.fixture
 def environment(tmp_path) -> Path:
     """The demo's environment, with enough iterations for a tracker that learned in MuJoCo."""
-    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
+    path = unprejudiced_environment(tmp_path)
+    content = yaml.safe_load(path.read_text())
     content["sim"]["physx"]["num_position_iterations"] = 32
-    del content["trained_with"]  # auto would take MuJoCo
-    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
-    return tmp_path / "dm_env.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 def run_with_physx(folder: Path, motions: Path, address: str, environment: Path, **config: Any) -> Run:
@@ -71,10 +78,8 @@ def test_auto_without_a_working_physx_says_why_it_takes_mujoco(tmp_path, motions
     def fail(engine, placement):
         return EngineCheck(f"PhysX does not work on {placement.device}" if engine is PHYSX else "")
 
-    content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
-    del content["trained_with"]
-    (tmp_path / "dm_env.yaml").write_text(yaml.safe_dump(content))
-    config = write_config(tmp_path, [motions], None, simulator="auto", env_file=str(tmp_path / "dm_env.yaml"))
+    env_file = str(unprejudiced_environment(tmp_path))
+    config = write_config(tmp_path, [motions], None, simulator="auto", env_file=env_file)
     made, _ = working_plan(config, fail)
     assert made.inputs.files.simulator == "mujoco"
     assert made.placement.notices == ("simulator: mujoco, because PhysX does not work on cpu",)

@@ -65,7 +65,7 @@ class MotionTable {
     this.ended = select("ended", "Ended by: any", new Set(this.rows.flatMap((row) => row.attempts.flatMap(endings))));
     this.clear = element("button", { type: "button", onclick: () => this.show({}) }, "Clear");
     $("filters").append(this.search, ...this.chips, this.why, this.ended, this.clear);
-    this.heads = COLUMNS.map((column) => element("th", { scope: "col", class: column.kind || "number" },
+    this.heads = COLUMNS.map((column) => element("th", { scope: "col", class: column.kind || `number ${column.key}` },
       element("button", { type: "button", title: column.hint || column.title, onclick: () => this.sortBy(column.key) },
         column.title, column.unit ? element("small", {}, column.unit) : null)));
     this.body = element("tbody", { onkeydown: (event) => this.key(event) });
@@ -140,7 +140,7 @@ class MotionTable {
         if (column.kind === "state") return element("td", {}, dot(toneOf(row)), shortState(row), element("small", { class: "why", title: row.reason }, short(row.why)));
         if (column.kind === "strip") return element("td", { title: count(row.attempts.length, "attempt") }, strip(row));
         if (column.kind === "why") return element("td", { class: "why", title: row.reason }, short(row.reason));
-        return element("td", { class: "number" }, fixed(row[column.key], column.places));
+        return element("td", { class: `number ${column.key}` }, fixed(row[column.key], column.places));
       }));
   }
 

@@ -57,7 +57,7 @@ def landscape_model(
         return " ".join(f"{value:.6g}" for value in values)
 
     # Old versions of MuJoCo store how they moved a mesh only if a geom uses it.
-    names, untouched = [f"hull_{number}" for number in range(len(hulls))], 'contype="0" conaffinity="0"'
+    names = [f"hull_{number}" for number in range(len(hulls))]
     document = f"""<mujoco>
   <statistic extent="1" center="0 0 0"/>
   <visual>
@@ -79,7 +79,7 @@ def landscape_model(
     <light directional="true" pos="0 0 10" dir="{text(-SUN)}" diffuse=".48 .48 .48" specular=".2 .2 .2"/>
     <geom type="plane" size="0 0 1" pos="0 0 {bottom:.6g}" material="floor" contype="0" conaffinity="0"/>
     <geom type="mesh" mesh="terrain" material="cells" contype="0" conaffinity="0"/>
-    {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN}" {untouched}/>' for name in names)}
+    {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN}" contype="0" conaffinity="0"/>' for name in names)}
   </worldbody>
 </mujoco>"""
     files: Dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
