@@ -68,10 +68,15 @@ class Setups:
     """True if the device gets no more work."""
 
     def is_better_than(self, other: Setups) -> bool:
-        """Return True if this device may work, and the other one, which has failed, is not as promising."""
+        """Return True if this device may work, and the other one, which has failed, is not as promising.
+
+        A device that has worked is better than one that never has, even if it was set aside meanwhile.
+        """
+        if self.worked and not other.worked:
+            return True
         if self.aside or not self.failed:
             return not self.aside
-        return self.worked and (self.failed < FAILED_SETUPS or not other.worked)
+        return self.worked and self.failed < FAILED_SETUPS
 
 
 class Cause(Enum):

@@ -222,7 +222,7 @@ def test_a_setup_that_works_makes_good_for_those_that_have_failed():
     [
         (replace(BOTH, devices={TWO: Setups()}), failed_setup("a", nodes=cluster(TWO))),
         (replace(BOTH, devices={TWO: Setups(), ONE: Setups(failed=1)}), failed_setup("a")),
-        (replace(BOTH, devices={TWO: Setups(), ONE: Setups(worked=True, aside=True)}), failed_setup("a")),
+        (replace(BOTH, devices={TWO: Setups(), ONE: Setups(failed=FAILED_SETUPS, aside=True)}), failed_setup("a")),
         (replace(BOTH, others_failed_to_come=True), failed_setup("a")),
         (replace(NEW, excused=FAILED_SETUPS * (NEW.actors + UNLUCKY_DEVICES)), failed_setup("a")),
     ],
@@ -243,6 +243,13 @@ def test_with_a_better_device_they_are_not(state, loss):
     assert names(*decide(state, loss).last) == ["a"]
     without = replace(state, devices={TWO: Setups()})
     assert names(*decide(without, loss).last) == ["a"], "a device that no actor has run on may be better"
+
+
+def test_a_device_that_has_worked_is_better_even_if_set_aside():
+    state = replace(BOTH, devices={TWO: Setups(), ONE: Setups(worked=True, failed=FAILED_SETUPS, aside=True)})
+    decision = decide(state, failed_setup("a"))
+    assert names(*decision.last) == ["a"] and not decision.state.devices[ONE].aside
+    assert decision.alerts == ("node node0 gets work again: no other device works",)
 
 
 def test_several_motions_are_split_at_once_where_the_last_setup_worked():
@@ -511,6 +518,16 @@ def test_several_motions_that_no_actor_can_load_are_found_whichever_shards_they_
         broken = {"m0", "m3", "m6"} if seed % 2 else {"m0", "m3"}
         run = PretendedRun(Random(seed), shards, nodes=["n0", "n1"], slots=2, actors=2, broken=broken).run()
         assert set(run.crashed) == broken
+
+
+def test_a_motion_is_not_given_up_for_a_device_that_never_worked():
+    """The only good node is set aside for two motions that no setup works with: it is still better than the others."""
+    for seed in range(300):
+        shards = [[Entry("m0"), Entry("m4")], [Entry("m1", 1.0)], [Entry("m2")], [Entry("m3")]]
+        nodes, broken = ["n0", "n1", "n2"], {"m0", "m1"}
+        run = PretendedRun(Random(seed), shards, nodes=nodes, slots=1, actors=1, broken=broken, bad={"n1", "n2"})
+        run.state = run.state.ready(Device("n0", "n0"))
+        assert set(run.run().crashed) == broken
 
 
 def test_where_nothing_works_the_run_ends_soon():

@@ -95,17 +95,19 @@ def wait_until(condition, what):
 # ------------------------------------------------------------------------------------------- devices
 
 
-def partly_broken(marker):
-    """Simulated recorders that cannot be set up on the device that is used first; on others it takes longer."""
+def partly_broken(folder):
+    """Simulated recorders that cannot be set up on the first device used; others wait for its failures."""
 
     class PartlyBrokenActor(simulated_actor(0.1)):
         def setup(self, *arguments):
-            device = own_device()
+            device, broken, failures = own_device(), folder / "broken", folder / "failures"
             with suppress(FileExistsError):
-                marker.symlink_to(f"{device.node_id} {device.name}")
-            if os.readlink(marker) == f"{device.node_id} {device.name}":
+                broken.symlink_to(f"{device.node_id} {device.name}")
+            if os.readlink(broken) == f"{device.node_id} {device.name}":
+                with failures.open("a") as file:
+                    file.write(".")
                 return WorkReport(error="its driver is too old")
-            time.sleep(0.5)
+            wait_until(lambda: failures.stat().st_size >= FAILED_SETUPS, "the broken device's last setup")
             return super().setup(*arguments)
 
     return PartlyBrokenActor
@@ -116,7 +118,7 @@ def test_a_device_whose_setups_always_fail_gets_no_more_work(
     many_motions, calm, address, tmp_path, monkeypatch, device, actors, slots
 ):
     """A node of two, or a GPU of four: the others record everything, however quickly its setups fail."""
-    monkeypatch.setattr(driver, "ShardActor", partly_broken(tmp_path / "marker"))
+    monkeypatch.setattr(driver, "ShardActor", partly_broken(tmp_path))
     monkeypatch.setattr(driver, "REPORT_SECONDS", 0.2)
     result = record_run(tmp_path, many_motions, address, device=device, ray={"num_actors": actors, "num_shards": 8})
     assert result.code == 0, result.console
