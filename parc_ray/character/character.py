@@ -127,6 +127,7 @@ def _decisions(compiled: CompiledCharacter, gains: Sequence[Gains]) -> Decisions
         mended_inertia=compiled.mended_inertia,
         unlimited=tuple(model.joint(joint).name for joint in hinges_of(model) if not model.jnt_range[joint].any()),
         ignored=compiled.ignored,
+        named_bodies=compiled.named_bodies,
     )
 
 

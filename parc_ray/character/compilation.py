@@ -44,6 +44,8 @@ class CompiledCharacter:
     """Bodies with physically impossible moments of inertia, the moments in the file, and those used instead."""
     ignored: Tuple[str, ...]
     """Elements that act on the character but are not simulated, such as "equality"."""
+    named_bodies: Tuple[str, ...]
+    """Names given to bodies without one."""
 
 
 def compile_character_files(files: SourceFiles) -> CompiledCharacter:
@@ -58,11 +60,13 @@ class _Compilation:
     ignored: List[str] = field(default_factory=list)
     geom_names: Dict[str, str] = field(default_factory=dict)
     mended: List[Tuple[str, str, str]] = field(default_factory=list)
+    named_bodies: List[str] = field(default_factory=list)
 
     def run(self) -> CompiledCharacter:
         document = self.files.document
         character = _root_body(document)
         self._strip(character)
+        self._name_bodies(character)
         self._name(character)
         meshes = self._meshes(character)
         self._mend_inertia(character)
@@ -78,6 +82,7 @@ class _Compilation:
             excluded_pairs=tuple(pair for pair in pairs if bodies.issuperset(pair)),
             mended_inertia=tuple(self.mended),
             ignored=tuple(self.ignored),
+            named_bodies=tuple(self.named_bodies),
         )
 
     def _strip(self, character: Element) -> None:
@@ -89,12 +94,21 @@ class _Compilation:
                 if child.tag not in IN_BODIES:
                     parent.remove(child)
 
+    def _name_bodies(self, character: Element) -> None:
+        """Name unnamed bodies by their number in the tree."""
+        taken = {body.get("name") for body in character.iter("body")}
+        for number, body in enumerate(character.iter("body")):
+            if not body.get("name"):
+                name = f"body{number}"
+                while name in taken:
+                    name += "_"
+                body.set("name", name)
+                self.named_bodies.append(name)
+
     def _name(self, character: Element) -> None:
         """Give geoms new names, and name unnamed joints like the three hinges of a ball joint."""
         for body in character.iter("body"):
             name = body.get("name")
-            if not name:
-                self.obstacles.append("a <body> has no name: every body needs one")
             joints = [joint for joint in body.findall("joint") if not joint.get("name")]
             for letter, joint in zip("xyz", joints):
                 joint.set("name", f"{name}_{letter}" if len(joints) == 3 else str(name))

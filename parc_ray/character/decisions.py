@@ -31,6 +31,8 @@ class Decisions:
     """Joints without limits, which were set to +-pi."""
     ignored: Tuple[str, ...] = ()
     """Elements that act on the character but are not simulated."""
+    named_bodies: Tuple[str, ...] = ()
+    """Names given to bodies without one."""
     uneven: Tuple[str, ...] = ()
     """Spherical joints whose three axes have different armature or damping."""
     excluded_pairs: int = 0
@@ -53,6 +55,8 @@ def describe(decisions: Decisions) -> List[str]:
         lines.append(f"{len(decisions.hulls)} colliding meshes as convex hulls, {kept} of {vertices} vertices")
     for body, before, after in decisions.mended_inertia:
         lines.append(f"body {body}: no solid has the moments of inertia {before}; taken as {after}")
+    if decisions.named_bodies:
+        lines.append(f"bodies without a name are called {_name_list(decisions.named_bodies)}")
     if decisions.unlimited:
         lines.append(f"without limits, taken as one turn: {_name_list(decisions.unlimited)}")
     if decisions.ignored:

@@ -130,6 +130,19 @@ def test_decisions_are_told(path: Path) -> None:
     assert (ankle.lower, ankle.upper) == ((-np.pi,), (np.pi,))
 
 
+def test_bodies_without_a_name_get_one(path: Path) -> None:
+    """Cameras and sensors are often mounted on such bodies."""
+    head = '<body pos="0 0 .1"><geom type="sphere" size=".02" mass=".3"/></body><body name="body1" pos="0 0 .2"/>'
+    change(path, [('<geom type="box" size=".12 .06 .04"/>', f'<geom type="box" size=".12 .06 .04"/>{head}')])
+    character = read_character(path)
+    assert "bodies without a name are called body1_" in describe(character.decisions)
+    names = character.skeleton.body_names
+    assert names[:3] == ("base", "body1_", "body1")
+    mine, theirs = mujoco.MjModel.from_xml_string(character.text), as_mujoco_reads_it(path)
+    assert mine.body_mass.sum() == pytest.approx(theirs.body_mass.sum())
+    assert mine.body("body1_").mass == pytest.approx(0.3)
+
+
 def test_a_robot_without_gains_is_refused_but_can_be_shown(path: Path) -> None:
     change(path.parent / "parts" / "actuators.xml", [("<position", "<motor")])
     change(path, [('<position kp="40" kv="1.5" gear="2" forcerange="-25 25"/>', '<motor gear="30"/>')])
