@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -107,7 +108,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is known of the tests' motions stays out of the user's cache."""
+    """The tests' motions stay out of the user's cache; compiled kernels are kept beside the version of Warp."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WARP_CACHE_PATH", str(Path(sys.prefix) / "warp_kernels"))
         yield

@@ -12,11 +12,10 @@ from dataclasses import replace
 import pytest
 import ray
 
-from parc_ray.cluster import driver, run
+from parc_ray.cluster import driver, failure_policy, run
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect, ray_session
 from parc_ray.cluster.crash_output import Printout, read_crash_output
-from parc_ray.cluster.failure_policy import FAILED_SETUPS
 from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import InputError
 from parc_ray.planning import preparation
@@ -70,14 +69,16 @@ def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, 
         )
 
     monkeypatch.setattr(preparation, "read_inputs", broken)
+    monkeypatch.setattr(failure_policy, "FAILED_SETUPS", 1)
+    monkeypatch.setattr(failure_policy, "HOPELESS_MOTIONS", 1)
     ended = record_run(tmp_path, motions, address, ray={"num_actors": 2})
     assert ended.code == 3
     assert_accounted_for(ended)
     assert ended.summary["crashed"] == len(SPECS)
     assert all("model.pt" in reason for reason in ended.summary["crashed_motions"].values())
-    # Two actors' shards, a motion at a time until three are given up, and one in flight; and what the nodes, of which
-    # one might be better than the other, are suspected of first.
-    assert len(ended.events("death")) <= 6 + FAILED_SETUPS
+    # Two actors' shards, a motion alone, and one in flight; and one setup that the nodes, of which one might be better
+    # than the other, are suspected of first.
+    assert len(ended.events("death")) <= 5
     assert "crashed: walk_001: no actor could be set up" in ended.console
 
 
