@@ -8,7 +8,7 @@ and PyTorch where needed.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from parc_ray.errors import (
@@ -74,5 +74,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(home), name)
 
 
-def __dir__() -> List[str]:
+def __dir__() -> list[str]:
     return [*globals(), *__all__]

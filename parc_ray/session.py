@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Mapping
 
 from rich.text import Text
 
@@ -24,7 +24,7 @@ from parc_ray.terminal.progress import LINE_SECONDS
 from parc_ray.terminal.screen import Screen, open_screen
 
 
-def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = False, quiet: bool = False) -> Run:
+def record(config: str | Path | Mapping[str, Any], *, overwrite: bool = False, quiet: bool = False) -> Run:
     """Record every motion of a dataset that the tracker can physically track, as `parc-ray record` does.
 
     config: a phys_record.yaml, or a mapping of its keys. A run in its output_dir is resumed.
@@ -57,7 +57,7 @@ def record(config: Union[str, Path, Mapping[str, Any]], *, overwrite: bool = Fal
     return read_run(checked.output_dir)
 
 
-def record_and_report(config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen) -> EndedRun:
+def record_and_report(config: RecordConfig, data_dir: str | None, overwrite: bool, screen: Screen) -> EndedRun:
     """Record a dataset and write its report."""
     with Interruption() as interruption:
         ended = run_recording(config, data_dir, overwrite, screen, interruption)

@@ -32,7 +32,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from typing import Any, Callable, Sequence
 
 import scale
 from rich.console import Console
@@ -91,7 +91,7 @@ def main() -> None:
         if options.memory:
             print(peak_memory(files, shard))
             return
-        results: List[Dict[str, float]] = []
+        results: list[dict[str, float]] = []
         for repeat in range(1 if options.quick else options.repeats):
             results.append(measure(files, shard, options.parts, options.simulators))
             print(f"repeat {repeat + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in results[-1].items()))
@@ -117,9 +117,9 @@ def main() -> None:
     print(json.dumps({key: round(value, 4) for key, value in numbers.items()}))
 
 
-def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]) -> Dict[str, float]:
+def measure(files: RunFiles, shard: Shard, parts: str, simulators: Sequence[str]) -> dict[str, float]:
     """Return the numbers that are measured repeatedly."""
-    numbers: Dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name in simulators if set("ab") & set(parts) else ():
         own = rates(replace(files, simulator=name), shard)
         numbers.update({f"{key}_{name}": value for key, value in own.items()})
@@ -146,7 +146,7 @@ def config(folder: Path, simulator: str, **changes: Any) -> RecordConfig:
     )
 
 
-def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: int) -> None:
+def write_motions(folder: Path, count: int, seconds: tuple[float, float], seed: int) -> None:
     """Write generated motions, about a third of which fail the first attempt, and a dataset file."""
     skeleton = load_skeleton(HUMANOID)
     lines = ["motions:"]
@@ -157,7 +157,7 @@ def write_motions(folder: Path, count: int, seconds: Tuple[float, float], seed: 
     (folder / "motions.yaml").write_text("\n".join(lines) + "\n")
 
 
-def make_shard(folder: Path, count: int, simulator: str) -> Tuple[RunFiles, Shard]:
+def make_shard(folder: Path, count: int, simulator: str) -> tuple[RunFiles, Shard]:
     """Return one shard of generated motions of 2-10 s."""
     write_motions(folder, count, (2.0, 10.0), seed=1)
     run_config = config(folder, simulator)
@@ -179,14 +179,14 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def record_all(recorder: ShardRecorder) -> List[Any]:
+def record_all(recorder: ShardRecorder) -> list[Any]:
     results = []
     while not recorder.done:
         results += recorder.advance()
     return results
 
 
-def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
+def rates(files: RunFiles, shard: Shard) -> dict[str, float]:
     """Measure (a) and (b) alternately on one thread, so that other load on the machine slows both alike."""
     recorder = build_recorder(files, shard, threads=1, device_name="cpu")
     environment = build_recorder(files, shard, threads=1, device_name="cpu").environment
@@ -205,7 +205,7 @@ def rates(files: RunFiles, shard: Shard) -> Dict[str, float]:
     return {"a_bare_steps_per_s": bare, "b_recorder_steps_per_s": whole, "b_over_a": whole / bare}
 
 
-def schedules(files: RunFiles, shard: Shard) -> Dict[str, float]:
+def schedules(files: RunFiles, shard: Shard) -> dict[str, float]:
     """Measure (c): the same motions and retries, in lockstep and with a queue."""
     ours = build_recorder(files, shard, threads=1, device_name="cpu")
     ours_seconds = timed(lambda: record_all(ours))
@@ -239,7 +239,7 @@ def record_in_lockstep(recorder: ShardRecorder) -> None:
             return
 
 
-def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
+def usage(files: RunFiles, shard: Shard) -> dict[str, float]:
     """Measure (d)."""
     recorder = build_recorder(with_envs(files, ENVS_WAITING), shard, threads=1, device_name="cpu")
     results = record_all(recorder)
@@ -252,7 +252,7 @@ def usage(files: RunFiles, shard: Shard) -> Dict[str, float]:
     }
 
 
-def launches(files: RunFiles, shard: Shard) -> Dict[str, float]:
+def launches(files: RunFiles, shard: Shard) -> dict[str, float]:
     """Measure (g)."""
     recorder = build_recorder(with_envs(files, 2 * ENVS_WAITING), shard, threads=1, device_name="cpu")
     for _ in range(10):
@@ -285,7 +285,7 @@ def memory_of(envs: int, simulator: str) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def end_to_end(folder: Path, count: int, simulator: str) -> Dict[str, float]:
+def end_to_end(folder: Path, count: int, simulator: str) -> dict[str, float]:
     """Measure (f)."""
     motions = folder / "end_to_end"
     motions.mkdir()

@@ -20,7 +20,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Mapping, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone that is not installed
 
@@ -153,10 +153,10 @@ class Transitions:
     """[2, n, B] before and after."""
     tiles: npt.NDArray[np.int64]
     """[n] tile of the character."""
-    terrains: List[HeightField]
+    terrains: list[HeightField]
 
     @property
-    def kinds(self) -> Dict[str, npt.NDArray[np.bool_]]:
+    def kinds(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Masks of the steps by kind: in flight, with unchanged contacts, and with a contact that begins or ends."""
         touching, same = self.contacts.any(axis=(0, 2)), (self.contacts[0] == self.contacts[1]).all(axis=1)
         return dict(zip(KINDS, (~touching, touching & same, ~same)))
@@ -202,7 +202,7 @@ def candidate(text: str) -> Candidate:
 
 def run_of(wanted: Candidate, character: Path, environment: Mapping[str, Any]) -> RunFiles:
     """Return a run with this engine and these settings. Raises InputError for an unknown setting."""
-    ours: Dict[str, Any] = {
+    ours: dict[str, Any] = {
         **dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "none"),
         "simulator": wanted.engine,
     }
@@ -284,7 +284,7 @@ class Fit:
 Error = Callable[[npt.NDArray[np.int64], Array], Array]
 
 
-def descend(error: Error, rows: npt.NDArray[np.int64], start: Array, low: Array, high: Array) -> Tuple[Array, Array]:
+def descend(error: Error, rows: npt.NDArray[np.int64], start: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Return locally optimal targets [n, D] within bounds, and their squared residuals [n]."""
     targets, count = np.clip(start, low, high), start.shape[1]
     left = error(rows, targets)
@@ -369,12 +369,12 @@ def size(residuals: Array) -> Array:
     return sizes
 
 
-def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps: float) -> Dict[str, float]:
+def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps: float) -> dict[str, float]:
     """Return the share of contacts (recorded or simulated, at the end of a step) on which both agree, left and right
     combined, for bodies in contact in at least ten steps.
     """
     made = after.contact_force.norm(dim=-1).numpy() > eps
-    groups: Dict[str, List[int]] = {}
+    groups: dict[str, list[int]] = {}
     for index, name in enumerate(skeleton.body_names):
         groups.setdefault(name.replace("left_", "").replace("right_", ""), []).append(index)
     shares = {}
@@ -385,7 +385,7 @@ def agreement(skeleton: Skeleton, data: Transitions, after: CharacterState, eps:
     return shares
 
 
-def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: CharacterState) -> Tuple[float, float, str]:
+def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: CharacterState) -> tuple[float, float, str]:
     """Return the share of steps in flight with a drive torque above its motor's limit, the largest ratio, and its
     joint. The torque is the mean of its values before and after a step. In flight, no contact can have been missed.
     """
@@ -407,7 +407,7 @@ def overload(skeleton: Skeleton, data: Transitions, targets: Array, after: Chara
     return float((ratio.max(axis=1) > 1).mean()), float(ratio.max()), owners[int(ratio.max(axis=0).argmax())]
 
 
-def interval(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> Tuple[float, float]:
+def interval(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> tuple[float, float]:
     """Return the 95 % interval of a figure over `count` control steps, by a block bootstrap."""
     random, blocks = np.random.default_rng(0), max(1, -(-count // BLOCK))
     starts = random.integers(0, max(1, count - BLOCK + 1), (DRAWS, blocks))
@@ -417,14 +417,14 @@ def interval(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> Tu
 
 
 def figures(
-    skeleton: Skeleton, data: Transitions, fitted: Fit, first: Optional[Fit], seconds: float, eps: float
-) -> Dict[str, Any]:
+    skeleton: Skeleton, data: Transitions, fitted: Fit, first: Fit | None, seconds: float, eps: float
+) -> dict[str, Any]:
     """Return all reported figures of an engine; its ratio is to the residual of the first engine."""
     sizes = size(fitted.residual)
     touching, velocity = data.contacts.any(axis=(0, 2)), fitted.residual[:, 6 + skeleton.dof_count :][:, :3] / seconds
     speed = np.linalg.norm(velocity, axis=1)
     share, largest, joint = overload(skeleton, data, fitted.targets, fitted.after)
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         "steps": {kind: int(rows.sum()) for kind, rows in data.kinds.items()},
         "residual": float(np.median(sizes)),
         "residual interval": interval(lambda rows: float(np.median(sizes[rows])), len(sizes)),
@@ -530,15 +530,15 @@ def parse_options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def compare(options: argparse.Namespace) -> Dict[str, Dict[str, Any]]:
+def compare(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Fit every engine and return its figures by name. Writes figures.json, residuals.svg and targets.npz."""
     environment = expand(load_yaml(options.environment), find_data_dir(None), str(options.environment))
     checked = check_config(environment, ParcEnvironmentFile, str(options.environment))
     skeleton = load_skeleton(options.character)
     data = transitions([read_recording(path, skeleton, checked) for path in options.recordings])
     seconds, eps = 1.0 / checked.env.control_freq, checked.env.contact_detection_eps
-    fits: Dict[str, Fit] = {}
-    results: Dict[str, Dict[str, Any]] = {}
+    fits: dict[str, Fit] = {}
+    results: dict[str, dict[str, Any]] = {}
     for wanted in [candidate(text) for text in options.engine]:
         run = run_of(wanted, options.character, environment)
         simulator = build(run, skeleton, data, options.envs, options.device, options.threads)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Optional
 
 from parc_ray.character.character import read_character
 from parc_ray.character.decisions import describe, warnings
@@ -24,7 +23,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clone", nargs="?", type=Path, help="Folder of a clone. Default: download.")
-    clone: Optional[Path] = parser.parse_args().clone
+    clone: Path | None = parser.parse_args().clone
     print("| robot | degrees of freedom | result |\n|---|---|---|")
     for category in CATEGORIES:
         for robot in mujoco_menagerie.robots(category):

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,8 @@ def main() -> None:
     motions = held_out(options.motions, options.seed, options.seconds, skeleton)
     total = sum(motion.length for motion in motions)
     print(f"{len(motions)} motions, {total:.0f} s, seed {options.seed}")
-    rows: Dict[str, Dict[str, Outcome]] = {}
-    steps: Dict[str, int] = {}
+    rows: dict[str, dict[str, Outcome]] = {}
+    steps: dict[str, int] = {}
     for name, recovery in (("without", False), ("with recovery", True)):
         start = time.process_time()
         rows[name], steps[name], own, control_steps = record(motions, recovery, options)
@@ -71,7 +71,7 @@ def main() -> None:
             print(f"| {kind} | {len(found)} | " + " | ".join(cells) + " |")
 
 
-def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton) -> List[Motion]:
+def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton) -> list[Motion]:
     """Return generated motions of random kinds, lengths and difficulties."""
     rng = np.random.default_rng(seed)
     specs = [
@@ -86,7 +86,7 @@ def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton
 
 def record(
     motions: Sequence[Motion], recovery: bool, options: argparse.Namespace
-) -> Tuple[Dict[str, Outcome], int, float, int]:
+) -> tuple[dict[str, Outcome], int, float, int]:
     """Record motions with the bundled tracker on MuJoCo.
 
     Returns how each was recorded, env-steps, the share of time outside the control steps, and control steps.
@@ -102,14 +102,14 @@ def record(
     recorder = build_recorder(run, shard, options.threads, "cpu")
     stepped, step = [0.0], recorder._step
 
-    def timed(envs: List[int]) -> torch.Tensor:
+    def timed(envs: list[int]) -> torch.Tensor:
         start = time.perf_counter()
         verdicts = step(envs)
         stepped[0] += time.perf_counter() - start
         return verdicts
 
     recorder._step = timed  # type: ignore[method-assign]
-    found: Dict[str, Outcome] = {}
+    found: dict[str, Outcome] = {}
     start = time.perf_counter()
     while not recorder.done:
         for result in recorder.work(5.0):

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,11 +32,11 @@ DIFFERENT = 50
 GPUS, VIRTUAL_MOTIONS = 64, 50_000
 
 
-def whole_run(folder: Path, count: int) -> Dict[str, float]:
+def whole_run(folder: Path, count: int) -> dict[str, float]:
     """Measure a run of `count` motions, and a second check: wall time, CPU time and driver memory."""
     folder.mkdir()
     write_motions(folder, count)
-    numbers: Dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for part in ("run", "check"):
         command = [sys.executable, __file__, part, str(folder)]
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
@@ -49,7 +49,7 @@ def whole_run(folder: Path, count: int) -> Dict[str, float]:
     return numbers
 
 
-def different_gpus(folder: Path, quick: bool = False) -> Dict[str, float]:
+def different_gpus(folder: Path, quick: bool = False) -> dict[str, float]:
     """Measure how close runs come to the ideal, by a virtual clock, if GPUs differ, join late, or have little work.
 
     Ideally, every GPU is busy until the end, without setups. All but the short runs have about 200 s of work per GPU.
@@ -73,14 +73,14 @@ def different_gpus(folder: Path, quick: bool = False) -> Dict[str, float]:
             Machine(8, steps_per_second=185_000.0, shortest_step=1.6e-3, slot_seconds=1.1e-6),
         ),
     }
-    numbers: Dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, (count, machine) in machines.items():
         run = virtual_run(folder / name, motion, count // scale, machine)
         numbers[f"efficiency_of_{name}"] = machine.ideal(run.ledger.env_steps) / run.seconds
     return numbers
 
 
-def many_gpus(folder: Path) -> Dict[str, float]:
+def many_gpus(folder: Path) -> dict[str, float]:
     """Measure the efficiency of simulated GPUs compared with one, by a virtual clock on which recorders take time.
 
     For the second efficiency, the clock includes the driver's CPU time on this machine.
@@ -88,7 +88,7 @@ def many_gpus(folder: Path) -> Dict[str, float]:
     folder.mkdir()
     write_motions(folder, 1)
     motion = next((folder / "motions").glob("*.pkl"))
-    numbers: Dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, charged in (("efficiency_of", False), ("efficiency_with_driver_of", True)):
         one, many = (
             virtual_run(folder / f"{name}_{gpus}", motion, VIRTUAL_MOTIONS, Machine(gpus), charged)
@@ -171,7 +171,7 @@ class Peak(threading.Thread):
             time.sleep(0.2)
 
 
-def run(folder: Path) -> Dict[str, float]:
+def run(folder: Path) -> dict[str, float]:
     """Run once in this process; return the times of its parts (s)."""
     from parc_ray import session
     from parc_ray.cluster import driver
@@ -183,7 +183,7 @@ def run(folder: Path) -> Dict[str, float]:
     driver.ShardActor = instant_actor()  # type: ignore
     peak = Peak()
     peak.start()
-    times: Dict[str, float] = {}
+    times: dict[str, float] = {}
 
     def timed(module: Any, name: str, part: str) -> None:
         real = getattr(module, name)
@@ -212,7 +212,7 @@ def run(folder: Path) -> Dict[str, float]:
     return {**times, "driver_mib": peak.mib, "report_mb": (folder / "out" / "report.html").stat().st_size / 1e6}
 
 
-def check(folder: Path) -> Dict[str, float]:
+def check(folder: Path) -> dict[str, float]:
     """Measure a second check of the same dataset."""
     from rich.console import Console
 

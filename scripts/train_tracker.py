@@ -25,7 +25,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # runs in a clone that is not installed
 # Threads that spin while waiting would take the cores of the simulation threads.
@@ -146,8 +146,8 @@ class RewardedEnvironment(ParcEnvironmentConfig):
     root_pos_w: float
     root_vel_w: float
     key_pos_w: float
-    joint_err_w: List[float]
-    contact_weights: List[float]
+    joint_err_w: list[float]
+    contact_weights: list[float]
 
 
 class TrainingEnvironmentFile(ParcEnvironmentFile):
@@ -156,7 +156,7 @@ class TrainingEnvironmentFile(ParcEnvironmentFile):
     env: RewardedEnvironment
 
 
-def read_configs(folder: Path) -> Tuple[TrainingAgent, TrainingEnvironmentFile]:
+def read_configs(folder: Path) -> tuple[TrainingAgent, TrainingEnvironmentFile]:
     """Return agent_config.yaml and dm_env.yaml of a folder. Raises InputError if this script does not support them."""
     agent, environment = (folder / name for name in CONFIG_FILES)
     return load_config(agent, TrainingAgent, None), load_config(environment, TrainingEnvironmentFile, None)
@@ -276,8 +276,8 @@ def half_is_faster(network: Network, rows: int, size: int, device: torch.device)
     return seconds[True] < seconds[False]
 
 
-def fully_connected(size: int, widths: Tuple[int, ...]) -> nn.Sequential:
-    layers: List[nn.Module] = []
+def fully_connected(size: int, widths: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
     for width_in, width_out in zip((size, *widths), widths):
         layers += [nn.Linear(width_in, width_out), nn.ReLU()]
     return nn.Sequential(*layers)
@@ -331,7 +331,7 @@ def checkpoint(network: Network, normalizer: ObservationNormalizer, centre: Tens
     return saved({name: value.cpu() for name, value in state.items()})
 
 
-def saved(state: Dict[str, Any]) -> bytes:
+def saved(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -367,9 +367,9 @@ def build(
     return build_recorder(run, Shard(0, tuple(shard)), options.threads, options.device)
 
 
-def evaluate(recorder: ShardRecorder) -> List[AttemptResult]:
+def evaluate(recorder: ShardRecorder) -> list[AttemptResult]:
     """Return the final attempt at every motion of a recorder, in the order of the motions."""
-    last: Dict[str, AttemptResult] = {}
+    last: dict[str, AttemptResult] = {}
     while not recorder.done:
         for result in recorder.advance():
             last[result.attempt.motion] = result
@@ -470,7 +470,7 @@ class Search:
         self.low, self.high = (bound.to(self.device) for bound in action_bounds(self.skeleton))
 
     @torch.inference_mode()
-    def lesson(self, motion: int) -> Tuple[Optional[Lesson], float]:
+    def lesson(self, motion: int) -> tuple[Lesson | None, float]:
         """Return the lesson of a motion, or None if the search did not reach its end; and the share that it reached."""
         self.steps = self.environment.steps_of(motion, 0.0)
         ahead = torch.arange(self.steps + 1 + LEAD_STEPS, device=self.device) * self.environment.timestep
@@ -486,7 +486,7 @@ class Search:
                 break
         return lesson, farthest / self.steps
 
-    def _searched(self) -> Tuple[Optional[Lesson], int]:
+    def _searched(self) -> tuple[Lesson | None, int]:
         """Return the lesson at this price of contacts, if found, and the steps that the best sequence survived."""
         offsets = torch.zeros(-(-self.steps // WINDOW), self.skeleton.dof_count, device=self.device)
         survived, cost, states = 0, math.inf, None
@@ -534,7 +534,7 @@ class Search:
                 offsets, total = offsets[chosen].clone(), total[chosen].clone()
         return offsets[total.argsort()[:CANDIDATES]]
 
-    def _replayed(self, offsets: Tensor) -> Tuple[Tensor, Tensor, List[CharacterState]]:
+    def _replayed(self, offsets: Tensor) -> tuple[Tensor, Tensor, list[CharacterState]]:
         """Return the steps that sequences of offsets [C, K, D] survive, their costs [C], and the states on the way."""
         envs, environment = self.envs[: len(offsets)], self.environment
         environment.start(envs, [self.motion] * len(envs), [0.0] * len(envs))
@@ -585,7 +585,7 @@ class Search:
 
     def _linearized(
         self, state: CharacterState, following: CharacterState, target: Tensor, nudge: Tensor
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Return the effect on the next state of deviations [X] from a state, and [D] of PD targets: [X, X] and [X, D].
 
         Fitted to random deviations, not differentiated: a foot's contact is discontinuous; its mean effect matters.
@@ -604,14 +604,14 @@ class Search:
         return slopes[:, : len(nudge)], slopes[:, len(nudge) :]
 
 
-def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: bytes) -> List[Optional[Lesson]]:
+def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: bytes) -> list[Lesson | None]:
     """Return the lessons of motions; those found earlier come from lessons.pt in the output folder.
 
     Missing ones are searched again once there are more samples.
     """
     file = options.output / "lessons.pt"
-    known: Dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), weights_only=True) if file.exists() else {}
-    found: List[Optional[Lesson]] = []
+    known: dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), weights_only=True) if file.exists() else {}
+    found: list[Lesson | None] = []
     for motion in motions:
         key = f"{hashlib.sha256(motion_file_bytes(motion)).hexdigest()} {options.simulator}"
         kept = known.get(key, 0)  # an int: number of samples that found no lesson
@@ -744,7 +744,7 @@ class Training:
         torch.set_num_threads(options.threads)
         self.network.in_bfloat16 = half_is_faster(self.network, self.minibatch, observer.layout.size, self.device)
 
-    def learn_lessons(self, lessons: Sequence[Optional[Lesson]]) -> None:
+    def learn_lessons(self, lessons: Sequence[Lesson | None]) -> None:
         """Set the lessons to teach, one for each motion."""
         self.lessons, dofs = list(lessons), len(self.centre)
         plain = torch.eye(dofs, device=self.device).unsqueeze(0)
@@ -755,7 +755,7 @@ class Training:
         self.first_moments = self.last_moments + 1 - lengths
 
     @property
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Options that a checkpoint depends on."""
         options = self.options
         shown = {name: getattr(options, name) for name in ("samples", "num_envs", "save_every", "seed", "simulator")}
@@ -790,7 +790,7 @@ class Training:
         self.progress.samples += self.batch
 
     @torch.inference_mode()
-    def _collect(self) -> Tuple[Experience, Tensor]:
+    def _collect(self) -> tuple[Experience, Tensor]:
         """Step all envs; return the experience and the values of the final states."""
         environment, network = self.environment, self.network
         experience = self._empty_experience()
@@ -918,7 +918,7 @@ class Training:
         advantages = advantages.clamp(-agent.norm_adv_clip, agent.norm_adv_clip)
         rate = agent.optimizer.learning_rate * max(0.0, 1.0 - self.iteration / self.iterations)
         actor, critic = self.optimizer.param_groups
-        measured: List[Tensor] = []
+        measured: list[Tensor] = []
         for _ in range(agent.update_epochs):
             order = torch.randperm(self.batch, generator=self.random).to(self.device)
             for rows in order.split(self.minibatch):
@@ -1022,7 +1022,7 @@ class Training:
 # --- The command ---------------------------------------------------------------------------------------------
 
 
-def read_dataset(path: Path, character: Path) -> List[Motion]:
+def read_dataset(path: Path, character: Path) -> list[Motion]:
     """Return all motions of a dataset file or folder. Raises InputError if there are none, or one is unusable."""
     skeleton = load_skeleton(character)
     if path.is_dir():

@@ -15,7 +15,7 @@ GREEN, GREY = "#2a7f3f", "#8a8a8a"
 Points = List[Tuple[float, float]]
 
 
-def read_log(text: str) -> Tuple[Points, Points, int]:
+def read_log(text: str) -> tuple[Points, Points, int]:
     """Return points (M samples, motions recorded whole), points (M samples, rad), and the number of motions.
 
     Logs of resumed trainings may be concatenated.
@@ -46,11 +46,11 @@ def curve(recorded: Points, errors: Points, motions: int) -> str:
     largest = 0.1 * -(-max([y for _, y in errors], default=0.1) // 0.1)
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
-    def place(x: float, y: float, top: float) -> Tuple[float, float]:
+    def place(x: float, y: float, top: float) -> tuple[float, float]:
         return LEFT + x / most * (right - LEFT), bottom - y / top * (bottom - TOP)
 
     def line(points: Points, top: float, colour: str) -> str:
-        path = " ".join("%.1f,%.1f" % place(x, y, top) for x, y in points)
+        path = " ".join("{:.1f},{:.1f}".format(*place(x, y, top)) for x, y in points)
         return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
 
     def text(x: float, y: float, words: str, anchor: str = "middle", colour: str = "#333") -> str:
@@ -70,7 +70,7 @@ def curve(recorded: Points, errors: Points, motions: int) -> str:
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>\n"])
 
 
-def ticks(most: int) -> List[int]:
+def ticks(most: int) -> list[int]:
     """Return at most nine integers from 0 to `most`, evenly spaced."""
     return list(range(0, most + 1, max(1, -(-most // 8))))
 

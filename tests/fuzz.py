@@ -31,7 +31,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-def odd_but_sound(rng: random.Random, motion: Dict[str, Any], terrain: Dict[str, Any]) -> None:
+def odd_but_sound(rng: random.Random, motion: dict[str, Any], terrain: dict[str, Any]) -> None:
     """Change a motion so that its parts still fit together, towards the bounds of what is possible and beyond."""
     frames = rng.choice([1, 2, 3, 10, 40])
     for name in ("root_pos", "root_rot", "joint_rot", "body_contacts"):
@@ -232,7 +232,7 @@ class Samples:
             sys.modules[name] = ModuleType(name)
         sys.modules["parc.util.terrain_util"].SubTerrain = SubTerrain  # type: ignore[attr-defined]
 
-    def parts(self, rng: random.Random) -> Tuple[Dict[str, Any], Dict[str, Any], Dict[str, Any]]:
+    def parts(self, rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         motion = rng.choice(self.motions)
         data = {"root_pos": motion.root_pos, "root_rot": motion.root_rot, "joint_rot": motion.joint_rot,
                 "body_contacts": motion.contacts, "fps": 30, "loop_mode": motion.loop_mode}  # fmt: skip
@@ -266,7 +266,7 @@ def motion_case(rng: random.Random, samples: Samples) -> Case:
     return Case("case.pkl", content)
 
 
-def current_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int, damage: bool) -> bytes:
+def current_pickle(rng: random.Random, parts: list[dict[str, Any]], protocol: int, damage: bool) -> bytes:
     pickled = [pickle.dumps(part, protocol) for part in parts]
     if damage:
         victim = rng.randrange(3)
@@ -275,7 +275,7 @@ def current_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: in
     return pickle.dumps(dict(zip(names, pickled)), protocol)
 
 
-def legacy_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int, damage: bool) -> bytes:
+def legacy_pickle(rng: random.Random, parts: list[dict[str, Any]], protocol: int, damage: bool) -> bytes:
     data, terrain, misc = (dict(part) for part in parts)
     state = SubTerrain()
     dx = terrain.get("dx")
@@ -291,7 +291,7 @@ def legacy_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int
     return pickle.dumps({**keys, "frames": frames, "contacts": contacts, "terrain": state, **misc}, protocol)
 
 
-def mimickit_pickle(rng: random.Random, parts: List[Dict[str, Any]], protocol: int, damage: bool) -> bytes:
+def mimickit_pickle(rng: random.Random, parts: list[dict[str, Any]], protocol: int, damage: bool) -> bytes:
     data, _, misc = (dict(part) for part in parts)
     frames = data.get("root_pos")
     if isinstance(frames, np.ndarray) and frames.ndim == 2 and frames.dtype.kind == "f":
@@ -409,7 +409,7 @@ def character_case(rng: random.Random, samples: Samples) -> Case:
     return Case("case.xml", text.encode())
 
 
-TARGETS: Dict[str, Callable[[random.Random, Samples], Case]] = {
+TARGETS: dict[str, Callable[[random.Random, Samples], Case]] = {
     "motions": motion_case,
     "misc": misc_case,
     "checkpoints": checkpoint_case,
@@ -527,9 +527,9 @@ class Watch:
     HARMLESS = ("object.", "sys._getframe", "array.", "builtins.id", "gc.", "cpython.", "code.__new__", "marshal.")
 
     def __init__(self) -> None:
-        self.allowed: Optional[str] = None
+        self.allowed: str | None = None
         """the file being read; None: not watching"""
-        self.seen: List[str] = []
+        self.seen: list[str] = []
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: Any) -> None:
@@ -556,7 +556,7 @@ class Watch:
         return known or (event == "import" and text.startswith(roots))
 
 
-def work(seed: int, targets: List[str], first: int, last: int, connection: Any, folder: str) -> None:
+def work(seed: int, targets: list[str], first: int, last: int, connection: Any, folder: str) -> None:
     """Try cases, telling of each before and after. Runs in a process of its own."""
     os.chdir(folder)
     torch.set_num_threads(1)
@@ -603,9 +603,9 @@ def make_case(seed: int, index: int, target: str, samples: Samples) -> Case:
 # -------------------------------------------------------------------------------------------------- parent
 
 
-def fuzz(seed: int, targets: List[str], first: int, count: int, keep: Path) -> Dict[str, Counter]:
+def fuzz(seed: int, targets: list[str], first: int, count: int, keep: Path) -> dict[str, Counter]:
     """Outcomes by target. Files of bad cases, and why they are bad, are left in `keep`."""
-    outcomes: Dict[str, Counter] = {target: Counter() for target in targets}
+    outcomes: dict[str, Counter] = {target: Counter() for target in targets}
     index, last = first, first + count
     context = multiprocessing.get_context("spawn")
     while index < last:
@@ -614,7 +614,7 @@ def fuzz(seed: int, targets: List[str], first: int, count: int, keep: Path) -> D
             process = context.Process(target=work, args=(seed, targets, index, last, theirs, folder))
             process.start()
             theirs.close()
-            running: Optional[Tuple[int, str]] = None
+            running: tuple[int, str] | None = None
             while index < last:
                 try:
                     message = ours.recv() if ours.poll(CASE_SECONDS) else ("hang",)

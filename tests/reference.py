@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ DEMO = ROOT / "parc_ray" / "demo" / "files"
 HUMANOID = DEMO / "humanoid.xml"
 
 
-def vectors(name: str) -> Dict[str, np.ndarray]:
+def vectors(name: str) -> dict[str, np.ndarray]:
     with np.load(DATA / f"{name}.npz", allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
 
@@ -24,7 +23,7 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-ERRORS: Dict[str, float] = {}
+ERRORS: dict[str, float] = {}
 """Largest deviation from the reference so far, by test; `pytest --reference-errors` prints it"""
 
 

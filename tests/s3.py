@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator
+from typing import Any, Iterator
 
 import pytest
 
@@ -27,7 +27,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server.stop()
 
 
-def s3_files(client: Any, prefix: str) -> Dict[str, bytes]:
+def s3_files(client: Any, prefix: str) -> dict[str, bytes]:
     """Contents of all objects below a prefix, by the rest of their keys."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
     keys = [found["Key"] for page in pages for found in page.get("Contents", ())]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple
 
 import pytest
 import typer
@@ -65,7 +65,7 @@ def config(parc_ray: Call, tmp_path: Path) -> Path:
 
 
 def write_config(folder: Path, **changes: Any) -> Path:
-    content: Dict[str, Any] = {
+    content: dict[str, Any] = {
         "output_dir": "output",
         "device": "cpu",
         "create_dataset_config": "dataset.yaml",
@@ -78,7 +78,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def contents(folder: Path) -> Dict[str, Tuple[int, bytes]]:
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Every file below a folder: when it was changed, and what is in it."""
     return {str(p): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"") for p in folder.rglob("*")}
 
@@ -279,7 +279,7 @@ class TestBadInput:
     @pytest.mark.parametrize("command", ["check", "record"])
     @pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD)
     def test_one_message_exit_code_2_and_nothing_written(
-        self, parc_ray: Call, config: Path, tmp_path: Path, command: str, changes: Dict[str, Any], message: str
+        self, parc_ray: Call, config: Path, tmp_path: Path, command: str, changes: dict[str, Any], message: str
     ) -> None:
         write_config(tmp_path, **changes)
         before = contents(tmp_path)

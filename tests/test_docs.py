@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple, Type
+from typing import Any, Iterator
 
 import pytest
 import typer
@@ -24,7 +24,7 @@ FOLDERS = ("parc_ray", "configs", "scripts", "tests", ".github")
 LARGEST_README = 8192
 """bytes: a front page"""
 LARGEST_PICTURES = 1_000_000
-FILES: Dict[str, Type[BaseModel]] = {
+FILES: dict[str, type[BaseModel]] = {
     "phys_record.yaml": RecordConfig,
     "dm_env.yaml": ParcEnvironmentFile,
     "agent_config.yaml": AgentConfig,
@@ -38,7 +38,7 @@ CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 
 
-def pages() -> List[Path]:
+def pages() -> list[Path]:
     """Every page of documentation, the front page first."""
     return [ROOT / "README.md", *sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))]
 
@@ -51,13 +51,13 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def anchors(page: Path) -> List[str]:
+def anchors(page: Path) -> list[str]:
     """Anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text_of(page)), flags=re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings]
 
 
-def links(page: Path) -> List[str]:
+def links(page: Path) -> list[str]:
     text = CODE.sub("", FENCE.sub("", text_of(page)))
     return [one or other for one, other in LINK.findall(text)]
 
@@ -96,7 +96,7 @@ class TestPages:
         assert sum(picture.stat().st_size for picture in shown) < LARGEST_PICTURES
 
 
-def commands(group: Any, path: Tuple[str, ...] = ()) -> Iterator[Tuple[Tuple[str, ...], Any]]:
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command of a command line, with the words that call it."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -105,13 +105,13 @@ def commands(group: Any, path: Tuple[str, ...] = ()) -> Iterator[Tuple[Tuple[str
             yield (*path, name), command
 
 
-def options_of(command: Any) -> Set[str]:
+def options_of(command: Any) -> set[str]:
     """What a command's options are called."""
     names = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     return names | {"--help"}
 
 
-def mentioned(page: Path) -> List[str]:
+def mentioned(page: Path) -> list[str]:
     """Whatever follows `parc-ray` in code on a page."""
     text = text_of(page).replace("\\\n", " ")
     code = FENCE.findall(text) + CODE.findall(FENCE.sub("", text))
@@ -153,14 +153,14 @@ class TestCommands:
             assert (ROOT / name).exists(), f"{name_of(page)}: there is no {name}"
 
 
-def section_of(annotation: Any) -> Optional[Type[BaseModel]]:
+def section_of(annotation: Any) -> type[BaseModel] | None:
     """The model that a field of this type holds, if it is a section of its own."""
     options = getattr(annotation, "__args__", (annotation,))
     models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
     return models[0] if models else None
 
 
-def fields_of(model: Type[BaseModel], prefix: str = "") -> Iterator[Tuple[str, str, str]]:
+def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Every key, its default as YAML (`required` if it has none), and what the model says of it."""
     for name, field in model.model_fields.items():
         section = section_of(field.annotation)
@@ -175,7 +175,7 @@ def fields_of(model: Type[BaseModel], prefix: str = "") -> Iterator[Tuple[str, s
         yield f"{prefix}{name}", default, field.description or ""
 
 
-def rows_of(file: str) -> List[Tuple[str, str, str]]:
+def rows_of(file: str) -> list[tuple[str, str, str]]:
     """The table of a file's keys in configs/README.md."""
     text = text_of(ROOT / "configs" / "README.md")
     section = text[text.index(f"\n## {file}\n") + 1 :]

@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ CHARACTER = """
 BODIES, DOFS = 4, 4
 
 Scenario = Tuple[Callable[[], None], Optional[str], Dict[str, Any]]
-SCENARIOS: Dict[str, Scenario] = {}
+SCENARIOS: dict[str, Scenario] = {}
 gymapi: Any = None
 gymtorch: Any = None
 torch: Any = None
@@ -94,7 +94,7 @@ def params(**changes: Any) -> Any:
     return values
 
 
-def blocks(heights: Any, cell: float = 1.0) -> Tuple[Any, Any]:
+def blocks(heights: Any, cell: float = 1.0) -> tuple[Any, Any]:
     """Vertices and triangles (flat) of square level tops, in the middle of the world."""
     heights = np.asarray(heights, dtype=np.float32)
     corner = np.array([(0, 0), (0, 1), (1, 1), (1, 0)])
@@ -120,12 +120,12 @@ class World:
         self.add_mesh(*blocks(heights))
         self.asset = self.gym.load_asset(self.sim, *self.file())
         self.mode = getattr(gymapi, mode)
-        self.envs: List[Any] = []
+        self.envs: list[Any] = []
         for _ in range(actors):
             self.add_actor()
 
     @staticmethod
-    def file() -> Tuple[str, str]:
+    def file() -> tuple[str, str]:
         return tempfile.gettempdir(), f"character-{os.environ['SCENARIOS']}.xml"
 
     def add_mesh(self, vertices: Any, triangles: Any, **changes: Any) -> None:
@@ -135,7 +135,7 @@ class World:
             setattr(mesh, name, value)
         self.gym.add_triangle_mesh(self.sim, vertices, triangles, mesh)
 
-    def add_actor(self, env: Any = None, group: Optional[int] = None) -> int:
+    def add_actor(self, env: Any = None, group: int | None = None) -> int:
         if env is None:
             env = self.gym.create_env(self.sim, gymapi.Vec3(), gymapi.Vec3(), 4)
             self.envs.append(env)
@@ -148,7 +148,7 @@ class World:
         assert self.gym.set_actor_dof_properties(env, actor, properties)
         return int(actor)
 
-    def prepare(self, at: Tuple[float, float, float] = (0.0, 0.0, 1.0)) -> World:
+    def prepare(self, at: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> World:
         assert self.gym.prepare_sim(self.sim)
         wrap = gymtorch.wrap_tensor
         self.root = wrap(self.gym.acquire_actor_root_state_tensor(self.sim))
@@ -525,7 +525,7 @@ def run_all() -> None:
     print(json.dumps(outcomes))
 
 
-def run_python(code: str, cwd: Optional[Path] = None, timeout: float = 60, **environment: str) -> Any:
+def run_python(code: str, cwd: Path | None = None, timeout: float = 60, **environment: str) -> Any:
     """A fresh Python that finds the double."""
     path = os.pathsep.join([str(DOUBLE), str(REPOSITORY)])
     variables = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "ISAACGYM_DOUBLE_ANY_PYTHON": "1"}
@@ -537,15 +537,15 @@ def run_python(code: str, cwd: Optional[Path] = None, timeout: float = 60, **env
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> Dict[str, str]:
+def outcomes() -> dict[str, str]:
     process = run_python(f"import runpy; runpy.run_path({__file__!r}, run_name='__main__')")
     assert process.returncode == 0, process.stderr
-    result: Dict[str, str] = json.loads(process.stdout.splitlines()[-1])
+    result: dict[str, str] = json.loads(process.stdout.splitlines()[-1])
     return result
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario(name: str, outcomes: Dict[str, str]) -> None:
+def test_scenario(name: str, outcomes: dict[str, str]) -> None:
     assert outcomes[name] == "", outcomes[name]
 
 
@@ -575,7 +575,7 @@ def test_refuses_new_python() -> None:
 # --------------------------------------------------------------------------------------------------- the stubs
 
 
-def stubs() -> Optional[ast.Module]:
+def stubs() -> ast.Module | None:
     """isaacgym-stubs, which is no module that Python can find: a folder isaacgym-stubs on the path."""
     for folder in sys.path:
         path = Path(folder or ".") / "isaacgym-stubs" / "gymapi.pyi"
@@ -607,10 +607,10 @@ DESCRIBE = """
 
 
 @pytest.fixture(scope="module")
-def described() -> Dict[str, Any]:
+def described() -> dict[str, Any]:
     process = run_python(DESCRIBE)
     assert process.returncode == 0, process.stderr
-    result: Dict[str, Any] = json.loads(process.stdout)
+    result: dict[str, Any] = json.loads(process.stdout)
     return result
 
 
@@ -622,17 +622,17 @@ def stub_tree() -> ast.Module:
     return tree
 
 
-def stub_classes(tree: ast.Module) -> Dict[str, ast.ClassDef]:
+def stub_classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def test_every_name_is_in_the_stubs(described: Dict[str, Any], stub_tree: ast.Module) -> None:
+def test_every_name_is_in_the_stubs(described: dict[str, Any], stub_tree: ast.Module) -> None:
     names = {node.target.id for node in stub_tree.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
     names |= {node.name for node in stub_tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     assert set(described["names"]) <= names
 
 
-def test_structs_and_enumerations_are_those_of_the_stubs(described: Dict[str, Any], stub_tree: ast.Module) -> None:
+def test_structs_and_enumerations_are_those_of_the_stubs(described: dict[str, Any], stub_tree: ast.Module) -> None:
     classes = stub_classes(stub_tree)
     for name, fields in {**described["structs"], **described["members"]}.items():
         statements = [node for node in classes[name].body if isinstance(node, ast.AnnAssign)]
@@ -641,7 +641,7 @@ def test_structs_and_enumerations_are_those_of_the_stubs(described: Dict[str, An
         assert set(fields) == found, name
 
 
-def test_methods_are_those_of_the_stubs(described: Dict[str, Any], stub_tree: ast.Module) -> None:
+def test_methods_are_those_of_the_stubs(described: dict[str, Any], stub_tree: ast.Module) -> None:
     methods = {node.name: node for node in stub_classes(stub_tree)["Gym"].body if isinstance(node, ast.FunctionDef)}
     for name, ours in described["methods"].items():
         arguments = methods[name].args
@@ -660,7 +660,7 @@ def test_methods_are_those_of_the_stubs(described: Dict[str, Any], stub_tree: as
             assert _same_type(parameter[2], part.annotation), f"{name}: {parameter[0]}"
 
 
-def _same_type(ours: str, theirs: Optional[ast.expr]) -> bool:
+def _same_type(ours: str, theirs: ast.expr | None) -> bool:
     """Whether the double's annotation means that of the stubs."""
     ours = re.sub(r"Optional\[(.*)\]", r"\1", ours)
     names = [node.id for node in ast.walk(theirs) if isinstance(node, ast.Name)] if theirs is not None else ["Any"]

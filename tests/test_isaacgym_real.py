@@ -12,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import pytest
 import torch
@@ -111,7 +111,7 @@ def test_the_demo(tmp_path):
     """Its tracker learned in MuJoCo, so that some motions are lost is no fault; that all are is one."""
     command = ["-c", "from parc_ray.cli import main; main()"]
     python(*command, "dataset", "generate", str(tmp_path / "motions"), "--character", str(HUMANOID))
-    dataset: Dict[str, Any] = {
+    dataset: dict[str, Any] = {
         "folder_paths": [str(tmp_path / "motions")],
         "save_path": str(tmp_path / "motions.yaml"),
         "char_filepath": str(HUMANOID),

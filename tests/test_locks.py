@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator
+from typing import Iterator
 
 import pytest
 from packaging.requirements import Requirement
@@ -23,7 +23,7 @@ def asked_for() -> Iterator[Requirement]:
                 yield Requirement(line)
 
 
-def locked(lock: str, python: str) -> Dict[str, str]:
+def locked(lock: str, python: str) -> dict[str, str]:
     """Version of each package, with this version of Python."""
     requirements = (
         Requirement(line.split("#")[0]) for line in (LOCKS / lock).read_text().splitlines() if line[0] != "#"

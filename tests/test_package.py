@@ -36,6 +36,6 @@ def test_the_default_configuration_to_copy_is_the_bundled_one() -> None:
 
 
 @pytest.mark.parametrize("command", [["-m", "parc_ray"], ["-c", "from parc_ray.cli import main; main()"]])
-def test_version(command: "list[str]", tmp_path: Path) -> None:
+def test_version(command: list[str], tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, *command, "--version"], cwd=str(ROOT), capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"parc-ray {parc_ray.__version__}\n", "")

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterator, Mapping
 
 import pytest
 import yaml
@@ -46,7 +46,7 @@ PROGRAMS = {
 MODELS = {model.file_kind: model for model in (RecordConfig, DatasetConfig, ParcEnvironmentFile)}
 
 
-def blocks(page: Path) -> Iterator[Tuple[str, str]]:
+def blocks(page: Path) -> Iterator[tuple[str, str]]:
     """Language and text of each code block."""
     for indent, language, text in BLOCK.findall(text_of(page)):
         yield language, "\n".join(line[len(indent) :] for line in text.splitlines()) + "\n"
@@ -60,7 +60,7 @@ def is_shell(text: str) -> bool:
     )
 
 
-def commands_in(text: str) -> List[List[str]]:
+def commands_in(text: str) -> list[list[str]]:
     """Words of each command of a shell block, without comments and continued lines."""
     lines = text.replace("\\\n", " ").splitlines()
     words = (re.split(r"\s+", re.sub(r"(^|\s)#.*", "", line).strip()) for line in lines)
@@ -109,7 +109,7 @@ def test_every_script_in_bash_has_the_run_bit_in_git() -> None:
     assert len(modes) > 4 and set(modes.values()) == {"100755"}, modes
 
 
-def require_options(words: List[str]) -> None:
+def require_options(words: list[str]) -> None:
     """Assert that a script or test that a command calls exists, and knows its options."""
     if (
         words[0] in ("python", ".venv-test/bin/python")

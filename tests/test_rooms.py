@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 from pathlib import Path
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping
 
 import pytest
 
@@ -83,6 +83,6 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).replace(".__init__", "")
 
 
-def target(imported: str, modules: Mapping[str, Path]) -> Optional[str]:
+def target(imported: str, modules: Mapping[str, Path]) -> str | None:
     """The file that an imported name comes from; None for the package itself."""
     return next((name for name in (imported, imported.rpartition(".")[0]) if name in modules), None)

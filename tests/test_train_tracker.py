@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -179,7 +179,7 @@ def test_nothing_beyond_an_end_matters():
 # --- Training ------------------------------------------------------------------------------------------------
 
 
-def trained(arguments: Any) -> Dict[str, torch.Tensor]:
+def trained(arguments: Any) -> dict[str, torch.Tensor]:
     script.train(arguments)
     return torch.load(arguments.output / "model.pt", weights_only=True)
 
@@ -266,7 +266,7 @@ def test_a_folder_of_motions_is_a_dataset(dataset, tmp_path):
         script.read_dataset(tmp_path, HUMANOID)
 
 
-def listed(dataset: Path) -> List[Any]:
+def listed(dataset: Path) -> list[Any]:
     return [(motion["file"], motion["weight"]) for motion in yaml.safe_load(dataset.read_text())["motions"]]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Callable, Sequence
 from xml.etree import ElementTree
 
 import mujoco
@@ -51,9 +51,7 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def read_character(
-    path: Path, earlier_sha256: str = "", stored: Optional[Path] = None, driven: bool = True
-) -> Character:
+def read_character(path: Path, earlier_sha256: str = "", stored: Path | None = None, driven: bool = True) -> Character:
     """Read any MJCF whose joints can be simulated.
 
     earlier_sha256: SHA-256 of the text used by an earlier run in the same output directory. stored: Path of that
@@ -97,7 +95,7 @@ def _character(text: str, source: str, decisions: Decisions) -> Character:
     skeleton, document = parse_skeleton(text, source), Mjcf(text, source)
     moving = [joint for joint in skeleton.joints if joint.dof_count]
 
-    def names(test: Callable[[Joint], bool]) -> Tuple[str, ...]:
+    def names(test: Callable[[Joint], bool]) -> tuple[str, ...]:
         return tuple(joint.name for joint in moving if test(joint))
 
     return Character(

@@ -9,7 +9,7 @@ import copy
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Mapping, Set, Tuple
+from typing import Mapping
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
@@ -38,13 +38,13 @@ class CompiledCharacter:
     model: mujoco.MjModel
     geom_names: Mapping[str, str]
     """Names of geoms in the file (empty if unnamed) by their names in the model."""
-    excluded_pairs: Tuple[Tuple[str, str], ...]
+    excluded_pairs: tuple[tuple[str, str], ...]
     """Names of bodies that do not collide with each other."""
-    mended_inertia: Tuple[Tuple[str, str, str], ...]
+    mended_inertia: tuple[tuple[str, str, str], ...]
     """Bodies with physically impossible moments of inertia, the moments in the file, and those used instead."""
-    ignored: Tuple[str, ...]
+    ignored: tuple[str, ...]
     """Elements that act on the character but are not simulated, such as "equality"."""
-    named_bodies: Tuple[str, ...]
+    named_bodies: tuple[str, ...]
     """Names given to bodies without one."""
 
 
@@ -56,11 +56,11 @@ def compile_character_files(files: SourceFiles) -> CompiledCharacter:
 @dataclass
 class _Compilation:
     files: SourceFiles
-    obstacles: List[str] = field(default_factory=list)
-    ignored: List[str] = field(default_factory=list)
-    geom_names: Dict[str, str] = field(default_factory=dict)
-    mended: List[Tuple[str, str, str]] = field(default_factory=list)
-    named_bodies: List[str] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    geom_names: dict[str, str] = field(default_factory=dict)
+    mended: list[tuple[str, str, str]] = field(default_factory=list)
+    named_bodies: list[str] = field(default_factory=list)
 
     def run(self) -> CompiledCharacter:
         document = self.files.document
@@ -116,7 +116,7 @@ class _Compilation:
             self.geom_names[f"geom{number}"] = geom.get("name", "")
             geom.set("name", f"geom{number}")
 
-    def _meshes(self, character: Element) -> Set[str]:
+    def _meshes(self, character: Element) -> set[str]:
         """Read the relevant meshes, drop geoms with other meshes, and return the names of the relevant ones."""
         document, needed = self.files.document, set()
         from_geoms = self.files.compiler.get("inertiafromgeom") == "true"
@@ -172,11 +172,11 @@ class _Compilation:
             if root.find(path) is not None:
                 self.ignored.append(f"<{path.replace('/', '><')}>")
 
-    def _compile(self, character: Element, meshes: Set[str]) -> mujoco.MjModel:
+    def _compile(self, character: Element, meshes: set[str]) -> mujoco.MjModel:
         root = ElementTree.Element("mujoco")
         SubElement(root, "compiler", {key: self.files.compiler[key] for key in COMPILER if key in self.files.compiler})
         root.extend(_plain_defaults(self.files.document.root))
-        content: Dict[str, bytes] = {}
+        content: dict[str, bytes] = {}
         assets = SubElement(root, "asset")
         for number, name in enumerate(sorted(meshes)):
             mesh = copy.deepcopy(self.files.meshes[name])
@@ -213,7 +213,7 @@ def _root_body(document: Mjcf) -> Element:
     return document.root_body()
 
 
-def _plain_defaults(root: Element) -> List[Element]:
+def _plain_defaults(root: Element) -> list[Element]:
     """Return the default classes without elements irrelevant to the character."""
     defaults = [copy.deepcopy(default) for default in root.findall("default")]
     for default in defaults:
@@ -226,7 +226,7 @@ def _plain_defaults(root: Element) -> List[Element]:
     return defaults
 
 
-def _with_names(message: str, geom_names: Mapping[str, str], meshes: List[str]) -> str:
+def _with_names(message: str, geom_names: Mapping[str, str], meshes: list[str]) -> str:
     """Return MuJoCo's message in one line, with the file's names instead of ours."""
     words = " ".join(message.split()).split(" ")
     ours = {f"'{own}'": f"'{name}'" for own, name in geom_names.items()}

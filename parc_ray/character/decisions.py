@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Sequence
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,29 @@ class Decisions:
     """False if the file is used unchanged."""
     gains_from_servos: int = 0
     """Degrees of freedom with gains from an actuator."""
-    hulls: Tuple[Hull, ...] = ()
+    hulls: tuple[Hull, ...] = ()
     """Colliding meshes that became convex hulls."""
-    mended_inertia: Tuple[Tuple[str, str, str], ...] = ()
+    mended_inertia: tuple[tuple[str, str, str], ...] = ()
     """Body, its moments of inertia in the file, and those used instead."""
-    unlimited: Tuple[str, ...] = ()
+    unlimited: tuple[str, ...] = ()
     """Joints without limits, which were set to +-pi."""
-    ignored: Tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     """Elements that act on the character but are not simulated."""
-    named_bodies: Tuple[str, ...] = ()
+    named_bodies: tuple[str, ...] = ()
     """Names given to bodies without one."""
-    uneven: Tuple[str, ...] = ()
+    uneven: tuple[str, ...] = ()
     """Spherical joints whose three axes have different armature or damping."""
     excluded_pairs: int = 0
     """Pairs of bodies that do not collide with each other."""
-    undriven: Tuple[str, ...] = ()
+    undriven: tuple[str, ...] = ()
     """Joints without stiffness."""
-    undamped: Tuple[str, ...] = ()
+    undamped: tuple[str, ...] = ()
     """Joints with stiffness, but without damping."""
 
 
-def describe(decisions: Decisions) -> List[str]:
+def describe(decisions: Decisions) -> list[str]:
     """Return the decisions as sentences."""
-    lines: List[str] = []
+    lines: list[str] = []
     if decisions.gains_from_servos:
         lines.append(f"gains of {decisions.gains_from_servos} degrees of freedom from its <position> actuators")
     elif decisions.compiled:
@@ -68,7 +68,7 @@ def describe(decisions: Decisions) -> List[str]:
     return lines
 
 
-def warnings(decisions: Decisions, source: str) -> List[str]:
+def warnings(decisions: Decisions, source: str) -> list[str]:
     """Return likely mistakes in a character, as sentences. source: Path of its file."""
     lines = []
     if decisions.undriven:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List
 
 import mujoco
 import numpy as np
@@ -30,15 +29,15 @@ class Gains:
     """True if any actuator acts on it."""
 
 
-def read_gains(model: mujoco.MjModel) -> List[Gains]:
+def read_gains(model: mujoco.MjModel) -> list[Gains]:
     """Return the gains of each joint. A joint's own stiffness takes precedence over a servo's."""
-    actuators: Dict[int, List[int]] = {}
+    actuators: dict[int, list[int]] = {}
     for number in range(model.nu):
         actuators.setdefault(int(model.actuator_trnid[number, 0]), []).append(number)
     return [_gains(model, joint, actuators.get(joint, [])) for joint in range(model.njnt)]
 
 
-def _gains(model: mujoco.MjModel, joint: int, actuators: List[int]) -> Gains:
+def _gains(model: mujoco.MjModel, joint: int, actuators: list[int]) -> Gains:
     # Since MuJoCo 3.4, a joint may have several coefficients; the first is linear.
     stiffness = float(np.ravel(model.jnt_stiffness[joint])[0])
     damping = float(np.ravel(model.dof_damping[model.jnt_dofadr[joint]])[0])
@@ -68,7 +67,7 @@ def _is_affine(model: mujoco.MjModel, actuator: int) -> bool:
     return int(model.actuator_biastype[actuator]) == int(mujoco.mjtBias.mjBIAS_AFFINE)
 
 
-def _force_limits(model: mujoco.MjModel, actuator: int) -> List[float]:
+def _force_limits(model: mujoco.MjModel, actuator: int) -> list[float]:
     """Return an actuator's maximum torque, N m, in a list; empty if unlimited."""
     gear = abs(float(model.actuator_gear[actuator, 0]))
     if model.actuator_forcelimited[actuator]:

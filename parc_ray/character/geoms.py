@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Mapping, Sequence, Tuple
+from typing import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import Mjcf
@@ -37,17 +37,17 @@ class Geom:
     """m, in the body's frame."""
     rotation: Quaternion
     """Unit quaternion xyzw, in the body's frame; capsules and cylinders extend along z."""
-    ends: Tuple[Vector, ...]
+    ends: tuple[Vector, ...]
     """The two ends of a capsule's or cylinder's axis, m, in the body's frame; empty for other shapes."""
     collides: bool
     """False for geoms that are only drawn."""
     massless: bool
     """True if it adds no mass to its body."""
-    hull: Tuple[Vector, ...] = ()
+    hull: tuple[Vector, ...] = ()
     """Vertices of a hull, m, in its own frame; empty for other shapes."""
 
 
-def read_geoms(text: str, source: str) -> Tuple[Geom, ...]:
+def read_geoms(text: str, source: str) -> tuple[Geom, ...]:
     """Return the geoms of all bodies of MJCF text, depth first; source names it in messages.
 
     Raises InputError for malformed numbers or invalid rotations.
@@ -80,11 +80,11 @@ def require_shapes(
     raise InputError(f"{source}: {named}; supported shapes: {', '.join(shapes)}{drawn}{otherwise}")
 
 
-def _points(values: Sequence[float]) -> Tuple[Vector, ...]:
+def _points(values: Sequence[float]) -> tuple[Vector, ...]:
     return tuple(_vector(values[start : start + 3]) for start in range(0, len(values) - 2, 3))
 
 
-def _geom(document: Mjcf, body: int, element: Element, hulls: Mapping[str, Tuple[Vector, ...]]) -> Geom:
+def _geom(document: Mjcf, body: int, element: Element, hulls: Mapping[str, tuple[Vector, ...]]) -> Geom:
     shape = document.attribute(element, "type") or "sphere"
     mesh = document.attribute(element, "mesh")
     if mesh is not None:
@@ -129,7 +129,7 @@ def _vector(values: Sequence[float]) -> Vector:
     return x, y, z
 
 
-def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
+def _segment(start: Vector, end: Vector) -> tuple[Vector, Quaternion, float]:
     """Return centre, rotation of the z axis to the direction from end to start (as in MuJoCo), and half length."""
     direction = [a - b for a, b in zip(start, end)]
     length = math.sqrt(sum(part * part for part in direction))
@@ -141,5 +141,5 @@ def _segment(start: Vector, end: Vector) -> Tuple[Vector, Quaternion, float]:
 def _along(position: Vector, rotation: Quaternion, distance: float) -> Vector:
     """Return the point at a distance along the z axis of a frame."""
     x, y, z, w = rotation
-    axis: List[float] = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+    axis: list[float] = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
     return _vector([origin + distance * part for origin, part in zip(position, axis)])

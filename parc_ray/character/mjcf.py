@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Iterator
 from xml.etree.ElementTree import Element
 
 from parc_ray.errors import InputError, quote
@@ -37,8 +37,8 @@ class Mjcf:
         except (ElementTree.ParseError, ValueError) as error:
             raise InputError(f"{source}: not valid XML: {error}. Correct it there") from error
         self._require_plain()
-        self._class_of: Dict[Element, Optional[str]] = {}
-        self._defaults: Dict[str, Tuple[Optional[str], Element]] = {}
+        self._class_of: dict[Element, str | None] = {}
+        self._defaults: dict[str, tuple[str | None, Element]] = {}
         for default in self.root.findall("default"):
             self._collect_defaults(default, None)
         self._collect_classes(self.root_body(), None)
@@ -55,7 +55,7 @@ class Mjcf:
         compiler = self.root.find("compiler")
         return compiler is None or compiler.get("angle", "degree") == "degree"
 
-    def attribute(self, element: Element, name: str) -> Optional[str]:
+    def attribute(self, element: Element, name: str) -> str | None:
         """Return the value that MuJoCo uses for an attribute; None if neither the element nor a default has it."""
         value = element.get(name)
         class_name = element.get("class", self._class_of.get(element)) or "main"
@@ -68,9 +68,7 @@ class Mjcf:
             class_name = parent
         return value
 
-    def numbers(
-        self, element: Element, name: str, default: Optional[str] = None, count: Optional[int] = None
-    ) -> List[float]:
+    def numbers(self, element: Element, name: str, default: str | None = None, count: int | None = None) -> list[float]:
         """Return a list-valued attribute as `count` floats (None: any number of them).
 
         Raises InputError if it is missing, not numeric, not finite or has another length.
@@ -90,7 +88,7 @@ class Mjcf:
             raise InputError(f"{where}: {name}={quote(text)} has {len(values)} numbers instead of {count}")
         return values
 
-    def bodies(self) -> Iterator[Tuple[int, Element]]:
+    def bodies(self) -> Iterator[tuple[int, Element]]:
         """Yield all bodies of the character depth first, each with the index of its parent (-1 for the root)."""
         stack = [(-1, self.root_body())]
         index = 0
@@ -100,7 +98,7 @@ class Mjcf:
             stack.extend((index, child) for child in reversed(body.findall("body")))
             index += 1
 
-    def excluded_pairs(self) -> List[Tuple[str, str]]:
+    def excluded_pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of the character's bodies, by name, that do not collide with each other."""
         names = {body.get("name") for _, body in self.bodies()}
         pairs = [(pair.get("body1", ""), pair.get("body2", "")) for pair in self.root.findall("contact/exclude")]
@@ -118,13 +116,13 @@ class Mjcf:
                 raise InputError(f"{self.source}: has an <include>: write the character into one file")
             waiting.extend((child, depth + 1) for child in element)
 
-    def _collect_defaults(self, default: Element, parent: Optional[str]) -> None:
+    def _collect_defaults(self, default: Element, parent: str | None) -> None:
         name = default.get("class", "main" if parent is None else "")
         self._defaults[name] = (parent, default)
         for child in default.findall("default"):
             self._collect_defaults(child, name)
 
-    def _collect_classes(self, body: Element, inherited: Optional[str]) -> None:
+    def _collect_classes(self, body: Element, inherited: str | None) -> None:
         inherited = body.get("childclass", inherited)
         for child in body:
             if child.tag in ("body", "frame"):

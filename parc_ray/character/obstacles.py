@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 import mujoco
 import numpy as np
@@ -30,7 +30,7 @@ def require_supported(character: CompiledCharacter, gains: Sequence[Gains], sour
         raise InputError(f"{source}: {'; '.join(obstacles)}")
 
 
-def _bad_tree(model: mujoco.MjModel) -> List[str]:
+def _bad_tree(model: mujoco.MjModel) -> list[str]:
     if model.nbody < 3:
         return ["the character has one body only; a tracker needs an articulated one"]
     root = model.body(1)
@@ -39,7 +39,7 @@ def _bad_tree(model: mujoco.MjModel) -> List[str]:
     return []
 
 
-def _bad_joints(model: mujoco.MjModel) -> List[str]:
+def _bad_joints(model: mujoco.MjModel) -> list[str]:
     obstacles = []
     for body in range(2, model.nbody):
         joints, name = joints_of(model, body), model.body(body).name
@@ -62,7 +62,7 @@ def _bad_joints(model: mujoco.MjModel) -> List[str]:
     return obstacles
 
 
-def _bad_shapes(character: CompiledCharacter) -> List[str]:
+def _bad_shapes(character: CompiledCharacter) -> list[str]:
     model = character.model
     return [
         f"geom {character.geom_names[model.geom(geom).name]!r} of body {model.body(model.geom_bodyid[geom]).name!r} is "
@@ -72,12 +72,12 @@ def _bad_shapes(character: CompiledCharacter) -> List[str]:
     ]
 
 
-def joints_of(model: mujoco.MjModel, body: int) -> List[int]:
+def joints_of(model: mujoco.MjModel, body: int) -> list[int]:
     first = int(model.body_jntadr[body])
     return list(range(first, first + int(model.body_jntnum[body]))) if first >= 0 else []
 
 
-def hinges_of(model: mujoco.MjModel) -> List[int]:
+def hinges_of(model: mujoco.MjModel) -> list[int]:
     return [joint for joint in range(model.njnt) if joint_kind(model, joint) == mujoco.mjtJoint.mjJNT_HINGE]
 
 

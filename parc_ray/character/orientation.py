@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Sequence, Tuple
+from typing import Sequence, Tuple
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import Mjcf
@@ -44,7 +44,7 @@ def shortest_arc(axis: Sequence[float]) -> Quaternion:
     return (x / length, y / length, 0.0, w / length) if length > SMALLEST else (1.0, 0.0, 0.0, 0.0)
 
 
-def _unit(values: Sequence[float], place: str) -> List[float]:
+def _unit(values: Sequence[float], place: str) -> list[float]:
     length = math.sqrt(sum(value * value for value in values))
     if length < SMALLEST:
         raise InputError(f"{place} has length 0, which is no direction")

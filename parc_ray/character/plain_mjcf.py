@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
@@ -56,7 +56,7 @@ def plain_mjcf(character: CompiledCharacter, gains: Sequence[Gains]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def hull_geoms(model: mujoco.MjModel) -> List[int]:
+def hull_geoms(model: mujoco.MjModel) -> list[int]:
     """Return the geoms that are meshes and collide."""
     return [
         geom
@@ -140,7 +140,7 @@ def _geom(character: CompiledCharacter, number: int, body: Element) -> None:
     shape, sizes = SHAPES[int(model.geom_type[number])]
     if shape == "mesh" and not collides(model, number):
         return  # it only contributed mass, which is in the body's inertia
-    own: Dict[str, str] = {"type": shape, "pos": _numbers(model.geom_pos[number])}
+    own: dict[str, str] = {"type": shape, "pos": _numbers(model.geom_pos[number])}
     own["quat"] = _numbers(model.geom_quat[number])
     name = character.geom_names.get(model.geom(number).name, "")
     if name:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
 
 from torch import Tensor
 
@@ -23,7 +22,7 @@ class Pose:
     """[N, B, 4] xyzw."""
 
 
-def pose_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+def pose_shapes(skeleton: Skeleton) -> dict[str, Shape]:
     """Return the shape of each field of one character's Pose."""
     bodies = skeleton.num_bodies
     return {"joint_rot": (bodies - 1, 4), "body_pos": (bodies, 3), "body_rot": (bodies, 4)}

@@ -9,7 +9,6 @@ not depend on the rest of the batch.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Tuple
 
 import torch
 from torch import Tensor
@@ -36,14 +35,14 @@ _MATRIX = "-yy +xy +xz  +xy -xx +yz  +xz +yz -xx    -zz +zw -yw  -zw -zz +xw  +y
 
 
 @lru_cache(maxsize=None)
-def _constant(values: Tuple[float, ...], device: torch.device) -> Tensor:
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     # Created once, possibly in inference mode, and used later, possibly in training.
     with torch.inference_mode(False):
         return torch.tensor(values, device=device)
 
 
 @lru_cache(maxsize=None)
-def _table(terms: str, factor: float, device: torch.device) -> Tuple[Tensor, Tensor]:
+def _table(terms: str, factor: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return indices of terms among the 16 products of two quaternions' components, and signs times a factor."""
     places = tuple("xyzw".index(term[1]) * 4 + "xyzw".index(term[2]) for term in terms.split())
     signs = tuple(factor if term[0] == "+" else -factor for term in terms.split())
@@ -130,7 +129,7 @@ def quat_diff_angle(q0: Tensor, q1: Tensor) -> Tensor:
     return _angle(quat_positive(quat_diff(q0, q1)))[0]
 
 
-def quat_to_axis_angle(q: Tensor) -> Tuple[Tensor, Tensor]:
+def quat_to_axis_angle(q: Tensor) -> tuple[Tensor, Tensor]:
     """Return the axis [..., 3] and angle [...] in [0, pi], rad; (0, 0, 1) and 0 where |xyz| <= 1e-5, as in PARC."""
     q = quat_positive(q)
     angle, length = _angle(q)
@@ -148,7 +147,7 @@ def quat_to_exp_map(q: Tensor) -> Tensor:
     return q[..., :3] * (angle / length.clamp(min=SMALL_ANGLE)).unsqueeze(-1)
 
 
-def _angle(q: Tensor) -> Tuple[Tensor, Tensor]:
+def _angle(q: Tensor) -> tuple[Tensor, Tensor]:
     """Return angle (0 if too small to have an axis) and length of xyz of a quaternion with w >= 0, both [...]."""
     length = norm(q[..., :3])
     return torch.atan2(length, q[..., 3]).mul_(length > SMALL_ANGLE).mul_(2.0), length

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence
 from xml.etree.ElementTree import Element
 
 import torch
@@ -30,21 +30,21 @@ class Joint:
     name: str
     kind: str
     """root, spherical, hinge or fixed."""
-    axis: Tuple[float, ...] = ()
+    axis: tuple[float, ...] = ()
     """Axis of a hinge, in the body's frame."""
     dof_index: int = 0
     """Index of its first degree of freedom."""
-    lower: Tuple[float, ...] = ()
+    lower: tuple[float, ...] = ()
     """Lower limit per degree of freedom, rad."""
-    upper: Tuple[float, ...] = ()
+    upper: tuple[float, ...] = ()
     """Upper limit per degree of freedom, rad."""
-    stiffness: Tuple[float, ...] = ()
+    stiffness: tuple[float, ...] = ()
     """Proportional gain per degree of freedom, N m / rad."""
-    damping: Tuple[float, ...] = ()
+    damping: tuple[float, ...] = ()
     """Derivative gain per degree of freedom, N m s / rad."""
-    armature: Tuple[float, ...] = ()
+    armature: tuple[float, ...] = ()
     """Armature per degree of freedom, kg m^2."""
-    torque_limit: Tuple[float, ...] = ()
+    torque_limit: tuple[float, ...] = ()
     """Motor gear per degree of freedom, N m; infinite without a motor."""
 
     @property
@@ -61,17 +61,17 @@ class Skeleton:
     Degrees of freedom are [..., D] rad: hinges one angle, spherical joints a rotation vector.
     """
 
-    body_names: Tuple[str, ...]
-    parent_indices: Tuple[int, ...]
+    body_names: tuple[str, ...]
+    parent_indices: tuple[int, ...]
     local_translation: Tensor
     """[B, 3] m: position of each body in its parent's frame."""
     local_rotation: Tensor
     """[B, 4]"""
-    joints: Tuple[Joint, ...]
+    joints: tuple[Joint, ...]
     _aligned: bool = False
     """True if every body's frame is parallel to its parent's when all joints are at zero."""
-    _tables: Dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
-    _levels: Tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
+    _tables: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    _levels: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
     """For each depth of the tree below the root: indices of its bodies' parents within the depth above."""
 
     @property
@@ -94,7 +94,7 @@ class Skeleton:
             raise InputError(f"the character has no body {name!r}; it has: {', '.join(self.body_names)}")
         return self.body_names.index(name)
 
-    def body_indices(self, names: Sequence[str], key: str) -> List[int]:
+    def body_indices(self, names: Sequence[str], key: str) -> list[int]:
         """Return the indices of the bodies that a configuration key lists. Raises InputError that names the key."""
         try:
             return [self.body_index(name) for name in names]
@@ -163,7 +163,7 @@ class Skeleton:
             return joint_rot
         return rotations.quat_mul(self.local_rotation[1:].expand_as(joint_rot), joint_rot)
 
-    def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward_kinematics(self, root_pos: Tensor, root_rot: Tensor, joint_rot: Tensor) -> tuple[Tensor, Tensor]:
         """Return all bodies' positions [..., B, 3], rotations [..., B, 4], from [..., 3], [..., 4], [..., B - 1, 4].
 
         Poses are in the frame of the root's pose. Uses one batched product per depth of the tree.
@@ -199,11 +199,11 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
         motor.get("joint"): abs((document.numbers(motor, "gear", "1") or [1.0])[0])
         for motor in document.root.findall("actuator/motor")
     }
-    names: List[str] = []
-    parents: List[int] = []
-    translations: List[List[float]] = []
-    local_rotations: List[List[float]] = []
-    joints: List[Joint] = []
+    names: list[str] = []
+    parents: list[int] = []
+    translations: list[list[float]] = []
+    local_rotations: list[list[float]] = []
+    joints: list[Joint] = []
     dof_index = 0
     for parent, body in document.bodies():
         name = body.get("name")
@@ -233,7 +233,7 @@ def parse_skeleton(text: str, source: str) -> Skeleton:
     )
 
 
-def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str | None, float], dof_index: int) -> Joint:
+def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: dict[str | None, float], dof_index: int) -> Joint:
     elements = body.findall("joint")
     where = f"{document.source}: body {body.get('name')!r}"
     if is_root:
@@ -256,7 +256,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
     unit = math.pi / 180.0 if document.degrees() else 1.0
     ranges = [document.numbers(element, "range", None, 2) for element in elements]
 
-    def values(name: str) -> Tuple[float, ...]:
+    def values(name: str) -> tuple[float, ...]:
         return tuple(document.numbers(element, name, "0", 1)[0] for element in elements)
 
     name = str(elements[0].get("name") or body.get("name"))
@@ -275,7 +275,7 @@ def _parse_joint(document: Mjcf, body: Element, is_root: bool, gears: Dict[str |
     )
 
 
-def _unit_axis(axis: List[float], where: str) -> Tuple[float, ...]:
+def _unit_axis(axis: list[float], where: str) -> tuple[float, ...]:
     length = math.sqrt(sum(value * value for value in axis))
     if length < SMALLEST:
         raise InputError(f"{where}: the axis of a hinge has length 0, which is no direction")
@@ -283,7 +283,7 @@ def _unit_axis(axis: List[float], where: str) -> Tuple[float, ...]:
     return tuple(axis) if abs(length - 1) < UNIT_TOLERANCE else tuple(value / length for value in axis)
 
 
-def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
+def _index_tables(joints: list[Joint], parents: list[int]) -> dict[str, Tensor]:
     """Return the gather indices for computing all joints of a kind in one batched operation."""
     moving = joints[1:]
     balls = [i for i, joint in enumerate(moving) if joint.kind == "spherical"]
@@ -295,7 +295,7 @@ def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
     dofs = ball_dofs + hinge_dofs
     by_depth = [body for level in _bodies_by_depth(parents) for body in level]
 
-    def index(values: List[int]) -> Tensor:
+    def index(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64)
 
     return {
@@ -314,23 +314,23 @@ def _index_tables(joints: List[Joint], parents: List[int]) -> Dict[str, Tensor]:
     }
 
 
-def _bodies_by_depth(parents: List[int]) -> List[List[int]]:
-    depth: List[int] = []
+def _bodies_by_depth(parents: list[int]) -> list[list[int]]:
+    depth: list[int] = []
     for parent in parents:
         depth.append(0 if parent < 0 else depth[parent] + 1)
     return [[body for body, own in enumerate(depth) if own == level] for level in range(max(depth) + 1)]
 
 
-def _paths(parents: List[int]) -> List[List[int]]:
+def _paths(parents: list[int]) -> list[list[int]]:
     """Return the bodies from the root to each body, padded to equal length with an index beyond the last body."""
-    paths: List[List[int]] = []
+    paths: list[list[int]] = []
     for body, parent in enumerate(parents):
         paths.append([body] if parent < 0 else [*paths[parent], body])
     longest = max(len(path) for path in paths)
     return [path + [len(parents)] * (longest - len(path)) for path in paths]
 
 
-def _levels_of(parents: List[int]) -> Tuple[Tensor, ...]:
+def _levels_of(parents: list[int]) -> tuple[Tensor, ...]:
     levels = _bodies_by_depth(parents)
     return tuple(
         torch.tensor([above.index(parents[body]) for body in bodies]) for above, bodies in zip(levels, levels[1:])

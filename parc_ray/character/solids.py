@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import mujoco
 import numpy as np
@@ -36,9 +36,9 @@ class Solid:
     """Factors of its mesh along its own axes: half extents (m) of unit shapes, 1 for hulls."""
 
 
-def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
+def solids_of(geoms: Sequence[Geom]) -> list[Solid]:
     """Return the solids of a character; a capsule becomes three. Meshes and other non-solid shapes are left out."""
-    solids: List[Solid] = []
+    solids: list[Solid] = []
     hulls = hulls_of(geoms)
     for geom in geoms:
         if geom.shape == "hull":
@@ -53,7 +53,7 @@ def solids_of(geoms: Sequence[Geom]) -> List[Solid]:
     return solids
 
 
-def meshes_of(geoms: Sequence[Geom]) -> Dict[str, Mesh]:
+def meshes_of(geoms: Sequence[Geom]) -> dict[str, Mesh]:
     """Return the meshes of all kinds of solids in a character, by kind."""
     return {
         **{kind: unit_mesh(kind) for kind in KINDS},
@@ -84,7 +84,7 @@ def unit_mesh(kind: str) -> Mesh:
     return {"ball": _ball, "cylinder": _cylinder, "box": _box}[kind]()
 
 
-def hulls_of(geoms: Sequence[Geom]) -> List[Tuple[Vector, ...]]:
+def hulls_of(geoms: Sequence[Geom]) -> list[tuple[Vector, ...]]:
     """Return the distinct hulls of a character, as vertices."""
     return list(dict.fromkeys(geom.hull for geom in geoms if geom.shape == "hull"))
 

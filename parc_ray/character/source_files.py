@@ -9,7 +9,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Sequence
 from xml.etree.ElementTree import Element
 
 from parc_ray.character.mjcf import MAX_DEPTH, Mjcf
@@ -28,19 +28,19 @@ class SourceFiles:
         """Read the MJCF. Raises InputError if a file is missing, malformed or includes itself."""
         self.path = path
         self.source = str(path)
-        self._texts: Dict[Path, str] = {}
-        self._meshes: Dict[str, bytes] = {}
+        self._texts: dict[Path, str] = {}
+        self._meshes: dict[str, bytes] = {}
         root = self._parse(path)
         self._include(root, 1, [path.resolve()])
         _merge_defaults(root)
         self.document = Mjcf(ElementTree.tostring(root, encoding="unicode"), self.source)
         """The MJCF as a single document with one <default>."""
-        compiler: Dict[str, str] = {}
+        compiler: dict[str, str] = {}
         for element in root.findall("compiler"):
             compiler.update(element.attrib)
         self.compiler = compiler
         """Attributes of all <compiler> elements."""
-        self.meshes: Dict[str, Element] = {}
+        self.meshes: dict[str, Element] = {}
         """<mesh> elements by name."""
         for mesh in self.document.root.findall("asset/mesh"):
             name = mesh.get("name") or Path(mesh.get("file", "")).stem
@@ -108,7 +108,7 @@ class SourceFiles:
             self._include(included, depth + 1, [*files, path])
             element[place : place + 1] = list(included)
 
-    def _inside(self, name: str, folder: Optional[Path] = None) -> Path:
+    def _inside(self, name: str, folder: Path | None = None) -> Path:
         if not name or Path(name).is_absolute() or "\0" in name:
             raise InputError(f"{self.source}: the file {quote(name)} is not relative to the character's folder")
         return ((folder or self.path.parent) / name).resolve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Union
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ class CharacterState:
     contact_force: Tensor
     """[N, B, 3] N, net contact force on each body in the last simulation step, world axes."""
 
-    def rows(self, rows: Union[Tensor, slice]) -> CharacterState:
+    def rows(self, rows: Tensor | slice) -> CharacterState:
         """Return the states of some of the characters."""
         return CharacterState(**{name: value[rows] for name, value in vars(self).items()})
 
@@ -40,7 +39,7 @@ class CharacterState:
         return CharacterState(**{name: value.to(device) for name, value in vars(self).items()})
 
 
-def state_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+def state_shapes(skeleton: Skeleton) -> dict[str, Shape]:
     """Return the shape of each field of one character's CharacterState."""
     dofs = skeleton.dof_count
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ def surface_points(character: str, source: str, device: torch.device) -> Surface
     )
 
 
-def _span(geom: Geom) -> Tuple[List[Sequence[float]], float]:
+def _span(geom: Geom) -> tuple[list[Sequence[float]], float]:
     """Return the points that span a geom, in its body's frame, and its radius around them."""
     if geom.ends:
         return list(geom.ends), geom.size[0] if geom.shape == "capsule" else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Iterable
 
 import ray
 
@@ -23,13 +23,13 @@ class RunningActor:
 
     handle: Any
     cpus: int
-    assignment: Optional[Assignment] = None
+    assignment: Assignment | None = None
     envs: int = 0
     attempts: int = 0
     """Attempts made at its motions before it started."""
-    device: Optional[Device] = None
+    device: Device | None = None
     """Device of the actor; None until Ray has started it."""
-    printouts: Tuple[Printout, ...] = ()
+    printouts: tuple[Printout, ...] = ()
     """Files that it prints to."""
     ready: bool = False
     """True if its assignment has been set up."""
@@ -37,15 +37,15 @@ class RunningActor:
     """Successful setups in its process."""
     busy_envs: float = 0.0
     """Mean number of busy envs since its last report."""
-    asked: Optional[float] = None
+    asked: float | None = None
     """Time of its last request (monotonic s)."""
-    speed: Optional[float] = None
+    speed: float | None = None
     """Seconds of motion per second, with all envs busy; None until measured."""
     untouched: float = 0.0
     """Seconds of motion without an attempt, at its last report."""
-    gifts: List[Gift] = field(default_factory=list)
+    gifts: list[Gift] = field(default_factory=list)
     """Handovers to request from it."""
-    asked_gifts: List[Gift] = field(default_factory=list)
+    asked_gifts: list[Gift] = field(default_factory=list)
     """Handovers requested from it."""
 
     @property
@@ -78,7 +78,7 @@ class Handover:
     receiver: RunningActor
     givers: int
     """Actors that have not answered yet."""
-    motions: List[MotionEntry] = field(default_factory=list)
+    motions: list[MotionEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,29 +103,29 @@ class ActorPool:
     def __init__(self, start: Callable[[int], Any]):
         """start: requests an actor with a number of CPUs from Ray and returns its handle."""
         self._start = start
-        self._asked: Dict[Any, RunningActor] = {}
-        self._resting: List[RunningActor] = []
+        self._asked: dict[Any, RunningActor] = {}
+        self._resting: list[RunningActor] = []
         """Idle actors that wait for motions of others."""
-        self._placeholders: Dict[Any, Device] = {}
+        self._placeholders: dict[Any, Device] = {}
         """Idle actors that occupy unusable devices; otherwise Ray would start the next actor there."""
 
     @property
-    def actors(self) -> List[RunningActor]:
+    def actors(self) -> list[RunningActor]:
         """All actors except placeholders."""
         return [*self._asked.values(), *self._resting]
 
     @property
-    def requested(self) -> List[RunningActor]:
+    def requested(self) -> list[RunningActor]:
         """Actors that Ray has not started."""
         return [actor for actor in self._asked.values() if actor.requested]
 
     @property
-    def started(self) -> List[RunningActor]:
+    def started(self) -> list[RunningActor]:
         """Actors that Ray has started."""
         return [actor for actor in self.actors if not actor.requested]
 
     @property
-    def placeholders(self) -> List[Device]:
+    def placeholders(self) -> list[Device]:
         """Devices occupied by idle actors."""
         return list(self._placeholders.values())
 
@@ -147,7 +147,7 @@ class ActorPool:
         """Remove an actor from the idle ones."""
         self._resting.remove(actor)
 
-    def answers(self, patience: float) -> List[Tuple[RunningActor, Any]]:
+    def answers(self, patience: float) -> list[tuple[RunningActor, Any]]:
         """Return actors that have answered, with the references of their answers, after at most `patience` s.
 
         At most one of them has just started: its motions must still be read, and the others should not wait for that.
@@ -162,7 +162,7 @@ class ActorPool:
         old = [reference for reference in ready if reference not in new]
         return [(self._asked.pop(reference), reference) for reference in [*old, *new[:1]]]
 
-    def silent(self, seconds: float) -> List[RunningActor]:
+    def silent(self, seconds: float) -> list[RunningActor]:
         """Remove and return started actors that have been silent for `seconds`. Ray never detects a hung actor."""
         now = time.monotonic()
         late = [

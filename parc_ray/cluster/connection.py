@@ -8,7 +8,7 @@ import os
 import socket
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Iterator, Sequence
 
 import ray
 from ray.experimental import internal_kv
@@ -51,7 +51,7 @@ def _forget_token() -> None:
     del os.environ[AUTH_MODE]
 
 
-def connect(address: Optional[str], devices: Sequence[str], dashboard: bool = False) -> Resources:
+def connect(address: str | None, devices: Sequence[str], dashboard: bool = False) -> Resources:
     """Join the Ray cluster at an address, or start Ray on this machine, and return its resources.
 
     devices: GPUs to which a local Ray is limited, such as ["cuda:2"]; dashboard: start it with a dashboard.
@@ -91,7 +91,7 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
     return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
 
 
-def _visible_gpus() -> List[str]:
+def _visible_gpus() -> list[str]:
     """Return CUDA's names of the visible GPUs: entries of CUDA_VISIBLE_DEVICES, else their numbers."""
     import torch  # takes seconds; planning needs it anyway
 
@@ -126,7 +126,7 @@ class Node:
     """Bytes available to actors; 0 if unknown."""
 
 
-def read_nodes() -> List[Node]:
+def read_nodes() -> list[Node]:
     """Return the live nodes."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     keys = ("CPU", "GPU", "memory")
@@ -140,7 +140,7 @@ def read_resources(dashboard: str = "") -> Resources:
     return Resources(tuple((node.cpus, node.gpus) for node in nodes), memory, dashboard, autoscaler=has_autoscaler())
 
 
-def devices_by_node(nodes: Sequence[Node], cpus: int, gpus: float) -> Dict[str, int]:
+def devices_by_node(nodes: Sequence[Node], cpus: int, gpus: float) -> dict[str, int]:
     """Return the number of devices per node that fit an actor with these CPUs and GPUs, by Ray's node ID.
 
     A device is a GPU, or several GPUs if an actor needs several; for actors without GPUs, it is a whole node.

@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, List, Tuple
+from typing import Any, Iterable
 
 import ray
 from ray.exceptions import RayError
@@ -34,9 +34,9 @@ class Printout:
     """Size of the file before the process got its work, bytes."""
 
 
-def own_printouts() -> Tuple[Printout, ...]:
+def own_printouts() -> tuple[Printout, ...]:
     """Return the files that this process prints to. Ray gives each worker one per stream."""
-    found: List[Printout] = []
+    found: list[Printout] = []
     for stream in STREAMS:
         with suppress(OSError):
             status = os.fstat(stream)
@@ -45,7 +45,7 @@ def own_printouts() -> Tuple[Printout, ...]:
     return tuple(found)
 
 
-def read_crash_output(printouts: Tuple[Printout, ...], node_id: str) -> List[str]:
+def read_crash_output(printouts: tuple[Printout, ...], node_id: str) -> list[str]:
     """Return the last lines that a process printed; empty if they cannot be read.
 
     node_id: Ray's ID of its node. A task reads the files of another machine there.
@@ -55,13 +55,13 @@ def read_crash_output(printouts: Tuple[Printout, ...], node_id: str) -> List[str
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
     try:
         task: Any = ray.remote(read_last).options(num_cpus=0, scheduling_strategy=there)
-        lines: List[str] = ray.get(task.remote(printouts), timeout=PATIENCE_SECONDS)
+        lines: list[str] = ray.get(task.remote(printouts), timeout=PATIENCE_SECONDS)
     except RayError:
         return []
     return lines
 
 
-def read_last(printouts: Iterable[Printout]) -> List[str]:
+def read_last(printouts: Iterable[Printout]) -> list[str]:
     """Return the last lines of files on this machine; unreadable files are skipped."""
     text = b""
     for printout in printouts:

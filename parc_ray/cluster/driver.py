@@ -6,7 +6,7 @@ import hashlib
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import ray
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayActorError, RayError
@@ -211,9 +211,9 @@ class Driver:
         self.pool.ask(actor, setup)
         return True
 
-    def _read(self, assignment: Assignment) -> List[ShardMotion]:
+    def _read(self, assignment: Assignment) -> list[ShardMotion]:
         """Return the motions of an assignment with their contents. Motions with changed files are given up."""
-        motions: List[ShardMotion] = []
+        motions: list[ShardMotion] = []
         for entry in assignment.motions:
             try:
                 content = read_bytes(Path(entry.path))
@@ -268,7 +268,7 @@ class Driver:
 
     # ------------------------------------------------------------------------------------------- losses
 
-    def _why_lost(self, actor: RunningActor, error: RayError) -> Tuple[Cause, str]:
+    def _why_lost(self, actor: RunningActor, error: RayError) -> tuple[Cause, str]:
         """Return the cause and reason of an actor's loss from Ray's error."""
         if isinstance(error, OutOfMemoryError):
             return Cause.TOO_LARGE, "Ray has killed the actor because its node ran out of memory"
@@ -324,7 +324,7 @@ class Driver:
         )
         self._carry_out(decide(self._state, loss))
 
-    def _devices(self) -> Dict[str, int]:
+    def _devices(self) -> dict[str, int]:
         """Return the number of devices per node that fit an actor."""
         placement = self.plan.placement
         return devices_by_node(self._watch.nodes(), placement.cpus_per_actor or 1, placement.gpus)
@@ -372,7 +372,7 @@ class Driver:
 
 def actor_class(engine: Engine, cpus: int, gpus: float) -> Any:
     """Return the actor class for an engine, with its resources and environment."""
-    options: Dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
+    options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus}
     variables = engine.variables()
     if variables:
         # The loader reads some of them at process start; later is too late.

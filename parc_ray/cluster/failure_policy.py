@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, FrozenSet, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Mapping
 
 if TYPE_CHECKING:
     from parc_ray.motions.dataset import MotionEntry
@@ -95,10 +95,10 @@ class Assignment:
     """Motions for one actor."""
 
     shard: int
-    motions: Tuple[MotionEntry, ...]
+    motions: tuple[MotionEntry, ...]
     deaths: int = 0
     """Actors lost on them since the last one that made progress."""
-    failed_on: FrozenSet[Device] = frozenset()
+    failed_on: frozenset[Device] = frozenset()
     """Devices on which their setup has failed."""
 
 
@@ -109,14 +109,14 @@ class Loss:
     cause: Cause
     reason: str
     assignment: Assignment
-    unfinished: Tuple[MotionEntry, ...]
+    unfinished: tuple[MotionEntry, ...]
     """Motions of the assignment without a final state."""
     ready: bool
     """True if its setup had succeeded."""
     attempts: int = 0
     """Attempts that it had reported."""
     envs: int = 1
-    device: Optional[Device] = None
+    device: Device | None = None
     """Device of the actor; None if it died before reporting it."""
     nodes: Mapping[str, int] = field(default_factory=dict)
     """Number of devices per node that could have an actor now, by Ray's node ID."""
@@ -145,9 +145,9 @@ class State:
     """True if any setup has succeeded."""
     given_up: int = 0
     """Motions given up before any successful setup."""
-    deaths: Tuple[int, ...] = ()
+    deaths: tuple[int, ...] = ()
     """Shards that lost actors, in order."""
-    max_envs: Optional[int] = None
+    max_envs: int | None = None
     """Upper bound of envs per actor, after a larger number did not fit."""
     actors: int = 1
     """Maximum number of actors at a time."""
@@ -180,19 +180,19 @@ class Decision:
 
     state: State
     """New state of the run."""
-    first: Tuple[Assignment, ...] = ()
+    first: tuple[Assignment, ...] = ()
     """Assignments for the front of the queue."""
-    last: Tuple[Assignment, ...] = ()
+    last: tuple[Assignment, ...] = ()
     """Assignments for the end of the queue."""
-    given_up: Optional[Tuple[MotionEntry, str]] = None
+    given_up: tuple[MotionEntry, str] | None = None
     """A motion that gets no more attempts, and the reason."""
     all_given_up: str = ""
     """Reason for giving up everything in the queue; empty if nothing is given up."""
-    set_aside: Optional[Tuple[Device, str]] = None
+    set_aside: tuple[Device, str] | None = None
     """A device that gets no more work, and the reason."""
-    notices: Tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     """Lines for users who watch the run."""
-    alerts: Tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
     """Lines for all users, watching or not."""
 
 
@@ -218,7 +218,7 @@ def waited_in_vain(state: State) -> Decision:
     return _use_all_if_none_is_better(Decision(state), len(state.devices))
 
 
-def before_start(state: State, assignment: Assignment) -> Optional[Decision]:
+def before_start(state: State, assignment: Assignment) -> Decision | None:
     """Return what to do instead of starting an actor on an assignment; None to start it.
 
     After a motion was given up before any successful setup, motions are tried one at a time.
@@ -259,7 +259,7 @@ def _failed_setup(state: State, loss: Loss) -> Decision:
     return _blame_device(failed, loss, device)
 
 
-def _failed_elsewhere(state: State, device: Device, suspects: FrozenSet[Device]) -> bool:
+def _failed_elsewhere(state: State, device: Device, suspects: frozenset[Device]) -> bool:
     """Return True if the same motions have failed on another device that has worked.
 
     All devices of a node may break at once, so the other device must be on another node, if there is one.
@@ -294,7 +294,7 @@ def _elsewhere(state: State, device: Device, devices: int) -> bool:
     return any(setups.is_better_than(own) for other, setups in state.devices.items() if other != device)
 
 
-def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
+def _clear(decision: Decision, devices: frozenset[Device]) -> Decision:
     """Clear these devices: motions caused the failures. Only the next setup shows whether a device works."""
     known = decision.state.devices
     cleared = {d: replace(known[d], failed=min(known[d].failed, 1), aside=False) for d in devices if d in known}
@@ -309,7 +309,7 @@ def _clear(decision: Decision, devices: FrozenSet[Device]) -> Decision:
 def _use_all_if_none_is_better(decision: Decision, devices: int) -> Decision:
     """Use devices that were set aside again if no other device works or may work."""
     state = decision.state
-    back: List[Device] = [d for d, s in state.devices.items() if s.aside and not _elsewhere(state, d, devices)]
+    back: list[Device] = [d for d, s in state.devices.items() if s.aside and not _elsewhere(state, d, devices)]
     if not back:
         return decision
     used = {device: replace(state.devices[device], aside=False) for device in back}
@@ -361,7 +361,7 @@ def _fewer_envs(state: State, loss: Loss) -> Decision:
     return replace(_halve(state, loss.unfinished, loss.assignment.deaths), notices=(notice,))
 
 
-def _halve(state: State, motions: Tuple[MotionEntry, ...], deaths: int) -> Decision:
+def _halve(state: State, motions: tuple[MotionEntry, ...], deaths: int) -> Decision:
     middle = len(motions) // 2
     halves = [half for half in (motions[:middle], motions[middle:]) if half]
     last = tuple(Assignment(state.next_shard + index, half, deaths) for index, half in enumerate(halves))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import Any, Callable, Dict, Sequence, Set, Tuple
+from typing import Any, Callable, Sequence
 
 from parc_ray.errors import quote
 from parc_ray.runs.activity import ActorWork, Progress
@@ -53,14 +53,14 @@ class Monitoring(RunListener):
     def __init__(self, run: str, tell: Callable[[str], None]):
         self._tell = tell
         self._works = True
-        self._metrics: Dict[str, Any] = {}
-        self._shown: Set[Tuple[str, Tuple[Tuple[str, str], ...]]] = set()
+        self._metrics: dict[str, Any] = {}
+        self._shown: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
         """Nonzero gauges, with their tags."""
-        self._shard_of: Dict[str, str] = {}
+        self._shard_of: dict[str, str] = {}
         """The last shard of each motion."""
-        self._states: Dict[str, str] = {}
+        self._states: dict[str, str] = {}
         """Final states of motions."""
-        self._counted: Set[Tuple[str, str]] = set()
+        self._counted: set[tuple[str, str]] = set()
         """Pairs of shard and state with at least one motion."""
         self._updated = float("-inf")
         self._guarded(self._create, run)
@@ -99,7 +99,7 @@ class Monitoring(RunListener):
     def _create(self, run: str) -> None:
         from ray.util import metrics as ray_metrics
 
-        kinds: Tuple[Any, ...] = ((GAUGES, ray_metrics.Gauge), (COUNTERS, ray_metrics.Counter))
+        kinds: tuple[Any, ...] = ((GAUGES, ray_metrics.Gauge), (COUNTERS, ray_metrics.Counter))
         for metrics, kind in kinds:
             for name, (description, tags) in metrics.items():
                 metric = kind(name, description, tag_keys=("run", *tags))
@@ -147,7 +147,7 @@ class Monitoring(RunListener):
     def _count(self, name: str, value: float, **tags: str) -> None:
         self._metrics[name].inc(value, {key: _tag(text) for key, text in tags.items()})
 
-    def _zero(self, matches: Callable[[str, Dict[str, str]], bool]) -> None:
+    def _zero(self, matches: Callable[[str, dict[str, str]], bool]) -> None:
         for name, tags in [(name, dict(tags)) for name, tags in self._shown]:
             if matches(name, tags):
                 self._set(name, 0, **tags)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import suppress
-from typing import List
 
 import ray
 
@@ -27,9 +26,9 @@ class NodeWatch:
         context = ray.get_runtime_context()
         self._address, self._own = str(context.gcs_address), str(context.get_node_id())
         self._answered = time.monotonic()
-        self._nodes: List[Node] = read_nodes()
+        self._nodes: list[Node] = read_nodes()
 
-    def nodes(self) -> List[Node]:
+    def nodes(self) -> list[Node]:
         """Return the live nodes, or those at the head's last answer.
 
         Raises LostRayError if the head has not answered for PATIENCE_SECONDS, or has given up this process's own node:

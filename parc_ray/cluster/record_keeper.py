@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Sequence
+from typing import Sequence
 
 from parc_ray.cluster.actor_pool import RunningActor
 from parc_ray.cluster.failure_policy import Assignment
@@ -48,7 +48,7 @@ class RecordKeeper:
         for listener in self._listeners:
             listener.shard_over(shard)
 
-    def unfinished(self, assignment: Assignment) -> List[MotionEntry]:
+    def unfinished(self, assignment: Assignment) -> list[MotionEntry]:
         """Return the unfinished motions of an assignment."""
         return [entry for entry in assignment.motions if self.ledger.is_open(entry.name)]
 
@@ -65,8 +65,8 @@ class RecordKeeper:
         self.ledger.busy += report.busy
         self.ledger.slots += report.slots
         self.output.logs.write(report.log, shard)
-        files: Dict[Path, bytes] = {}
-        events: List[Event] = []
+        files: dict[Path, bytes] = {}
+        events: list[Event] = []
         for result in report.results:
             attempt = result.attempt
             if not self.ledger.expects(attempt):

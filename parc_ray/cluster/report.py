@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from parc_ray.cluster.crash_output import Printout
 from parc_ray.cluster.failure_policy import Device
@@ -30,7 +30,7 @@ class Memory:
 class WorkReport:
     """Work of an actor since its last report."""
 
-    results: Tuple[AttemptResult, ...] = ()
+    results: tuple[AttemptResult, ...] = ()
     done: bool = False
     """True if its shard is finished."""
     steps: int = 0
@@ -43,16 +43,16 @@ class WorkReport:
     """Env steps that all slots could have made in that time."""
     untouched: float = 0.0
     """Seconds of motion without an attempt, available to other actors."""
-    given_back: Tuple[str, ...] = ()
+    given_back: tuple[str, ...] = ()
     """Motions that the actor has handed over."""
-    log: Tuple[Tuple[float, str], ...] = ()
+    log: tuple[tuple[float, str], ...] = ()
     """Log lines, each with its age (s) at the time of this report: the clocks of nodes differ."""
-    error: Optional[str] = None
+    error: str | None = None
     """Reason why the shard could not be set up, or cannot continue."""
     too_large: int = 0
     """Number of envs that did not fit, if that is the error."""
-    memory: Optional[Memory] = None
-    device: Optional[Device] = None
+    memory: Memory | None = None
+    device: Device | None = None
     """Device of the actor; in its first report only."""
-    printouts: Tuple[Printout, ...] = ()
+    printouts: tuple[Printout, ...] = ()
     """Files that it prints to; in its first report only."""

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Sequence
 
 import ray
 import torch
@@ -61,17 +61,17 @@ class EndedRun:
     """Result of a run."""
 
     exit_code: int
-    summary: Optional[Dict[str, Any]] = None
+    summary: dict[str, Any] | None = None
     """Content of summary.json; None if the run ended before writing it."""
     wants_report: bool = False
-    error: Optional[ParcRayError] = None
+    error: ParcRayError | None = None
     """Error that stopped it."""
-    upload: Optional[Upload] = None
+    upload: Upload | None = None
     """Upload of its files, still to be awaited."""
 
 
 def record(
-    config: RecordConfig, data_dir: Optional[str], overwrite: bool, screen: Screen, interruption: Interruption
+    config: RecordConfig, data_dir: str | None, overwrite: bool, screen: Screen, interruption: Interruption
 ) -> EndedRun:
     """Record a dataset, or resume the run in its output directory.
 
@@ -104,7 +104,7 @@ def _record(
     run: PreparedRun, journal: Journal, overwrite: bool, interruption: Interruption, screen: Screen
 ) -> EndedRun:
     """Run the part that writes files."""
-    logger: Optional[RunLogger] = None
+    logger: RunLogger | None = None
     try:
         _begin(run, journal, overwrite)
         logger = _logger(run)
@@ -222,7 +222,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         output.listener = run.upload.add
 
 
-def _logger(run: PreparedRun) -> Optional[RunLogger]:
+def _logger(run: PreparedRun) -> RunLogger | None:
     """Return the run's logger; None if it has none, or nothing is left to do."""
     config = run.inputs.files.config
     if config.output.logger == "none" or not run.plan:
@@ -291,8 +291,8 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     """Print what the run will do."""
     dataset, plan = run.inputs.dataset, run.plan
     notices = plan.placement.notices if plan else ()
-    lines: List[str] = []
-    alerts: List[str] = []
+    lines: list[str] = []
+    alerts: list[str] = []
     if run.goes_on:
         done = len(dataset.entries) - len(run.remaining)
         lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
@@ -317,7 +317,7 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     screen.alert(*alerts)
 
 
-def _versions() -> Dict[str, str]:
+def _versions() -> dict[str, str]:
     return {
         "parc_ray": parc_ray.__version__,
         "python": platform.python_version(),
@@ -326,7 +326,7 @@ def _versions() -> Dict[str, str]:
     }
 
 
-def _summary(run: PreparedRun, seconds: float, code: int) -> Dict[str, Any]:
+def _summary(run: PreparedRun, seconds: float, code: int) -> dict[str, Any]:
     """Return the content of summary.json. seconds: working time of all sessions, in which all attempts were made."""
     return {
         **run.ledger.summary(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import replace
-from typing import Deque, Dict, List, Optional, Sequence, Tuple
+from typing import Sequence
 
 from parc_ray.cluster.actor_pool import ActorPool, Gift, Handover, RunningActor
 from parc_ray.cluster.connection import Node
@@ -38,12 +38,12 @@ class Scheduler:
     """
 
     def __init__(self, assignments: Sequence[Assignment], placement: Placement, pool: ActorPool, keeper: RecordKeeper):
-        self.queue: Deque[Assignment] = deque(assignments)
+        self.queue: deque[Assignment] = deque(assignments)
         self._placement, self._pool, self._keeper = placement, pool, keeper
-        self._speeds: Dict[Device, float] = {}
-        self._setup_seconds: Dict[bool, float] = {}
+        self._speeds: dict[Device, float] = {}
+        self._setup_seconds: dict[bool, float] = {}
         """Mean setup time: of the first in a process (False), and of later ones (True)."""
-        self._handovers: List[Handover] = []
+        self._handovers: list[Handover] = []
         self._no_helpers_until = float("-inf")
 
     # ------------------------------------------------------------------------------------------- measurements
@@ -59,7 +59,7 @@ class Scheduler:
         if actor.device is not None and actor.speed:
             self._speeds[actor.device] = actor.speed
 
-    def _speed(self, device: Optional[Device]) -> Optional[float]:
+    def _speed(self, device: Device | None) -> float | None:
         """Return the speed of a device, or the mean speed of all; None if nothing is measured."""
         if device in self._speeds:
             return self._speeds[device]
@@ -70,7 +70,7 @@ class Scheduler:
         first = self._setup_seconds.get(False, 0.0)
         return self._setup_seconds.get(True, first / 2) if again else first
 
-    def _loads(self) -> List[Load]:
+    def _loads(self) -> list[Load]:
         """Return the loads of all actors with work."""
         loads = []
         for actor in self._pool.started:
@@ -100,7 +100,7 @@ class Scheduler:
         self.queue.appendleft(Assignment(next_shard, rest))
         return replace(assignment, motions=taken)
 
-    def _share(self, actor: RunningActor, assignment: Assignment) -> Optional[float]:
+    def _share(self, actor: RunningActor, assignment: Assignment) -> float | None:
         """Return the seconds of an assignment that an actor should take; None for all."""
         speed, suspect = self._speed(actor.device), assignment.deaths or assignment.failed_on
         if suspect or not speed or not self._all_measured():
@@ -138,7 +138,7 @@ class Scheduler:
         self._pool.rest(receiver)
         return True
 
-    def take_back(self, giver: RunningActor, names: Sequence[str]) -> List[Handover]:
+    def take_back(self, giver: RunningActor, names: Sequence[str]) -> list[Handover]:
         """Take motions that an actor has given back, and return the completed handovers."""
         assert giver.assignment is not None
         given, asked = set(names), giver.asked_gifts
@@ -151,12 +151,12 @@ class Scheduler:
             gift.handover.motions += own
         return self._complete(asked)
 
-    def forget(self, actor: RunningActor) -> List[Handover]:
+    def forget(self, actor: RunningActor) -> list[Handover]:
         """Drop a lost or finished actor from all handovers, and return those completed by that."""
         gifts, actor.gifts, actor.asked_gifts = [*actor.gifts, *actor.asked_gifts], [], []
         return self._complete(gifts)
 
-    def _complete(self, gifts: Sequence[Gift]) -> List[Handover]:
+    def _complete(self, gifts: Sequence[Gift]) -> list[Handover]:
         complete = []
         for gift in gifts:
             gift.handover.givers -= 1
@@ -180,7 +180,7 @@ class Scheduler:
         missing = wanted - sum(desired.values())
         if missing > 0 and self._placement.grows:
             desired[self._placement.cpus_per_actor or 1] += missing
-        surplus: List[RunningActor] = []
+        surplus: list[RunningActor] = []
         for actor in self._pool.requested:
             if desired[actor.cpus] > 0:
                 desired[actor.cpus] -= 1
@@ -198,7 +198,7 @@ class Scheduler:
         room = [share for node, share in zip(nodes, self._rooms(nodes, but=actor)) if node.id == _node(actor)]
         return any(count and cpus >= 2 * actor.cpus for count, cpus in room)
 
-    def _rooms(self, nodes: Sequence[Node], but: Optional[RunningActor] = None) -> List[Tuple[int, int]]:
+    def _rooms(self, nodes: Sequence[Node], but: RunningActor | None = None) -> list[tuple[int, int]]:
         """Return the number of further actors per node, and the CPUs of each."""
         place = self._placement
         shares = share_nodes([(n.cpus, n.gpus) for n in nodes], place.gpus, place.cpus_per_actor, place.most)
@@ -238,7 +238,7 @@ def _seconds(motions: Sequence[MotionEntry]) -> float:
     return sum(entry.length for entry in motions)
 
 
-def _split(motions: Sequence[MotionEntry], seconds: float) -> Tuple[Tuple[MotionEntry, ...], Tuple[MotionEntry, ...]]:
+def _split(motions: Sequence[MotionEntry], seconds: float) -> tuple[tuple[MotionEntry, ...], tuple[MotionEntry, ...]]:
     """Return about `seconds` of motions, and the rest. Both mix long and short motions, in dataset order."""
     ratio, due = seconds / max(_seconds(motions), 1e-9), 0.0
     taken = set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import List, Tuple
 
 from parc_ray.errors import shorten
 
@@ -19,7 +18,7 @@ class WarningLines(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._lines: List[Tuple[float, str]] = []
+        self._lines: list[tuple[float, str]] = []
 
     def listen(self) -> None:
         """Start collecting; further calls have no effect."""
@@ -31,7 +30,7 @@ class WarningLines(logging.Handler):
         text = " ".join(record.getMessage().split())
         self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shorten(text, LONGEST_WARNING)}"))
 
-    def take(self) -> Tuple[Tuple[float, str], ...]:
+    def take(self) -> tuple[tuple[float, str], ...]:
         """Return the lines since the last call, each with its age (s)."""
         lines, self._lines = self._lines, []
         if len(lines) > MAX_WARNINGS:

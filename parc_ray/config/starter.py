@@ -64,7 +64,7 @@ def starter_files(
     return {folder / RECORD_FILE: commented_yaml(RecordConfig, values, header), **texts}
 
 
-def _tracker_files(folder: Path) -> "tuple[str, Dict[str, Path]]":
+def _tracker_files(folder: Path) -> tuple[str, Dict[str, Path]]:
     """Return the family of the tracker in a folder, and its files by key."""
     if not folder.is_dir():
         raise InputError(f"--tracker {folder}: no such folder in {Path.cwd()}. Give the folder that has model.pt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,8 @@ class Pace:
 class Footsteps:
     """A walk: the first footholds of both feet, and the steps in temporal order."""
 
-    start: Tuple[Foothold, Foothold]
-    steps: Tuple[Step, ...]
+    start: tuple[Foothold, Foothold]
+    steps: tuple[Step, ...]
 
 
 class NoFoothold(Exception):
@@ -132,7 +132,7 @@ def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pa
             pause = rng.uniform(0.2, 0.8)
 
 
-def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[float, float]:
+def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> tuple[float, float]:
     """Return length (m) and duration (s) of a step."""
     if activity == "fast_walk":
         return rng.uniform(0.34, 0.42) + 0.14 * difficulty, rng.uniform(0.46, 0.5) - 0.06 * difficulty
@@ -141,7 +141,7 @@ def _speed(activity: str, difficulty: float, rng: np.random.Generator) -> Tuple[
     return rng.uniform(0.0, 0.08), rng.uniform(0.5, 0.6)
 
 
-def _options(*spans: Tuple[float, float, int]) -> Array:
+def _options(*spans: tuple[float, float, int]) -> Array:
     """Return all combinations [n, 3] of deviations ahead, aside (m) and in heading (rad); spans: first, last, count."""
     grid = np.meshgrid(*(np.linspace(*span) for span in spans), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, 3)
@@ -160,7 +160,7 @@ class Planner:
         """Return footsteps that last for `seconds` and start near the origin. Raises NoFoothold."""
         holds = self._stand(rng)
         start = (holds[0], holds[1])
-        steps: List[Step] = []
+        steps: list[Step] = []
         foot, time = int(rng.integers(2)), 0.0
         heading = 0.5 * (holds[0].heading + holds[1].heading)
         while time < seconds:
@@ -174,7 +174,7 @@ class Planner:
             foot = 1 - foot
         return Footsteps(start, tuple(steps))
 
-    def _stand(self, rng: np.random.Generator) -> List[Foothold]:
+    def _stand(self, rng: np.random.Generator) -> list[Foothold]:
         for _ in range(50):
             xy, heading = rng.uniform(-1.0, 1.0, size=2), rng.uniform(-math.pi, math.pi)
             level, height = self._level(xy[None], np.array([heading]))
@@ -187,7 +187,7 @@ class Planner:
                 return [right, left]
         raise NoFoothold
 
-    def _next(self, holds: List[Foothold], foot: int, heading: float, pace: Pace) -> Tuple[Foothold, float]:
+    def _next(self, holds: list[Foothold], foot: int, heading: float, pace: Pace) -> tuple[Foothold, float]:
         """Return the foothold nearest to the desired one, and the body's heading there."""
         stand, side = holds[1 - foot], SIDES[foot][1]
         middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
@@ -204,13 +204,13 @@ class Planner:
                 return Foothold(xy[best], float(headings[best]), float(height[best])), float(headings[best])
         raise NoFoothold
 
-    def _level(self, xy: Array, headings: Array) -> Tuple[Array, Array]:
+    def _level(self, xy: Array, headings: Array) -> tuple[Array, Array]:
         """Return whether the ground under and around soles is level, and its height, both [n]."""
         heights = self.ground.height_at(sole_points(xy, headings, MARGIN, TOE_MARGIN))
         return np.ptp(heights, axis=-1) < 1e-4, heights[:, 0]
 
     def _reachable(
-        self, holds: List[Foothold], foot: int, xy: Array, headings: Array, height: Array, level: Array
+        self, holds: list[Foothold], foot: int, xy: Array, headings: Array, height: Array, level: Array
     ) -> Array:
         """Return [n] bool: the place is level, and the step is not too long or high nor crosses the other leg."""
         stand, origin = holds[1 - foot], holds[foot]

@@ -8,7 +8,7 @@ of zero-moment point"), so the motion is physically feasible. The pelvis is as h
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Tuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +151,7 @@ def ankle_at(hold: Foothold) -> Array:
     return np.array([*hold.xy, hold.height + SOLE + CLEARANCE])
 
 
-def swing(start: Foothold, end: Foothold, ground: HeightField, share: Array) -> Tuple[Array, Array]:
+def swing(start: Foothold, end: Foothold, ground: HeightField, share: Array) -> tuple[Array, Array]:
     """Return ankle [n, 3] and heading [n] of a swinging foot at shares [n] of its path. Raises NoFoothold."""
     for wait, height in SWINGS:
         moved = smooth_step((share - wait) / (1.0 - 2.0 * wait))
@@ -167,7 +167,7 @@ def swing(start: Foothold, end: Foothold, ground: HeightField, share: Array) -> 
     raise NoFoothold
 
 
-def _weight_shifts(footsteps: Footsteps) -> Tuple[List[float], List[float]]:
+def _weight_shifts(footsteps: Footsteps) -> tuple[list[float], list[float]]:
     """Return times, and the right foot's share of the weight at each."""
     times, shares, free = [0.0], [0.5], 0.0
     for step in footsteps.steps:
@@ -243,7 +243,7 @@ def upper_body(skeleton: Skeleton, feet: Feet, root_xy: Array, heading: Array, r
 
 def walk(
     skeleton: Skeleton, footsteps: Footsteps, ground: HeightField, times: Array, kept: slice, rng: np.random.Generator
-) -> Tuple[Body, Feet]:
+) -> tuple[Body, Feet]:
     """Return the body that takes these steps, at the kept part of evenly spaced times [n]. Raises NoFoothold.
 
     The times span from rest to rest, because the pendulum depends on later steps.

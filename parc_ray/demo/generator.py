@@ -7,7 +7,7 @@ generators: the body floats, flies off or tumbles. Lengths are in metres, angles
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +122,7 @@ def within_limits(skeleton: Skeleton, body: Body) -> bool:
     return bool(((dofs > lower) & (dofs < upper)).all())
 
 
-def carry_off(spec: MotionSpec, body: Body) -> Tuple[Array, Body]:
+def carry_off(spec: MotionSpec, body: Body) -> tuple[Array, Body]:
     """Return the frames [n] bool in which the body floats, and the body with the spec's flaw."""
     n = spec.num_frames
     if spec.flaw == "none":
@@ -193,8 +193,8 @@ def generate_motions(
     count: int,
     seed: int,
     skeleton: Skeleton,
-    seconds: Tuple[float, float] = (2.0, 10.0),
-    difficulty: Tuple[float, float] = (0.0, 1.0),
+    seconds: tuple[float, float] = (2.0, 10.0),
+    difficulty: tuple[float, float] = (0.0, 1.0),
     late_share: float = 0.0,
 ) -> Iterator[Motion]:
     """Yield `count` motions of random kinds, lengths and difficulties; motion k depends only on the seed and k.

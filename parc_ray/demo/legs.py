@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,7 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.demo.footsteps import SIDES
 
 # Mass (kg) and centre of mass (body frame, m) of each body of PARC's humanoid, from its geoms' volumes and densities.
-BODY_MASSES: Dict[str, Tuple[float, Tuple[float, float, float]]] = {
+BODY_MASSES: dict[str, tuple[float, tuple[float, float, float]]] = {
     "pelvis": (9.996, (0.0, 0.0, 0.1132)),
     "torso": (12.012, (-0.0019, 0.0, 0.1389)),
     "head": (3.882, (0.0, 0.0, 0.175)),
@@ -62,7 +60,7 @@ class Legs:
         placed[:, [body - 1 for body in self.feet]] = quat_mul(quat_conjugate(shin_rot), foot_rot)
         return placed
 
-    def _bend(self, to_ankle: Tensor) -> Tuple[Tensor, Tensor]:
+    def _bend(self, to_ankle: Tensor) -> tuple[Tensor, Tensor]:
         """Return thigh rotation in the foot's frame and knee rotation, [..., 4], for hip-to-ankle vectors [..., 3].
 
         The law of cosines gives the knee. The thigh swings so that the leg points at the ankle, minus the

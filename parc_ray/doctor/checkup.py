@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Sequence
 
 from parc_ray.doctor.gpu import GpuCheck, Row, check_gpu
 from parc_ray.doctor.kernels import read_architectures
@@ -39,7 +39,7 @@ class Findings:
     """Results of a checkup."""
 
     machine: Machine
-    rows: List[Row]
+    rows: list[Row]
     """Results of starting, checking and measuring engines, and of compiling kernels."""
 
     @property
@@ -49,7 +49,7 @@ class Findings:
 
     def to_json(self) -> str:
         """Return everything as one JSON document."""
-        values: Dict[str, Any] = {"machine": asdict(self.machine), "rows": [asdict(row) for row in self.rows]}
+        values: dict[str, Any] = {"machine": asdict(self.machine), "rows": [asdict(row) for row in self.rows]}
         return json.dumps({"healthy": self.healthy, **values}, indent=1)
 
 
@@ -66,7 +66,7 @@ def run_checkup(checkup: Checkup, report: Callable[[str], None]) -> Findings:
     machine = examine_machine()
     for line in machine_lines(machine):
         report(line)
-    rows: List[Row] = []
+    rows: list[Row] = []
     if checkup.start_engines:
         rows += _start_engines(machine, report)
     if checkup.gpu is not None:
@@ -77,7 +77,7 @@ def run_checkup(checkup: Checkup, report: Callable[[str], None]) -> Findings:
     return Findings(machine, rows)
 
 
-def _start_engines(machine: Machine, report: Callable[[str], None]) -> List[Row]:
+def _start_engines(machine: Machine, report: Callable[[str], None]) -> list[Row]:
     """Start every engine that can be loaded, on a CUDA device if torch has one."""
     device = "cuda:0" if machine.devices else "cpu"
     names = [name for name, reason in machine.engines.items() if not reason]

@@ -23,7 +23,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Sequence
 
 from parc_ray.errors import InputError
 from parc_ray.simulators.child_process import ask, run_process
@@ -60,7 +60,7 @@ class Row:
     text: str = ""
     """The table's last column."""
     seconds: float = 0.0
-    numbers: Dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def read_gpu_check(device: str, engines: str, parts: str, envs: str) -> GpuCheck
     return GpuCheck(device, kinds or PARTS, names, tuple(map(int, counts)) or ENVS)
 
 
-def check_gpu(check: GpuCheck, report: Callable[[str], None]) -> List[Row]:
+def check_gpu(check: GpuCheck, report: Callable[[str], None]) -> list[Row]:
     """Run all parts for all engines, and report when each process ends."""
     names = check.engines or [known.name for known in ENGINES if _is_candidate(known, check.device)]
-    rows: List[Row] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="parc_ray_doctor_") as folder:
         work = _Work(check, Path(folder), time.monotonic() + CHECK_SECONDS, report)
         for part in check.parts:
@@ -116,7 +116,7 @@ class _Work:
     """Monotonic s."""
     report: Callable[[str], None]
 
-    def run_part(self, part: str, engines: Sequence[str], before: Sequence[Row]) -> List[Row]:
+    def run_part(self, part: str, engines: Sequence[str], before: Sequence[Row]) -> list[Row]:
         """Return all rows of a part, skipping engines that did not start."""
         broken = {row.engine for row in before if row.part == "start" and row.state == "failed"}
         tasks = [(name, 0) for name in engines if name not in broken]
@@ -148,7 +148,7 @@ class _Work:
         self.report(f"{row.part} {row.engine} {row.envs or ''}: {row.state}, {row.seconds} s")
         return row
 
-    def _child(self, part: str, row: Row) -> List[str]:
+    def _child(self, part: str, row: Row) -> list[str]:
         check = self.check
         settings = {"device": check.device, "motions": check.motions, "seconds": check.seconds}
         return ["-m", CHILD, part, row.engine, str(row.envs), str(self.folder), json.dumps(settings)]

@@ -13,7 +13,7 @@ import time
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from parc_ray.doctor.gpu import REFERENCE, Row, engine_of
 from parc_ray.simulators.child_process import answer
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     try:
         if kind != "start" and part.engine.import_first:
             part.engine.import_first(device)
-        works: Dict[str, Callable[[Part], None]] = {
+        works: dict[str, Callable[[Part], None]] = {
             "start": _start, "demo": _demo, "speed": _speed, "config": _write_config
         }  # fmt: skip
         works[kind](part)
@@ -137,7 +137,7 @@ def _recorder(inputs: Inputs, device: str, envs: int = 0) -> ShardRecorder:
 
 def _demo(part: Part) -> None:
     row, recorder = part.row, _recorder(_demo_inputs(part, PHYSX_ITERATIONS), part.device)
-    ends: Dict[str, str] = {}
+    ends: dict[str, str] = {}
     while not recorder.done:
         for attempt in (result.attempt for result in recorder.advance()):
             if attempt.next_fraction is None or attempt.outcome == "recorded":
@@ -164,7 +164,7 @@ def _speed(part: Part) -> None:
     gpu, before = device != "cpu", _memory(device)
     recorder = _recorder(_demo_inputs(part, 0), device, row.envs)
     simulator = recorder.environment.simulator
-    last: List[Any] = []  # the last step that was made
+    last: list[Any] = []  # the last step that was made
     step = simulator.step
 
     def noted(envs: Sequence[int], targets: Tensor) -> CharacterState:
@@ -206,7 +206,7 @@ def _speed(part: Part) -> None:
     row.text += f" and {counts['waits']} waits per step, {memory / 2**20:.2f} MiB per env"
 
 
-def _counts(recorder: ShardRecorder, gpu: bool) -> Dict[str, int]:
+def _counts(recorder: ShardRecorder, gpu: bool) -> dict[str, int]:
     """Return kernels and waits of the control step with the fewest launches; on a GPU, including the engine's waits."""
     from parc_ray.tracking.launches import count_steps
 

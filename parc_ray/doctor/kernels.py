@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Sequence
 
 from parc_ray.errors import InputError
 from parc_ray.simulators.child_process import answer
@@ -14,7 +14,7 @@ from parc_ray.simulators.packages import require
 ARCHITECTURE = re.compile(r"sm_(\d{2,3})")
 
 
-def read_architectures(names: Sequence[str]) -> List[int]:
+def read_architectures(names: Sequence[str]) -> list[int]:
     """Return the numbers of architectures: 90 of "sm_90". Raises InputError for other names."""
     matches = [ARCHITECTURE.fullmatch(name) for name in names]
     for name, match in zip(names, matches):
@@ -23,7 +23,7 @@ def read_architectures(names: Sequence[str]) -> List[int]:
     return [int(match[1]) for match in matches if match]
 
 
-def compile_kernels(architectures: Sequence[int]) -> Dict[str, Any]:
+def compile_kernels(architectures: Sequence[int]) -> dict[str, Any]:
     """Compile every module that a control step loads. Return their number, and the errors by architecture and module.
 
     Needs a separate process: starts Warp, and steps PARC's humanoid once on Warp's CPU device to load the modules.
@@ -43,7 +43,7 @@ def compile_kernels(architectures: Sequence[int]) -> Dict[str, Any]:
     return {"modules": len(modules), "errors": errors}
 
 
-def _loaded_modules(work: Callable[[], Any]) -> List[Any]:
+def _loaded_modules(work: Callable[[], Any]) -> list[Any]:
     """Return the Warp modules that `work` loads."""
     import warp
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import parc_ray
 from parc_ray.errors import InputError
@@ -38,23 +38,23 @@ class Machine:
     """Bytes."""
     free_disk: int
     """Bytes in the temporary folder."""
-    gpus: Tuple[str, ...]
+    gpus: tuple[str, ...]
     """Name, memory and driver of each NVIDIA GPU, as nvidia-smi reports them."""
     torch: str
     """Version, CUDA version of the build, and whether a device is usable; or the reason why it cannot be loaded."""
-    devices: Dict[str, str]
+    devices: dict[str, str]
     """Name, capability and free memory of each CUDA device that torch can use."""
-    versions: Dict[str, str]
+    versions: dict[str, str]
     """Installed versions of PACKAGES; empty for missing ones."""
-    engines: Dict[str, str]
+    engines: dict[str, str]
     """Reason why each engine cannot be used here; empty if it can be loaded."""
     opengl: str
     """The OpenGL library that draws without a display, or the reason why none works."""
     ray: str
     """Ray's version and the address it would join."""
-    extras: Dict[str, str]
+    extras: dict[str, str]
     """Install command of each missing extra."""
-    variables: Dict[str, str]
+    variables: dict[str, str]
     """Environment variables that affect visible devices or loaded libraries."""
 
 
@@ -99,7 +99,7 @@ def version_of(package: str) -> str:
         return ""
 
 
-def read_gpus() -> List[str]:
+def read_gpus() -> list[str]:
     """Return name, memory and driver of each NVIDIA GPU; empty without a driver."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
@@ -108,7 +108,7 @@ def read_gpus() -> List[str]:
         return []
 
 
-def _ask_torch() -> Dict[str, Any]:
+def _ask_torch() -> dict[str, Any]:
     return _ask("torch", {"torch": "", "devices": {}}, "torch")
 
 
@@ -116,7 +116,7 @@ def _ask_engine(name: str) -> str:
     return str(_ask(name, {"reason": ""}, "reason")["reason"])
 
 
-def _ask(what: str, otherwise: Dict[str, Any], key: str) -> Dict[str, Any]:
+def _ask(what: str, otherwise: dict[str, Any], key: str) -> dict[str, Any]:
     """Return a child process's answer, or `otherwise` with the reason for the failure under `key`."""
     try:
         return ask(["-m", "parc_ray.doctor.machine", what], QUICK_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 from parc_ray.doctor.gpu import Row
 from parc_ray.doctor.machine import Machine
@@ -10,7 +10,7 @@ from parc_ray.doctor.machine import Machine
 GIB = 2**30
 
 
-def machine_lines(machine: Machine) -> List[str]:
+def machine_lines(machine: Machine) -> list[str]:
     """Return one line per fact."""
     rows = [
         ("system", machine.system),
@@ -30,6 +30,6 @@ def machine_lines(machine: Machine) -> List[str]:
     return [f"{name:{width}}  {value}" for name, value in rows]
 
 
-def table_lines(rows: Sequence[Row]) -> List[str]:
+def table_lines(rows: Sequence[Row]) -> list[str]:
     """Return one line per process of a check."""
     return [f"{row.part:12s}{row.engine:15s}{row.envs or '':<6} {row.state:8s}{row.text}" for row in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 from parc_ray.errors import InputError
 from parc_ray.exporting import bvh, csv, glb, mimickit, npz, robot_csv, tracking_npz
@@ -15,7 +14,7 @@ from parc_ray.runs.history import Run, read_run
 from parc_ray.runs.motion_files import Writers, find_character, motion_files
 from parc_ray.runs.output import JOURNAL
 
-FORMATS: Dict[str, ExportFormat] = {
+FORMATS: dict[str, ExportFormat] = {
     form.name: form
     for form in (
         *(bvh.FORMAT, glb.FORMAT, csv.FORMAT, npz.FORMAT, mimickit.FORMAT),
@@ -29,14 +28,14 @@ class Export:
     """Motion files to export, all of one character."""
 
     format: ExportFormat
-    targets: Tuple[Tuple[Path, Path], ...]
+    targets: tuple[tuple[Path, Path], ...]
     """Each motion file and its target."""
     character: str
     """Text of the MJCF."""
     source: str
     """Its file, for messages."""
 
-    def write(self, file: Path, target: Path) -> Tuple[str, ...]:
+    def write(self, file: Path, target: Path) -> tuple[str, ...]:
         """Export a motion file, whole or not at all; returns notes on its repair. Raises InputError, OutputError."""
         recording = recording_of(file, self.character, self.source)
         content = self.format.content(recording)
@@ -52,7 +51,7 @@ def plan_export(
     name: str,
     folder: Path,
     failures: bool = False,
-    character: Optional[Path] = None,
+    character: Path | None = None,
     overwrite: bool = False,
 ) -> Export:
     """Return the files to export to a folder from a run's output directory, a folder of motion files, or a motion file.
@@ -64,7 +63,7 @@ def plan_export(
     if form is None:
         raise InputError(f"--to {name}: no such format; there are: {', '.join(FORMATS)}")
     if (path / JOURNAL).is_file():
-        run: Optional[Run] = read_run(path)
+        run: Run | None = read_run(path)
         assert run is not None
         files = _files_of(run, failures)
     else:
@@ -88,7 +87,7 @@ def plan_export(
     return Export(form, targets, *find_character(run, character))
 
 
-def _files_of(run: Run, failures: bool) -> List[Tuple[Path, Path]]:
+def _files_of(run: Run, failures: bool) -> list[tuple[Path, Path]]:
     """Return a run's motion files and their places in the target folder."""
     files = [(motion.recording, Path(motion.recording.name)) for motion in run.motions if motion.recording]
     if failures:

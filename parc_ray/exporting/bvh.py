@@ -7,7 +7,6 @@ are the rotation from its parent's axes to its own, R = Rz Rx Ry. Only the root 
 from __future__ import annotations
 
 import io
-from typing import List
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +42,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float64]:
     return np.concatenate([y_up(rotations[..., :3]), rotations[..., 3:]], axis=-1)
 
 
-def _joint(recording: Recording, body: int) -> List[str]:
+def _joint(recording: Recording, body: int) -> list[str]:
     """Return the lines of a body and its descendants, depth first, in the order of the bodies."""
     skeleton = recording.skeleton
     children = [child for child, parent in enumerate(skeleton.parent_indices) if parent == body]

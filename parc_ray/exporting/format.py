@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ class ExportFormat:
     """Ending of its files' names."""
     content: Callable[[Recording], bytes]
     """Returns the bytes of a recording's file. Raises InputError if a package is missing or it does not fit."""
-    names: Optional[Callable[[Recording], bytes]] = None
+    names: Callable[[Recording], bytes] | None = None
     """Returns the names of its columns, for a file NAMES beside the exports; None if the format has them itself."""
 
 

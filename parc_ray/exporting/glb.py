@@ -6,7 +6,7 @@ the tree of bodies with their shapes. The root's translation and the rotation of
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -66,8 +66,8 @@ class _Data:
     def __init__(self, gltf: Any) -> None:
         self._gltf = gltf
         self.content = bytearray()
-        self.views: List[Any] = []
-        self.accessors: List[Any] = []
+        self.views: list[Any] = []
+        self.accessors: list[Any] = []
 
     def add(self, array: npt.NDArray[Any], target: Any = None) -> int:
         """Append an array of 32-bit numbers [n] or [n, k] and return the index of its accessor."""
@@ -93,7 +93,7 @@ class _Data:
 def _mesh(gltf: Any, data: _Data, name: str, mesh: Mesh, material: int, smooth: bool) -> Any:
     """Return a mesh; without `smooth` it has no normals, so that viewers shade its triangles flat."""
     vertices, triangles = mesh
-    attributes: Dict[str, int] = {"POSITION": data.add(vertices, ARRAY_BUFFER)}
+    attributes: dict[str, int] = {"POSITION": data.add(vertices, ARRAY_BUFFER)}
     if smooth:
         attributes["NORMAL"] = data.add(_normals(vertices, triangles), ARRAY_BUFFER)
     indices = data.add(triangles.reshape(-1), ELEMENT_ARRAY_BUFFER)
@@ -111,7 +111,7 @@ def _normals(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32
     return unit
 
 
-def _material(gltf: Any, name: str, color: Tuple[float, ...]) -> Any:
+def _material(gltf: Any, name: str, color: tuple[float, ...]) -> Any:
     surface = gltf.PbrMetallicRoughness(baseColorFactor=list(color), metallicFactor=0.0, roughnessFactor=0.8)
     return gltf.Material(name=name, pbrMetallicRoughness=surface, doubleSided=name == "terrain")
 
@@ -126,7 +126,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
     return np.concatenate([rotations[:1], rotations[1:] * sides[..., None]]).astype(np.float32)
 
 
-def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], kinds: Sequence[str]) -> List[Any]:
+def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], kinds: Sequence[str]) -> list[Any]:
     """Return nodes of the motion's frame, the bodies in order, the terrain, and the bodies' shapes."""
     skeleton = recording.skeleton
     world = gltf.Node(name=recording.motion.name, rotation=list(Y_UP), children=[1, skeleton.num_bodies + 1])
@@ -154,7 +154,7 @@ def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], 
 
 def _animation(gltf: Any, data: _Data, recording: Recording, rotations: npt.NDArray[np.float32]) -> Any:
     times = data.add(recording.times)
-    tracks: List[Tuple[int, str, npt.NDArray[np.float32]]] = [(0, "translation", recording.motion.root_pos)]
+    tracks: list[tuple[int, str, npt.NDArray[np.float32]]] = [(0, "translation", recording.motion.root_pos)]
     for body, joint in enumerate(recording.skeleton.joints):
         if joint.kind != "fixed":
             tracks.append((body, "rotation", rotations[:, body]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ class Recording:
     """Root and joint rotations, contacts, frames per second, terrain."""
     skeleton: Skeleton
     """The character: names of its bodies, and its joints."""
-    geoms: Tuple[Geom, ...]
+    geoms: tuple[Geom, ...]
     """The shapes of its bodies."""
     character: str
     """Text of its MJCF."""
@@ -56,7 +56,7 @@ class Recording:
         """[n] s from the first frame."""
         return np.arange(self.motion.num_frames) / self.motion.fps
 
-    def body_poses(self) -> Tuple[FloatArray, FloatArray]:
+    def body_poses(self) -> tuple[FloatArray, FloatArray]:
         """Return positions [n, B, 3] m of the bodies' origins, and rotations [n, B, 4], in the motion's frame."""
         motion = self.motion
         position, rotation = self.skeleton.forward_kinematics(
@@ -69,12 +69,12 @@ class Recording:
         dofs: FloatArray = self.skeleton.rot_to_dof(torch.from_numpy(self.motion.joint_rot)).numpy()
         return dofs
 
-    def columns(self) -> Dict[str, npt.NDArray[np.floating]]:
+    def columns(self) -> dict[str, npt.NDArray[np.floating]]:
         """Return all values as columns [n]: `time` s, then columns named after part and axis, such as `root_pos.x`.
 
         root_pos, root_rot (a quaternion), dof.JOINT, body_pos.BODY, contact.BODY (0 to 1).
         """
-        columns: Dict[str, npt.NDArray[np.floating]] = {"time": self.times}
+        columns: dict[str, npt.NDArray[np.floating]] = {"time": self.times}
         _spread(columns, "root_pos", self.motion.root_pos)
         _spread(columns, "root_rot", self.motion.root_rot)
         dofs = self.dof_pos()
@@ -98,7 +98,7 @@ class Recording:
         return pandas.DataFrame(self.columns())
 
 
-def read_recording(path: Union[str, Path, None], character: Union[str, Path, None] = None) -> Recording:
+def read_recording(path: str | Path | None, character: str | Path | None = None) -> Recording:
     """Read a motion file: a recording of a run, a failed attempt that it kept, or any other motion.
 
     path: the file, such as RunMotion.recording, which is None for a motion that was not recorded.
@@ -132,6 +132,6 @@ def recording_of(path: Path, character: str, source: str) -> Recording:
     return Recording(motion, skeleton, read_geoms(character, source), character, source, extras)
 
 
-def _spread(columns: Dict[str, npt.NDArray[np.floating]], name: str, values: FloatArray) -> None:
+def _spread(columns: dict[str, npt.NDArray[np.floating]], name: str, values: FloatArray) -> None:
     for axis, own in zip("xyzw", values.T):
         columns[f"{name}.{axis}"] = own

@@ -8,7 +8,7 @@ them; Isaac Lab's linear velocities are those of centres of mass.
 from __future__ import annotations
 
 import io
-from typing import Any, Dict, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ def _archive(recording: Recording, bodies: Sequence[int]) -> bytes:
         "body_ang_vel_w": _angular_velocities(rotations, fps),
     }
     file = io.BytesIO()
-    contents: Dict[str, Any] = {name: array.astype(np.float32) for name, array in arrays.items()}
+    contents: dict[str, Any] = {name: array.astype(np.float32) for name, array in arrays.items()}
     contents["fps"] = np.array([fps], dtype=np.float32)
     contents["joint_names"] = np.array([names[joint] for joint in joints])
     contents["body_names"] = np.array([recording.skeleton.body_names[body] for body in order])

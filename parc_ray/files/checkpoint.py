@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import Any, NoReturn, Tuple
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -72,8 +72,8 @@ class StoredTensor:
 
     storage: Storage
     offset: int
-    shape: Tuple[int, ...]
-    stride: Tuple[int, ...]
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
 class Checkpoint:

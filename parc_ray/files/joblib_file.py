@@ -12,7 +12,7 @@ import io
 import lzma
 import math
 import zlib
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from parc_ray.files import plain_pickle, torch_values
 from parc_ray.files.plain_pickle import Unfinished
 from parc_ray.files.reading import MAX_BYTES
 
-_DECOMPRESSORS: Dict[bytes, Callable[[], Any]] = {
+_DECOMPRESSORS: dict[bytes, Callable[[], Any]] = {
     b"\x78": zlib.decompressobj,
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
     b"BZ": bz2.BZ2Decompressor,

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from typing import Any, Callable, Iterator, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,7 +26,7 @@ _function: Callable[[Any], Any]
 
 
 def parallel_map(
-    function: Callable[[Item], Result], items: Sequence[Item], worth_it: int, workers: Optional[int] = None
+    function: Callable[[Item], Result], items: Sequence[Item], worth_it: int, workers: int | None = None
 ) -> Iterator[Result]:
     """Yield function(item) for every item, in order.
 
@@ -76,7 +76,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _apply(items: Sequence[Any]) -> List[Any]:
+def _apply(items: Sequence[Any]) -> list[Any]:
     return [_function(item) for item in items]
 
 

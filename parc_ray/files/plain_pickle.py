@@ -15,7 +15,7 @@ import pickle
 import pickletools
 import re
 from collections import OrderedDict
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Any, Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from parc_ray.errors import InputError, quote
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_CONTAINERS: Dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
+_CONTAINERS: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set}
 _IGNORED = {"PROTO", "FRAME"}
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
@@ -52,11 +52,11 @@ Builder = Callable[..., Any]
 
 
 def loads(
-    content: Union[bytes, io.BytesIO],
+    content: bytes | io.BytesIO,
     source: str,
     inert: Callable[[str], bool] = lambda name: False,
-    builders: Optional[Mapping[str, Builder]] = None,
-    persistent: Optional[Builder] = None,
+    builders: Mapping[str, Builder] | None = None,
+    persistent: Builder | None = None,
 ) -> Any:
     """Return the value of a pickle, built from plain Python values and numpy arrays only.
 
@@ -88,7 +88,7 @@ def dumps(value: Any, check: bool = True) -> bytes:
     Raises InputError for values that `loads` would reject, unless `check` is false.
     """
     content = pickle.dumps(value, protocol=3)
-    pieces: List[bytes] = []
+    pieces: list[bytes] = []
     start = 0
     # Reading all of it would cost as much as writing it, and a name is written in full only at its first use.
     unseen = content.count(b"cnumpy._core.")
@@ -132,7 +132,7 @@ class Unfinished:
 
     def __init__(self, finish: Callable[[Any, io.BytesIO], Any]) -> None:
         self.finish = finish
-        self.memo_keys: List[int] = []
+        self.memo_keys: list[int] = []
 
 
 class _Reader:
@@ -142,15 +142,15 @@ class _Reader:
         self,
         inert: Callable[[str], bool],
         builders: Mapping[str, Builder],
-        persistent: Optional[Builder],
+        persistent: Builder | None,
         file: io.BytesIO,
     ) -> None:
         self._file = file
         self._inert, self._builders, self._persistent = inert, builders, persistent
         self._odd_keys = 0
-        self._stack: List[Any] = []
-        self._marks: List[int] = []
-        self._memo: Dict[int, Any] = {}
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
 
     def read(self) -> Any:
         for name, argument in _operations(self._file):
@@ -200,14 +200,14 @@ class _Reader:
         else:
             raise _Forbidden(f"the pickle operation {name}")
 
-    def _pop_tuple(self, size: int) -> Tuple[Any, ...]:
+    def _pop_tuple(self, size: int) -> tuple[Any, ...]:
         if len(self._stack) < size:
             raise ValueError("values are missing")
         items = tuple(map(self._finished, self._stack[-size:]))
         del self._stack[-size:]
         return items
 
-    def _pop_to_mark(self) -> Tuple[Any, ...]:
+    def _pop_to_mark(self) -> tuple[Any, ...]:
         start = self._marks.pop()
         items = tuple(map(self._finished, self._stack[start:]))
         del self._stack[start:]
@@ -252,7 +252,7 @@ class _Reader:
         else:
             raise ValueError("content for a value that takes none")
 
-    def _extend(self, target: Any, items: Tuple[Any, ...]) -> None:
+    def _extend(self, target: Any, items: tuple[Any, ...]) -> None:
         if type(target) is list:
             target.extend(items)
         elif type(target) is set:
@@ -278,7 +278,7 @@ class _Reader:
         raise ValueError(f"a key of type {type(key).__name__}")
 
 
-def _operations(file: io.BytesIO) -> Iterator[Tuple[str, Any]]:
+def _operations(file: io.BytesIO) -> Iterator[tuple[str, Any]]:
     """Yield names and arguments of a pickle's operations. For operations that Python 3 does not write, arguments are
     not read: some Python versions take hours to parse a long integer."""
     for _ in range(_MAX_OPERATIONS):
@@ -289,14 +289,14 @@ def _operations(file: io.BytesIO) -> Iterator[Tuple[str, Any]]:
         yield name, read(file) if read else None
 
 
-def _read_name(file: io.BytesIO) -> Tuple[str, str]:
+def _read_name(file: io.BytesIO) -> tuple[str, str]:
     module, attribute = (file.readline(_MAX_NAME) for _ in range(2))
     if not (module.endswith(b"\n") and attribute.endswith(b"\n")):
         raise ValueError("a name without end")
     return module[:-1].decode("utf-8"), attribute[:-1].decode("utf-8")
 
 
-_OPERATIONS: Dict[bytes, Tuple[str, Any]] = {
+_OPERATIONS: dict[bytes, tuple[str, Any]] = {
     opcode.code.encode("latin-1"): (opcode.name, opcode.arg.reader if opcode.arg else None)
     for opcode in pickletools.opcodes
     if opcode.proto >= 2 or opcode.name in _LITERALS.union(_CONSTANTS, _CONTAINERS, _OLDER)
@@ -368,7 +368,7 @@ def _ordered_dict() -> Any:
     return OrderedDict()
 
 
-_BUILDERS: Dict[str, Callable[..., Any]] = {
+_BUILDERS: dict[str, Callable[..., Any]] = {
     "numpy.core.multiarray._reconstruct": _unfinished_array,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array_from_buffer,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
 import yaml
 
@@ -79,18 +79,18 @@ class _Collection:
     """An open list or mapping of a document."""
 
     is_mapping: bool
-    anchor: Optional[str]
+    anchor: str | None
     size: int = 1
     """Number of values inside, including those of aliases."""
-    keys: Set[Tuple[str, str]] = field(default_factory=set)
+    keys: set[tuple[str, str]] = field(default_factory=set)
     """Tags and text of its keys so far."""
     expects_key: bool = True
 
 
 def _require_bounds(text: str) -> None:
     """Raise YAMLError for a document that is too deep or too large, or has duplicate or non-scalar keys."""
-    open_: List[_Collection] = []
-    sizes: Dict[str, int] = {}
+    open_: list[_Collection] = []
+    sizes: dict[str, int] = {}
     aliased = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.DocumentStartEvent):
@@ -124,7 +124,7 @@ def _require_bounds(text: str) -> None:
             _add(open_, closed.size, event)
 
 
-def _add(open_: List[_Collection], size: int, event: Any) -> None:
+def _add(open_: list[_Collection], size: int, event: Any) -> None:
     """Add a complete value to the innermost open collection. Raises YAMLError for a duplicate key."""
     if not open_:
         return

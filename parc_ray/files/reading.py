@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Optional
 
 from parc_ray.errors import InputError
 
@@ -31,7 +30,7 @@ NOT_FILES = (
 )
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES, place: Optional[str] = None) -> bytes:
+def read_bytes(path: Path, limit: int = MAX_BYTES, place: str | None = None) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises InputError for anything else. The message starts with `place`, by default the path.
@@ -59,7 +58,7 @@ def read_bytes(path: Path, limit: int = MAX_BYTES, place: Optional[str] = None) 
     return content
 
 
-def read_text(path: Path, limit: int = MAX_TEXT_BYTES, place: Optional[str] = None) -> str:
+def read_text(path: Path, limit: int = MAX_TEXT_BYTES, place: str | None = None) -> str:
     """Return the text of a UTF-8 file. Raises InputError as `read_bytes` does."""
     place = str(path) if place is None else place
     try:

@@ -8,7 +8,7 @@ count and the raw numbers for each key.
 from __future__ import annotations
 
 import io
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,7 @@ def _number_type(name: Any) -> str:
     return NUMBER_TYPES[name[1].name]
 
 
-BUILDERS: Dict[str, Builder] = {
+BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor_v2": tensor,
     "torch.storage._load_from_bytes": storage,
 }

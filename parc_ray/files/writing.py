@@ -7,7 +7,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, Sequence
 
 from parc_ray.errors import OutputError
 
@@ -40,7 +40,7 @@ def write_file_atomic(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_files_atomic(files: Sequence[Tuple[Path, bytes]]) -> None:
+def write_files_atomic(files: Sequence[tuple[Path, bytes]]) -> None:
     """Write many files as `write_file_atomic` does, sharing waits for the disk. If one fails, others may exist."""
     if len(files) < 2:
         for path, content in files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,7 @@ def too_rough_for_boxes(terrain: HeightField) -> str:
     return f"{len(heights)} heights and {corners - len(heights)} corners on {level.size} cells"
 
 
-def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:
+def _levels(hf: FloatArray) -> tuple[IndexArray, FloatArray]:
     """Return the level number of every cell [X, Y] and the height of every level, ascending."""
     values, value_of_cell = np.unique(hf, return_inverse=True)
     level_of_value = np.zeros(len(values), dtype=np.int64)
@@ -75,7 +74,7 @@ def _levels(hf: FloatArray) -> Tuple[IndexArray, FloatArray]:
     return level_of_value[value_of_cell].reshape(hf.shape), np.array(heights, dtype=np.float32)
 
 
-def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> List[Tuple[int, int, int, int]]:
+def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> list[tuple[int, int, int, int]]:
     """Return maximal rectangles (x0 <= x < x1, y0 <= y < y1) of unblocked cells that cover `wanted`.
 
     blocked: the map [X + 2, Y + 2] with a blocked border. Greedy: of all rectangles through the first uncovered cell,
@@ -84,7 +83,7 @@ def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> List[Tuple[int, i
     """
     uncovered = wanted.copy()
     count = np.zeros((wanted.shape[0] + 1, wanted.shape[1] + 1), dtype=np.int64)
-    chosen: List[Tuple[int, int, int, int]] = []
+    chosen: list[tuple[int, int, int, int]] = []
     while True:
         x, y = divmod(int(uncovered.argmax()), wanted.shape[1])
         if not uncovered[x, y]:
@@ -99,7 +98,7 @@ def _rectangle_cover(wanted: BoolArray, blocked: BoolArray) -> List[Tuple[int, i
         chosen.append(best)
 
 
-def _rectangles_through(x: int, y: int, blocked: BoolArray) -> Tuple[IndexArray, IndexArray, IndexArray, IndexArray]:
+def _rectangles_through(x: int, y: int, blocked: BoolArray) -> tuple[IndexArray, IndexArray, IndexArray, IndexArray]:
     """Return the widest rectangle for each range of rows around cell (x, y): x0 [R, 1], x1 [1, S], y0, y1 [R, S].
 
     argmax finds the first blocked cell; the border guarantees that there is one.

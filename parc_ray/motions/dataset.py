@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Iterable, Sequence
 
 import yaml
 
@@ -28,18 +28,18 @@ class MotionEntry:
     fps: float
     length: float
     """Tracked duration, s: from the first frame to the last, times the passes of a looping motion."""
-    terrain_shape: Tuple[int, int]
+    terrain_shape: tuple[int, int]
     """Cells along x and y."""
     file_bytes: int
     sha256: str = ""
     """Hash of the file's content."""
-    terrain_range: Optional[float] = None
+    terrain_range: float | None = None
     """Height of the highest cell above the lowest (m)."""
     labelled: bool = True
     """True if its contacts are known."""
     loops: bool = False
     """True if it loops (WRAP)."""
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Repairs made on reading."""
 
     @property
@@ -75,12 +75,12 @@ class ExcludedMotion:
 class Dataset:
     """Motions in order, and rejected files."""
 
-    entries: Tuple[MotionEntry, ...]
-    invalid: Tuple[InvalidMotion, ...] = ()
-    excluded: Tuple[ExcludedMotion, ...] = ()
+    entries: tuple[MotionEntry, ...]
+    invalid: tuple[InvalidMotion, ...] = ()
+    excluded: tuple[ExcludedMotion, ...] = ()
 
 
-def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[float]:
+def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> list[float]:
     """Return PARC's weight of each motion: its length (s), scaled so that all classes have the same sum.
 
     >>> class_weights([2.0, 1.0, 3.0], ["boxes", "boxes", "stairs"])
@@ -88,7 +88,7 @@ def class_weights(lengths: Sequence[float], classes: Sequence[str]) -> List[floa
     >>> class_weights([1.0, 1.0, 6.0], ["boxes", "boxes", "stairs"])
     [2.0, 2.0, 4.0]
     """
-    class_lengths: Dict[str, float] = defaultdict(float)
+    class_lengths: dict[str, float] = defaultdict(float)
     for motion_class, length in zip(classes, lengths):
         class_lengths[motion_class] += length
     total, share = sum(lengths), 1 / max(len(class_lengths), 1)
@@ -100,12 +100,12 @@ def write_dataset(dataset: Dataset, path: Path) -> None:
     write_dataset_file(((entry.path, entry.weight) for entry in dataset.entries), path)
 
 
-def write_dataset_file(motions: Iterable[Tuple[str, float]], path: Path) -> None:
+def write_dataset_file(motions: Iterable[tuple[str, float]], path: Path) -> None:
     """Write motion files and their weights atomically as a PARC dataset file."""
     write_file_atomic(path, dataset_file_bytes(motions))
 
 
-def dataset_file_bytes(motions: Iterable[Tuple[str, float]]) -> bytes:
+def dataset_file_bytes(motions: Iterable[tuple[str, float]]) -> bytes:
     """Return the content of a PARC dataset file of motion files and their weights."""
     lines = [{"file": file, "weight": weight} for file, weight in motions]
     content: bytes = yaml.dump({"motions": lines}, Dumper=_Dumper).encode("utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 """Vertices [V, 3] (m) and triangles [T, 3]."""
 
 
-def voxel_mesh(terrain: HeightField, padding: Optional[float]) -> Mesh:
+def voxel_mesh(terrain: HeightField, padding: float | None) -> Mesh:
     """Return the triangle mesh of the cell tops and of the walls between neighbours, in PARC's order.
 
     Four vertices per cell, two triangles per top and per wall (including walls without height). A positive
@@ -60,17 +60,17 @@ def _top_vertices(terrain: HeightField) -> DoubleArray:
     return np.concatenate([xy, z], axis=-1).reshape(-1, 3)
 
 
-def _centres(terrain: HeightField) -> List[DoubleArray]:
+def _centres(terrain: HeightField) -> list[DoubleArray]:
     """Return x of every row and y of every column of cells (m)."""
     return [np.arange(n) * terrain.dx + float(p) for n, p in zip(terrain.hf.shape, terrain.min_point)]
 
 
-def _wall(cell: IndexArray, corners: Tuple[int, int], other: IndexArray, facing: Tuple[int, int]) -> IndexArray:
+def _wall(cell: IndexArray, corners: tuple[int, int], other: IndexArray, facing: tuple[int, int]) -> IndexArray:
     """Return vertex numbers [..., 4] of the walls between neighbouring cells."""
     return np.concatenate([cell[..., None] * 4 + np.array(corners), other[..., None] * 4 + np.array(facing)], axis=-1)
 
 
-def _triangles(quads: IndexArray, split: Sequence[Tuple[int, int, int]]) -> IndexArray:
+def _triangles(quads: IndexArray, split: Sequence[tuple[int, int, int]]) -> IndexArray:
     """Return two triangles [2 * Q, 3] per quad [..., 4], with corners in the order of `split`."""
     return quads.reshape(-1, 4)[:, np.array(split)].reshape(-1, 3)
 
@@ -81,7 +81,7 @@ def _rectangle(terrain: HeightField, margin: float, height: float) -> DoubleArra
     return np.array([(x0, y0, height), (x1, y0, height), (x0, y1, height), (x1, y1, height)])
 
 
-def _skirt(terrain: HeightField, padding: float) -> Tuple[DoubleArray, IndexArray]:
+def _skirt(terrain: HeightField, padding: float) -> tuple[DoubleArray, IndexArray]:
     """Return a level ring around the map: inner corners 0 to 3, outer corners 4 to 7."""
     lowest = float(terrain.hf.min())
     vertices = np.concatenate([_rectangle(terrain, 0.0, lowest), _rectangle(terrain, padding, lowest)])

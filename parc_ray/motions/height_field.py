@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Tuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +55,9 @@ class HeightField:
 
     @staticmethod
     def flat(
-        size: Tuple[int, int] = (3, 3),
+        size: tuple[int, int] = (3, 3),
         dx: float = 0.4,
-        min_point: Tuple[float, float] = (0.0, 0.0),
+        min_point: tuple[float, float] = (0.0, 0.0),
         height: float = 0.0,
     ) -> HeightField:
         """Return level ground of `size` cells."""
@@ -143,7 +143,7 @@ def crop(terrain: HeightField, min_xy: npt.NDArray[Any], max_xy: npt.NDArray[Any
 
 def slice_around(
     motion_root_pos: npt.NDArray[Any], terrain: HeightField, padding: float
-) -> Tuple[HeightField, FloatArray]:
+) -> tuple[HeightField, FloatArray]:
     """Return the terrain around a motion and its root positions [n, 3], both moved to start at xy = 0 and ground 0.
 
     `motion_root_pos` [n, 3] is in the terrain's frame; `padding` (m) is kept beyond the path on each side (PARC's

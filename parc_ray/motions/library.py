@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class MotionLibrary:
         """
         self.motions, self.skeleton = list(motions), skeleton
         self.device = device
-        parts: List[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
+        parts: list[ReferenceFrames] = [_frames_of(motion, skeleton) for motion in motions]
         self._layout = Layout(reference_shapes(skeleton))
         self._rows = torch.cat([self._layout.stack(vars(part).values()).t() for part in parts]).contiguous().to(device)
         """All numbers of a frame in one row, so that one operation reads them."""
@@ -104,7 +104,7 @@ class MotionLibrary:
         parts = self._layout.unstack(columns)
         return ReferenceFrames(**{name: part.squeeze(-1) if name == "phase" else part for name, part in parts.items()})
 
-    def _blend(self, ids: Tensor, times: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _blend(self, ids: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         phase = times / self.lengths[ids]
         cycles = torch.where(self.wraps[ids], torch.floor(phase), torch.zeros_like(phase))
         phase = (phase - cycles).clamp(0.0, 1.0)
@@ -115,7 +115,7 @@ class MotionLibrary:
         return low + self.start[ids], high + self.start[ids], place - low, phase, cycles
 
 
-def reference_shapes(skeleton: Skeleton) -> Dict[str, Shape]:
+def reference_shapes(skeleton: Skeleton) -> dict[str, Shape]:
     """Return the shape of each field of one reference frame, by its name in ReferenceFrames."""
     bodies, dofs = skeleton.num_bodies, skeleton.dof_count
     return {

@@ -8,7 +8,7 @@ then the character's degrees of freedom. The format has neither terrain nor cont
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class MimickitClip:
     fps: float
     loop_mode: str
     """One of LOOP_MODES."""
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Joints without values."""
 
 
@@ -66,7 +66,7 @@ def mimickit_clip(content: Mapping[str, Any], skeleton: Skeleton, source: str) -
     )
 
 
-def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]] = None) -> bytes:
+def mimickit_file_bytes(motion: Motion, skeleton: Skeleton, misc: Mapping[str, Any] | None = None) -> bytes:
     """Return the bytes of a MimicKit file, without terrain; `misc` (plain values, numpy arrays) becomes extra keys.
 
     Frames are lists, as MimicKit itself writes them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
 
 from parc_ray.motions.height_field import FloatArray, HeightField
 
@@ -40,7 +39,7 @@ class Motion:
     terrain: HeightField
     labelled: bool = True
     """True if the contacts are known; otherwise they are zeros."""
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Repairs made on reading, such as setting a joint without values to the identity."""
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, NoReturn, Optional, Tuple
+from typing import Any, Callable, Mapping, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,7 @@ def parse_motion(content: bytes, name: str, skeleton: Skeleton, source: str) -> 
     return _checked_motion(motion, _height_field(terrain, source), name, skeleton, source)
 
 
-def read_misc(content: bytes, source: str = "motion file") -> Dict[str, Any]:
+def read_misc(content: bytes, source: str = "motion file") -> dict[str, Any]:
     """Return the extras of a motion file as plain values and read-only numpy arrays; {} if it has none.
 
     Other values, such as tensors of PARC's preprocessing or objects of its classes, are left out.
@@ -98,7 +98,7 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def motion_file_bytes(motion: Motion, misc: Optional[Mapping[str, Any]] = None) -> bytes:
+def motion_file_bytes(motion: Motion, misc: Mapping[str, Any] | None = None) -> bytes:
     """Return the bytes of a motion file of the current generation, readable by PARC and under numpy 1 and 2.
 
     `misc` may hold dicts, lists, tuples, scalars and numpy arrays; InputError otherwise.
@@ -134,7 +134,7 @@ def _fail(source: str, problem: str, remedy: str = "Generate the motion again, o
 
 def _load_container(
     content: bytes, source: str, builders: Mapping[str, Builder] = torch_values.BUILDERS
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     if not content:
         _fail(source, "is empty")
     container = plain_pickle.loads(content, source, inert=_is_legacy_object, builders=builders)
@@ -149,7 +149,7 @@ def _load_part(
     source: str,
     inert: Callable[[str], bool] = lambda name: False,
     builders: Mapping[str, Builder] = torch_values.BUILDERS,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     content = container.get(key)
     if content is None:
         _fail(source, f"has no {key}")
@@ -172,7 +172,7 @@ def _is_legacy_object(name: str) -> bool:
 
 def _legacy_parts(
     container: Mapping[str, Any], skeleton: Skeleton, source: str
-) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the older generation's single dict as the `motion_data` and `terrain_data` of the current one."""
     shape = (None, 6 + skeleton.dof_count)
     frames = _array(_first_of_one(container["frames"], 3), "frames", shape, source, finite=False)
@@ -198,7 +198,7 @@ def _legacy_parts(
     return motion, {**terrain.state, "dx": cell[0]}
 
 
-def _mimickit_part(container: Mapping[str, Any], skeleton: Skeleton, source: str) -> Dict[str, Any]:
+def _mimickit_part(container: Mapping[str, Any], skeleton: Skeleton, source: str) -> dict[str, Any]:
     """Return the content of a MimicKit file as the `motion_data` of the current generation."""
     clip = mimickit_clip(container, skeleton, source)
     return {
@@ -292,7 +292,7 @@ def _height_field(part: Mapping[str, Any], source: str) -> HeightField:
     )
 
 
-def _array(value: Any, what: str, shape: Tuple[Optional[int], ...], source: str, finite: bool = True) -> FloatArray:
+def _array(value: Any, what: str, shape: tuple[int | None, ...], source: str, finite: bool = True) -> FloatArray:
     """Return a copy of `value` as a float32 array of `shape`, where None matches any size."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
         _fail(source, f"{what} is {_describe(value)} instead of an array of numbers")
@@ -311,7 +311,7 @@ def _array(value: Any, what: str, shape: Tuple[Optional[int], ...], source: str,
     return array
 
 
-def _rotations(value: Any, what: str, shape: Tuple[int, ...], source: str) -> FloatArray:
+def _rotations(value: Any, what: str, shape: tuple[int, ...], source: str) -> FloatArray:
     rotations = _array(value, what, shape, source)
     error = np.abs(np.linalg.norm(rotations.astype(np.float64), axis=-1) - 1)
     if error.size and error.max() > MAX_NORM_ERROR:
@@ -330,7 +330,7 @@ def _require_near(values: npt.NDArray[Any], what: str, source: str) -> None:
         )
 
 
-def _positive_number(value: Any, what: str, bounds: Tuple[float, float], source: str) -> float:
+def _positive_number(value: Any, what: str, bounds: tuple[float, float], source: str) -> float:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

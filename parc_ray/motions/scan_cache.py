@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping, Tuple
 
 from parc_ray.errors import InputError, OutputError
 from parc_ray.files.reading import read_bytes
@@ -38,19 +38,19 @@ class ScanCache:
     cache = ScanCache(); cache.entry(path) or cache.add(path, read(path))
     """
 
-    def __init__(self, entries: Iterable[MotionEntry] = (), file: Optional[Path] = None):
+    def __init__(self, entries: Iterable[MotionEntry] = (), file: Path | None = None):
         """entries: looked up by content only. file: the cache file, which need not exist."""
-        self.by_hash: Dict[str, MotionEntry] = {entry.sha256: entry for entry in entries}
+        self.by_hash: dict[str, MotionEntry] = {entry.sha256: entry for entry in entries}
         """Entries by the hash of their content."""
         self._file = file
-        self._cached: Dict[str, Tuple[Stamp, MotionEntry]] = _read(file) if file else {}
+        self._cached: dict[str, tuple[Stamp, MotionEntry]] = _read(file) if file else {}
         for _, entry in self._cached.values():
             self.by_hash.setdefault(entry.sha256, entry)
-        self._stamps: Dict[str, Stamp] = {}
+        self._stamps: dict[str, Stamp] = {}
         """Stamps of requested files that have not changed recently."""
-        self._used: Dict[str, Tuple[Stamp, MotionEntry]] = {}
+        self._used: dict[str, tuple[Stamp, MotionEntry]] = {}
 
-    def entry(self, path: str) -> Optional[MotionEntry]:
+    def entry(self, path: str) -> MotionEntry | None:
         """Return the entry of a file that has not changed since it was added; None if it must be read."""
         if self._file is None:
             return None
@@ -92,7 +92,7 @@ def cache_file(*depends_on: Any) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "parc_ray" / name
 
 
-def _stamp(path: str) -> Optional[Stamp]:
+def _stamp(path: str) -> Stamp | None:
     """Return a file's stamp; None if it is inaccessible, or so new that another change might go undetected."""
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -103,21 +103,21 @@ def _stamp(path: str) -> Optional[Stamp]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _read(path: Path) -> Dict[str, Tuple[Stamp, MotionEntry]]:
+def _read(path: Path) -> dict[str, tuple[Stamp, MotionEntry]]:
     """Return the content of a cache file; empty if it is damaged or missing."""
     try:
-        lines: List[Tuple[str, List[int], Mapping[str, Any]]] = json.loads(read_bytes(path))
+        lines: list[tuple[str, list[int], Mapping[str, Any]]] = json.loads(read_bytes(path))
         return {name: (_four(stamp), _entry(values)) for name, stamp, values in lines}
     except (InputError, ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 
-def _four(stamp: List[int]) -> Stamp:
+def _four(stamp: list[int]) -> Stamp:
     size, modified, changed, inode = stamp
     return size, modified, changed, inode
 
 
-def _values(entry: MotionEntry) -> Dict[str, Any]:
+def _values(entry: MotionEntry) -> dict[str, Any]:
     """Return the values of an entry that belong to the file, not to the dataset."""
     return {**vars(replace(entry, name="", path="", weight=0.0))}
 

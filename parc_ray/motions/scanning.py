@@ -11,7 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -44,9 +44,9 @@ def accept_any(motion: Motion) -> str:
 def create_dataset(
     config: DatasetConfig,
     skeleton: Skeleton,
-    progress: Optional[Progress] = None,
+    progress: Progress | None = None,
     unsupported_reason: UnsupportedReason = accept_any,
-    cache: Optional[ScanCache] = None,
+    cache: ScanCache | None = None,
 ) -> Dataset:
     """Return the motions in `config.folder_paths`, weighted so that every class has the same share.
 
@@ -65,7 +65,7 @@ def create_dataset(
     """
     files = [(path, motion_class) for folder in config.folder_paths for path, motion_class in _files(folder, config)]
     scan = _Scan()
-    classes: List[str] = []
+    classes: list[str] = []
     outcomes = _read_all([str(path) for path, _ in files], MotionReader(skeleton, unsupported_reason), cache, progress)
     for (path, motion_class), outcome in zip(files, outcomes):
         if scan.add(path, outcome, 0.0, config):
@@ -85,9 +85,9 @@ def load_dataset(
     path: Path,
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
-    progress: Optional[Progress] = None,
+    progress: Progress | None = None,
     unsupported_reason: UnsupportedReason = accept_any,
-    cache: Optional[ScanCache] = None,
+    cache: ScanCache | None = None,
 ) -> Dataset:
     """Return the checked motions of a dataset file, or of one motion file, with weight 1.
 
@@ -114,7 +114,7 @@ class MotionReader:
     by_hash: Mapping[str, MotionEntry] = field(default_factory=dict)
     """Cached entries by the hash of their content."""
 
-    def __call__(self, file: str) -> Union[MotionEntry, str]:
+    def __call__(self, file: str) -> MotionEntry | str:
         """Return the entry of a motion, with weight 0, or the reason why the file is unusable."""
         if not _writable(file):
             return "its path has characters that are not text. Rename it"
@@ -153,11 +153,11 @@ class MotionReader:
 
 
 def _read_all(
-    files: Sequence[str], reader: MotionReader, cache: Optional[ScanCache], progress: Optional[Progress]
-) -> List[Union[MotionEntry, str]]:
+    files: Sequence[str], reader: MotionReader, cache: ScanCache | None, progress: Progress | None
+) -> list[MotionEntry | str]:
     """Return the entry of each file, or the reason why it is unusable. Many files are read by several processes."""
     cache = cache or ScanCache()
-    outcomes: Dict[str, Union[MotionEntry, str]] = {}
+    outcomes: dict[str, MotionEntry | str] = {}
     different = list(dict.fromkeys(files))
     for file in different:
         entry = cache.entry(file)
@@ -179,14 +179,12 @@ class _Scan:
     """Collects entries and unusable files in order."""
 
     def __init__(self) -> None:
-        self._paths: Dict[str, str] = {}
-        self._entries: List[MotionEntry] = []
-        self._invalid: List[InvalidMotion] = []
-        self._excluded: List[ExcludedMotion] = []
+        self._paths: dict[str, str] = {}
+        self._entries: list[MotionEntry] = []
+        self._invalid: list[InvalidMotion] = []
+        self._excluded: list[ExcludedMotion] = []
 
-    def add(
-        self, path: Path, outcome: Union[MotionEntry, str], weight: float, limits: Optional[DatasetConfig] = None
-    ) -> bool:
+    def add(self, path: Path, outcome: MotionEntry | str, weight: float, limits: DatasetConfig | None = None) -> bool:
         """Add the next file; return whether it became an entry."""
         name, file = path.stem, str(path)
         if not _writable(file):
@@ -211,7 +209,7 @@ class _Scan:
         return Dataset(tuple(self._entries), tuple(self._invalid), tuple(self._excluded))
 
     def _reasons(self) -> str:
-        aside: List[Union[InvalidMotion, ExcludedMotion]] = [*self._invalid, *self._excluded]
+        aside: list[InvalidMotion | ExcludedMotion] = [*self._invalid, *self._excluded]
         if not aside:
             return "There are no motion files (*.pkl): check the paths."
         examples = "; ".join(f"{motion.path}: {motion.reason}" for motion in aside[:3])
@@ -223,7 +221,7 @@ def _writable(file: str) -> bool:
     return not UNPRINTABLE.search(file) and "\n" not in file
 
 
-def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig) -> Optional[str]:
+def _exclusion(num_frames: int, size_x: int, size_y: int, limits: DatasetConfig) -> str | None:
     if num_frames < limits.min_num_frames:
         return f"{num_frames} frames are fewer than min_num_frames {limits.min_num_frames}"
     if size_x > limits.max_terrain_dim_x:
@@ -241,7 +239,7 @@ def require_folders(config: DatasetConfig, source: Path) -> None:
             raise InputError(f"{source}: key 'folder_paths': {folder} is not a folder{where}. Check its path")
 
 
-def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
+def _files(folder: Path, config: DatasetConfig) -> Iterator[tuple[Path, str]]:
     """Yield the motion files in a listed folder and the class of each."""
     for directory in _directories(folder):
         inside = directory.relative_to(folder).parts
@@ -257,7 +255,7 @@ def _files(folder: Path, config: DatasetConfig) -> Iterator[Tuple[Path, str]]:
 
 def _directories(top: Path) -> Iterator[Path]:
     """Yield `top` and all folders in it, sorted, following links, each once."""
-    seen: Set[Tuple[int, int]] = set()
+    seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
@@ -274,7 +272,7 @@ def _directories(top: Path) -> Iterator[Path]:
         waiting.extend(child for child in children if os.path.isdir(child))  # noqa: PTH112
 
 
-def _listed_motions(path: Path) -> List[Tuple[str, float]]:
+def _listed_motions(path: Path) -> list[tuple[str, float]]:
     """Return file name and weight of every motion in a dataset file."""
     document = read_yaml(path, MAX_DATASET_BYTES)
     motions = document.get("motions") if isinstance(document, dict) else None
@@ -285,7 +283,7 @@ def _listed_motions(path: Path) -> List[Tuple[str, float]]:
     return [_listed_motion(motion, f"{path}: motions[{index}]") for index, motion in enumerate(motions)]
 
 
-def _listed_motion(motion: Any, source: str) -> Tuple[str, float]:
+def _listed_motion(motion: Any, source: str) -> tuple[str, float]:
     if not isinstance(motion, dict) or not isinstance(motion.get("file"), str):
         raise InputError(f"{source}: has no `file`. Give it a path to a motion file.")
     weight = motion.get("weight")

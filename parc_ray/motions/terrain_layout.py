@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class TerrainLayout:
     """Offset of each motion's tile from its own frame [n, 1, 2] (m)."""
     terrain: HeightField
     """All tiles as one height field."""
-    meshes: List[Mesh]
+    meshes: list[Mesh]
     """The mesh of each motion's terrain, in the world."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple, Union
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class TerrainStack:
         ground = stack.height_at(motion_ids, body_pos[..., :2])
     """
 
-    def __init__(self, terrains: Sequence[HeightField], device: Union[torch.device, str]) -> None:
+    def __init__(self, terrains: Sequence[HeightField], device: torch.device | str) -> None:
         sizes = np.array([t.hf.size for t in terrains])
         self._heights = torch.from_numpy(np.concatenate([t.hf.ravel() for t in terrains])).to(device)
         last = np.array([t.hf.shape for t in terrains]) - 1
@@ -60,7 +60,7 @@ class TerrainStack:
         rise = (top - points[..., 2:]).clamp(min=0)
         return torch.sqrt(gap_x * gap_x + gap_y * gap_y + rise * rise).amin(dim=-1)
 
-    def _cells(self, ids: Tensor, points: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def _cells(self, ids: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the cell (whole numbers) [N, P, 2] of each point [N, P, 2], and dx and last cell of its grid."""
         min_point, dx, last = self._grids.index_select(1, ids).t().unsqueeze(1).split([2, 1, 2], dim=-1)
         cell = torch.round((points - min_point) / dx)

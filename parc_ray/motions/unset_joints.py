@@ -5,7 +5,7 @@ MimicKit's released humanoid_walk.pkl has no value for the neck in any frame.
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ ROOT_PARTS = ("root position", "root rotation")
 
 def fill_dofs(
     frames: npt.NDArray[Any], skeleton: Skeleton, key: str, source: str
-) -> Tuple[npt.NDArray[Any], Tuple[str, ...]]:
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return frames [n, 6 + D] with the columns of unset joints at 0, and a note for each such joint.
 
     Raises InputError, which names the joint and the frame, if other numbers are not finite.
@@ -30,7 +30,7 @@ def fill_dofs(
     for place, name in enumerate(ROOT_PARTS):
         _require(finite[:, 3 * place : 3 * place + 3].all(axis=1), name, key, source)
     filled = frames.copy()
-    notes: List[str] = []
+    notes: list[str] = []
     for joint in skeleton.joints:
         own = slice(6 + joint.dof_index, 6 + joint.dof_index + joint.dof_count)
         rows = finite[:, own].all(axis=1)
@@ -43,13 +43,13 @@ def fill_dofs(
 
 def fill_rotations(
     rotations: npt.NDArray[Any], skeleton: Skeleton, key: str, source: str
-) -> Tuple[npt.NDArray[Any], Tuple[str, ...]]:
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     """Return rotations [n, B - 1, 4] with the identity for unset joints, and a note for each. Raises like fill_dofs."""
     finite = np.isfinite(rotations).all(axis=-1)
     if finite.all():
         return rotations, ()
     filled = rotations.copy()
-    notes: List[str] = []
+    notes: list[str] = []
     for index, joint in enumerate(skeleton.joints[1:]):
         if not finite[:, index].any():
             filled[:, index] = (0.0, 0.0, 0.0, 1.0)

@@ -7,7 +7,7 @@ others. They take over motions without an attempt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Sequence
+from typing import Sequence
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Load:
     """Seconds of motion per second."""
 
 
-def handover(loads: Sequence[Load], speed: float, delay: float, least: float = 0.0, receivers: int = 1) -> List[float]:
+def handover(loads: Sequence[Load], speed: float, delay: float, least: float = 0.0, receivers: int = 1) -> list[float]:
     """Return the seconds of motion that each actor hands over to an idle one.
 
     speed: of the receiver, s of motion per s. delay: time until it starts, s. least: minimum time that it must be busy,
@@ -61,7 +61,7 @@ def common_end(loads: Sequence[Load], speed: float, delay: float, receivers: int
     sum(speeds) * end = sum(left) + delay * sum(speeds of receivers), over actors with and without work. An actor that
     would end earlier also receives work.
     """
-    done_early: List[Load] = []
+    done_early: list[Load] = []
     while True:
         others = receivers * speed
         late = others + sum(load.speed for load in done_early)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict
+from typing import Any
 
 from parc_ray.character.character import text_sha256
 from parc_ray.config.base import fingerprint_values
@@ -13,7 +13,7 @@ from parc_ray.runs.ledger import CHARACTER_SHA256
 from parc_ray.trackers.families import family
 
 
-def fingerprint(files: RunFiles) -> Dict[str, Any]:
+def fingerprint(files: RunFiles) -> dict[str, Any]:
     """Return all inputs that recordings depend on, except the dataset, as plain JSON values."""
     config = files.config
     acceptance = fingerprint_values(config.acceptance) if config.acceptance else "none"
@@ -30,5 +30,5 @@ def fingerprint(files: RunFiles) -> Dict[str, Any]:
         "record": fingerprint_values(config.record, {"keep_failures"}),
         "output": fingerprint_values(config.output, {"terrain_file", "report", "logger", "upload"}),
     }
-    plain: Dict[str, Any] = json.loads(json.dumps(finite(content)))
+    plain: dict[str, Any] = json.loads(json.dumps(finite(content)))
     return plain

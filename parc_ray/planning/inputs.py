@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Optional
+from typing import Any, Callable, Iterable, Mapping
 
 import torch
 
@@ -58,7 +58,7 @@ class Inputs:
     environment_content: Mapping[str, Any]
     """Content of dm_env.yaml, expanded, with the resolved path of the character."""
     dataset: Dataset
-    dataset_config: Optional[DatasetConfig]
+    dataset_config: DatasetConfig | None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -66,7 +66,7 @@ class Inputs:
         return self.character.skeleton
 
 
-def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_character: str = "") -> TrackerInputs:
+def read_tracker(config: RecordConfig, data_dir: str | None, earlier_character: str = "") -> TrackerInputs:
     """Read and check the files of the tracker and its character. Raises InputError; writes nothing.
 
     earlier_character: Digest of the character's text in an earlier run of the same output directory.
@@ -91,7 +91,7 @@ def read_tracker(config: RecordConfig, data_dir: Optional[str], earlier_characte
     )
 
 
-def read_dataset_config(config: RecordConfig, data_dir: Optional[str]) -> Optional[DatasetConfig]:
+def read_dataset_config(config: RecordConfig, data_dir: str | None) -> DatasetConfig | None:
     """Return the configuration of a dataset made from folders, after checking that its sources exist; else None.
 
     Raises InputError if a source is missing, or if the dataset would overwrite an input.
@@ -129,9 +129,9 @@ def run_files(config: RecordConfig, tracker: TrackerInputs, engine: Engine) -> R
 def read_inputs(
     files: RunFiles,
     tracker: TrackerInputs,
-    dataset_config: Optional[DatasetConfig],
-    data_dir: Optional[str],
-    progress: Optional[Progress] = None,
+    dataset_config: DatasetConfig | None,
+    data_dir: str | None,
+    progress: Progress | None = None,
     known: Iterable[MotionEntry] = (),
 ) -> Inputs:
     """Read and check the dataset. Raises InputError.
@@ -176,9 +176,7 @@ def _unsupported_reason(simulator: str, environment: EnvironmentConfig, motion: 
     return find_engine(simulator).unsupported_reason(tile_of(motion, environment))
 
 
-def _cache(
-    config: RecordConfig, tracker: TrackerInputs, dataset_config: Optional[DatasetConfig], engine: Engine
-) -> Path:
+def _cache(config: RecordConfig, tracker: TrackerInputs, dataset_config: DatasetConfig | None, engine: Engine) -> Path:
     """Return the cache file of a dataset's motions, keyed by everything that decides which are accepted."""
     source = [config.dataset_file] if dataset_config is None else dataset_config.folder_paths
     checked_by = [parc_ray.__version__, engine.name, engine.version, tracker.character.text]

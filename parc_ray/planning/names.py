@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Sequence
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError, quote
@@ -13,7 +13,7 @@ from parc_ray.simulators.engines import AUTO, ENGINES
 from parc_ray.trackers.families import FAMILIES, family
 
 
-def require_names(config: RecordConfig, source: str, data_dir: Optional[str]) -> None:
+def require_names(config: RecordConfig, source: str, data_dir: str | None) -> None:
     """Raise InputError with a line for each invalid name; `source` names the configuration.
 
     If only the dataset is missing, an unsupported tracker is reported first: no dataset would help it.
@@ -36,7 +36,7 @@ def _problem(path: Path) -> str:
     return "" if os.path.exists(path) else f"{no_such_file(path)}; check its path"  # noqa: PTH110
 
 
-def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> List[str]:
+def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> list[str]:
     return [] if name in known else [f"{_key(source, key, name)}: unknown; use one of: {', '.join(known)}"]
 
 

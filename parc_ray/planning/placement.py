@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Sequence
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.errors import InputError
@@ -17,19 +17,19 @@ MAX_CPU_ACTORS = 8
 class Placement:
     """The actors of a run."""
 
-    shares: Tuple[int, ...]
+    shares: tuple[int, ...]
     """CPUs of each actor on the live nodes, largest first; empty while no node fits an actor."""
     gpus: float
     """GPUs of each actor."""
     device: str
     """Device of every actor: "cpu", or "cuda:0" because Ray shows an actor only its own GPUs."""
-    cpus_per_actor: Optional[int] = None
+    cpus_per_actor: int | None = None
     """Configured CPUs of each actor; None shares the CPUs of each node."""
-    most: Optional[int] = None
+    most: int | None = None
     """Maximum number of actors; None for as many as the nodes fit."""
     grows: bool = False
     """True if the run requests more actors than its nodes fit now, because nodes may join."""
-    notices: Tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     """Deviations from the configuration, with reasons."""
 
     @property
@@ -70,7 +70,7 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
     the nodes cannot fit a single actor and no other node may join.
     """
     ray, devices = config.ray, config.devices
-    notices: List[str] = []
+    notices: list[str] = []
     gpus = ray.gpus_per_actor if ray.gpus_per_actor is not None else 1.0
     joined = resources.local_gpus is None and ray.cluster is not None
     gpus_may_come = joined and (resources.autoscaler or bool(ray.gpus_per_actor))
@@ -105,7 +105,7 @@ def place(config: RecordConfig, resources: Resources) -> Placement:
     return Placement(shares, gpus, device, ray.cpus_per_actor, most, grows, tuple(notices))
 
 
-def _shares(resources: Resources, gpus: float, cpus: Optional[int], most: Optional[int]) -> Tuple[int, ...]:
+def _shares(resources: Resources, gpus: float, cpus: int | None, most: int | None) -> tuple[int, ...]:
     shared = share_nodes(resources.nodes, gpus, cpus, most)
     return tuple(sorted((own for count, own in shared for _ in range(count)), reverse=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Iterator, Sequence
 
 from parc_ray.character.decisions import warnings
 from parc_ray.motions.dataset import MotionEntry
@@ -31,7 +31,7 @@ class RunPlan:
 
     inputs: Inputs
     placement: Placement
-    shards: Tuple[Tuple[MotionEntry, ...], ...]
+    shards: tuple[tuple[MotionEntry, ...], ...]
     max_envs: int
     """Maximum number of envs per actor: configured, or the engine's default for the device, or limited by memory."""
 
@@ -41,7 +41,7 @@ class RunPlan:
         return sum(entry.length for shard in self.shards for entry in shard)
 
     @property
-    def envs(self) -> List[int]:
+    def envs(self) -> list[int]:
         """Number of envs of each shard."""
         return [envs_of_shard(self.inputs.files, len(shard), self.max_envs) for shard in self.shards]
 
@@ -103,7 +103,7 @@ def _short_loops(inputs: Inputs) -> Iterator[str]:
 
 def _repairs(inputs: Inputs) -> Iterator[str]:
     """Yield a notice for each kind of repair, with an example motion."""
-    repaired: Dict[str, List[str]] = {}
+    repaired: dict[str, list[str]] = {}
     for entry in inputs.dataset.entries:
         for note in entry.notes:
             repaired.setdefault(note, []).append(entry.name)
@@ -112,7 +112,7 @@ def _repairs(inputs: Inputs) -> Iterator[str]:
         yield f"motions: {names[0]}{others}: {note}"
 
 
-def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> Tuple[int, Tuple[str, ...]]:
+def _max_envs(inputs: Inputs, placement: Placement, resources: Resources) -> tuple[int, tuple[str, ...]]:
     """Return the maximum number of envs per actor, and a notice if a node's memory lowers it.
 
     One long motion makes every env's buffers long: 256 envs of ten minutes would take 6 GB.

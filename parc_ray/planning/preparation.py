@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import List, Mapping, Optional, Tuple
+from typing import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -54,28 +54,28 @@ class PreparedRun:
     """States of its motions so far."""
     goes_on: bool
     """True if the command resumes an earlier run."""
-    lost: List[str]
+    lost: list[str]
     """Motions whose recordings were written, but are missing."""
-    reopened: List[str] = field(default_factory=list)
+    reopened: list[str] = field(default_factory=list)
     """Motions with a final state that will be recovered."""
-    plan: Optional[RunPlan] = None
+    plan: RunPlan | None = None
     """None if nothing is left to do."""
     engine_check: EngineCheck = field(default_factory=EngineCheck)
     """Result of the engine check."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
-    upload: Optional[Upload] = None
+    upload: Upload | None = None
     """Upload of its files; None if they are not copied."""
 
     @property
-    def remaining(self) -> Tuple[MotionEntry, ...]:
+    def remaining(self) -> tuple[MotionEntry, ...]:
         """Unfinished motions."""
         return tuple(entry for entry in self.inputs.dataset.entries if self.ledger.is_open(entry.name))
 
 
 def prepare(
     config: RecordConfig,
-    data_dir: Optional[str],
+    data_dir: str | None,
     overwrite: bool,
     output: OutputDirectory,
     host: Host,
@@ -172,7 +172,7 @@ def _find_site(config: RecordConfig, wanted: str, trained_with: str, host: Host,
     return Site(resources, replace(placement, notices=notices), choice)
 
 
-def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -> PreparedRun:
+def _after(earlier: Ledger | None, inputs: Inputs, output: OutputDirectory) -> PreparedRun:
     """Return the run after its earlier sessions. Raises InputError if they had other inputs."""
     if earlier is None:
         return PreparedRun(inputs, output, Ledger(), False, [])
@@ -192,7 +192,7 @@ def _after(earlier: Optional[Ledger], inputs: Inputs, output: OutputDirectory) -
     return PreparedRun(inputs, output, earlier, True, lost, reopened)
 
 
-def _damaged_motions(earlier: Ledger, paths: Mapping[str, Path]) -> List[str]:
+def _damaged_motions(earlier: Ledger, paths: Mapping[str, Path]) -> list[str]:
     """Return the motions whose recordings have changed since a finished run wrote them."""
     outcomes = earlier.outcomes
     files = [WrittenFile(path, outcomes[name].bytes, outcomes[name].sha256) for name, path in paths.items()]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Sequence
 
 
 @dataclass(frozen=True)
 class Resources:
     """Resources of the live nodes."""
 
-    nodes: Tuple[Tuple[int, int], ...]
+    nodes: tuple[tuple[int, int], ...]
     """CPUs and GPUs of each node. An actor runs on one node and cannot use those of others."""
     memory: int = 0
     """Bytes available to actors on the smallest node; 0 if unknown."""
     dashboard: str = ""
     """host:port of Ray's dashboard; empty if there is none."""
-    local_gpus: Optional[int] = None
+    local_gpus: int | None = None
     """GPUs of this machine, numbered by `device: cuda:N`; None on a cluster, where Ray assigns GPUs."""
     autoscaler: bool = False
     """True if an autoscaler adds nodes for waiting actors."""
@@ -28,8 +28,8 @@ class Resources:
 
 
 def share_nodes(
-    nodes: Sequence[Tuple[int, int]], gpus: float, cpus: Optional[int], most: Optional[int]
-) -> List[Tuple[int, int]]:
+    nodes: Sequence[tuple[int, int]], gpus: float, cpus: int | None, most: int | None
+) -> list[tuple[int, int]]:
     """Return the number of actors on each node, and the CPUs of each actor.
 
     nodes: CPUs and GPUs of each. gpus: of each actor. cpus: of each actor; None shares all CPUs of a node among its

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from typing import List, Sequence
+from typing import Sequence
 
 from parc_ray.motions.dataset import MotionEntry
 
 
-def plan_shards(entries: Sequence[MotionEntry], num_shards: int) -> List[List[MotionEntry]]:
+def plan_shards(entries: Sequence[MotionEntry], num_shards: int) -> list[list[MotionEntry]]:
     """Deal motions to at most num_shards shards: longest first, each to the shard with the least work.
 
     No shard is empty. Within a shard, motions keep the dataset order. The result depends only on the arguments.
     """
-    shards: List[List[int]] = [[] for _ in range(max(1, min(num_shards, len(entries))))]
+    shards: list[list[int]] = [[] for _ in range(max(1, min(num_shards, len(entries))))]
     load = [(0.0, index) for index in range(len(shards))]
     for place in sorted(range(len(entries)), key=lambda place: (-entries[place].length, place)):
         seconds, lightest = heapq.heappop(load)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Optional
 
 from parc_ray.recording.run_attempt import RunAttempt
 
@@ -13,7 +12,7 @@ class AttemptResult:
     """The summary of a finished attempt, with its files."""
 
     attempt: RunAttempt
-    recording: Optional[bytes] = field(default=None, repr=False)
+    recording: bytes | None = field(default=None, repr=False)
     """Contents of a motion file; None if the attempt was not recorded."""
-    trajectory: Optional[bytes] = field(default=None, repr=False)
+    trajectory: bytes | None = field(default=None, repr=False)
     """Contents of a motion file of an unrecorded attempt; None if it is not kept, or cannot be written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional
+from typing import Callable, Optional
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class BatchedStep:
         self._active.index_fill_(0, rows, 1)
         self._verdicts.index_fill_(0, rows, 0)
 
-    def step(self, envs: List[int]) -> Tensor:
+    def step(self, envs: list[int]) -> Tensor:
         """Make one control step in the given envs, and return their verdicts."""
         environment = self._environment
         rows = environment.rows(envs)[: len(envs)]

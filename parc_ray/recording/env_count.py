@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from parc_ray.config.record import RecordConfig
 from parc_ray.recording.run_files import RunFiles
 
 
-def envs_of_shard(run: RunFiles, motions: int, bound: Optional[int] = None) -> int:
+def envs_of_shard(run: RunFiles, motions: int, bound: int | None = None) -> int:
     """Return the number of envs for a shard: num_envs, or one per motion; at most motions, max_envs_per_actor, bound.
 
     With recovery, there is room for its largest population, regardless of the number of motions. A bound above one env

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Sequence, Union
+from typing import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ STD = float(np.sqrt(UNIFORMS * (2.0**32 - 1.0) / 12.0))
 FloatArray = npt.NDArray[np.float32]
 
 
-def directions(key: Sequence[Union[int, str]], copies: int, dofs: int) -> FloatArray:
+def directions(key: Sequence[int | str], copies: int, dofs: int) -> FloatArray:
     """Return directions [copies, dofs] with independent components of unit variance, close to normal.
 
     key: names the numbers, such as seed, motion, size of the population and window. Equal keys give equal bits, and the

@@ -7,7 +7,7 @@ become copies of the closest ones. Each lineage is one continuous simulation.
 
 from __future__ import annotations
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -43,10 +43,10 @@ class Population:
         self.alive = np.ones(len(envs), dtype=np.bool_)
         self.last_death = (0, 0, 0, 0)
         """Copy, reason, body and control steps of the last copy to fail; the lowest copy in a tie."""
-        self._parents: List[Indices] = []
+        self._parents: list[Indices] = []
 
     @property
-    def living(self) -> List[int]:
+    def living(self) -> list[int]:
         """Envs of the living copies."""
         return [env for env, alive in zip(self.envs, self.alive) if alive]
 
@@ -60,7 +60,7 @@ class Population:
         """Number of windows begun."""
         return len(self._parents) + 1
 
-    def look(self, verdicts: Dict[int, Verdict]) -> None:
+    def look(self, verdicts: dict[int, Verdict]) -> None:
         """Apply the verdicts by env, after one or more control steps since the last look."""
         before = self.step
         for copy in np.flatnonzero(self.alive).tolist():
@@ -72,18 +72,18 @@ class Population:
                 if steps > self.last_death[3]:
                     self.last_death = (copy, reason, body, steps)
 
-    def select(self, distance: npt.NDArray[np.float64]) -> List[int]:
+    def select(self, distance: npt.NDArray[np.float64]) -> list[int]:
         """Begin the next window; return the env that each copy continues. distance: [N] m, see MEMORY."""
         chosen = parents(ranking(distance, self.alive), len(self.envs))
         self._parents.append(chosen)
         self.alive[:] = True
         return [self.envs[copy] for copy in chosen]
 
-    def candidates(self, distance: npt.NDArray[np.float64]) -> List[int]:
+    def candidates(self, distance: npt.NDArray[np.float64]) -> list[int]:
         """Return the copies that reached the motion's end, best first."""
         return [int(copy) for copy in ranking(distance, self.alive)]
 
-    def lineage(self, copy: int, steps: int) -> Tuple[List[int], List[int]]:
+    def lineage(self, copy: int, steps: int) -> tuple[list[int], list[int]]:
         """Return the envs that simulated frames 0, 1, ..., steps of a copy, and those that observed them.
 
         A frame at the end of a window is simulated in one env and observed, before the next step, in another.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ class FinishedAttempt:
     """Time since the recorder was created, s."""
     ended: float
     """Time since the recorder was created, s."""
-    following: Optional[Attempt]
+    following: Attempt | None
     """The attempt to make if this one is not recorded."""
     frames: Tensor
     """[steps + 1, ...]"""
@@ -84,7 +84,7 @@ class FinishedAttempt:
     """[steps, ...], without frame 0."""
     observations: Tensor
     """[steps + 1, ...]; of size 0 if observations are not recorded."""
-    population: Optional[Population] = None
+    population: Population | None = None
 
 
 def trajectory_bytes(skeleton: Skeleton, observation_size: int, max_steps: int) -> int:
@@ -109,8 +109,8 @@ class ShardRecorder:
         meter: MetricMeter,
         config: RecordConfig,
         origin: Mapping[str, Any],
-        made: Optional[Sequence[Tuple[int, int]]] = None,
-        all_slots: Optional[bool] = None,
+        made: Sequence[tuple[int, int]] | None = None,
+        all_slots: bool | None = None,
     ):
         """origin: goes into every recording (simulator, checkpoint, ...); made: attempts and populations made elsewhere
         at each motion; all_slots: run tensor operations on all slots at once, captured, with periodic
@@ -126,15 +126,15 @@ class ShardRecorder:
         self.policy = RetryPolicy(config.retry, tuple(sizes))
         self.queue = RetryQueue()
         self.utilization = Utilization()
-        self._results: List[AttemptResult] = []
+        self._results: list[AttemptResult] = []
         self._free = list(range(environment.num_envs))[::-1]
-        self._running: Dict[int, Attempt] = {}
+        self._running: dict[int, Attempt] = {}
         """Attempts in one env."""
-        self._populations: List[Population] = []
+        self._populations: list[Population] = []
         """Attempts in several envs."""
         self._made = time.monotonic()
-        self._began: Dict[int, float] = {}
-        self._ended: List[FinishedAttempt] = []
+        self._began: dict[int, float] = {}
+        self._ended: list[FinishedAttempt] = []
         """Attempts to be measured."""
         self._layout = frame_layout(environment.skeleton)
         self._spare = environment.max_steps + 1
@@ -177,7 +177,7 @@ class ShardRecorder:
         """Time since it was created, s, on the clock of its results."""
         return time.monotonic() - self._made
 
-    def work(self, seconds: float) -> List[AttemptResult]:
+    def work(self, seconds: float) -> list[AttemptResult]:
         """Simulate for about `seconds`, and return the finished attempts.
 
         If the simulator raises, take_results() has the attempts finished before; fewer than TOGETHER may be missing.
@@ -193,7 +193,7 @@ class ShardRecorder:
         """Seconds of motion without an attempt."""
         return self.queue.seconds(self._is_untouched)
 
-    def give_back(self, seconds: float) -> List[str]:
+    def give_back(self, seconds: float) -> list[str]:
         """Drop about `seconds` of motions without an attempt, and return their names."""
         # References of the next attempts may have been prepared.
         soon = {attempt.motion for attempt in self.queue.peek(AHEAD)}
@@ -203,13 +203,13 @@ class ShardRecorder:
     def _is_untouched(self, attempt: Attempt) -> bool:
         return tuple(self._tried[attempt.motion]) == self._first[attempt.motion]
 
-    def take_results(self) -> List[AttemptResult]:
+    def take_results(self) -> list[AttemptResult]:
         """Return the measured attempts that work() has not returned yet."""
         results, self._results = self._results, []
         return results
 
     @torch.inference_mode()
-    def advance(self) -> List[AttemptResult]:
+    def advance(self) -> list[AttemptResult]:
         """Start attempts in free envs, make one control step in all busy ones, and return the finished attempts."""
         self._fill()
         copies = [env for p in self._populations for env in (p.envs if self._batched else p.living)]
@@ -231,7 +231,7 @@ class ShardRecorder:
         # If no attempts wait, an env idles until its next attempt is known.
         return results + (self._measure_finished() if len(self._ended) >= TOGETHER or not self.queue else [])
 
-    def _step(self, envs: List[int]) -> Tensor:
+    def _step(self, envs: list[int]) -> Tensor:
         """Make one control step in the given envs, and return its verdicts."""
         environment, count = self.environment, len(envs)
         rows = environment.rows(envs)
@@ -251,7 +251,7 @@ class ShardRecorder:
         noise = self._directions.index_select(0, rows[:count]) * self._push.index_select(0, moment).unsqueeze(1)
         return self.explore(observations[:count], noise)
 
-    def _evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor]) -> Tensor:
+    def _evaluate(self, rows: Tensor, states: Tensor, active: Tensor | None) -> Tensor:
         """Keep the frames of a control step (see TrackingEnvironment.evaluate) and return the verdicts.
 
         Verdicts are [n, 4]: whether the attempt is over, reason, body, and its steps; with recovery a fifth column, the
@@ -270,12 +270,12 @@ class ShardRecorder:
             verdicts.append(distance.view(torch.int64))
         return torch.stack(verdicts, dim=1)
 
-    def _enqueue(self, attempt: Optional[Attempt]) -> None:
+    def _enqueue(self, attempt: Attempt | None) -> None:
         """Queue an attempt, unless it is None."""
         if attempt is not None:
             self.queue.add(attempt, (1.0 - attempt.start_fraction) * self._length(attempt.motion))
 
-    def _following(self, motion: int) -> Optional[Attempt]:
+    def _following(self, motion: int) -> Attempt | None:
         attempts, populations = self._tried[motion]
         return self.policy.next(motion, self._length(motion), attempts, populations)
 
@@ -285,7 +285,7 @@ class ShardRecorder:
 
     def _fill(self) -> None:
         """Start waiting attempts in free envs."""
-        started: Dict[int, Attempt] = {}
+        started: dict[int, Attempt] = {}
         while self.queue and self._fits(self.queue.peek(1)[0]):
             attempt = self.queue.pop()
             envs = [self._free.pop() for _ in range(attempt.width)]
@@ -319,7 +319,7 @@ class ShardRecorder:
         values = self._layout.stack((state.root_pos, state.root_rot, pose.joint_rot, contacts)).t()
         self._frames.flatten(0, 1).index_copy_(0, rows * (self._spare + 1) + frame, values)
 
-    def _end(self, over: Sequence[Tuple[int, int, int, int]]) -> None:
+    def _end(self, over: Sequence[tuple[int, int, int, int]]) -> None:
         """Free the envs of ended attempts, given with reason, body and steps. Attempts after failed ones are queued."""
         if not over:
             return
@@ -343,14 +343,14 @@ class ShardRecorder:
             if cause:
                 self._enqueue(following)
 
-    def _count(self, attempt: Attempt) -> Optional[Attempt]:
+    def _count(self, attempt: Attempt) -> Attempt | None:
         """Count an attempt as made; return the one that follows if it is not recorded."""
         self._tried[attempt.motion][bool(attempt.copies)] += 1
         return self._following(attempt.motion)
 
     # ------------------------------------------------------------------------------------------- populations
 
-    def _look(self, population: Population, verdicts: Dict[int, Verdict]) -> List[AttemptResult]:
+    def _look(self, population: Population, verdicts: dict[int, Verdict]) -> list[AttemptResult]:
         """Select at the end of a window; end a population if its motion has ended or all of its copies have failed."""
         population.look(verdicts)
         bits = [verdicts[env][4] if env in verdicts else 0 for env in population.envs]
@@ -381,7 +381,7 @@ class ShardRecorder:
         """Free a population's envs, and return its result. The best accepted copy is recorded."""
         following = self._count(population.attempt)
         ends = (self._end_of_copy(population, copy, following) for copy in population.candidates(distance))
-        rejected: List[AttemptResult] = []
+        rejected: list[AttemptResult] = []
         for end in ends:
             result = self._results_of([end])[0]
             if result.recording:
@@ -396,9 +396,7 @@ class ShardRecorder:
         self._free += population.envs[::-1]
         return result
 
-    def _end_of_copy(
-        self, population: Population, survivor: Optional[int], following: Optional[Attempt]
-    ) -> FinishedAttempt:
+    def _end_of_copy(self, population: Population, survivor: int | None, following: Attempt | None) -> FinishedAttempt:
         """Return a copy that reached the motion's end; for None, the copy that failed last."""
         copy, reason, body, steps = population.last_death if survivor is None else (survivor, 0, 0, population.steps)
         env, count = population.envs[copy], list(range(steps + 1))
@@ -414,7 +412,7 @@ class ShardRecorder:
     # ----------------------------------------------------------------------------------------------- results
 
     @torch.inference_mode()
-    def _measure_finished(self) -> List[AttemptResult]:
+    def _measure_finished(self) -> list[AttemptResult]:
         """Return the results of attempts that finished since the last call, measured in one batch."""
         ended, self._ended = self._ended, []
         results = self._results_of(ended)
@@ -423,7 +421,7 @@ class ShardRecorder:
                 self._enqueue(end.following)
         return results
 
-    def _results_of(self, ended: Sequence[FinishedAttempt]) -> List[AttemptResult]:
+    def _results_of(self, ended: Sequence[FinishedAttempt]) -> list[AttemptResult]:
         """Return the results of finished attempts, measured in one batch."""
         if not ended:
             return []
@@ -432,7 +430,7 @@ class ShardRecorder:
         observations = _copy([end.observations for end in ended], CPU)
         return [self._result(*found) for found in zip(ended, self._qualities(ended), frames, observations)]
 
-    def _qualities(self, ended: Sequence[FinishedAttempt]) -> List[Quality]:
+    def _qualities(self, ended: Sequence[FinishedAttempt]) -> list[Quality]:
         """Return the metrics of finished attempts, measured in one batch."""
         environment, steps = self.environment, [end.steps for end in ended]
         frames = torch.cat([end.frames[1:] for end in ended])
@@ -481,7 +479,7 @@ class ShardRecorder:
         """Return the summary of a finished attempt, without its recording and the attempt that follows."""
         seconds = end.steps / self.environment.config.control_freq
         outcome, reason, body = Outcome.RECORDED, "", ""
-        criteria: Tuple[str, ...] = ()
+        criteria: tuple[str, ...] = ()
         broken = broken_limits(quality, self._limits(end.attempt))
         if end.cause:
             outcome, criteria, body = Outcome.FAILED, (REASONS[end.cause],), self._body_name(end.cause, end.body)
@@ -507,7 +505,7 @@ class ShardRecorder:
             ended=round(end.ended, 3),
         )
 
-    def _limits(self, attempt: Attempt) -> Optional[AcceptanceConfig]:
+    def _limits(self, attempt: Attempt) -> AcceptanceConfig | None:
         """Return the acceptance limits of an attempt. Without contact labels, only root error rejects hovering."""
         limits, recovery = self.config.acceptance, self.config.recovery
         if not (attempt.copies and limits and recovery) or self.motions[attempt.motion].labelled:
@@ -535,7 +533,7 @@ class ShardRecorder:
 
     def _failed_trajectory(
         self, motion: Motion, attempt: RunAttempt, frames: Tensor, observations: Tensor
-    ) -> Optional[bytes]:
+    ) -> bytes | None:
         """Return the motion file of an attempt up to its failure, or up to the maximum length of a motion file."""
         possible = torch.isfinite(frames).all(dim=1) & (frames[:, :3].abs().amax(dim=1) <= MAX_DISTANCE)
         count = int(possible.cumprod(dim=0).sum())
@@ -552,14 +550,14 @@ class ShardRecorder:
         attempt: RunAttempt,
         frames: Tensor,
         observations: Tensor,
-        recovery: Optional[Mapping[str, Any]] = None,
+        recovery: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return the motion file of an attempt's first n frames [n, ...] and observations [n, ...], on the host.
 
         recovery: also stored in the recording. Raises InputError if the terrain around them is too large.
         """
         observer = self.environment.observer
-        origin: Dict[str, Any] = {
+        origin: dict[str, Any] = {
             **self.origin,
             "source_motion": motion.name,
             "start_fraction": attempt.start_fraction,
@@ -591,7 +589,7 @@ def _look_every(window: int) -> int:
     return min(divisors, key=lambda steps: (abs(steps - LOOK_EVERY), -steps))
 
 
-def _copy(parts: List[Tensor], device: torch.device) -> Tuple[Tensor, ...]:
+def _copy(parts: list[Tensor], device: torch.device) -> tuple[Tensor, ...]:
     """Return copies of tensors [n, ...] on a device, made in one transfer."""
-    copies: Tuple[Tensor, ...] = torch.cat(parts).to(device).split([len(part) for part in parts])
+    copies: tuple[Tensor, ...] = torch.cat(parts).to(device).split([len(part) for part in parts])
     return copies

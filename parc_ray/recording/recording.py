@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,11 @@ from parc_ray.tensors.layout import Layout
 FloatArray = npt.NDArray[np.float32]
 
 
-def _parc_file_bytes(motion: Motion, skeleton: Skeleton, misc: Optional[Mapping[str, Any]]) -> bytes:
+def _parc_file_bytes(motion: Motion, skeleton: Skeleton, misc: Mapping[str, Any] | None) -> bytes:
     return motion_file_bytes(motion, misc)
 
 
-WRITERS: Dict[str, Callable[..., bytes]] = {"parc": _parc_file_bytes, "mimickit": mimickit_file_bytes}
+WRITERS: dict[str, Callable[..., bytes]] = {"parc": _parc_file_bytes, "mimickit": mimickit_file_bytes}
 """Writers of a motion with its `skeleton` and `misc` data, by the names of output.format; each returns bytes."""
 
 
@@ -38,7 +38,7 @@ class Trajectory:
     """[n, B - 1, 4] xyzw."""
     contacts: FloatArray
     """[n, B] 0 or 1."""
-    observations: Optional[FloatArray]
+    observations: FloatArray | None
     """[n, size]; None if they are not kept."""
 
 
@@ -57,8 +57,8 @@ def recording_file(
     source: Motion,
     trajectory: Trajectory,
     control_freq: int,
-    origin: Dict[str, Any],
-    observation_layout: Optional[Dict[str, Any]],
+    origin: dict[str, Any],
+    observation_layout: dict[str, Any] | None,
     write: Callable[..., bytes] = motion_file_bytes,
 ) -> bytes:
     """Return the motion file of a trajectory that tracks a source motion, serialised by `write`.
@@ -77,7 +77,7 @@ def recording_file(
         loop_mode="CLAMP",
         terrain=cut,
     )
-    misc: Dict[str, Any] = {"recording": origin}
+    misc: dict[str, Any] = {"recording": origin}
     if trajectory.observations is not None:
         misc["obs"] = trajectory.observations
         misc["obs_shapes"] = observation_layout

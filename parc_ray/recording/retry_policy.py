@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 from parc_ray.config.record import RetryConfig
 from parc_ray.recording.attempt import Attempt
@@ -23,10 +22,10 @@ class RetryPolicy:
     """
 
     config: RetryConfig
-    copies: Tuple[int, ...] = ()
+    copies: tuple[int, ...] = ()
     """Sizes of populations, in order."""
 
-    def next(self, motion: int, length: float, attempts: int, populations: int = 0) -> Optional[Attempt]:
+    def next(self, motion: int, length: float, attempts: int, populations: int = 0) -> Attempt | None:
         """Return the next attempt at a motion of `length` s after these attempts and populations; None to give up.
 
         The whole motion comes first, deterministic and then with every size; later starts record a part of it. Start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import Callable, List, Tuple
+from typing import Callable
 
 from parc_ray.recording.attempt import Attempt
 
@@ -20,7 +20,7 @@ class RetryQueue:
     [1, 2, 0]
     """
 
-    _heap: List[Tuple[bool, float, int, int, Attempt]] = field(default_factory=list)
+    _heap: list[tuple[bool, float, int, int, Attempt]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -29,7 +29,7 @@ class RetryQueue:
         """Queue an attempt of `seconds` of simulated time."""
         heapq.heappush(self._heap, (attempt.copies > 0, -seconds, attempt.motion, attempt.number, attempt))
 
-    def peek(self, count: int) -> List[Attempt]:
+    def peek(self, count: int) -> list[Attempt]:
         """Return up to `count` of the next attempts, in approximate order, without taking them."""
         return [entry[-1] for entry in self._heap[:count]]
 
@@ -41,7 +41,7 @@ class RetryQueue:
         """Return the simulated seconds of the waiting attempts that match."""
         return -sum(entry[1] for entry in self._heap if matches(entry[-1]))
 
-    def remove(self, seconds: float, matches: Callable[[Attempt], bool]) -> List[Attempt]:
+    def remove(self, seconds: float, matches: Callable[[Attempt], bool]) -> list[Attempt]:
         """Remove about `seconds` of matching attempts, long and short ones alike."""
         entries = sorted(entry for entry in self._heap if matches(entry[-1]))
         total = -sum(entry[1] for entry in entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Mapping, Optional, Tuple
+from typing import Mapping
 
 from parc_ray.recording.outcome import Outcome
 
@@ -31,13 +31,13 @@ class RunAttempt:
     outcome: Outcome
     reason: str = ""
     """Sentence with the reason why it was not recorded, including numbers; empty for a recording."""
-    criteria: Tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
     """The termination reason, or the acceptance limits that it broke."""
     body: str = ""
     """The body that strayed or fell; empty if the criterion does not concern one."""
-    quality: Mapping[str, Optional[float]] = field(default_factory=dict)
+    quality: Mapping[str, float | None] = field(default_factory=dict)
     """Metrics by name; None where a metric was not finite."""
-    next_fraction: Optional[float] = None
+    next_fraction: float | None = None
     """Start fraction of the next attempt; None if this one is final."""
     recorded_seconds: float = 0.0
     """Length of the recording, s; 0 without one."""
@@ -45,15 +45,15 @@ class RunAttempt:
     """Size of the population that explored (recovery); 0 for a deterministic attempt."""
     env_steps: int = 0
     """Control steps summed over the copies of a population."""
-    env: Optional[int] = field(default=None, compare=False)
+    env: int | None = field(default=None, compare=False)
     """Env in which it ran."""
-    began: Optional[float] = field(default=None, compare=False)
+    began: float | None = field(default=None, compare=False)
     """Start time, s: since its actor was ready; in a run that was read back, since its session began."""
-    ended: Optional[float] = field(default=None, compare=False)
+    ended: float | None = field(default=None, compare=False)
     """End time, on the clock of `began`."""
-    launch: Optional[int] = field(default=None, compare=False)
+    launch: int | None = field(default=None, compare=False)
     """Index into Run.launches; None until the run is read back."""
-    trajectory: Optional[Path] = field(default=None, compare=False)
+    trajectory: Path | None = field(default=None, compare=False)
     """Motion file of a failed attempt (record.keep_failures); None until the run is read back."""
 
     @property

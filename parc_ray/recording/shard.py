@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 from parc_ray.recording.env_count import envs_of_shard
 from parc_ray.recording.run_files import RunFiles
@@ -15,8 +14,8 @@ class Shard:
     """The motions that one actor process works through."""
 
     index: int
-    motions: Tuple[ShardMotion, ...]
-    max_envs: Optional[int] = None
+    motions: tuple[ShardMotion, ...]
+    max_envs: int | None = None
     """Maximum number of envs on the device; None if only max_envs_per_actor limits them."""
 
     def num_envs(self, run: RunFiles) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ class Side:
 
     path: str
     simulator: str
-    exit_code: Optional[int]
+    exit_code: int | None
     """None if the run has not ended or was killed."""
     motions: int
     """Motions of the whole run, including invalid ones."""
@@ -71,7 +71,7 @@ class Fate:
 
     state: str
     reason: str
-    start_fraction: Optional[float]
+    start_fraction: float | None
     """Start of its recording."""
     recorded_seconds: float
     copies: int = 0
@@ -96,17 +96,17 @@ class Paired:
 
     metric: Metric
     pairs: int
-    baseline: Optional[float]
+    baseline: float | None
     """Mean of the baseline's values."""
-    candidate: Optional[float]
+    candidate: float | None
     """Mean of the candidate's values."""
-    difference: Optional[float]
+    difference: float | None
     """Mean of the differences."""
-    deviation: Optional[float]
+    deviation: float | None
     """Standard deviation of the differences."""
-    quartiles: Optional[Tuple[float, float, float]]
+    quartiles: tuple[float, float, float] | None
     """Quartiles of the differences."""
-    interval: Optional[Tuple[float, float]]
+    interval: tuple[float, float] | None
     """95 % interval of the mean difference."""
 
     @property
@@ -142,30 +142,30 @@ class Comparison:
 
     baseline: Side
     candidate: Side
-    settings: Tuple[Setting, ...]
+    settings: tuple[Setting, ...]
     compared: int
     """Motions in both runs with the same name and content."""
-    only_baseline: Tuple[str, ...]
-    only_candidate: Tuple[str, ...]
-    changed: Tuple[str, ...]
+    only_baseline: tuple[str, ...]
+    only_candidate: tuple[str, ...]
+    changed: tuple[str, ...]
     """Motions with the same name but different content, which are not compared."""
-    won: Tuple[Change, ...]
+    won: tuple[Change, ...]
     """Recorded in the candidate, rejected in the baseline."""
-    lost: Tuple[Change, ...]
+    lost: tuple[Change, ...]
     """Rejected in the candidate, recorded in the baseline."""
     probability: float
     """Sign test: probability of a won/lost split at least this uneven if both were equally likely."""
-    earlier: Tuple[Change, ...]
+    earlier: tuple[Change, ...]
     """Recorded in both, from an earlier start in the candidate."""
-    later: Tuple[Change, ...]
+    later: tuple[Change, ...]
     """Recorded in both, from a later start in the candidate."""
     same_start: int
     """Recorded in both from the same start."""
     neither: int
     """Rejected in both."""
-    undecided: Tuple[Change, ...]
+    undecided: tuple[Change, ...]
     """Crashed or unfinished in one of them, so not comparable."""
-    quality: Tuple[Paired, ...]
+    quality: tuple[Paired, ...]
     """Metrics of motions recorded in both from the same start without recovery."""
     first_attempts: FirstAttempts
 
@@ -183,7 +183,7 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
             f"motions{of_these}): give two runs of the same dataset"
         )
     pairs = [(mine[name], theirs[name]) for name in names]
-    kinds: Dict[str, List[Tuple[RunMotion, RunMotion]]] = {kind: [] for kind in KINDS}
+    kinds: dict[str, list[tuple[RunMotion, RunMotion]]] = {kind: [] for kind in KINDS}
     for pair in pairs:
         kinds[_kind(*pair)].append(pair)
     alone = [pair for pair in kinds["same_start"] if not any(motion.copies for motion in pair)]
@@ -225,7 +225,7 @@ def sign_test(more: int, fewer: int) -> float:
     return float(min(1.0, 2 * tail / 2**coins))
 
 
-def paired(metric: Metric, values: Iterable[Tuple[Optional[float], Optional[float]]]) -> Paired:
+def paired(metric: Metric, values: Iterable[tuple[float | None, float | None]]) -> Paired:
     """Return a metric of pairs (baseline, candidate); pairs that lack a value are left out.
 
     The interval is a bootstrap: the middle 95 % of the means of pairs resampled with replacement. Unlike Student's t,
@@ -249,9 +249,9 @@ def paired(metric: Metric, values: Iterable[Tuple[Optional[float], Optional[floa
     )
 
 
-def _interval(differences: npt.NDArray[np.float64]) -> Tuple[float, float]:
+def _interval(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
     generator, count = np.random.default_rng(0), len(differences)
-    means: List[npt.NDArray[np.float64]] = []
+    means: list[npt.NDArray[np.float64]] = []
     rows = max(1, BLOCK // count)
     for start in range(0, RESAMPLES, rows):
         drawn = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
@@ -273,7 +273,7 @@ def _kind(baseline: RunMotion, candidate: RunMotion) -> str:
     return "same_start" if start == start_now else "earlier" if start_now < start else "later"
 
 
-def _by_name(run: Run) -> Dict[str, RunMotion]:
+def _by_name(run: Run) -> dict[str, RunMotion]:
     """Return motions by name. Names are unique except those of invalid files."""
     return {motion.name: motion for motion in run.motions if motion.state != MotionState.INVALID}
 
@@ -305,7 +305,7 @@ def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
     )
 
 
-def _settings(baseline: Run, candidate: Run) -> Tuple[Setting, ...]:
+def _settings(baseline: Run, candidate: Run) -> tuple[Setting, ...]:
     before, now = _made_with(baseline), _made_with(candidate)
     keys = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
     # The same checkpoint at another path is not a difference.
@@ -313,7 +313,7 @@ def _settings(baseline: Run, candidate: Run) -> Tuple[Setting, ...]:
     return tuple(Setting(key, before.get(key), now.get(key)) for key in sorted(keys))
 
 
-def _made_with(run: Run) -> Dict[str, Any]:
+def _made_with(run: Run) -> dict[str, Any]:
     """Return everything that recordings depend on, devices (PhysX results differ between them) and versions."""
     versions = {f"version of {name}": version for name, version in run.sessions[-1].versions.items()}
     recovery = run.config.get("recovery") or {}
@@ -321,15 +321,15 @@ def _made_with(run: Run) -> Dict[str, Any]:
     return {**flat(run.fingerprint), **versions, **own, **{key: run.config.get(key) for key in (*NAMED, "device")}}
 
 
-def _quality(metric: Metric, pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> Paired:
+def _quality(metric: Metric, pairs: Sequence[tuple[RunMotion, RunMotion]]) -> Paired:
     return paired(metric, ((_value(before, metric), _value(now, metric)) for before, now in pairs))
 
 
-def _value(motion: RunMotion, metric: Metric) -> Optional[float]:
+def _value(motion: RunMotion, metric: Metric) -> float | None:
     return motion.last_attempt.quality.get(metric.name) if motion.last_attempt else None
 
 
-def _first_attempts(pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> FirstAttempts:
+def _first_attempts(pairs: Sequence[tuple[RunMotion, RunMotion]]) -> FirstAttempts:
     firsts = [(_first_attempt(before), _first_attempt(now)) for before, now in pairs]
     made = [(before, now) for before, now in firsts if before is not None and now is not None]
     longer = sum(now.seconds > before.seconds for before, now in made)
@@ -345,7 +345,7 @@ def _first_attempts(pairs: Sequence[Tuple[RunMotion, RunMotion]]) -> FirstAttemp
     )
 
 
-def _first_attempt(motion: RunMotion) -> Optional[RunAttempt]:
+def _first_attempt(motion: RunMotion) -> RunAttempt | None:
     """Return the attempt from the start; None if it was not made or its recording has been lost."""
     standing = (attempt for attempt in motion.attempts if attempt.number == 0 and attempt.outcome != Outcome.LOST)
     return next(standing, None)

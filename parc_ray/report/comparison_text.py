@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 from rich import box
 from rich.console import Console
@@ -29,7 +29,7 @@ SHOWN_IN = {
 """Displayed unit, factor and decimals, by unit of the metric."""
 
 
-def plain(comparison: Comparison) -> Dict[str, Any]:
+def plain(comparison: Comparison) -> dict[str, Any]:
     """Return a comparison as one JSON object with the names of its fields; metrics in m and rad."""
     values = asdict(comparison)
     values["quality"] = [_plain(paired) for paired in comparison.quality]
@@ -37,7 +37,7 @@ def plain(comparison: Comparison) -> Dict[str, Any]:
     return values
 
 
-def _plain(paired: Paired) -> Dict[str, Any]:
+def _plain(paired: Paired) -> dict[str, Any]:
     values = asdict(paired)
     del values["metric"]
     return {"name": paired.metric.name, "better": paired.metric.better, **values, "verdict": paired.verdict}
@@ -54,7 +54,7 @@ def print_comparison(comparison: Comparison, console: Console, everything: bool 
     _print_first_attempts(comparison.first_attempts, console)
 
 
-def _print_runs(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+def _print_runs(comparison: Comparison, console: Console, limit: int | None) -> None:
     for title, side in (("A, the baseline ", comparison.baseline), ("B, the candidate", comparison.candidate)):
         _say(console, f"{title}  {side.path}: {side.motions} motions, {side.simulator}", whole=True)
     for letter, side in (("A", comparison.baseline), ("B", comparison.candidate)):
@@ -77,7 +77,7 @@ def _how_it_ended(side: Side) -> str:
     return f"{how} ({side.unfinished} of these motions unfinished, {side.crashed} crashed)"
 
 
-def _print_settings(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+def _print_settings(comparison: Comparison, console: Console, limit: int | None) -> None:
     settings = comparison.settings
     if not settings:
         _say(console, "They were made with the same tracker, settings, simulator and versions.")
@@ -105,7 +105,7 @@ def _print_counts(comparison: Comparison, console: Console) -> None:
     console.print(table)
 
 
-def _counts(side: Side) -> Dict[str, int]:
+def _counts(side: Side) -> dict[str, int]:
     """Return the number of a side's motions by final state, with the labels used on the terminal."""
     starts = {float(fraction): count for fraction, count in side.recorded_from.items()}
     counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
@@ -115,14 +115,14 @@ def _counts(side: Side) -> Dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _rank(name: str) -> Tuple[int, float]:
+def _rank(name: str) -> tuple[int, float]:
     """Return a sort key: whole recordings first, then by start, then motions not recorded."""
     kinds = ("recorded whole", "recovered", "recorded from ", "rejected, ", "crashed", "unfinished")
     kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
     return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 2 else 0.0
 
 
-def _print_changes(comparison: Comparison, console: Console, limit: Optional[int]) -> None:
+def _print_changes(comparison: Comparison, console: Console, limit: int | None) -> None:
     won, lost = len(comparison.won), len(comparison.lost)
     gained = sum(change.candidate.recorded_seconds - change.baseline.recorded_seconds for change in comparison.earlier)
     missed = sum(change.candidate.recorded_seconds - change.baseline.recorded_seconds for change in comparison.later)
@@ -150,7 +150,7 @@ def _print_changes(comparison: Comparison, console: Console, limit: Optional[int
             _print_list(title, changes, console, limit)
 
 
-def _print_list(title: str, changes: Sequence[Change], console: Console, limit: Optional[int]) -> None:
+def _print_list(title: str, changes: Sequence[Change], console: Console, limit: int | None) -> None:
     _say(console, f"\n{title}", style="bold")
     table = _table("motion", "A", "B")
     for change in changes[:limit]:
@@ -198,7 +198,7 @@ def _print_paired(rows: Sequence[Paired], console: Console) -> None:
     for row in rows:
         unit, factor, decimals = SHOWN_IN[row.metric.unit]
 
-        def number(value: Optional[float], sign: str = "", factor: float = factor, decimals: int = decimals) -> str:
+        def number(value: float | None, sign: str = "", factor: float = factor, decimals: int = decimals) -> str:
             text = "" if value is None else f"{value * factor:{sign}.{decimals}f}"
             return text[1:] if text and float(text) == 0 and text[0] in "+-" else text
 
@@ -267,7 +267,7 @@ def _cell(text: str) -> str:
     return escape(printable(text))
 
 
-def _say_more(console: Console, total: int, limit: Optional[int], what: str) -> None:
+def _say_more(console: Console, total: int, limit: int | None, what: str) -> None:
     if limit is not None and total > limit:
         _say(console, f"  and {total - limit} more {what}; --all shows them")
 

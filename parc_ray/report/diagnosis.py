@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Iterable, Sequence, Tuple
 
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import Run, RunMotion
@@ -38,19 +38,19 @@ class Pattern:
 class Diagnosis:
     """The reason why a run recorded less than half of its motions."""
 
-    facts: Tuple[str, ...]
+    facts: tuple[str, ...]
     pattern: Pattern
     example: str
     """Motion that shows the pattern; empty if there is none."""
-    advice: Tuple[str, ...]
+    advice: tuple[str, ...]
     """Steps to inspect it."""
 
-    def lines(self) -> List[str]:
+    def lines(self) -> list[str]:
         """Return the diagnosis as lines to print."""
         return [*self.facts, f"{self.pattern.finding} {self.pattern.meaning}", *self.advice]
 
 
-def diagnose(run: Run) -> Optional[Diagnosis]:
+def diagnose(run: Run) -> Diagnosis | None:
     """Return a diagnosis; None if at least half of the motions with an outcome were recorded, or no attempt failed."""
     decided = [motion for motion in run.motions if motion.state in ("recorded", "rejected")]
     recorded = sum(motion.state == "recorded" for motion in decided)
@@ -62,7 +62,7 @@ def diagnose(run: Run) -> Optional[Diagnosis]:
     return Diagnosis(tuple(_facts(recorded, len(decided), ended, failed)), pattern, example, _advice(run, example))
 
 
-def _facts(recorded: int, decided: int, ended: Sequence[Ended], failed: Sequence[Ended]) -> List[str]:
+def _facts(recorded: int, decided: int, ended: Sequence[Ended], failed: Sequence[Ended]) -> list[str]:
     rejected = len(ended) - len(failed)
     facts = [
         f"{recorded} of {decided} motions were recorded; "
@@ -86,7 +86,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> Tuple[Pattern, str]:
+def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> tuple[Pattern, str]:
     """Return the first pattern that fits, and a motion that shows it."""
     unaccepted = [pair for pair in ended if pair[1].outcome == "rejected"]
     if len(unaccepted) > MOST * len(ended):
@@ -138,9 +138,9 @@ def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
     )
 
 
-def _places(failed: Sequence[Ended]) -> List[Tuple[RunMotion, List[float]]]:
+def _places(failed: Sequence[Ended]) -> list[tuple[RunMotion, list[float]]]:
     """Return the failure times (s) of each motion whose attempts began at different places."""
-    by_motion: Dict[int, Tuple[RunMotion, List[RunAttempt]]] = {}
+    by_motion: dict[int, tuple[RunMotion, list[RunAttempt]]] = {}
     for motion, attempt in failed:
         by_motion.setdefault(id(motion), (motion, []))[1].append(attempt)
     return [
@@ -150,7 +150,7 @@ def _places(failed: Sequence[Ended]) -> List[Tuple[RunMotion, List[float]]]:
     ]
 
 
-def _advice(run: Run, example: str) -> Tuple[str, ...]:
+def _advice(run: Run, example: str) -> tuple[str, ...]:
     kept = any(attempt.trajectory for motion in run.motions for attempt in motion.attempts)
     where = f"parc-ray view {shlex.quote(str(run.path))}"
     shown = f"{where} shows the references and, of {example} for instance, the attempts that failed."

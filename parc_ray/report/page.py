@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Iterable, Mapping, Sequence
 
 from parc_ray.character.skeleton import parse_skeleton
 from parc_ray.config.record import OutputConfig
@@ -33,7 +33,7 @@ MAX_MOTIONS = 20_000
 """Maximum motions on a page; their metrics take 4 to 12 MB."""
 
 
-def write_report(output_dir: Path, character: Optional[str] = None, previews: bool = True) -> Path:
+def write_report(output_dir: Path, character: str | None = None, previews: bool = True) -> Path:
     """Write report.html atomically into an output directory; return its path.
 
     character: text of the MJCF; by default read from the path that the run used. Raises InputError if there is no
@@ -44,19 +44,19 @@ def write_report(output_dir: Path, character: Optional[str] = None, previews: bo
     return output_dir / REPORT
 
 
-def render(run: Run, character: Optional[str] = None, previews: bool = True) -> str:
+def render(run: Run, character: str | None = None, previews: bool = True) -> str:
     """Return the page of a run; arguments as for write_report."""
     statistics = statistics_of(run)
     run, left_out = shortened(run)
-    notes: List[str] = []
+    notes: list[str] = []
     if left_out:
         notes.append(
             f"Counts and charts are of all motions, but {left_out} of them are neither in the table nor on the "
             "timeline, so that the page opens quickly: those that were not recorded whole come first. journal.jsonl "
             "tells of all."
         )
-    shapes: Optional[Dict[str, Any]] = None
-    packed: Optional[Previews] = None
+    shapes: dict[str, Any] | None = None
+    packed: Previews | None = None
     reason = "The run was interrupted; `parc-ray report` makes a page with previews."
     if previews:
         try:
@@ -93,7 +93,7 @@ def render(run: Run, character: Optional[str] = None, previews: bool = True) -> 
     )
 
 
-def shortened(run: Run) -> Tuple[Run, int]:
+def shortened(run: Run) -> tuple[Run, int]:
     """Return the run with only as many motions as a page can show, in order, and the number left out."""
     if len(run.motions) <= MAX_MOTIONS:
         return run, 0
@@ -103,8 +103,8 @@ def shortened(run: Run) -> Tuple[Run, int]:
 
 
 def page_data(
-    run: Run, statistics: Statistics, shapes: Optional[Mapping[str, Any]], notes: Sequence[str]
-) -> Dict[str, Any]:
+    run: Run, statistics: Statistics, shapes: Mapping[str, Any] | None, notes: Sequence[str]
+) -> dict[str, Any]:
     """Return all data of the page except previews, as plain values; long lists by columns."""
     index = {id(motion): k for k, motion in enumerate(run.motions)}
     every = [(motion, attempt) for motion in run.motions for attempt in _in_order(motion)]
@@ -158,13 +158,13 @@ def page_data(
     }
 
 
-def _in_order(motion: RunMotion) -> List[RunAttempt]:
+def _in_order(motion: RunMotion) -> list[RunAttempt]:
     """Return attempts and populations in the order in which they ended."""
     every = [*motion.attempts[:1], *motion.populations, *motion.attempts[1:]]
     return sorted(every, key=lambda attempt: (attempt.launch or 0, attempt.ended or 0.0))
 
 
-def _preview_notes(packed: Previews) -> List[str]:
+def _preview_notes(packed: Previews) -> list[str]:
     notes = []
     if packed.left_out:
         total = len(packed.by_motion) + packed.left_out
@@ -184,7 +184,7 @@ def _preview_notes(packed: Previews) -> List[str]:
     return notes
 
 
-def _previews(packed: Optional[Previews], reason: str) -> Dict[str, Any]:
+def _previews(packed: Previews | None, reason: str) -> dict[str, Any]:
     if packed is None:
         return {"motions": {}, "missing": {}, "reason": reason}
     motions = {
@@ -194,7 +194,7 @@ def _previews(packed: Optional[Previews], reason: str) -> Dict[str, Any]:
     return {"motions": motions, "missing": packed.missing, "reason": ""}
 
 
-def _setup(run: Run) -> List[Tuple[str, List[Tuple[str, str]]]]:
+def _setup(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the setup of the run: titles, keys and values."""
     versions = {**run.sessions[-1].versions, "simulator": run.simulator}
     return [
@@ -208,7 +208,7 @@ def _setup(run: Run) -> List[Tuple[str, List[Tuple[str, str]]]]:
     ]
 
 
-def _pairs(tree: Mapping[str, Any]) -> List[Tuple[str, str]]:
+def _pairs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
     """[("retry.max_retries", "3"), ...]"""
     return [(key, _said(value)) for key, value in flat(tree).items()]
 
@@ -217,12 +217,12 @@ def _said(value: Any) -> str:
     return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _short(value: Optional[float]) -> Optional[float]:
+def _short(value: float | None) -> float | None:
     """Round to five digits, which is plenty for display and saves two thirds of the bytes."""
     return None if value is None else float(f"{value:.5g}")
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> Dict[str, List[Any]]:
+def _columns(rows: Sequence[Mapping[str, Any]], otherwise: Sequence[str]) -> dict[str, list[Any]]:
     names = list(rows[0]) if rows else otherwise
     return {name: [row[name] for row in rows] for name in names}
 

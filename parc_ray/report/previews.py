@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +33,9 @@ BATCH = 32
 class Preview:
     """One motion's terrain, reference and recording, in the same frame."""
 
-    clips: Tuple[Dict[str, Any], ...]
+    clips: tuple[dict[str, Any], ...]
     """For each: kind (recording or reference), start and seconds (s in the motion), frames."""
-    terrain: Tuple[int, int, float, float, float]
+    terrain: tuple[int, int, float, float, float]
     """Cells along x and y, centre of the first cell (m), edge of a cell (m)."""
     data: str
     """Numbers of each clip, then heights (mm), as base64 of zlib; page/preview.js unpacks them."""
@@ -52,9 +52,9 @@ class Preview:
 class Previews:
     """Previews that fit on a page, and reasons for those missing."""
 
-    by_motion: Dict[int, Preview]
+    by_motion: dict[int, Preview]
     """By index into Run.motions."""
-    missing: Dict[int, str]
+    missing: dict[int, str]
     """Reasons why motions have none."""
     left_out: int = 0
     """Number of motions left out for lack of room."""
@@ -62,8 +62,8 @@ class Previews:
 
 def pack_previews(run: Run, skeleton: Skeleton, max_bytes: int) -> Previews:
     """Return previews of as many motions as fit into max_bytes; motions not recorded whole come first."""
-    found: Dict[int, Preview] = {}
-    missing: Dict[int, str] = {}
+    found: dict[int, Preview] = {}
+    missing: dict[int, str] = {}
     room = max_bytes
     waiting = [index for index, motion in enumerate(run.motions) if motion.state != MotionState.INVALID]
     waiting.sort(key=lambda index: urgency(run.motions[index]))
@@ -88,7 +88,7 @@ def urgency(motion: RunMotion) -> int:
     return 1 if motion.start_fraction or motion.copies else 2
 
 
-def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> List[Tuple[Optional[Preview], str]]:
+def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> list[tuple[Preview | None, str]]:
     """Return each motion's preview, or None and the reason: files may have been deleted or replaced since the run."""
     scenes = [_scene(run, motion, skeleton) for motion in motions]
     channels = iter(_channels([clip for scene in scenes if isinstance(scene, Scene) for clip in scene.clips]))
@@ -98,7 +98,7 @@ def pack_batch(run: Run, motions: Sequence[RunMotion], skeleton: Skeleton) -> Li
     ]
 
 
-def _scene(run: Run, motion: RunMotion, skeleton: Skeleton) -> Union[Scene, str]:
+def _scene(run: Run, motion: RunMotion, skeleton: Skeleton) -> Scene | str:
     """Return the scene to show, or the reason why there is none."""
     try:
         scene = scene_of_run(run, motion, skeleton)
@@ -128,7 +128,7 @@ def _frames(clip: Clip) -> int:
     return max(2, min(MAX_FRAMES, round(clip.motion.length * FRAMES_PER_SECOND) + 1))
 
 
-def _channels(clips: Sequence[Clip]) -> List[IntArray]:
+def _channels(clips: Sequence[Clip]) -> list[IntArray]:
     """Return each clip [channels, frames]: root position, root rotation xyzw, joint rotations xyz (w >= 0), contacts.
 
     Frames are evenly spaced in time. All clips share a few large operations, because each call has a fixed cost.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 
 from parc_ray.character.geoms import SHAPES, Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.solids import hull_mesh
 
 
-def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, Any]:
+def character_shapes(text: str, source: str, skeleton: Skeleton) -> dict[str, Any]:
     """Return the body tree and geoms of MJCF text. Raises InputError, see read_geoms.
 
     bodies: name, parent (-1 for the root), offset [3] m and turn [4] xyzw in the parent's frame; geoms: body, kind
@@ -40,7 +40,7 @@ def character_shapes(text: str, source: str, skeleton: Skeleton) -> Dict[str, An
     return {"bodies": bodies, "geoms": geoms}
 
 
-def _triangles(geom: Geom) -> List[Sequence[float]]:
+def _triangles(geom: Geom) -> list[Sequence[float]]:
     vertices, triangles = hull_mesh(geom.hull)
     return [_round(vertices[corner]) for corner in triangles.ravel()]
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Mapping, Sequence
 
 from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
@@ -91,17 +91,17 @@ class Histogram:
 
     name: str
     unit: str
-    edges: Tuple[float, ...]
+    edges: tuple[float, ...]
     """Edges of the bins, ascending; a bin includes its lower edge, the last one also its upper edge."""
-    series: Mapping[str, Tuple[int, ...]]
+    series: Mapping[str, tuple[int, ...]]
     """Counts per bin."""
     beyond: int = 0
     """Values above the last edge, counted in the last bin."""
     missing: int = 0
     """Values that are unknown or not finite, counted in no bin."""
-    limit: Optional[float] = None
+    limit: float | None = None
     """Acceptance limit."""
-    medians: Mapping[str, Optional[float]] = field(default_factory=dict)
+    medians: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,18 +146,18 @@ class Statistics:
     """All statistics of a run."""
 
     counts: Counts
-    starts: Tuple[Start, ...]
+    starts: tuple[Start, ...]
     """Of deterministic attempts."""
-    recovery: Tuple[Recovery, ...]
-    endings: Tuple[Ending, ...]
-    quality: Tuple[Histogram, ...]
+    recovery: tuple[Recovery, ...]
+    endings: tuple[Ending, ...]
+    quality: tuple[Histogram, ...]
     """Metrics of attempts, by outcome, and of recovered recordings."""
-    failed_at: Tuple[Histogram, ...]
+    failed_at: tuple[Histogram, ...]
     """Failures by criterion: position in the motion (share), and time since the attempt's start (s)."""
-    failures: Tuple[Failure, ...]
-    success: Mapping[str, Tuple[SuccessBin, ...]]
+    failures: tuple[Failure, ...]
+    success: Mapping[str, tuple[SuccessBin, ...]]
     """Success by the motions' seconds and by terrain_range."""
-    use: Tuple[LaunchUse, ...]
+    use: tuple[LaunchUse, ...]
 
 
 def statistics_of(run: Run) -> Statistics:
@@ -199,8 +199,8 @@ def counts_of(run: Run) -> Counts:
     )
 
 
-def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ...]:
-    tallies: Dict[float, Counter[str]] = {}
+def _starts(attempts: Sequence[tuple[RunMotion, RunAttempt]]) -> tuple[Start, ...]:
+    tallies: dict[float, Counter[str]] = {}
     for motion, attempt in attempts:
         tally = tallies.setdefault(attempt.start_fraction, Counter())
         tally["attempted"] += 1
@@ -216,14 +216,14 @@ def _starts(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Start, ..
     return tuple(Start(f, **{name: tally[name] for name in names}) for f, tally in sorted(tallies.items()))
 
 
-def _recovery(motions: Sequence[RunMotion]) -> Tuple[Recovery, ...]:
+def _recovery(motions: Sequence[RunMotion]) -> tuple[Recovery, ...]:
     """Return recovery by population size; a partial recording that it replaced counts as retried in the starts."""
     tried = Counter(population.copies for motion in motions for population in motion.populations)
     recovered = Counter(motion.copies for motion in motions if motion.recorded_how == RECOVERED)
     return tuple(Recovery(copies, tried[copies], recovered[copies]) for copies in sorted(tried))
 
 
-def _endings(motions: Sequence[RunMotion]) -> Tuple[Ending, ...]:
+def _endings(motions: Sequence[RunMotion]) -> tuple[Ending, ...]:
     counted = Counter((motion.state, why(motion)) for motion in motions if motion.state != MotionState.RECORDED)
     order = sorted(counted.items(), key=lambda item: (ORDER.index(item[0][0]), -item[1], item[0][1]))
     return tuple(Ending(state, reason, count) for (state, reason), count in order)
@@ -243,11 +243,11 @@ def why(motion: RunMotion) -> str:
 
 def _quality(
     metric: Metric,
-    attempts: Sequence[Tuple[RunMotion, RunAttempt]],
+    attempts: Sequence[tuple[RunMotion, RunAttempt]],
     recovered: Sequence[RunAttempt],
     limits: Mapping[str, float],
 ) -> Histogram:
-    values: Dict[str, List[float]] = {outcome: [] for outcome in OUTCOMES}
+    values: dict[str, list[float]] = {outcome: [] for outcome in OUTCOMES}
     known = (population.quality.get(metric.name) for population in recovered)
     values[RECOVERED] = [value for value in known if value is not None]
     missing = 0
@@ -261,12 +261,12 @@ def _quality(
     return _histogram(metric.name, metric.unit, values, top, missing, limits.get(metric.limit))
 
 
-def _failed_at(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Histogram, ...]:
+def _failed_at(attempts: Sequence[tuple[RunMotion, RunAttempt]]) -> tuple[Histogram, ...]:
     failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == Outcome.FAILED]
     counted = Counter(_criterion(attempt) for _, attempt in failed)
     criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]
 
-    def histogram(name: str, unit: str, top: Optional[float], value: Value) -> Histogram:
+    def histogram(name: str, unit: str, top: float | None, value: Value) -> Histogram:
         values = {c: [value(m, a) for m, a in failed if _criterion(a) == c] for c in criteria}
         return _histogram(name, unit, values, top)
 
@@ -280,7 +280,7 @@ def _criterion(attempt: RunAttempt) -> str:
     return ", ".join(attempt.criteria) or "unknown"
 
 
-def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure, ...]:
+def _failures(attempts: Sequence[tuple[RunMotion, RunAttempt]]) -> tuple[Failure, ...]:
     """Return failures; an attempt that broke several limits counts for each."""
     counted = Counter(
         (criterion, attempt.body)
@@ -291,7 +291,7 @@ def _failures(attempts: Sequence[Tuple[RunMotion, RunAttempt]]) -> Tuple[Failure
     return tuple(Failure(*key, count) for key, count in sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
+def _success(motions: Sequence[RunMotion], name: str) -> tuple[SuccessBin, ...]:
     """Return finished motions in bins of equal width, without invalid ones."""
     values = [
         (getattr(motion, name), motion)
@@ -303,7 +303,7 @@ def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
         return ()
     low, high = min(value for value, _ in values), max(value for value, _ in values)
     edges = nice_edges(low, high, SUCCESS_BINS)
-    bins: List[Counter[str]] = [Counter() for _ in edges[1:]]
+    bins: list[Counter[str]] = [Counter() for _ in edges[1:]]
     for value, motion in values:
         bins[place(value, edges)][motion.recorded_how] += 1
     return tuple(
@@ -312,10 +312,10 @@ def _success(motions: Sequence[RunMotion], name: str) -> Tuple[SuccessBin, ...]:
     )
 
 
-def _use(run: Run) -> Tuple[LaunchUse, ...]:
-    made: Counter[Optional[int]] = Counter()
-    spent: Dict[Tuple[Optional[int], bool], float] = defaultdict(float)
-    heard: Dict[Optional[int], Dict[Optional[int], float]] = defaultdict(dict)
+def _use(run: Run) -> tuple[LaunchUse, ...]:
+    made: Counter[int | None] = Counter()
+    spent: dict[tuple[int | None, bool], float] = defaultdict(float)
+    heard: dict[int | None, dict[int | None, float]] = defaultdict(dict)
     for attempt in (a for motion in run.motions for a in (*motion.attempts, *motion.populations)):
         made[attempt.launch] += 1
         if attempt.began is not None and attempt.ended is not None:
@@ -341,9 +341,9 @@ def _histogram(
     name: str,
     unit: str,
     values: Mapping[str, Sequence[float]],
-    top: Optional[float],
+    top: float | None,
     missing: int = 0,
-    limit: Optional[float] = None,
+    limit: float | None = None,
 ) -> Histogram:
     """Return counts from 0 to `top`, else to the largest value."""
     every = sorted(value for own in values.values() for value in own)
@@ -366,7 +366,7 @@ def _histogram(
     return Histogram(name, unit, edges, series, beyond, missing, limit, medians)
 
 
-def nice_edges(low: float, high: float, bins: int) -> Tuple[float, ...]:
+def nice_edges(low: float, high: float, bins: int) -> tuple[float, ...]:
     """Return edges at multiples of 1, 2 or 5 times a power of ten that cover low to high, at most `bins` bins.
 
     >>> nice_edges(2.3, 9.7, 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Mapping
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Progress:
     """Time since this session began to work."""
     steps_per_second: float = 0.0
     """Recent control steps per second, summed over envs."""
-    seconds_left: Optional[float] = None
+    seconds_left: float | None = None
     """None if unknown."""
 
     @property
@@ -73,7 +73,7 @@ class Progress:
         """Motions in a final state."""
         return self.motions - self.states["waiting"]
 
-    def numbers(self) -> Dict[str, Any]:
+    def numbers(self) -> dict[str, Any]:
         """The same as plain numbers by name, for scripts."""
         return {
             "motions": self.motions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any
 
 
 class Address:
@@ -14,7 +14,7 @@ class Address:
     def __init__(self, url: str):
         self.url = url
 
-    def sizes(self) -> Dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Return the size of every file in the folder, at any depth, by relative name."""
         files, root = self._open()
         files.invalidate_cache()
@@ -40,7 +40,7 @@ class Address:
         files, root = self._open()
         files.rm_file(f"{root}/{name}")
 
-    def _open(self) -> Tuple[Any, str]:
+    def _open(self) -> tuple[Any, str]:
         """Return the file system of this thread, cached by fsspec, and the folder's path there."""
         from fsspec.core import url_to_fs
 

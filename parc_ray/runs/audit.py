@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from parc_ray.runs.ledger import Ledger, read_ledger
 from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import OutputDirectory
 
 
-def contradictions(ledger: Ledger, output: OutputDirectory) -> List[str]:
+def contradictions(ledger: Ledger, output: OutputDirectory) -> list[str]:
     """Return one line per contradiction; empty if there is none.
 
     Every motion has at most one final state, the same in the ledger and the journal, with its own line. Every recorded
     motion has a file of its size, and no other motion has one. Recordings are listed, not opened.
     """
-    problems: List[str] = []
+    problems: list[str] = []
     journalled = read_ledger(output.journal)
     if journalled is None:
         return ["journal.jsonl contains no record of this run"]

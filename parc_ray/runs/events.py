@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
+from typing import Any, ClassVar, Mapping, Sequence, Union
 
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 from parc_ray.recording.attempt_result import AttemptResult
@@ -45,7 +45,7 @@ class ShardStarted:
 
     shard: int
     motions: Sequence[str]
-    envs: Optional[int] = None
+    envs: int | None = None
     deaths: int = 0
     """Actors lost over these motions since one of them finished an attempt."""
 
@@ -91,7 +91,7 @@ class MotionEnded:
     start_fraction: float = 0.0
     seconds: float = 0.0
     """Length of the recording, s."""
-    path: Optional[str] = None
+    path: str | None = None
     """Path of the recording, relative to the output directory."""
     bytes: int = 0
     """Size of the recording."""
@@ -153,7 +153,7 @@ class ActorIdle:
 
     node: str
     device: str
-    shard: Optional[int] = None
+    shard: int | None = None
     """Set in journals of earlier versions, which assigned shards before starting actors."""
 
 
@@ -187,7 +187,7 @@ def attempt_ended(shard: int, result: AttemptResult, keeps_trajectory: bool) -> 
     )
 
 
-def dataset_events(dataset: Dataset) -> List[DatasetEvent]:
+def dataset_events(dataset: Dataset) -> list[DatasetEvent]:
     """Return the events of a dataset, valid motions last.
 
     A journal with all valid motions then also has all others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping
 
 from parc_ray.config.loading import check_config
 from parc_ray.config.record import OutputConfig
@@ -35,24 +35,24 @@ class RunMotion:
     path: str
     state: MotionState
     reason: str = ""
-    seconds: Optional[float] = None
+    seconds: float | None = None
     """Length; None if invalid."""
-    terrain_range: Optional[float] = None
+    terrain_range: float | None = None
     """Height difference between the highest and the lowest cell, m."""
     sha256: str = ""
     """Digest of its motion file."""
-    start_fraction: Optional[float] = None
+    start_fraction: float | None = None
     """Start of its recording, as a share of the motion."""
     recorded_seconds: float = 0.0
     """Length of its recording."""
-    recording: Optional[Path] = None
+    recording: Path | None = None
     """Path of its recording."""
     recording_bytes: int = 0
     recording_sha256: str = ""
     """Digest of its recording; empty if the run was made by version 0.1.0."""
-    attempts: Tuple[RunAttempt, ...] = ()
+    attempts: tuple[RunAttempt, ...] = ()
     """Deterministic attempts, in order."""
-    populations: Tuple[RunAttempt, ...] = ()
+    populations: tuple[RunAttempt, ...] = ()
     """Populations of recovery, in order."""
     copies: int = 0
     """Size of the population that produced its recording; 0 for a deterministic attempt."""
@@ -65,7 +65,7 @@ class RunMotion:
         return "recovered" if self.copies else "from a later start" if self.start_fraction else "at once"
 
     @property
-    def last_attempt(self) -> Optional[RunAttempt]:
+    def last_attempt(self) -> RunAttempt | None:
         """The decisive attempt, or the latest one. Lost recordings and failed recovery do not count."""
         if self.copies:
             return next((p for p in reversed(self.populations) if p.outcome == Outcome.RECORDED), None)
@@ -84,10 +84,10 @@ class Run:
     character: str
     """Path of the character file."""
     fingerprint: Mapping[str, Any]
-    motions: Tuple[RunMotion, ...]
-    sessions: Tuple[Session, ...]
-    launches: Tuple[Launch, ...]
-    excluded: Tuple[ExcludedMotion, ...] = ()
+    motions: tuple[RunMotion, ...]
+    sessions: tuple[Session, ...]
+    launches: tuple[Launch, ...]
+    excluded: tuple[ExcludedMotion, ...] = ()
     """Motions that the dataset's configuration excludes; they are not motions of the run."""
 
     def __repr__(self) -> str:
@@ -146,12 +146,12 @@ class Run:
                 rows.append({**about, "reason": motion.reason})
         return pandas.DataFrame(rows)
 
-    def attempts(self) -> List[Tuple[RunMotion, RunAttempt]]:
+    def attempts(self) -> list[tuple[RunMotion, RunAttempt]]:
         """Return all attempts with their motions, except those with lost recordings."""
         return [(m, attempt) for m in self.motions for attempt in m.attempts if attempt.outcome != Outcome.LOST]
 
 
-def read_run(output_dir: Union[str, Path]) -> Run:
+def read_run(output_dir: str | Path) -> Run:
     """Return the run in an output directory; it may still be running.
 
     Raises InputError if there is none, or its journal is damaged.

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Mapping, Optional, Sequence
+from typing import Any, BinaryIO, Callable, Iterable, Mapping, Sequence
 
 from parc_ray.errors import BusyOutputError, InputError, OutputError
 from parc_ray.files.writing import unwritable, write_file_atomic
@@ -37,7 +37,7 @@ class Journal(RunListener):
         self.path = path
         self._opened = time.monotonic()
         self._clock = SessionClock()
-        self.listener: Optional[Callable[[bytes], None]] = None
+        self.listener: Callable[[bytes], None] | None = None
         """Called with the lines of every write."""
         self.locked = True
         """True if the file system supports locks."""
@@ -90,7 +90,7 @@ class Journal(RunListener):
         """Working time of this session, see SessionClock."""
         return sum(self._clock.seconds)
 
-    def _stamps(self) -> Dict[str, float]:
+    def _stamps(self) -> dict[str, float]:
         return {"time": round(time.time(), 3), "elapsed": round(time.monotonic() - self._opened, 3)}
 
     def sync(self) -> None:

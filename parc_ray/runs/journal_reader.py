@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Iterator
 
 from parc_ray.errors import InputError
 from parc_ray.runs.events import Event
@@ -20,7 +20,7 @@ class JournalLine:
     event: Event
     time: float
     """Seconds since 1970, by a wall clock that users may change."""
-    elapsed: Optional[float] = None
+    elapsed: float | None = None
     """Seconds since the journal was opened, by a monotonic clock; None in journals of earlier versions."""
 
     @property
@@ -37,7 +37,7 @@ def read_events(path: Path) -> Iterator[JournalLine]:
             yield JournalLine(event, line["time"], line.get("elapsed"))
 
 
-def read_journal(path: Path) -> Iterator[Dict[str, Any]]:
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a journal unchanged, except a last line torn by a kill or a power failure.
 
     Raises InputError if any other line is damaged.
@@ -78,7 +78,7 @@ def size_of_whole_lines(path: Path) -> int:
     return size if _parse(last) else size - len(last)
 
 
-def _parse(line: bytes) -> Optional[Dict[str, Any]]:
+def _parse(line: bytes) -> dict[str, Any] | None:
     """Return the content of a line; None if it is damaged."""
     try:
         content = json.loads(line) if line.endswith(b"\n") else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -15,12 +14,12 @@ class Launch:
     shard: int
     motions: int
     """Number of motions of the shard."""
-    envs: Optional[int]
+    envs: int | None
     began: float
     """Time at which its shard was assigned."""
-    ready: Optional[float] = None
+    ready: float | None = None
     """Time at which it started to simulate; None if it never did."""
-    ended: Optional[float] = None
+    ended: float | None = None
     death: str = ""
     """Reason for its loss; empty if it was not lost."""
     cut: bool = False

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
+from typing import Any, Mapping, Sequence
 
 from parc_ray.motions.dataset import Dataset, ExcludedMotion, InvalidMotion, MotionEntry
 from parc_ray.recording.outcome import Outcome
@@ -44,21 +44,21 @@ class Ledger:
     ('walk', 'recorded', 77)
     """
 
-    started: Optional[RunStarted] = None
+    started: RunStarted | None = None
     """First start of the run; None before it."""
     sessions: int = 0
     """Number of commands: the first one, and those that resumed the run."""
-    planned: Dict[str, MotionEntry] = field(default_factory=dict)
-    invalid: List[InvalidMotion] = field(default_factory=list)
-    excluded: List[ExcludedMotion] = field(default_factory=list)
-    outcomes: Dict[str, MotionEnded] = field(default_factory=dict)
-    unwritten: Dict[str, MotionEnded] = field(default_factory=dict)
+    planned: dict[str, MotionEntry] = field(default_factory=dict)
+    invalid: list[InvalidMotion] = field(default_factory=list)
+    excluded: list[ExcludedMotion] = field(default_factory=list)
+    outcomes: dict[str, MotionEnded] = field(default_factory=dict)
+    unwritten: dict[str, MotionEnded] = field(default_factory=dict)
     """Final states that follow from an attempt, but have no line yet."""
-    next_attempt: Dict[str, int] = field(default_factory=dict)
+    next_attempt: dict[str, int] = field(default_factory=dict)
     """Number of the next attempt, for each motion with at least one."""
-    next_population: Dict[str, int] = field(default_factory=dict)
+    next_population: dict[str, int] = field(default_factory=dict)
     """Number of the next population, for each motion with at least one."""
-    reopened: Set[str] = field(default_factory=set)
+    reopened: set[str] = field(default_factory=set)
     """Motions with an outcome that will be recovered. The outcome stands until then."""
     recovery: Mapping[str, Any] = field(default_factory=dict)
     """Configuration of the populations made; empty without any."""
@@ -76,12 +76,12 @@ class Ledger:
     """Env steps made while attempts were waiting."""
     slots: int = 0
     """Env steps that all slots could have made in that time."""
-    _categories: Dict[str, str] = field(default_factory=dict)
+    _categories: dict[str, str] = field(default_factory=dict)
     """Rejection category of each motion, see RunAttempt.category."""
     _counts: Counter[str] = field(default_factory=Counter)
     """Number of outcomes by state, cached because every report needs them."""
 
-    def take(self, event: Event) -> Optional[MotionEnded]:
+    def take(self, event: Event) -> MotionEnded | None:
         """Take the next event, and return the resulting final state if it was a motion's last attempt.
 
         Raises ValueError if the event contradicts earlier ones.
@@ -112,7 +112,7 @@ class Ledger:
             self.recovery = event.config.get("recovery") or {}
         self.reopen_crashed()
 
-    def _attempt(self, event: AttemptEnded) -> Optional[MotionEnded]:
+    def _attempt(self, event: AttemptEnded) -> MotionEnded | None:
         attempt = event.attempt
         motion, start = attempt.motion, attempt.start_fraction
         self._require_open(motion)
@@ -181,7 +181,7 @@ class Ledger:
         """Return True if a motion is unfinished."""
         return motion not in self.outcomes or motion in self.reopened
 
-    def recoverable(self, sizes: int) -> List[str]:
+    def recoverable(self, sizes: int) -> list[str]:
         """Return motions rejected or recorded from a later start that fewer than `sizes` populations have tried."""
         return [
             name
@@ -229,9 +229,9 @@ class Ledger:
         """Number of finished motions."""
         return len(self.outcomes) - len(self.reopened) + len(self.invalid)
 
-    def missing_events(self, dataset: Dataset) -> List[DatasetEvent]:
+    def missing_events(self, dataset: Dataset) -> list[DatasetEvent]:
         """Return the events of a dataset that were not taken yet."""
-        aside: List[DatasetEvent] = [*self.invalid, *self.excluded]
+        aside: list[DatasetEvent] = [*self.invalid, *self.excluded]
         known = {(type(event), event.name, event.path) for event in aside}
         return [
             event
@@ -249,11 +249,11 @@ class Ledger:
         return self.is_open(attempt.motion) and attempt.number == numbers.get(attempt.motion, 0)
 
     @property
-    def recorded(self) -> Dict[str, MotionEnded]:
+    def recorded(self) -> dict[str, MotionEnded]:
         """Outcomes of the recorded motions."""
         return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
-    def unfinished(self, motions: Sequence[str]) -> List[str]:
+    def unfinished(self, motions: Sequence[str]) -> list[str]:
         """Return the given motions that are unfinished."""
         return [motion for motion in motions if self.is_open(motion)]
 
@@ -261,16 +261,16 @@ class Ledger:
         """Return the number of motions in a final state."""
         return self.states()[state]
 
-    def states(self) -> Dict[str, int]:
+    def states(self) -> dict[str, int]:
         """Return the number of motions by state; `waiting` motions have no final state."""
-        states: Dict[str, int] = {
+        states: dict[str, int] = {
             state.value: self._counts[state] for state in MotionState if state != MotionState.UNFINISHED
         }
         for motion in self.reopened:
             states[self.outcomes[motion].state.value] -= 1
         return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
 
-    def summary(self) -> Dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return the counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
         recorded = list(self.recorded.values())
         rejected = [o for o in self.outcomes.values() if o.state == MotionState.REJECTED]
@@ -306,7 +306,7 @@ class Ledger:
         }
 
 
-def read_ledger(path: Path) -> Optional[Ledger]:
+def read_ledger(path: Path) -> Ledger | None:
     """Return the ledger of a journal; None without a journal, or if its run ended before it began to work.
 
     Raises InputError if the journal is damaged or has another version.

@@ -7,7 +7,7 @@ earlier versions lack them.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Mapping, TypeVar
 
 from parc_ray.motions.dataset import ExcludedMotion, InvalidMotion, MotionEntry
 from parc_ray.recording.outcome import Outcome
@@ -30,7 +30,7 @@ from parc_ray.runs.motion_state import MotionState
 
 T = TypeVar("T")
 
-OWN: Dict[str, Type[Any]] = {
+OWN: dict[str, type[Any]] = {
     kind.kind: kind
     for kind in (
         RunStarted, ShardStarted, ActorReady, MotionsReopened, RecordingLost, ActorDied, DeviceSetAside, ActorIdle,
@@ -38,7 +38,7 @@ OWN: Dict[str, Type[Any]] = {
     )
 }  # fmt: skip
 """Events whose fields are the keys of their lines."""
-OF_MOTIONS: Dict[Type[Any], Mapping[str, str]] = {
+OF_MOTIONS: dict[type[Any], Mapping[str, str]] = {
     MotionEntry: {"event": "planned"},
     ExcludedMotion: {"event": "excluded"},
     InvalidMotion: {"event": MotionEnded.kind, "state": MotionState.INVALID},
@@ -56,7 +56,7 @@ OF_POPULATIONS = ("copies", "env_steps")
 """Fields of attempts that only lines of populations have."""
 
 
-def line_of(event: Event) -> Dict[str, Any]:
+def line_of(event: Event) -> dict[str, Any]:
     """Return the line of an event, without its time.
 
     >>> line_of(RunEnded(exit_code=0))
@@ -79,11 +79,11 @@ def line_of(event: Event) -> Dict[str, Any]:
     return {"event": event.kind, **vars(event)}
 
 
-def _values(record: Any) -> Dict[str, Any]:
+def _values(record: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in NOT_IN_LINES}
 
 
-def event_of(line: Mapping[str, Any]) -> Optional[Event]:
+def event_of(line: Mapping[str, Any]) -> Event | None:
     """Return the event of a line; None if this version does not know it.
 
     Raises KeyError, TypeError or ValueError if the line lacks a key, or holds an impossible value.
@@ -104,11 +104,11 @@ def event_of(line: Mapping[str, Any]) -> Optional[Event]:
         if state == MotionState.INVALID:
             return _read(InvalidMotion, {**line, "name": line["motion"]})
         return _read(MotionEnded, {**line, "state": state})
-    event: Optional[Event] = _read(OWN[kind], line) if kind in OWN else None
+    event: Event | None = _read(OWN[kind], line) if kind in OWN else None
     return event
 
 
-def _read(kind: Type[T], values: Mapping[str, Any]) -> T:
+def _read(kind: type[T], values: Mapping[str, Any]) -> T:
     names = FIELDS[kind]
     return kind(**{name: values[name] for name in names if name in values})
 
@@ -120,7 +120,7 @@ def _attempt(line: Mapping[str, Any]) -> RunAttempt:
     return _read(RunAttempt, {**values, "outcome": outcome, "criteria": criteria})
 
 
-def _criteria_of_sentence(outcome: Outcome, reason: str) -> Tuple[str, ...]:
+def _criteria_of_sentence(outcome: Outcome, reason: str) -> tuple[str, ...]:
     """Return the criteria of an attempt in a journal that has only sentences.
 
     >>> _criteria_of_sentence(Outcome.FAILED, "fall (head) after 0.50 s")

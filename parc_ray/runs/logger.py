@@ -11,7 +11,7 @@ import importlib.util
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Tuple, Union
+from typing import Any, Callable, Iterator, Mapping
 
 from parc_ray.errors import MissingDependencyError, quote
 from parc_ray.runs.activity import Progress
@@ -42,7 +42,7 @@ class RunLogger(RunListener):
     def __init__(self, name: str, output_dir: Path, config: Mapping[str, Any], tell: Callable[[str], None]):
         """name: one of LIBRARIES, or none. config: of the run. tell: called with one line if the log ends early."""
         self._name, self._tell = name, tell
-        self._log: Union[_TensorBoard, _WeightsAndBiases, None] = None
+        self._log: _TensorBoard | _WeightsAndBiases | None = None
         self._last = time.monotonic()
         self._guarded(lambda: self._open(output_dir, config))
 
@@ -114,7 +114,7 @@ class _WeightsAndBiases:
         self._run.finish()
 
 
-def _numbers(values: Mapping[str, Any], group: str) -> Iterator[Tuple[str, float]]:
+def _numbers(values: Mapping[str, Any], group: str) -> Iterator[tuple[str, float]]:
     """Yield numbers by name, `group/name`."""
     for name, value in values.items():
         if isinstance(value, Mapping):

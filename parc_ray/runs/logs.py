@@ -9,7 +9,7 @@ import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Iterable
 
 from parc_ray.errors import OutputError, printable
 from parc_ray.files.writing import unwritable, write_file_atomic
@@ -34,11 +34,11 @@ class Logs:
         # Setting the system clock during a run would put lines out of order.
         self._start = time.time() - time.monotonic()
 
-    def shards(self) -> List[Path]:
+    def shards(self) -> list[Path]:
         """Return the existing logs of shards."""
         return sorted(path for path in self.folder.glob("shard_*.log") if SHARD_LOG.fullmatch(path.name))
 
-    def write(self, lines: Iterable[Tuple[float, str]], shard: Optional[int] = None) -> None:
+    def write(self, lines: Iterable[tuple[float, str]], shard: int | None = None) -> None:
         """Append lines, each with its age (s), to run.log and to the shard's log. Raises OutputError."""
         now = self._start + time.monotonic()
         place = "" if shard is None else f"shard {shard}: "
@@ -68,7 +68,7 @@ class Logs:
 
 def in_order(content: bytes) -> bytes:
     """Return the lines of a log, sorted by time; a line without a time stays with the line before it."""
-    groups: Dict[bytes, List[bytes]] = {}
+    groups: dict[bytes, list[bytes]] = {}
     last = b""
     for line in content.split(b"\n"):
         match = STAMP.match(line)

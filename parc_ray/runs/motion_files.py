@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 from parc_ray.errors import InputError
 from parc_ray.files.bundled import HUMANOID
@@ -19,10 +18,10 @@ class Writers:
     """Finds the run that wrote a motion file; each run is read once."""
 
     def __init__(self) -> None:
-        self._written: Dict[Path, Dict[Path, Tuple[Run, RunMotion]]] = {}
+        self._written: dict[Path, dict[Path, tuple[Run, RunMotion]]] = {}
         """Motion files by the output directory of their run."""
 
-    def of(self, file: Path) -> Optional[Tuple[Run, RunMotion]]:
+    def of(self, file: Path) -> tuple[Run, RunMotion] | None:
         """Return the run and motion of a recording or kept attempt; None if no run wrote the file."""
         file = file.resolve()
         for folder in tuple(file.parents)[1:3]:
@@ -33,7 +32,7 @@ class Writers:
         return None
 
 
-def motion_files(path: Path) -> List[Path]:
+def motion_files(path: Path) -> list[Path]:
     """Return the motion file at a path, or all in the folder, at any depth. Raises InputError if there is none."""
     if not path.is_dir():
         if not path.exists():
@@ -45,7 +44,7 @@ def motion_files(path: Path) -> List[Path]:
     return files
 
 
-def find_character(run: Optional[Run], character: Optional[Path]) -> Tuple[str, str]:
+def find_character(run: Run | None, character: Path | None) -> tuple[str, str]:
     """Return a character's MJCF text and its source for messages: the given file, else the run's, else PARC's humanoid.
 
     Raises InputError if it is missing, or differs from the run's.
@@ -64,7 +63,7 @@ def _is_map(file: Path) -> bool:
     return file.name == TERRAIN and (file.parent / JOURNAL).is_file()
 
 
-def _written_by(output_dir: Path) -> Dict[Path, Tuple[Run, RunMotion]]:
+def _written_by(output_dir: Path) -> dict[Path, tuple[Run, RunMotion]]:
     """Return the motion files of the run in a folder; empty without a run."""
     try:
         run = read_run(output_dir)

@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -70,10 +70,10 @@ class OutputDirectory:
         self.report = path / REPORT
         self.summary = path / SUMMARY
         self.logs = Logs(path / "logs")
-        self.listener: Optional[Callable[[Path], None]] = None
+        self.listener: Callable[[Path], None] | None = None
         """Called with the path of every recording and kept failed attempt after it is written."""
 
-    def occupied(self) -> List[str]:
+    def occupied(self) -> list[str]:
         """Return the names of files and folders left by an earlier run."""
         found = [name for name in OWN_FILES if (self.path / name).exists()]
         folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
@@ -162,7 +162,7 @@ class OutputDirectory:
         except OSError as error:
             raise OutputError(f"output_dir {self.path}: cannot be cleared: {error}; remove it by hand") from error
 
-    def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> List[Path]:
+    def tidy(self, unjournalled: Iterable[Path], stale: Iterable[str] = ()) -> list[Path]:
         """Delete half-written files, unjournalled motion files and stale files; return those of the first two kinds.
 
         stale: names of outdated files. Empty folders of recordings are deleted too, because PARC's next step fails on
@@ -182,15 +182,15 @@ class OutputDirectory:
             raise OutputError(f"output_dir {self.path}: cannot be tidied: {error}; remove it by hand") from error
         return left
 
-    def sizes(self) -> Dict[Path, int]:
+    def sizes(self) -> dict[Path, int]:
         """Return the size of every recording."""
         return _motion_files(self.recordings)
 
-    def motion_files(self) -> List[Path]:
+    def motion_files(self) -> list[Path]:
         """Return all recordings and kept failed attempts."""
         return [*self.sizes(), *_motion_files(self.failures)]
 
-    def documents(self) -> List[Path]:
+    def documents(self) -> list[Path]:
         """Return the existing files of the run, except motion files."""
         names = (DATASET, *(name for name in OWN_FILES if name != UPLOADS))
         return [path for path in (*(self.path / name for name in names), *self.logs.shards()) if path.is_file()]
@@ -212,7 +212,7 @@ class OutputDirectory:
             return ended
         return replace(ended, path=str(self.recording_path(ended.motion).relative_to(self.path)))
 
-    def failure_path(self, motion: str, number: int) -> Optional[Path]:
+    def failure_path(self, motion: str, number: int) -> Path | None:
         """Return the path of a kept failed attempt; None if its motion's name cannot name a folder."""
         return None if motion in (".", "..") else self.failures / motion / f"attempt_{number}.pkl"
 
@@ -227,7 +227,7 @@ class OutputDirectory:
             for path in files:
                 self.listener(path)
 
-    def log(self, line: str, shard: Optional[int] = None) -> None:
+    def log(self, line: str, shard: int | None = None) -> None:
         """Append to logs/run.log, and to the shard's log. Raises OutputError."""
         self.logs.write([(0.0, line)], shard)
 
@@ -239,7 +239,7 @@ class OutputDirectory:
         """Write a human-readable JSON file."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
-    def write_recorded_dataset(self, recordings: Sequence[Tuple[Path, float]], control_freq: int) -> None:
+    def write_recorded_dataset(self, recordings: Sequence[tuple[Path, float]], control_freq: int) -> None:
         """Write recorded_motions.yaml: all recordings with PARC's weights. recordings: paths and lengths, s."""
         paths, seconds = zip(*sorted(recordings)) if recordings else ((), ())
         # PARC weights by the number of frames, one more than control steps.
@@ -247,7 +247,7 @@ class OutputDirectory:
         weights = class_weights(lengths, [path.parent.name for path in paths])
         write_dataset_file(zip(map(str, paths), weights), self.path / RECORDED_DATASET)
 
-    def terrain_problem(self, shapes: Sequence[Tuple[int, int]], padding: float, dx: float) -> str:
+    def terrain_problem(self, shapes: Sequence[tuple[int, int]], padding: float, dx: float) -> str:
         """Return the reason why terrains of these shapes [cells] get no terrain.pkl; empty if they get one."""
         if self.config.terrain_file == "auto" and len(shapes) > MAX_MAP_TERRAINS:
             return f"the dataset has more than {MAX_MAP_TERRAINS} motions; {ANYWAY}"
@@ -300,9 +300,9 @@ def is_own(name: str) -> bool:
     return name in (DATASET, *OWN_FILES) or (folder in (RECORDINGS, FAILURES) and bool(rest))
 
 
-def _motion_files(folder: Path) -> Dict[Path, int]:
+def _motion_files(folder: Path) -> dict[Path, int]:
     """Return the size of every motion file in a folder and its subfolders."""
-    found: Dict[Path, int] = {}
+    found: dict[Path, int] = {}
     for place in _with_subfolders(folder):
         with os.scandir(place) as entries:
             found.update(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Deque, Tuple
 
 from parc_ray.runs.activity import Activity, Progress
 from parc_ray.runs.ledger import Ledger
@@ -28,7 +27,7 @@ class Pace:
         self._working_since = self._start
         self._steps_before = ledger.env_steps
         self._done_before = ledger.dealt_with
-        self._steps: Deque[Tuple[float, int]] = deque([(self._start, ledger.env_steps)])
+        self._steps: deque[tuple[float, int]] = deque([(self._start, ledger.env_steps)])
         """Times (monotonic s) and total control steps at each, over the last RATE_SECONDS."""
 
     def measure(self, activity: Activity) -> Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import MotionEntry
@@ -45,7 +45,7 @@ def require_same_recovery(ledger: Ledger, recovery: Mapping[str, Any], output_di
         )
 
 
-def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> List[str]:
+def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequence[MotionEntry]) -> list[str]:
     """Return one line per change to the run's inputs since it began, if recordings depend on it."""
     assert ledger.started is not None, "only a run that has begun can be resumed"
     before, now = flat(ledger.started.fingerprint), flat(fingerprint)
@@ -65,13 +65,13 @@ def differences(ledger: Ledger, fingerprint: Mapping[str, Any], entries: Sequenc
     return lines
 
 
-def flat(tree: Mapping[str, Any], prefix: Tuple[str, ...] = ()) -> Dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return nested mappings as a flat one.
 
     >>> flat({"retry": {"max_retries": 3}, "seed": 0})
     {'retry.max_retries': 3, 'seed': 0}
     """
-    values: Dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         place = (*prefix, key)
         values.update(flat(value, place) if isinstance(value, dict) else {".".join(place): value})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Session:
     """Seconds since 1970."""
     seconds: float
     """Working time, excluding the start of Ray; 0 if there was nothing to do."""
-    exit_code: Optional[int]
+    exit_code: int | None
     """None if it was killed, or is still running."""
     host: str
     versions: Mapping[str, str]

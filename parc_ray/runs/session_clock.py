@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 from parc_ray.runs.events import RunStarted, ShardStarted
 from parc_ray.runs.journal_reader import JournalLine
 
@@ -12,7 +10,7 @@ class SessionClock:
     """Measures sessions from their first line in the journal to their last; 0 for a session with nothing to do."""
 
     def __init__(self) -> None:
-        self.seconds: List[float] = []
+        self.seconds: list[float] = []
         """Working time of each session."""
         self._began, self._works = 0.0, False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Set
+from typing import Any
 
 from parc_ray.recording.outcome import Outcome
 from parc_ray.runs.events import (
@@ -29,20 +29,20 @@ class Timeline:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.runs: List[RunStarted] = []
+        self.runs: list[RunStarted] = []
         """One start per session."""
-        self.attempts: Dict[str, List[AttemptEnded]] = {}
+        self.attempts: dict[str, list[AttemptEnded]] = {}
         """Attempts by motion, timed since their session began."""
-        self._began: List[float] = []
+        self._began: list[float] = []
         """Seconds since 1970."""
         self._clock = SessionClock()
-        self._exit_codes: List[Optional[int]] = []
-        self._final: List[Set[str]] = []
+        self._exit_codes: list[int | None] = []
+        self._final: list[set[str]] = []
         """Motions that reached their final state."""
-        self._launches: List[Launch] = []
-        self._given: List[Set[str]] = []
+        self._launches: list[Launch] = []
+        self._given: list[set[str]] = []
         """Motions of each launch."""
-        self._latest: Dict[int, int] = {}
+        self._latest: dict[int, int] = {}
         """Index of the launch of each shard."""
 
     def take(self, line: JournalLine) -> None:
@@ -72,16 +72,16 @@ class Timeline:
         elif isinstance(event, RunEnded):
             self._exit_codes[-1] = event.exit_code
 
-    def sessions(self) -> List[Session]:
+    def sessions(self) -> list[Session]:
         """Return all sessions."""
         return [
             Session(began, seconds, code, run.host, run.versions, run.config)
             for run, began, seconds, code in zip(self.runs, self._began, self._clock.seconds, self._exit_codes)
         ]
 
-    def launches(self) -> List[Launch]:
+    def launches(self) -> list[Launch]:
         """Return all launches. A launch without an end event ended with its motions, or with its session."""
-        ends: Dict[int, float] = {}
+        ends: dict[int, float] = {}
         for attempt in (ended.attempt for own in self.attempts.values() for ended in own):
             if attempt.launch is not None and attempt.ended is not None:
                 ends[attempt.launch] = max(attempt.ended, ends.get(attempt.launch, 0.0))
@@ -123,5 +123,5 @@ class Timeline:
             self._launches[index] = replace(self._launches[index], **values)
 
 
-def _later(start: Optional[float], seconds: Optional[float]) -> Optional[float]:
+def _later(start: float | None, seconds: float | None) -> float | None:
     return None if start is None or seconds is None else round(start + seconds, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Dict, Iterable, List, Mapping, Tuple
+from typing import Iterable, Mapping
 
 from parc_ray.files.spreadsheet import text_cell
 from parc_ray.motions.dataset import MotionEntry
@@ -21,7 +21,7 @@ COLUMNS = (
 
 def accepted_motions(
     entries: Iterable[MotionEntry], outcomes: Mapping[str, MotionEnded], recovered: bool = False
-) -> List[Tuple[str, float]]:
+) -> list[tuple[str, float]]:
     """Return files and weights of the motions recorded whole, in dataset order.
 
     recovered: include motions that only a population could track.
@@ -46,7 +46,7 @@ def success_table(run: Run) -> str:
     writer.writeheader()
     for motion in run.motions:
         attempt = motion.last_attempt
-        row: Dict[str, object] = {
+        row: dict[str, object] = {
             "motion": text_cell(motion.name),
             "path": text_cell(motion.path),
             "state": motion.state,

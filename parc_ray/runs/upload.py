@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Collection, Dict, Iterator, Optional, Set
+from typing import Collection, Iterator
 
 from parc_ray.errors import InputError, MissingDependencyError, OutputError, UploadError, shorten
 from parc_ray.files.plain_yaml import read_yaml
@@ -54,14 +54,14 @@ class Upload:
         self.url, self._output, self._address = url, output, Address(url)
         self._memory = UploadMemory(output.path / UPLOADS)
         self._verified: Copies = dict(self._memory.copies(url))
-        self._there: Dict[str, int] = {}
+        self._there: dict[str, int] = {}
         """Size of every file at the address."""
-        self._missing: Dict[str, str] = {}
+        self._missing: dict[str, str] = {}
         """Reasons of failed copies, by name."""
-        self._waiting: Set[str] = set()
-        self._again: Set[str] = set()
+        self._waiting: set[str] = set()
+        self._again: set[str] = set()
         """Waiting files that were added again: they may have changed during the copy."""
-        self._queue: SimpleQueue[Optional[str]] = SimpleQueue()
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
         """Names of files; None ends a thread."""
         self._lock, self._settled = threading.Lock(), threading.Event()
         """Lock for the state above; event set while no file waits."""

@@ -48,9 +48,9 @@ class UploadMemory:
             file.write(b"\n" + json.dumps(values).encode("utf-8"))
 
 
-def _read(path: Path) -> Dict[str, Copies]:
+def _read(path: Path) -> dict[str, Copies]:
     """Return the copies by address, without lines torn by a kill."""
-    copies: Dict[str, Copies] = {}
+    copies: dict[str, Copies] = {}
     url = ""
     for line in read_bytes(path).splitlines() if path.exists() else []:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, List, Tuple
+from typing import Iterable, Iterator
 
 from parc_ray.errors import OutputError
 from parc_ray.runs.history import Run
@@ -25,11 +25,11 @@ class WrittenFile:
 class Verification:
     """The recordings of a run by verification result."""
 
-    intact: Tuple[Path, ...]
-    damaged: Tuple[Path, ...]
+    intact: tuple[Path, ...]
+    damaged: tuple[Path, ...]
     """Recordings whose bytes have changed."""
-    missing: Tuple[Path, ...]
-    unknown: Tuple[Path, ...]
+    missing: tuple[Path, ...]
+    unknown: tuple[Path, ...]
     """Recordings of the right size, without a checksum in the journal."""
 
     def lines(self) -> Iterator[str]:
@@ -60,10 +60,10 @@ def verify_run(run: Run) -> Verification:
 
 def verify(files: Iterable[WrittenFile]) -> Verification:
     """Read recordings and compare them with the journal. Raises OutputError if one cannot be read."""
-    intact: List[Path] = []
-    damaged: List[Path] = []
-    missing: List[Path] = []
-    unknown: List[Path] = []
+    intact: list[Path] = []
+    damaged: list[Path] = []
+    missing: list[Path] = []
+    unknown: list[Path] = []
     for file in files:
         try:
             content = file.path.read_bytes()

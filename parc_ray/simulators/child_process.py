@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, NoReturn, Optional, Sequence
+from typing import Any, Mapping, NoReturn, Sequence
 
 MARK = "parc_ray: "
 """Prefix of the output line with the answer."""
@@ -29,24 +29,24 @@ def answer(values: Mapping[str, Any]) -> NoReturn:
     os._exit(0)
 
 
-def ask(arguments: Sequence[str], seconds: float, variables: Optional[Mapping[str, str]] = None) -> Dict[str, Any]:
+def ask(arguments: Sequence[str], seconds: float, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run Python with arguments and return its answer.
 
     Raises NoAnswer if it ends without one, subprocess.TimeoutExpired if it runs longer than `seconds`.
     """
     ended = run_process([sys.executable, *arguments], seconds, variables)
-    answers: List[str] = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
+    answers: list[str] = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
     if ended.returncode or not answers:
         raise NoAnswer(ended.returncode, (ended.stderr.strip().splitlines() or ["no message"])[-1])
-    values: Dict[str, Any] = json.loads(answers[-1])
+    values: dict[str, Any] = json.loads(answers[-1])
     return values
 
 
 def run_process(
     command: Sequence[str],
     seconds: float,
-    variables: Optional[Mapping[str, str]] = None,
-    folder: Optional[Path] = None,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. After a timeout, kills it and its children and raises TimeoutExpired."""
     with subprocess.Popen(
@@ -66,7 +66,7 @@ def end_of(returncode: int) -> str:
     return f"was killed by signal {-returncode}" if returncode < 0 else f"ended with exit code {returncode}"
 
 
-def import_path() -> Dict[str, str]:
+def import_path() -> dict[str, str]:
     """Return the PYTHONPATH that lets child processes import this package from the same place."""
     package = str(Path(__file__).resolve().parents[2])
     return {"PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package)))}

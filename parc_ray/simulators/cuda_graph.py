@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class GraphedCall:
         self._work, self._device = work, device
         self._eager_calls = WARM_UP if device.type == "cuda" else -1
         """Calls left until capture; negative: captured, or never to be captured."""
-        self._graph: Optional[torch.cuda.CUDAGraph] = None
+        self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
         """Do the work."""
@@ -96,9 +96,9 @@ class WrittenRegions(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._regions: List[Tuple[Tensor, Optional[Tuple[int, Tensor]], Tensor]] = []
+        self._regions: list[tuple[Tensor, tuple[int, Tensor] | None, Tensor]] = []
         """Tensor, dimension and indices of each written region (None: all of it), and its old values."""
-        self._made: Set[int] = set()
+        self._made: set[int] = set()
         """Addresses of memory that was allocated in the context."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -120,7 +120,7 @@ class WrittenRegions(TorchDispatchMode):
             self._made.update(_address(part) for part in tree_flatten(result)[0] if isinstance(part, Tensor))
         return result
 
-    def read(self) -> List[Tensor]:
+    def read(self) -> list[Tensor]:
         """Return copies of the regions' current values."""
         return [_read(tensor, region) for tensor, region, _ in self._regions]
 
@@ -139,11 +139,11 @@ def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _read(tensor: Tensor, region: Optional[Tuple[int, Tensor]]) -> Tensor:
+def _read(tensor: Tensor, region: tuple[int, Tensor] | None) -> Tensor:
     return tensor.clone() if region is None else tensor.index_select(*region)
 
 
-def _write(tensor: Tensor, region: Optional[Tuple[int, Tensor]], value: Tensor) -> None:
+def _write(tensor: Tensor, region: tuple[int, Tensor] | None, value: Tensor) -> None:
     if region is None:
         tensor.copy_(value)
     else:

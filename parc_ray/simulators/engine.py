@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Mapping
 
 from typing_extensions import Literal
 
@@ -62,17 +62,17 @@ class Engine:
     """
     unavailable_reason: Callable[[], str] = _nothing
     """Returns the reason why this Python environment cannot use it; empty if it can be tried."""
-    import_first: Optional[Callable[[str], None]] = None
+    import_first: Callable[[str], None] | None = None
     """Imports modules that must precede torch, for a device. Raises InputError if that fails."""
-    variables: Callable[[], Dict[str, str]] = dict
+    variables: Callable[[], dict[str, str]] = dict
     """Environment variables that its processes must start with."""
-    also_called: Tuple[str, ...] = ()
+    also_called: tuple[str, ...] = ()
     """Names used in other projects' files for engines with its physics."""
     needs_cuda: bool = False
     """True if it runs on CPUs only when the configuration names both the engine and the CPU."""
-    control_modes: Tuple[str, ...] = ("pd",)
+    control_modes: tuple[str, ...] = ("pd",)
     """PARC's control modes that it supports."""
-    sections: Tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
     """Sections of phys_record.yaml read only by it and similar engines; its recordings depend on them."""
     reusable_process: bool = True
     """True if a process can hold several simulations in succession."""

@@ -9,7 +9,6 @@ import platform
 import subprocess
 import sys
 from dataclasses import asdict
-from typing import Dict
 
 from parc_ray.errors import InputError
 from parc_ray.simulators import engines
@@ -61,11 +60,11 @@ def alternative() -> str:
     return f"or set simulator: {engines.ENGINES[-1].name}"
 
 
-def cuda_devices() -> Dict[str, str]:
+def cuda_devices() -> dict[str, str]:
     """Return name, capability and memory of every CUDA device, by torch's name for it."""
     import torch
 
-    devices: Dict[str, str] = {}
+    devices: dict[str, str] = {}
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         major, minor = torch.cuda.get_device_capability(index)
         free, total = torch.cuda.mem_get_info(index)

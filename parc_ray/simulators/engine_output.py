@@ -8,7 +8,6 @@ import os
 import stat
 import sys
 import tempfile
-from typing import Dict
 
 STREAMS = (1, 2)
 """File descriptors of standard output and standard error: native code may write to either."""
@@ -30,7 +29,7 @@ class EngineOutput:
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None)
         self._flush()
-        self._originals: Dict[int, int] = {}
+        self._originals: dict[int, int] = {}
         for stream in STREAMS:
             if not stat.S_ISREG(os.fstat(stream).st_mode):
                 self._originals[stream] = os.dup(stream)

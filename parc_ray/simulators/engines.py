@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Sequence, Tuple
+from typing import Callable, Iterator, Sequence
 
 from parc_ray.errors import InputError, MissingDependencyError
 from parc_ray.simulators.engine import Engine, EngineCheck
@@ -12,7 +12,7 @@ from parc_ray.simulators.mujoco.engine import MUJOCO
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.physx.engine import PHYSX
 
-ENGINES: Tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO_WARP, MUJOCO)
+ENGINES: tuple[Engine, ...] = (ISAAC_GYM, PHYSX, MUJOCO_WARP, MUJOCO)
 """Best first; the last works everywhere."""
 AUTO = "auto"
 """Configuration value for the best engine that works."""
@@ -24,7 +24,7 @@ class Choice:
 
     engine: Engine
     engine_check: EngineCheck
-    passed_over: Tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     """Reasons why preferred engines that were tried do not work."""
     trained_with: str = ""
     """The tracker's training engine, if the choice was to prefer it."""
@@ -68,7 +68,7 @@ def choose_engine(
     trained_with: the engine of the tracker's training. "auto" prefers engines with its physics.
     Raises InputError, with the reason, if an engine given by name is unknown, not installed, or does not work.
     """
-    passed_over: List[str] = []
+    passed_over: list[str] = []
     for candidate in _candidates(wanted, asked, device, trained_with):
         engine_check = try_out(candidate)
         if not engine_check.problem:

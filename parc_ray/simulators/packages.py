@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from importlib import metadata
-from typing import Tuple
 
 from parc_ray.errors import InputError
 
@@ -16,7 +15,7 @@ def require(unavailable_reason: str) -> None:
         raise InputError(f"simulator: {unavailable_reason}")
 
 
-def missing(package: str, title: str, python: Tuple[int, int], remedy: str) -> str:
+def missing(package: str, title: str, python: tuple[int, int], remedy: str) -> str:
     """Return the reason why an engine's package cannot be imported here; empty if it is installed.
 
     python: the oldest supported Python version.

@@ -10,7 +10,7 @@ import math
 import re
 import time
 from abc import ABC, abstractmethod
-from typing import List, Sequence, Set, Tuple
+from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class SceneSimulator(ABC):
         self._output = EngineOutput()
 
     @abstractmethod
-    def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
+    def _put(self, envs: list[int], root: Tensor, dof: Tensor) -> None:
         """Write the envs' rows of root [num_envs, 13] (position, xyzw, velocity, spin) and dof [num_envs, D, 2]."""
 
     @abstractmethod
@@ -64,7 +64,7 @@ class SceneSimulator(ABC):
         """Make one control step towards targets [num_envs, D] in all envs."""
 
     @abstractmethod
-    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the state of all envs: root and dof as in _put, and contact force [num_envs, B, 3] N."""
 
     def _set_up(self, skeleton: Skeleton, device: torch.device) -> None:
@@ -80,7 +80,7 @@ class SceneSimulator(ABC):
         self._dof_parked = torch.zeros(envs, dofs, 2, device=device)
         self._root, self._dof = self._root_parked.clone(), self._dof_parked.clone()
         self._dof_targets = torch.zeros(envs, dofs, device=device)
-        self._placed: Set[int] = set()
+        self._placed: set[int] = set()
         """Envs whose state in the engine continues from their last step."""
         self._raise_what_was_printed()
         self._write_states([])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ def share_world(tiles: Sequence[HeightField], num_envs: int) -> SharedWorld:
     )
 
 
-def _shelves(sizes: DoubleArray) -> Tuple[DoubleArray, DoubleArray]:
+def _shelves(sizes: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Return lower corners [T, 2] of rectangles [T, 2] on shelves along y, widest (in x) first, and the extent [2]."""
     length = max(math.sqrt(float(sizes.prod(axis=1).sum())), float(sizes[:, 1].max()))
     corners = np.zeros_like(sizes)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator
 
 from parc_ray.errors import InputError
 
@@ -15,7 +15,7 @@ NO_DRIVER = b"Could not find or load the NVIDIA CUDA driver"
 """Warp's warning on machines without a GPU, printed by native code at any log level."""
 
 
-def start_warp(device: str, cache: Optional[Path] = None) -> None:
+def start_warp(device: str, cache: Path | None = None) -> None:
     """Start Warp for an engine on a device, without its banner. cache: folder for compiled kernels."""
     import warp
 

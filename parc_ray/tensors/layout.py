@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, Iterable, Mapping, Tuple
+from typing import Iterable, Mapping, Tuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ class Layout:
         self._sizes = [math.prod(shape) for shape in shapes.values()]
         self.size = sum(self._sizes)
 
-    def split(self, rows: Tensor) -> Dict[str, Tensor]:
+    def split(self, rows: Tensor) -> dict[str, Tensor]:
         """Return views of the fields [..., *shape] of rows [..., size]."""
         fields = zip(self.shapes.items(), rows.split_with_sizes(self._sizes, dim=-1))
         return {name: field if len(shape) == 1 else field.unflatten(-1, shape) for (name, shape), field in fields}
@@ -41,7 +41,7 @@ class Layout:
         """Return columns [size, n] of all fields [n, *shape], given in order; each field's numbers are reversed."""
         return torch.cat([reverse_dims(field).flatten(0, -2) for field in fields])
 
-    def unstack(self, columns: Tensor) -> Dict[str, Tensor]:
+    def unstack(self, columns: Tensor) -> dict[str, Tensor]:
         """Return views of the fields [n, *shape] of columns [size, n]."""
         fields = zip(self.shapes.items(), columns.split_with_sizes(self._sizes))
         return {name: reverse_dims(field.unflatten(0, shape[::-1])) for (name, shape), field in fields}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable
 
 PAUSE_SECONDS = 2.0
 """Time after a KeyboardInterrupt in which no other one is raised: it would hit what cleans up."""
@@ -19,8 +19,8 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.gently: Optional[Callable[[], None]] = None
-        self._previous: Dict[int, Any] = {}
+        self.gently: Callable[[], None] | None = None
+        self._previous: dict[int, Any] = {}
         self._raised = float("-inf")
 
     def __enter__(self) -> Interruption:

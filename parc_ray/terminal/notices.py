@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Iterator
 
 from parc_ray.runs.logs import Logs
 from parc_ray.terminal.screen import Screen
@@ -16,7 +16,7 @@ from parc_ray.terminal.screen import Screen
 LOGGER = logging.getLogger("parc_ray")
 
 
-def notice(line: str, shard: Optional[int] = None) -> None:
+def notice(line: str, shard: int | None = None) -> None:
     """Tell people who look on; shard: whose actor it is about."""
     LOGGER.info(line, extra={"shard": shard})
 

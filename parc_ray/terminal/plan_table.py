@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, Sequence
 
 from parc_ray.character.decisions import describe
 from parc_ray.planning.plan import RunPlan, bytes_per_env
@@ -19,7 +19,7 @@ def plan_lines(run: PreparedRun, plan: RunPlan) -> Iterator[str]:
         yield f"  {name:{width}}  {value}"
 
 
-def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[Tuple[str, str]]:
+def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[tuple[str, str]]:
     inputs, engine_check = run.inputs, run.engine_check
     dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
     yield "motions", f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Optional, Sequence, Tuple, Type
+from typing import Sequence
 
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -32,7 +32,7 @@ class ProgressDisplay(RunListener):
     def __init__(self, screen: Screen):
         self.screen = screen
         self._last_line = time.monotonic()
-        self._bar: Optional[Bar] = None
+        self._bar: Bar | None = None
         if screen.console.is_terminal and not screen.console.quiet:
             self._bar = Bar(
                 TextColumn("{task.completed}/{task.total}"),
@@ -50,9 +50,9 @@ class ProgressDisplay(RunListener):
 
     def __exit__(
         self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._bar:
             self._bar.stop()
@@ -108,7 +108,7 @@ def _done_of_all(progress: Progress) -> str:
     return f"{progress.done}/{progress.motions}"
 
 
-def _join_parts(parts: Sequence[Tuple[int, str]]) -> str:
+def _join_parts(parts: Sequence[tuple[int, str]]) -> str:
     return ", ".join(text for _, text in parts)
 
 

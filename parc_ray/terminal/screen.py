@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Iterator, Optional, TextIO, cast
+from typing import Any, Iterator, TextIO, cast
 
 from rich.console import Console
 
@@ -60,7 +60,7 @@ class EventStream:
 
     def __init__(self, descriptor: int):
         self._descriptor, self._gone = descriptor, False
-        self._lines: SimpleQueue[Optional[bytes]] = SimpleQueue()
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="events", daemon=True)
         self._writer.start()
 
@@ -99,7 +99,7 @@ class Screen:
     """Progress and results."""
     alerts: Console
     """Warnings and errors, printed with --quiet, too."""
-    events: Optional[EventStream] = None
+    events: EventStream | None = None
 
     def say(self, *lines: str) -> None:
         """Print progress or results."""
@@ -136,7 +136,7 @@ def open_screen(quiet: bool = False, json_lines: bool = False) -> Screen:
     return Screen(output, errors if quiet else output, events)
 
 
-def _console(stream: Optional[TextIO]) -> Console:
+def _console(stream: TextIO | None) -> Console:
     return Console(file=cast(TextIO, Unbreakable(stream))) if stream else Console(quiet=True)
 
 

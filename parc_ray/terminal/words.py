@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Union
 
-
-def plural(number: Union[int, float], noun: str) -> str:
+def plural(number: int | float, noun: str) -> str:
     """Return a number with its noun.
 
     >>> plural(1, "motion"), plural(2000, "motion"), plural(0.5, "GPU")

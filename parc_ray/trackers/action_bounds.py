@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
-
 import torch
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 
 
-def action_bounds(skeleton: Skeleton, zero_centred: bool = False) -> Tuple[Tensor, Tensor]:
+def action_bounds(skeleton: Skeleton, zero_centred: bool = False) -> tuple[Tensor, Tensor]:
     """Return lowest and highest PD target [D], rad (PARC's control mode pd, MimicKit's pos).
 
     Spherical joints: +-1.2 times the largest limit of the three axes. Hinges: the centre +-0.7 times the range;
     zero_centred: +-1.4 times the larger limit (MimicKit's zero_center_action).
     """
-    low: List[float] = []
-    high: List[float] = []
+    low: list[float] = []
+    high: list[float] = []
     for joint in skeleton.joints:
         if joint.kind == "spherical":
             reach = 1.2 * max(abs(limit) for limit in joint.lower + joint.upper)

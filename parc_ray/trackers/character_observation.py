@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ class CharacterObservation:
         parts = {"root": (4, 3), "joints": (skeleton.num_bodies - 1, 6), "dof_vel": (skeleton.dof_count,)}
         self.layout = Layout({**({"height": (1,)} if height else {}), **parts, "keys": (len(key_bodies), 3)})
 
-    def observe(self, state: CharacterState, pose: Pose, axes: Tensor, turn: Optional[Tensor]) -> Tensor:
+    def observe(self, state: CharacterState, pose: Pose, axes: Tensor, turn: Tensor | None) -> Tensor:
         """Return observations [N, size] of characters with axes_of axes [N, B, 3, 3], turned by matrices [N, 3, 3]."""
         keys = gather(pose.body_pos, self.key_bodies, -2) - state.root_pos.unsqueeze(1)
         tan_norm = axes[..., ::2].transpose(-1, -2)
@@ -50,7 +48,7 @@ def side_by_side(*parts: Tensor) -> Tensor:
     return reverse_dims(torch.cat([reverse_dims(part) for part in parts], dim=1))
 
 
-def turned(turn: Optional[Tensor], vectors: Tensor) -> Tensor:
+def turned(turn: Tensor | None, vectors: Tensor) -> Tensor:
     """Return vectors [N, ..., 3], each row turned by its matrix [N, 3, 3]; unchanged for None."""
     if turn is None:
         return vectors

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from parc_ray.errors import InputError, quote
 from parc_ray.trackers.family import Family
 from parc_ray.trackers.mimickit.family import MIMICKIT
 from parc_ray.trackers.parc.family import PARC
 
-FAMILIES: Tuple[Family, ...] = (PARC, MIMICKIT)
+FAMILIES: tuple[Family, ...] = (PARC, MIMICKIT)
 
 
 def family(name: str) -> Family:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from parc_ray.config.environment import EnvironmentFile
 from parc_ray.config.record import RecordConfig
@@ -45,9 +45,9 @@ class Family:
 
     name: str
     """Its name in the configuration (`tracker`)."""
-    read: Callable[[RecordConfig, Optional[str]], TrackerFiles]
+    read: Callable[[RecordConfig, str | None], TrackerFiles]
     """Reads and checks the files that a configuration names, with $DATA_DIR; raises InputError."""
-    fingerprint: Callable[[TrackerFiles], Dict[str, Any]]
+    fingerprint: Callable[[TrackerFiles], dict[str, Any]]
     """Everything in the files that recordings depend on, as plain values.
 
     "env_file" holds the environment's values by their names in EnvironmentFile.

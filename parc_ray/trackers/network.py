@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Dict, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-HIDDEN: Dict[str, Tuple[int, ...]] = {
+HIDDEN: dict[str, tuple[int, ...]] = {
     "fc_2layers_128units": (128, 64),
     "fc_2layers_256units": (256, 128),
     "fc_2layers_512units": (512, 256),

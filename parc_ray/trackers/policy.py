@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,10 +24,10 @@ class Policy:
 
     def __init__(
         self,
-        parameters: Dict[str, Tensor],
+        parameters: dict[str, Tensor],
         network: str,
         clip: float,
-        bounds: Optional[Tuple[Tensor, Tensor]],
+        bounds: tuple[Tensor, Tensor] | None,
         device: torch.device,
         threads: int = 1,
     ):
@@ -87,7 +87,7 @@ class Policy:
 
 def load_checkpoint(
     content: bytes, network: str, obs_size: int, dof_count: int, config: RecordConfig
-) -> Dict[str, Tensor]:
+) -> dict[str, Tensor]:
     """Read and check the actor's part of an agent's checkpoint (torch.save of its state_dict()).
 
     config: names the files in messages. Executes no code from the file. Raises InputError, which names the file, if it
@@ -104,7 +104,7 @@ def load_checkpoint(
     if not isinstance(state, dict):
         raise InputError(f"{source}: holds {type(state).__name__}, not a state dict: give the tracker's model.pt")
     shapes = {**_expected_shapes(network, obs_size, dof_count), **_std_shapes(state, network, dof_count)}
-    parameters: Dict[str, Tensor] = {}
+    parameters: dict[str, Tensor] = {}
     for name, shape in shapes.items():
         value = state.get(name)
         if not isinstance(value, StoredTensor):
@@ -122,13 +122,13 @@ def load_checkpoint(
     return parameters
 
 
-def _hidden_names(network: str) -> List[str]:
+def _hidden_names(network: str) -> list[str]:
     return [f"_model._actor_layers.{2 * i}" for i in range(len(HIDDEN[network]))]
 
 
-def _std_shapes(state: Dict[Any, Any], network: str, dof_count: int) -> Dict[str, Tuple[int, ...]]:
+def _std_shapes(state: dict[Any, Any], network: str, dof_count: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of a checkpoint's parameters for the standard deviation of actions."""
-    known: Dict[str, Tuple[int, ...]] = {
+    known: dict[str, tuple[int, ...]] = {
         LOG_STD: (dof_count,),
         f"{LOG_STD}.weight": (dof_count, HIDDEN[network][-1]),
         f"{LOG_STD}.bias": (dof_count,),
@@ -136,8 +136,8 @@ def _std_shapes(state: Dict[Any, Any], network: str, dof_count: int) -> Dict[str
     return {name: shape for name, shape in known.items() if name in state}
 
 
-def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, Tuple[int, ...]]:
-    shapes: Dict[str, Tuple[int, ...]] = {
+def _expected_shapes(network: str, obs_size: int, dof_count: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
         "_obs_norm._mean": (obs_size,),
         "_obs_norm._std": (obs_size,),
         "_a_norm._mean": (dof_count,),
@@ -150,7 +150,7 @@ def _expected_shapes(network: str, obs_size: int, dof_count: int) -> Dict[str, T
     return shapes
 
 
-def _misfit(config: RecordConfig, name: str, actual: Tuple[int, ...], expected: Tuple[int, ...]) -> str:
+def _misfit(config: RecordConfig, name: str, actual: tuple[int, ...], expected: tuple[int, ...]) -> str:
     message = f"{config.model_file}: {name!r} has shape {list(actual)}, expected {list(expected)}"
     if name.startswith("_obs_norm"):
         return (

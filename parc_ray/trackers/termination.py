@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Sequence
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Termination(Protocol):
         state: CharacterState,
         pose: Pose,
         reference: Pose,
-        ground: Optional[Tensor],
+        ground: Tensor | None,
     ) -> TerminationResult:
         """Compare N characters with their references at the same time; no row depends on another.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Collection, Optional
+from typing import Callable, Collection
 
 from torch import Tensor
 from typing_extensions import Protocol
@@ -57,6 +57,6 @@ class Tracker:
     """PD targets [N, D] rad for observations [N, size]; no row depends on another, not even in its last bit."""
     termination: Termination
     """Its failure test."""
-    explore: Optional[Callable[[Tensor, Tensor], Tensor]] = None
+    explore: Callable[[Tensor, Tensor], Tensor] | None = None
     """Most likely PD targets for observations plus noise [N, D] in the training's standard deviations. None if those
     are unknown; recovery needs them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Sequence, Tuple, TypeVar
 
 import numpy as np
 import torch
@@ -102,12 +102,12 @@ class TrackingEnvironment:
         self.steps_total = torch.zeros(envs, dtype=torch.int64, device=device)
         self._place = torch.zeros(envs, dtype=torch.int64, device=device)
         """Place of each env's reference."""
-        self._places: Dict[int, int] = {}
+        self._places: dict[int, int] = {}
         """The same on the host, for started envs. Envs with the same start share a place."""
         self._users: Counter[int] = Counter()
         """Number of envs at each place."""
         self._free = list(range(places))[::-1]
-        self._ready: Dict[StartPoint, int] = {}
+        self._ready: dict[StartPoint, int] = {}
         """Places of starts prepared ahead of time."""
         self._features = torch.zeros(places, frames, observer.features.size, device=device)
         self._state_layout, self._reference_layout = Layout(state_shapes(skeleton)), reference_layout(skeleton)
@@ -117,7 +117,7 @@ class TrackingEnvironment:
         """State, pose and contacts at the start of an attempt."""
         self._now = torch.zeros(self._now_layout.size, envs, device=device)
         """State, pose and contacts of every env, stacked: one operation reads or writes them all."""
-        self._rows: Tuple[List[int], Tensor] = ([], self.motion)
+        self._rows: tuple[list[int], Tensor] = ([], self.motion)
 
     def start_time(self, motion: int, fraction: float) -> float:
         """Return the time in a motion at a start fraction, s; a float32."""
@@ -199,7 +199,7 @@ class TrackingEnvironment:
         """Return a state's parts side by side, as evaluate takes them, [n, state_size]."""
         return torch.cat([value.flatten(1) for value in vars(state).values()], dim=1)
 
-    def evaluate(self, rows: Tensor, states: Tensor, active: Optional[Tensor] = None) -> Step:
+    def evaluate(self, rows: Tensor, states: Tensor, active: Tensor | None = None) -> Step:
         """Return the result of one control step, from joined states [n, ...] of envs, given as rows.
 
         active [n]: 1 where time advances, 0 where it is paused; None: all active.
@@ -232,7 +232,7 @@ class TrackingEnvironment:
             ended=steps >= self.steps_total.index_select(0, rows),
         )
 
-    def first_frame(self, envs: Sequence[int]) -> Tuple[CharacterState, Pose, Tensor]:
+    def first_frame(self, envs: Sequence[int]) -> tuple[CharacterState, Pose, Tensor]:
         """Return the current state, pose and contacts of the given envs."""
         return self._read(torch.tensor(list(envs), device=self.device))
 
@@ -240,12 +240,12 @@ class TrackingEnvironment:
         """Return the stored reference of an env after 1, 2, ... steps, [steps, ...]."""
         return self._references[self._places[env], 1 : steps + 1]
 
-    def reference_parts(self, references: Tensor) -> Tuple[Pose, Tensor]:
+    def reference_parts(self, references: Tensor) -> tuple[Pose, Tensor]:
         """Return the pose and contacts of rows of references."""
         parts = self._reference_layout.unstack(reverse_dims(batch_last(references)))
         return _pose(parts), parts["contacts"]
 
-    def _read(self, rows: Tensor) -> Tuple[CharacterState, Pose, Tensor]:
+    def _read(self, rows: Tensor) -> tuple[CharacterState, Pose, Tensor]:
         parts = self._now_layout.unstack(self._now.index_select(1, rows))
         state = CharacterState(**{name: parts[name] for name in self._state_layout.shapes})
         return state, _pose(parts), parts["contacts"]
@@ -262,7 +262,7 @@ class TrackingEnvironment:
         if not self._users[place]:
             self._free.append(place)
 
-    def _prepare_places(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> List[int]:
+    def _prepare_places(self, starts: Sequence[StartPoint], upcoming: Sequence[StartPoint]) -> list[int]:
         """Return the place of each start. Missing ones are prepared, with upcoming ones in the same batch."""
         places = {start: self._ready.pop(start) for start in dict.fromkeys(starts) if start in self._ready}
         missing = [start for start in dict.fromkeys(starts) if start not in places]
@@ -296,7 +296,7 @@ class TrackingEnvironment:
 
     def _load_references(
         self, places: Tensor, motions: Tensor, steps: Sequence[int], times: Tensor
-    ) -> Tuple[ReferenceFrames, Pose]:
+    ) -> tuple[ReferenceFrames, Pose]:
         """Sample motions at every control step of attempts, and beyond up to the observer's lookahead.
 
         Returns the first frames and their poses, in whole batches.
@@ -307,7 +307,7 @@ class TrackingEnvironment:
         order = np.argsort(frame > 0, kind="stable")  # first frames first
         attempts, frames = torch.from_numpy(np.stack((attempt[order], frame[order]))).to(self.device)
         whole = len(pad_to_batch(places))
-        begun: List[Tuple[ReferenceFrames, Pose]] = []
+        begun: list[tuple[ReferenceFrames, Pose]] = []
         for which, step in zip(*(part.split(max(SAMPLES, whole)) for part in (attempts, frames))):
             count, which, step = len(which), pad_to_batch(which), pad_to_batch(step)
             seconds = step * self.timestep + times.index_select(0, which)
@@ -338,7 +338,7 @@ def lookahead(observer: Observer) -> int:
     return max(observer.target_steps.tolist(), default=0)
 
 
-def _pose(parts: Dict[str, Tensor]) -> Pose:
+def _pose(parts: dict[str, Tensor]) -> Pose:
     return Pose(parts["joint_rot"], parts["body_pos"], parts["body_rot"])
 
 
@@ -347,7 +347,7 @@ Batch = TypeVar("Batch", CharacterState, Pose, ReferenceFrames, Step)
 
 def _first_rows(batch: Batch, count: int) -> Batch:
     """Return the first rows of a batch, and of nested batches."""
-    parts: Dict[str, Any] = {
+    parts: dict[str, Any] = {
         name: part[:count] if isinstance(part, Tensor) else _first_rows(part, count)
         for name, part in vars(batch).items()
     }

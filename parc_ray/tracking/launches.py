@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -75,7 +75,7 @@ class LaunchCounter:
             self.operations[f"wait: {name}"] += 1
 
 
-def count_steps(environment: TrackingEnvironment, advance: Callable[[], Any], steps: int) -> List[LaunchCounter]:
+def count_steps(environment: TrackingEnvironment, advance: Callable[[], Any], steps: int) -> list[LaunchCounter]:
     """Return one counter for each of several calls of `advance`, which makes a control step in an environment.
 
     The engine's work is not counted.
@@ -110,7 +110,7 @@ class _Operations(TorchDispatchMode):
     counter: LaunchCounter
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Optional[Dict[str, Any]] = None
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         with self:  # inference mode hands composite operations over whole
@@ -132,7 +132,7 @@ class _Calls(TorchFunctionMode):
     counter: LaunchCounter
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Tuple[Any, ...] = (), kwargs: Optional[Dict[str, Any]] = None
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         on_gpu = bool(args) and isinstance(args[0], Tensor) and args[0].device.type != "cpu"
         indexed = func in (Tensor.__getitem__, Tensor.__setitem__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -39,7 +37,7 @@ class MetricMeter:
         reference: Pose,
         contacts: Tensor,
         reference_contacts: Tensor,
-        points: Optional[Tensor] = None,
+        points: Tensor | None = None,
     ) -> Tensor:
         """Return numbers [n, MEASURED] of n frames of motions [n] from poses and contacts or their labels [n, B].
 
@@ -78,7 +76,7 @@ class MetricMeter:
         return depth.amax(dim=1)
 
 
-def aggregate(measured: npt.NDArray[np.float32], slid: Optional[npt.NDArray[np.float32]] = None) -> Quality:
+def aggregate(measured: npt.NDArray[np.float32], slid: npt.NDArray[np.float32] | None = None) -> Quality:
     """Return the metrics of an attempt from the numbers [n, MEASURED] and `slides` [n, 2] of its frames.
 
     Without any contact, contacts agree.

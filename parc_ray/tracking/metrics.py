@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List, Mapping, Optional
+from typing import Mapping
 
 from typing_extensions import Literal
 
@@ -84,7 +84,7 @@ def without_labels(quality: Quality) -> Quality:
     return {name: value for name, value in quality.items() if name != "contact_agreement"}
 
 
-def broken_limits(quality: Quality, limits: Optional[AcceptanceConfig]) -> List[BrokenLimit]:
+def broken_limits(quality: Quality, limits: AcceptanceConfig | None) -> list[BrokenLimit]:
     """Return the limits that an attempt breaks, in their order; empty if it may be recorded.
 
     Limits of unmeasured metrics do not apply.

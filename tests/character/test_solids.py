@@ -36,7 +36,7 @@ def test_a_hull_has_the_reach_of_its_points_the_volume_of_its_box_and_faces_outw
 
 
 def test_every_solid_has_a_mesh_and_equal_hulls_share_one():
-    hull = " ".join("%g %g %g" % corner for corner in [(0, 0, 0), (0.1, 0, 0), (0, 0.1, 0), (0, 0, 0.1)])
+    hull = " ".join("{:g} {:g} {:g}".format(*corner) for corner in [(0, 0, 0), (0.1, 0, 0), (0, 0.1, 0), (0, 0, 0.1)])
     text = (
         f'<mujoco><asset><mesh name="a" vertex="{hull}"/><mesh name="b" vertex="{hull} .2 .2 .2"/></asset><worldbody>'
         '<body name="root"><freejoint/><geom type="mesh" mesh="a"/><geom type="mesh" mesh="b" pos="1 2 3"/>'

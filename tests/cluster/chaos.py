@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Dict, Tuple
 
 from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import Run
@@ -40,7 +39,7 @@ def record_in_chaos(
     prepare: str,
     random: Random,
     toll: Toll,
-    pause: Tuple[float, float],
+    pause: tuple[float, float],
     driver_share: float = 0.2,
     most: int = 1000,
 ) -> Run:
@@ -48,7 +47,7 @@ def record_in_chaos(
 
     pause: seconds between two kills, at least and at most; most: no more kills than that in this run.
     """
-    kept: Dict[Path, Tuple[int, int]] = {}
+    kept: dict[Path, tuple[int, int]] = {}
     last = toll.total + most
     attempts, killed_before = 0, toll.total
     toll.runs += 1
@@ -79,7 +78,7 @@ def record_in_chaos(
             return run
 
 
-def journalled_files(run: Run) -> Dict[Path, Tuple[int, int]]:
+def journalled_files(run: Run) -> dict[Path, tuple[int, int]]:
     """Recordings that the journal knows of, and marks that change when they are written again."""
     if not (run.output / "journal.jsonl").exists():
         return {}

@@ -9,7 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, Sequence
 
 import ray  # noqa: F401  isort: skip  (it brings psutil)
 import psutil
@@ -38,7 +38,7 @@ class Command:
         prepare: str = "",
         arguments: Sequence[str] = (),
         wrapper: Sequence[str] = (),
-        output: Optional[Path] = None,
+        output: Path | None = None,
     ):
         """prepare: Python statements that come first. wrapper: runs the command. output: as seen from here."""
         self.output = output or config.parent / "out"
@@ -70,7 +70,7 @@ class Command:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def events(self, kind: str) -> List[Any]:
+    def events(self, kind: str) -> list[Any]:
         journal = self.output / "journal.jsonl"
         return [line for line in read_journal(journal) if line["event"] == kind] if journal.exists() else []
 
@@ -105,7 +105,7 @@ def record_command(config: Path, prepare: str = "", *arguments: str) -> Run:
         return command.finish()
 
 
-def actor_processes(root: Optional[int] = None) -> List[psutil.Process]:
+def actor_processes(root: int | None = None) -> list[psutil.Process]:
     """Processes of actors, of Ray nodes that this process has started (or the process root has)."""
     found = []
     for process in psutil.Process(root).children(recursive=True):

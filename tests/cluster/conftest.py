@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Iterator
 
 import pytest
 import torch
@@ -108,7 +108,7 @@ def retry_ray() -> Any:
         pytest.fail(RAY_PROBLEMS[0], pytrace=False)
 
 
-RAY_PROBLEMS: List[str] = []
+RAY_PROBLEMS: list[str] = []
 """Why Ray did not start; the first test that needs it fails, and the others are skipped."""
 
 

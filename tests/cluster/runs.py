@@ -8,7 +8,7 @@ import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 import yaml
 from rich.console import Console
@@ -32,10 +32,10 @@ class Run:
     console: str
 
     @property
-    def summary(self) -> Dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         return json.loads((self.output / "summary.json").read_text())
 
-    def events(self, kind: str) -> List[Dict[str, Any]]:
+    def events(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in read_journal(self.output / "journal.jsonl") if line["event"] == kind]
 
     @property
@@ -43,19 +43,19 @@ class Run:
         return (self.output / "logs" / "run.log").read_text()
 
     @property
-    def files(self) -> List[Path]:
+    def files(self) -> list[Path]:
         return sorted((self.output / "recorded_motions").rglob("*.pkl"))
 
-    def recordings(self) -> Dict[str, Any]:
+    def recordings(self) -> dict[str, Any]:
         """Motion name -> the pickled bytes of its motion, terrain and misc data."""
         return {path.stem: pickle.loads(path.read_bytes()) for path in self.files}
 
-    def final_states(self) -> Dict[str, Any]:
+    def final_states(self) -> dict[str, Any]:
         """Motion name -> what has become of it. Fails if any motion has two states.
 
         A state ends only where the journal says so: its recording was lost, or a crashed motion is tried again.
         """
-        states: Dict[str, Any] = {}
+        states: dict[str, Any] = {}
         for line in read_journal(self.output / "journal.jsonl"):
             if line["event"] == "run":
                 states = {motion: state for motion, state in states.items() if state[0] != "crashed"}
@@ -67,9 +67,9 @@ class Run:
                 states[line["motion"]] = tuple(line[key] for key in ("state", "reason", "start_fraction", "seconds"))
         return states
 
-    def attempts(self) -> Dict[str, List[Tuple[int, str]]]:
+    def attempts(self) -> dict[str, list[tuple[int, str]]]:
         """Motion name -> number and outcome of its attempts. Fails if any was made twice or left out."""
-        made: Dict[str, List[Tuple[int, str]]] = {}
+        made: dict[str, list[tuple[int, str]]] = {}
         for line in read_journal(self.output / "journal.jsonl"):
             if line["event"] == "lost":
                 made[line["motion"]].pop()
@@ -80,7 +80,7 @@ class Run:
         return made
 
 
-def write_config(folder: Path, inputs: Sequence[Path], address: Optional[str], **settings: Any) -> Path:
+def write_config(folder: Path, inputs: Sequence[Path], address: str | None, **settings: Any) -> Path:
     """phys_record.yaml for a dataset of folders. Settings replace its keys; ray's are added one by one."""
     folder.mkdir(exist_ok=True)
     dataset = {
@@ -115,7 +115,7 @@ def unprejudiced_environment(folder: Path) -> Path:
     return folder / "dm_env.yaml"
 
 
-def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: bool = False, **settings: Any) -> Run:
+def record_run(folder: Path, motions: Path, address: str | None, overwrite: bool = False, **settings: Any) -> Run:
     """Record a folder of motions in this process."""
     config = load_config(write_config(folder, [motions], address, **settings), RecordConfig, None)
     console = Console(file=io.StringIO(), width=200)
@@ -123,13 +123,13 @@ def record_run(folder: Path, motions: Path, address: Optional[str], overwrite: b
     return Run(code, config.output_dir, console.file.getvalue())
 
 
-def fingerprints(folder: Path) -> Dict[str, str]:
+def fingerprints(folder: Path) -> dict[str, str]:
     """Relative path -> checksum, of every file in a folder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def temporary_files(folder: Path) -> List[Path]:
+def temporary_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name.startswith(".")]
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import Any, Optional, Type
+from typing import Any
 
 from parc_ray.cluster.actor import ShardActor, attempt_line, measure_memory
 from parc_ray.cluster.report import Memory, WorkReport
@@ -29,7 +29,7 @@ KILLER = "killer"
 FREQUENCY = 30
 
 
-def install(seconds: float = 0.02, report_seconds: float = 0.2, node: Optional[str] = None) -> None:
+def install(seconds: float = 0.02, report_seconds: float = 0.2, node: str | None = None) -> None:
     """Let drivers in this process use simulated recorders, whose attempts take so many seconds.
 
     node: IP address of the node that they are connected to, where a machine has several.
@@ -45,7 +45,7 @@ def install(seconds: float = 0.02, report_seconds: float = 0.2, node: Optional[s
     driver.REPORT_SECONDS = report_seconds
 
 
-def simulated_actor(seconds: float, killer: str = KILLER) -> Type[ShardActor]:
+def simulated_actor(seconds: float, killer: str = KILLER) -> type[ShardActor]:
     """The class. It is local so that Ray ships it as it is, with its settings."""
 
     class SimulatedActor(ShardActor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
 
@@ -35,7 +35,7 @@ class SmallDisk:
             pytest.skip(f"this machine allows no mounts: {said.strip()}")
         enter = ["nsenter", "-t", str(self._holder.pid), "-m", *([] if root else ["-U", "--preserve-credentials"])]
         # Entering a mount namespace ends in its root directory.
-        self.wrapper: List[str] = [*enter, "sh", "-c", f'cd "{ROOT}" && exec "$@"', "sh"]
+        self.wrapper: list[str] = [*enter, "sh", "-c", f'cd "{ROOT}" && exec "$@"', "sh"]
         self.view = Path(f"/proc/{self._holder.pid}/root") / folder.relative_to("/")
         """the folder as processes outside see it"""
 

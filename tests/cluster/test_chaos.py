@@ -35,7 +35,7 @@ def test_simulated_recorders(many_motions, calm, address, tmp_path, request, tol
     while toll.total < kills:
         seed = toll.runs
         config = write_config(tmp_path / str(seed), [many_motions], address, ray=actors)
-        run = record_in_chaos(config, QUICK, Random(seed), toll, pause=(0.05, 1.5))
+        run = record_in_chaos(config, QUICK, Random(seed), toll, (0.05, 1.5), most=kills - toll.total)
         assert run.code == 0, run.console
         assert_accounted_for(run)
         assert_same_recordings(run, calm)

@@ -76,9 +76,7 @@ def test_a_checkpoint_that_never_loads_ends_the_run(motions, address, tmp_path, 
     assert_accounted_for(ended)
     assert ended.summary["crashed"] == len(SPECS)
     assert all("model.pt" in reason for reason in ended.summary["crashed_motions"].values())
-    # Two actors' shards, a motion alone, and one in flight; and one setup that the nodes, of which one might be better
-    # than the other, are suspected of first.
-    assert len(ended.events("death")) <= 5
+    assert len(ended.events("death")) < len(SPECS)
     assert "crashed: walk_001: no actor could be set up" in ended.console
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Deque, Dict, List, Set, Tuple
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -39,12 +39,12 @@ class Entry:
     length: float = 2.0
 
 
-def entries(names: str) -> Tuple[Any, ...]:
+def entries(names: str) -> tuple[Any, ...]:
     """One motion per letter."""
     return tuple(Entry(name) for name in names)
 
 
-def names(*assignments: Assignment) -> List[str]:
+def names(*assignments: Assignment) -> list[str]:
     return ["".join(entry.name for entry in assignment.motions) for assignment in assignments]
 
 
@@ -54,7 +54,7 @@ WORKING = State(next_shard=10, ever_ready=True, actors=2, devices={ONE: Setups(w
 NEW = State(next_shard=10, actors=2, devices={ONE: Setups()})
 
 
-def cluster(*devices: Device) -> Dict[str, int]:
+def cluster(*devices: Device) -> dict[str, int]:
     return dict(Counter(device.node_id for device in devices))
 
 
@@ -62,7 +62,7 @@ def lost(motions: str, cause: Cause = Cause.DIED, shard: int = 0, deaths: int = 
     """A loss of all motions of an assignment, at work on ONE if nothing else is said."""
     unfinished = entries(values.pop("unfinished", motions))
     failed_on = frozenset(values.pop("failed_on", ()))
-    defaults: Dict[str, Any] = {"ready": True, "device": ONE, "envs": len(motions), "nodes": cluster(ONE, TWO)}
+    defaults: dict[str, Any] = {"ready": True, "device": ONE, "envs": len(motions), "nodes": cluster(ONE, TWO)}
     return Loss(
         cause, "reason", Assignment(shard, entries(motions), deaths, failed_on), unfinished, **{**defaults, **values}
     )
@@ -308,22 +308,22 @@ class PretendedRun:
     where no setup works; breaking: a node where none works after so many; capacity: envs that fit.
     """
 
-    def __init__(self, random: Random, shards: List[List[Entry]], **faults: Any) -> None:
+    def __init__(self, random: Random, shards: list[list[Entry]], **faults: Any) -> None:
         self.random, self.story = random, [f"{shards} {faults}"]
         self.all = [entry.name for shard in shards for entry in shard]
-        self.broken: Set[str] = faults.pop("broken", set())
-        self.killers: Set[str] = faults.pop("killers", set())
-        self.bad: Set[str] = faults.pop("bad", set())
-        self.breaking: Dict[str, int] = faults.pop("breaking", {})
+        self.broken: set[str] = faults.pop("broken", set())
+        self.killers: set[str] = faults.pop("killers", set())
+        self.bad: set[str] = faults.pop("bad", set())
+        self.breaking: dict[str, int] = faults.pop("breaking", {})
         self.capacity: int = faults.pop("capacity", 99)
-        self.chances: Dict[str, int] = {"node": faults.pop("node_deaths", 0), "actor": faults.pop("deaths", 0)}
-        self.slots: Dict[Device, int] = {Device(name, name): faults["slots"] for name in faults.pop("nodes")}
-        self.queue: Deque[Assignment] = deque(Assignment(i, tuple(s)) for i, s in enumerate(shards))  # type: ignore
+        self.chances: dict[str, int] = {"node": faults.pop("node_deaths", 0), "actor": faults.pop("deaths", 0)}
+        self.slots: dict[Device, int] = {Device(name, name): faults["slots"] for name in faults.pop("nodes")}
+        self.queue: deque[Assignment] = deque(Assignment(i, tuple(s)) for i, s in enumerate(shards))  # type: ignore
         self.state = State(next_shard=len(shards), actors=faults["actors"])
-        self.running: List[Dict[str, Any]] = []
-        self.idle: List[Device] = []
-        self.finished: List[str] = []
-        self.crashed: List[str] = []
+        self.running: list[dict[str, Any]] = []
+        self.idle: list[Device] = []
+        self.finished: list[str] = []
+        self.crashed: list[str] = []
         self.setups: Counter = Counter()
         self.steps = 0
 
@@ -377,7 +377,7 @@ class PretendedRun:
         envs = min(len(assignment.motions), self.state.max_envs or 99)
         self.running.append({"assignment": assignment, "device": device, "envs": envs, "ready": False, "attempts": 0})
 
-    def proceed(self, actor: Dict[str, Any]) -> None:
+    def proceed(self, actor: dict[str, Any]) -> None:
         """Set it up, or let it finish a motion."""
         motions = [e for e in actor["assignment"].motions if e.name not in self.finished]
         device: Device = actor["device"]
@@ -404,7 +404,7 @@ class PretendedRun:
         if len(motions) > 1:
             self.running.append(actor)
 
-    def lose(self, actor: Dict[str, Any], cause: Cause) -> None:
+    def lose(self, actor: dict[str, Any], cause: Cause) -> None:
         assignment = actor["assignment"]
         unfinished = tuple(entry for entry in assignment.motions if entry.name not in self.finished)
         rest = {key: actor[key] for key in ("ready", "attempts", "envs", "device")}
@@ -437,7 +437,7 @@ class PretendedRun:
         self.idle = [device for device in self.idle if self.state.devices.get(device, Setups()).aside]
 
 
-def make_shards(count: int, motions: int, lengths: Random) -> List[List[Entry]]:
+def make_shards(count: int, motions: int, lengths: Random) -> list[list[Entry]]:
     made = [Entry(f"m{index}", round(lengths.uniform(1, 9), 1)) for index in range(motions)]
     return [made[index::count] for index in range(min(count, motions))]
 
@@ -455,7 +455,7 @@ def runs(draw: Any, harmful: int, broken: int) -> PretendedRun:
     """
     motions = draw(st.integers(1, 16))
     nodes = [f"n{index}" for index in range(draw(st.integers(1, 4)))]
-    faults: Dict[str, Any] = {
+    faults: dict[str, Any] = {
         "broken": draw(motion_names(motions, broken)),
         "killers": draw(motion_names(motions, harmful)),
         "capacity": draw(st.integers(1, 16)),
@@ -533,7 +533,7 @@ def test_a_motion_is_not_given_up_for_a_device_that_never_worked():
 def test_where_nothing_works_the_run_ends_soon():
     for nodes in (1, 2, 8, 64):
         for actors in {1, min(nodes, 4), nodes}:
-            faults: Dict[str, Any] = {"nodes": [f"n{i}" for i in range(nodes)], "slots": 1, "actors": actors}
+            faults: dict[str, Any] = {"nodes": [f"n{i}" for i in range(nodes)], "slots": 1, "actors": actors}
             run = PretendedRun(Random(0), make_shards(100, 1000, Random(1)), **faults, bad=set(faults["nodes"])).run()
             assert len(run.crashed) == 1000
             most = FAILED_SETUPS * (actors + UNLUCKY_DEVICES) + actors + HOPELESS_MOTIONS * DEATHS_ALONE

@@ -8,7 +8,7 @@ import os
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def changed(content: bytes, part: str, **values: Any) -> bytes:
     return pickle.dumps({**parts, part: pickle.dumps({**pickle.loads(parts[part]), **values})})
 
 
-def bestiary(good: Motion, proof: Path) -> Dict[str, Tuple[bytes, str]]:
+def bestiary(good: Motion, proof: Path) -> dict[str, tuple[bytes, str]]:
     """Broken files, and what is said of each."""
     content = motion_file_bytes(good)
     many = np.zeros((4000, 4000), dtype=bool)
@@ -95,7 +95,7 @@ def zoo(tmp_path: Path, skeleton: Skeleton) -> Path:
     return folder
 
 
-def listing(folder: Path) -> Dict[str, Tuple[int, int]]:
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and age of all that lies in a folder outside of `out`."""
     states = {str(path.relative_to(folder)): path.lstat() for path in folder.rglob("*")}
     return {
@@ -103,7 +103,7 @@ def listing(folder: Path) -> Dict[str, Tuple[int, int]]:
     }
 
 
-def checksums(folder: Path) -> Dict[str, str]:
+def checksums(folder: Path) -> dict[str, str]:
     """Of the files that can be read without waiting for ever."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.lstat().st_size < 1 << 20]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -8,7 +8,7 @@ import pickle
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def double_run(motions, address, tmp_path, monkeypatch):
     importlib.invalidate_caches()
     violations = tmp_path / "violations"
 
-    def start(settings: Dict[str, Any], **config: Any) -> Run:
+    def start(settings: dict[str, Any], **config: Any) -> Run:
         environment = double_environment(violations=violations, **{"cuda": 1, **settings})
         names = [name for name in environment if name.startswith(("ISAACGYM_DOUBLE_", "PYTHONPATH"))]
         variables = {**{name: environment[name] for name in names}, "XDG_CACHE_HOME": str(tmp_path / "cache")}

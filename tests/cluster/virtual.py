@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator
 
 import pytest
 from ray.exceptions import RayActorError
@@ -61,9 +61,9 @@ class Machine:
     """s of the first setup in a process; later ones take a tenth."""
     deaths: float = 0.0
     """Chance that an actor dies within a report."""
-    speeds: Tuple[float, ...] = ()
+    speeds: tuple[float, ...] = ()
     """Speed of each GPU; empty: 1."""
-    joins: Tuple[float, ...] = ()
+    joins: tuple[float, ...] = ()
     """When the node of each GPU joins, s; empty: at the start. Then each GPU is a node of its own."""
     slots: int = 1024
     """Maximum number of envs per actor."""
@@ -97,9 +97,9 @@ class VirtualRay:
         self.now = self.driver_seconds = 0.0
         self._cpu = time.process_time()
         self._free = set(range(machine.gpus))
-        self._due: Dict[Any, Tuple[float, Any]] = {}
+        self._due: dict[Any, tuple[float, Any]] = {}
         """When each reference is ready, and what it then holds."""
-        self._pending: List[Handle] = []
+        self._pending: list[Handle] = []
         """Actors that wait for a GPU."""
         self.chance = random.Random(0)
 
@@ -109,7 +109,7 @@ class VirtualRay:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def nodes(self) -> List[Dict[str, Any]]:
+    def nodes(self) -> list[dict[str, Any]]:
         own = self.machine.gpus_per_node
         resources = {"CPU": 2.0 * own, "GPU": float(own)}
         firsts = range(0, self.machine.gpus, own)
@@ -150,7 +150,7 @@ class VirtualRay:
             when = max(self.now, self.machine.joined(gpu))
             self._due[handle.greeting] = (when, WorkReport(device=device))
 
-    def wait(self, references: List[Any], num_returns: int, timeout: float) -> Tuple[List[Any], List[Any]]:
+    def wait(self, references: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         self._charge()
         in_order = sorted(references, key=lambda reference: self._due[reference][0])
         self.now = max(self.now, min(self._due[in_order[0]][0], self.now + timeout))
@@ -191,7 +191,7 @@ class Handle:
     """An actor: each of its methods has `remote`, as in Ray."""
 
     def __init__(self, ray: VirtualRay) -> None:
-        self.gpu: Optional[int] = None
+        self.gpu: int | None = None
         self._ray, self._setups = ray, 0
         self.greeting: Any = None
         self.hello = SimpleNamespace(remote=lambda: ray.greet(self))
@@ -227,7 +227,7 @@ class PretendedRecorder:
     def __init__(self, machine: Machine, speed: float = 1.0) -> None:
         self._machine, self._speed = machine, speed
         self._queue = RetryQueue()
-        self._running: List[Tuple[int, int, Attempt]] = []
+        self._running: list[tuple[int, int, Attempt]] = []
         """When each attempt ends, in control steps."""
         self._step = 0
 
@@ -245,7 +245,7 @@ class PretendedRecorder:
     def untouched(self) -> float:
         return self._queue.seconds(self._is_untouched)
 
-    def work(self, duration: float, give_back: float) -> Tuple[float, WorkReport]:
+    def work(self, duration: float, give_back: float) -> tuple[float, WorkReport]:
         """What happens within a duration: how much of it was needed, and the report."""
         spent, env_steps, steps, results = 0.0, 0, 0, []
         given = [self._motions[attempt.motion].name for attempt in self._queue.remove(give_back, self._is_untouched)]
@@ -270,7 +270,7 @@ class PretendedRecorder:
             given_back=tuple(given),
         )  # fmt: skip
 
-    def _enqueue_next(self, motion: int, attempts: int) -> Optional[Attempt]:
+    def _enqueue_next(self, motion: int, attempts: int) -> Attempt | None:
         length = length_of(self._motions[motion].name)
         attempt = self._policy.next(motion, length, attempts)
         if attempt is not None:
@@ -280,7 +280,7 @@ class PretendedRecorder:
     def _length(self, attempt: Attempt) -> float:
         return length_of(self._motions[attempt.motion].name)
 
-    def _fate(self, attempt: Attempt) -> Tuple[bool, int]:
+    def _fate(self, attempt: Attempt) -> tuple[bool, int]:
         """Whether an attempt succeeds, and after how many steps it ends: a matter of its motion and number alone."""
         chance = random.Random(f"{self._motions[attempt.motion].name} {attempt.number}")
         steps = round((1.0 - attempt.start_fraction) * self._length(attempt) * FREQUENCY)

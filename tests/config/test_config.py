@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import pytest
 import yaml
@@ -118,7 +118,7 @@ class TestWhatIsAccepted:
         assert environment.steps_per_control == 4
 
 
-def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
+def _bad_values() -> list[tuple[dict[str, Any], str, Any, str]]:
     """Changes to a good configuration, the key that the message must name, the value it must show, the remedy."""
     increasing = "increasing numbers between 0 and 1"
     devices = "'cpu', 'cuda', 'cuda:N' or a list"
@@ -169,7 +169,7 @@ def _bad_values() -> List[Tuple[Dict[str, Any], str, Any, str]]:
 class TestWhatIsRefused:
     @pytest.mark.parametrize(("changes", "key", "value", "remedy"), _bad_values())
     def test_message_names_file_key_value_and_remedy(
-        self, tmp_path: Path, changes: Dict[str, Any], key: str, value: Any, remedy: str
+        self, tmp_path: Path, changes: dict[str, Any], key: str, value: Any, remedy: str
     ) -> None:
         message = message_of(tmp_path, **changes)
         given = "has no value" if value is None else f"= {value!r}"
@@ -429,7 +429,7 @@ class TestAbsurdValues:
         ],
         ids=lambda value: "" if isinstance(value, dict) else value,
     )
-    def test_of_a_run(self, tmp_path: Path, changes: Dict[Any, Any], key: str) -> None:
+    def test_of_a_run(self, tmp_path: Path, changes: dict[Any, Any], key: str) -> None:
         path = write(tmp_path / "run.yaml", yaml.safe_dump({**PARC_KEYS, **changes}))
         with pytest.raises(InputError) as error:
             load_config(path, RecordConfig, "/data")

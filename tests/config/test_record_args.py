@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import pytest
 import yaml
@@ -76,7 +76,7 @@ def rename(config: RecordConfig, folder: Path) -> RecordConfig:
     )
 
 
-def written_run(config: RecordConfig, environment: Dict[str, Any]) -> Path:
+def written_run(config: RecordConfig, environment: dict[str, Any]) -> Path:
     """What a run leaves of its settings; returns its record_args.txt."""
     assert config.dataset_file is not None
     content = record_environment(environment, config, config.dataset_file, config.output_dir)
@@ -215,14 +215,14 @@ class TestParc:
 
 class TestRefusals:
     @pytest.mark.parametrize("mode", ["train", "test", "test2", None])
-    def test_other_modes(self, tmp_path: Path, mode: Optional[str]) -> None:
+    def test_other_modes(self, tmp_path: Path, mode: str | None) -> None:
         arguments = parc_run(tmp_path, PARC_ARGS.replace("--mode record\n", f"--mode {mode}\n" if mode else ""))
         with pytest.raises(InputError, match=rf"--mode {mode or 'train'}: parc_ray only records.*PARC's own"):
             config_of_args(parse_args(["--arg_file", str(arguments)]), "/data")
 
     @pytest.mark.parametrize("key", ["env_config", "agent_config", "model_file"])
     def test_missing_keys(self, tmp_path: Path, key: str) -> None:
-        lines: List[str] = [line for line in PARC_ARGS.splitlines() if f"--{key}" not in line]
+        lines: list[str] = [line for line in PARC_ARGS.splitlines() if f"--{key}" not in line]
         arguments = parc_run(tmp_path, "\n".join(lines))
         with pytest.raises(InputError, match=f"--{key} is missing; give it"):
             config_of_args(parse_args(["--arg_file", str(arguments)]), "/data")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Dict, Tuple
 
 import mujoco
 import numpy as np
@@ -96,14 +95,14 @@ def joint_angles(motion: Motion) -> np.ndarray:
     return np.column_stack([motion.root_pos, root_rot, *angles])
 
 
-def joint_limits() -> Tuple[np.ndarray, np.ndarray]:
+def joint_limits() -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper bounds of the degrees of freedom [28], rad."""
     ends = ([limit for joint in SKELETON.joints for limit in getattr(joint, end)] for end in ("lower", "upper"))
     lower, upper = (np.array(end) for end in ends)
     return lower, upper
 
 
-def collisions(motion: Motion, every: int = 1) -> Dict[Tuple[str, str], float]:
+def collisions(motion: Motion, every: int = 1) -> dict[tuple[str, str], float]:
     """Which bodies touch which in every so many frames ("world" is the terrain), and the least distance, m."""
     boxes = box_cover(motion.terrain, border=2.0)
     geoms = "".join(
@@ -113,7 +112,7 @@ def collisions(motion: Motion, every: int = 1) -> Dict[Tuple[str, str], float]:
     text = HUMANOID.read_text().replace("</worldbody>", geoms + "</worldbody>")
     model = mujoco.MjModel.from_xml_string(text)
     data = mujoco.MjData(model)
-    touching: Dict[Tuple[str, str], float] = {}
+    touching: dict[tuple[str, str], float] = {}
     for qpos in joint_angles(motion)[::every]:
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)

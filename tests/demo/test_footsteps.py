@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import List, Tuple
 
 import numpy as np
 import pytest
@@ -15,14 +14,14 @@ from parc_ray.motions.height_field import HeightField
 plans = st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32), st.floats(0.0, 1.0))
 
 
-def planned(kind: str, seed: int, difficulty: float, seconds: float = 5.0) -> Tuple[HeightField, Footsteps]:
+def planned(kind: str, seed: int, difficulty: float, seconds: float = 5.0) -> tuple[HeightField, Footsteps]:
     """Ground and footsteps. Raises NoFoothold where there is no way."""
     rng = np.random.default_rng(seed)
     ground = blocky_ground(9.0, difficulty, rng)
     return ground, Planner(ground, difficulty).plan(paces(kind, difficulty, rng), seconds, rng)
 
 
-def pairs(footsteps: Footsteps) -> List[Tuple[Foothold, Foothold, Foothold, int]]:
+def pairs(footsteps: Footsteps) -> list[tuple[Foothold, Foothold, Foothold, int]]:
     """Of every step: where the foot came from, where the other stands, where it goes, and which foot it is."""
     holds, result = list(footsteps.start), []
     for step in footsteps.steps:
@@ -127,7 +126,7 @@ def test_on_level_ground_the_pace_is_kept():
 # -------------------------------------------------------------------------------------------------- paces
 
 
-def sampled(kind: str, difficulty: float) -> List[Pace]:
+def sampled(kind: str, difficulty: float) -> list[Pace]:
     """Paces of forty motions."""
     motions = (paces(kind, difficulty, np.random.default_rng(seed)) for seed in range(40))
     return [pace for motion in motions for pace in itertools.islice(motion, 25)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import List
 
 import numpy as np
 import pytest
@@ -45,7 +44,7 @@ specs = st.builds(
 )
 
 
-def parts(motion: Motion) -> List[bytes]:
+def parts(motion: Motion) -> list[bytes]:
     terrain = motion.terrain
     arrays = (motion.root_pos, motion.root_rot, motion.joint_rot, motion.contacts)
     return [array.tobytes() for array in (*arrays, terrain.hf, terrain.hf_maxmin, terrain.min_point)]
@@ -169,7 +168,7 @@ def test_mostly_not_even_grazing():
 # ------------------------------------------------------------------------------------ what the kinds promise
 
 
-def of(kind: str, difficulty: float) -> List[MotionSpec]:
+def of(kind: str, difficulty: float) -> list[MotionSpec]:
     return [MotionSpec(kind, seed, 4.0, difficulty) for seed in (1, 2, 3)]
 
 
@@ -246,7 +245,7 @@ def flawed(flaw: str, seconds: float, kind: str = "walk", feasible_from: float =
     return measured(MotionSpec(kind, 3, seconds, 0.2, flaw, feasible_from))
 
 
-def starts_of(m: Measured) -> List[int]:
+def starts_of(m: Measured) -> list[int]:
     """First frames of attempts that last at least 0.7 s."""
     frames = (math.floor(fraction * (m.motion.num_frames - 1)) for fraction in FRACTIONS)
     return [frame for frame in frames if frame < m.motion.num_frames - 21]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Gltf:
         assert (magic, version, length) == (b"glTF", 2, len(content))
         size, kind = struct.unpack_from("<I4s", content, 12)
         assert kind == b"JSON" and size % 4 == 0
-        self.json: Dict[str, Any] = json.loads(content[20 : 20 + size])
+        self.json: dict[str, Any] = json.loads(content[20 : 20 + size])
         binary, kind = struct.unpack_from("<I4s", content, 20 + size)
         assert kind == b"BIN\0" and binary % 4 == 0
         self.binary = content[28 + size : 28 + size + binary]
@@ -42,14 +42,14 @@ class Gltf:
         inputs = {sampler["input"] for sampler in animation["samplers"]}
         return self.array(inputs.pop())[:, 0] if len(inputs) == 1 else None
 
-    def placed(self, frame: int) -> Dict[int, Any]:
+    def placed(self, frame: int) -> dict[int, Any]:
         """World matrices [4, 4] of all nodes at a keyframe."""
         (animation,) = self.json["animations"]
         pose = [dict(node) for node in self.json["nodes"]]
         for channel in animation["channels"]:
             sampler = animation["samplers"][channel["sampler"]]
             pose[channel["target"]["node"]][channel["target"]["path"]] = self.array(sampler["output"])[frame]
-        placed: Dict[int, Any] = {}
+        placed: dict[int, Any] = {}
 
         def place(node: int, above: Any) -> None:
             placed[node] = above @ matrix(pose[node])
@@ -61,7 +61,7 @@ class Gltf:
         return placed
 
 
-def matrix(node: Dict[str, Any]) -> Any:
+def matrix(node: dict[str, Any]) -> Any:
     """Translation * rotation * scale of a node."""
     x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
     turn = np.array(

@@ -42,7 +42,7 @@ def run(made: MadeRun, walk: Motion) -> Path:
     return made.path
 
 
-def exported(folder: Path) -> "set[str]":
+def exported(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
@@ -108,7 +108,7 @@ def test_a_motion_is_not_replaced_by_its_own_export(run: Path) -> None:
         ({"character": Path("gone.xml")}, "gone.xml"),
     ],
 )
-def test_what_cannot_be(tmp_path: Path, walk: Motion, options: "dict[str, Any]", message: str) -> None:
+def test_what_cannot_be(tmp_path: Path, walk: Motion, options: dict[str, Any], message: str) -> None:
     (tmp_path / "walk.pkl").write_bytes(motion_file_bytes(walk))
     path, name = tmp_path / options.pop("path", "walk.pkl"), options.pop("name", "csv")
     with pytest.raises(InputError, match=message):

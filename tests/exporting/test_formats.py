@@ -185,7 +185,7 @@ def test_mimickit(true: Truth) -> None:
     np.testing.assert_allclose(frames[:, 6:], true.recording.dof_pos(), atol=1e-6)
 
 
-def breadth_first(model: mujoco.MjModel) -> "list[int]":
+def breadth_first(model: mujoco.MjModel) -> list[int]:
     """Bodies by depth in MuJoCo's tree, without the world."""
     depth = [0] * model.nbody
     for body in range(1, model.nbody):
@@ -194,7 +194,7 @@ def breadth_first(model: mujoco.MjModel) -> "list[int]":
 
 
 @pytest.mark.parametrize(("name", "rotation"), [("robot-csv", [4, 5, 6, 3]), ("robot-csv-wxyz", [3, 4, 5, 6])])
-def test_robot_csv(true: Truth, name: str, rotation: "list[int]") -> None:
+def test_robot_csv(true: Truth, name: str, rotation: list[int]) -> None:
     """Without a header, and with the angles of MuJoCo's hinges, by the poses that they lead to."""
     rows = np.loadtxt(io.BytesIO(content(name, true.recording)), delimiter=",")
     model = mujoco.MjModel.from_xml_string(true.recording.character)

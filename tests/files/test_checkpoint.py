@@ -9,7 +9,7 @@ import zipfile
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def save(value: Any, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def tensors(content: bytes) -> Dict[str, torch.Tensor]:
+def tensors(content: bytes) -> dict[str, torch.Tensor]:
     checkpoint = Checkpoint(content, "model.pt")
     return {name: checkpoint.read(value) for name, value in checkpoint.state.items() if isinstance(value, StoredTensor)}
 
@@ -46,7 +46,7 @@ def rebuilt(content: bytes, change: Callable[[str, bytes], Any], compression: in
     return buffer.getvalue()
 
 
-def assert_equal(mine: Dict[str, torch.Tensor], theirs: Dict[str, torch.Tensor]) -> None:
+def assert_equal(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     assert mine.keys() == theirs.keys()
     for name, value in theirs.items():
         assert mine[name].dtype == value.dtype
@@ -70,7 +70,7 @@ def test_the_tensors_of_torch_load(path: Path) -> None:
     ],
     ids=["module", "parameters", "shapes", "dtypes"],
 )  # fmt: skip
-def test_whatever_tensors_a_state_dict_holds(state: Dict[str, torch.Tensor]) -> None:
+def test_whatever_tensors_a_state_dict_holds(state: dict[str, torch.Tensor]) -> None:
     assert_equal(tensors(save(state)), state)
 
 

@@ -25,7 +25,7 @@ class Task:
     deadly: int = -1
     once: str = ""
 
-    def __call__(self, item: int) -> "tuple[int, int]":
+    def __call__(self, item: int) -> tuple[int, int]:
         if item == self.deadly and os.getpid() != self.own and not (self.once and Path(self.once).exists()):
             if self.once:
                 Path(self.once).touch()

@@ -6,7 +6,7 @@ import pickle
 import sys
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from parc_ray.motions.motion import Motion
 def random_motion(
     num_frames: int = 5,
     fps: float = 30,
-    terrain_shape: Tuple[int, int] = (4, 3),
+    terrain_shape: tuple[int, int] = (4, 3),
     seed: int = 0,
     loop_mode: str = "CLAMP",
     dx: float = 0.4,

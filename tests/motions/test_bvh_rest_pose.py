@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,10 +37,10 @@ def turn(axis: str, degrees: float) -> Matrix:
 class Person:
     """A tree of joints, x left, y up, z ahead, in centimetres: children, their offsets in a T pose, and their names."""
 
-    offsets: Dict[str, Tuple[str, Tuple[float, float, float]]]
-    names: Dict[str, str]
+    offsets: dict[str, tuple[str, tuple[float, float, float]]]
+    names: dict[str, str]
 
-    def children(self, joint: str) -> List[str]:
+    def children(self, joint: str) -> list[str]:
         return [name for name, (parent, _) in self.offsets.items() if parent == joint]
 
 
@@ -73,7 +73,7 @@ XSENS = person(
 MIXAMO = replace(LAFAN1, names={joint: f"mixamorig:{name}" for joint, name in LAFAN1.names.items()})
 
 
-def poses() -> List[Dict[str, Matrix]]:
+def poses() -> list[dict[str, Matrix]]:
     """Turns of joints from the T pose in the parent's axes: arms down, then a step with bent knees and elbows."""
     down = {"left_arm": turn("z", -85), "right_arm": turn("z", 85)}
     step = {
@@ -93,7 +93,7 @@ def poses() -> List[Dict[str, Matrix]]:
     return [down, step, {**step, "left_shin": turn("x", 30)}]
 
 
-def euler(matrix: Matrix) -> List[float]:
+def euler(matrix: Matrix) -> list[float]:
     """Degrees about z, y, x: R = Rz Ry Rx."""
     return [
         math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])),
@@ -102,7 +102,7 @@ def euler(matrix: Matrix) -> List[float]:
     ]
 
 
-def write(path: Path, who: Person, rest: Dict[str, Matrix], world: Matrix) -> Path:
+def write(path: Path, who: Person, rest: dict[str, Matrix], world: Matrix) -> Path:
     """The poses as a BVH file in which the axes of each joint in the T pose are `rest`, and the world is turned."""
     lines, order = ["HIERARCHY"], []
 
@@ -133,7 +133,7 @@ def write(path: Path, who: Person, rest: Dict[str, Matrix], world: Matrix) -> Pa
     return path
 
 
-def bones_along_x(who: Person) -> Dict[str, Matrix]:
+def bones_along_x(who: Person) -> dict[str, Matrix]:
     """Axes with x along each bone, as LAFAN1's and Rokoko's; twisted about it, which no position shows."""
     axes, twists = {}, np.random.default_rng(1)
     for name in who.offsets:
@@ -146,7 +146,7 @@ def bones_along_x(who: Person) -> Dict[str, Matrix]:
     return axes
 
 
-def hanging_arms(who: Person) -> Dict[str, Matrix]:
+def hanging_arms(who: Person) -> dict[str, Matrix]:
     """A rest pose with hanging arms: the axes of arms are the file's there, and so turned up in the T pose."""
     up = {"left": turn("z", 90), "right": turn("z", -90)}
     arms = ("arm", "forearm", "hand")
@@ -156,17 +156,17 @@ def hanging_arms(who: Person) -> Dict[str, Matrix]:
     }
 
 
-def t_pose(who: Person) -> Dict[str, Matrix]:
+def t_pose(who: Person) -> dict[str, Matrix]:
     return {name: np.eye(3) for name in who.offsets}
 
 
-def expected(who: Person) -> List[Dict[str, Any]]:
+def expected(who: Person) -> list[dict[str, Any]]:
     """Directions of limbs in the character's axes (x ahead, y left, z up), by forward kinematics of the poses."""
     limbs = {f"{s}_{b}": f"{s}_{j}" for s in ("left", "right") for b, j in (
         ("upper_arm", "arm"), ("lower_arm", "forearm"), ("thigh", "leg"), ("shin", "shin"))}  # fmt: skip
     directions = []
     for pose in poses():
-        turns: Dict[str, Matrix] = {}
+        turns: dict[str, Matrix] = {}
         for name, (parent, _) in who.offsets.items():
             own = pose.get(name, np.eye(3))
             turns[name] = turns[parent] @ own if parent else own
@@ -179,17 +179,17 @@ def expected(who: Person) -> List[Dict[str, Any]]:
     return directions
 
 
-def read(path: Path, mapping: "str | None" = None) -> SourceClip:
+def read(path: Path, mapping: str | None = None) -> SourceClip:
     (clip,) = bvh_clips(load_bvh(path), path, ReadOptions(SKELETON, mapping=mapping)).values()
     return clip
 
 
-def limb_errors(clip: SourceClip, who: Person) -> Dict[str, float]:
+def limb_errors(clip: SourceClip, who: Person) -> dict[str, float]:
     """Greatest angle between each limb of the clip and of the person, degrees."""
     pose = clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float()
     places = SKELETON.forward_kinematics(*pose)[0].double().numpy()
     ends = {"upper_arm": "lower_arm", "lower_arm": "hand", "thigh": "shin", "shin": "foot"}
-    errors: Dict[str, float] = {}
+    errors: dict[str, float] = {}
     for frame, directions in enumerate(expected(who)):
         for body, direction in directions.items():
             side, _, part = body.partition("_")

@@ -7,7 +7,7 @@ import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def read_deepmimic(path: Path) -> SourceClip:
     return clip
 
 
-def read_bvh(path: Path, mapping: "Path | str | None") -> SourceClip:
+def read_bvh(path: Path, mapping: Path | str | None) -> SourceClip:
     options = ReadOptions(SKELETON, mapping=None if mapping is None else str(mapping))
     (clip,) = bvh_clips(load_bvh(path), path, options).values()
     return clip
@@ -59,7 +59,7 @@ def deepmimic_frame(
     knee: float = 0.0,
     hip: float = 0.0,
     turn: Sequence[float] = (1.0, 0.0, 0.0, 0.0),
-) -> List[float]:
+) -> list[float]:
     """DeepMimic's humanoid, y up, standing with its knees bent by `knee` and its thighs raised by `hip`, rad."""
     ball = [1.0, 0.0, 0.0, 0.0]
     thigh = [math.cos(hip / 2), 0.0, 0.0, math.sin(hip / 2)]
@@ -69,7 +69,7 @@ def deepmimic_frame(
     return [duration, *root, *turn, *ball, *ball, *leg, *arm, *leg, *arm]
 
 
-def write_deepmimic(path: Path, frames: List[Any], loop: str = "wrap") -> Path:
+def write_deepmimic(path: Path, frames: list[Any], loop: str = "wrap") -> Path:
     path.write_text(json.dumps({"Loop": loop, "Frames": frames}))
     return path
 
@@ -89,7 +89,7 @@ def bodies(motion: Motion) -> np.ndarray:
     """World positions [n, B, 3] with 4 x 4 matrices, one body after the other."""
     positions = np.zeros((motion.num_frames, SKELETON.num_bodies, 3))
     for frame in range(motion.num_frames):
-        poses: Dict[int, np.ndarray] = {}
+        poses: dict[int, np.ndarray] = {}
         for body, parent in enumerate(SKELETON.parent_indices):
             pose = np.eye(4)
             rotation = motion.root_rot[frame] if parent < 0 else motion.joint_rot[frame, body - 1]
@@ -441,7 +441,7 @@ def load_toy(path: Path) -> torch.Tensor:
         raise InputError(f"{path}: {error}; a row is: time x y z") from None
 
 
-def toy_clips(rows: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def toy_clips(rows: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Rows of time and the root's place: the character stands upright and stiff."""
     rows = rows.double()
     upright = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)

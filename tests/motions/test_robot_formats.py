@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -76,7 +76,7 @@ def bodies(qpos: Any) -> Any:
     return np.array(positions), np.array(rotations)
 
 
-def read(path: Path, options: ReadOptions = OPTIONS, form: "str | None" = None) -> Dict[str, SourceClip]:
+def read(path: Path, options: ReadOptions = OPTIONS, form: str | None = None) -> dict[str, SourceClip]:
     found, content = importers.open_clips(path, form)
     return found.clips(content, path, options)
 
@@ -180,7 +180,7 @@ def test_degrees(tmp_path: Path, qpos: Any) -> None:
         ({"dof_names": [f"finger_{n}" for n in range(9)]}, r"its joints \(finger_0, .*\) are not the character's"),
     ],
 )
-def test_faults_are_named(tmp_path: Path, qpos: Any, changes: Dict[str, Any], message: str) -> None:
+def test_faults_are_named(tmp_path: Path, qpos: Any, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(gmr(tmp_path / "walk.pkl", qpos, **changes))
 
@@ -220,7 +220,7 @@ def test_a_table_with_a_header(tmp_path: Path, qpos: Any) -> None:
         (["Frame,root_translateX,c,d,e,f,g,h", "1,2,3,4,5,6,7,8"], "its header begins with Frame"),
     ],
 )
-def test_faults_of_tables_are_named(tmp_path: Path, lines: List[str], message: str) -> None:
+def test_faults_of_tables_are_named(tmp_path: Path, lines: list[str], message: str) -> None:
     path = tmp_path / "walk.csv"
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match=message):
@@ -250,7 +250,7 @@ def test_many_motions_in_a_file_of_phc(tmp_path: Path, qpos: Any) -> None:
 # Archives for tracking
 
 
-def tracking(path: Path, qpos: Any, order: List[int], **more: Any) -> Path:
+def tracking(path: Path, qpos: Any, order: list[int], **more: Any) -> Path:
     positions, rotations = bodies(qpos)
     content = {"fps": [FPS], "joint_pos": qpos[:, 7:][:, order], "body_pos_w": positions, "body_quat_w": rotations}
     np.savez(path, **{**content, **more})
@@ -258,7 +258,7 @@ def tracking(path: Path, qpos: Any, order: List[int], **more: Any) -> Path:
 
 
 @pytest.mark.parametrize("order", [list(range(9)), BREADTH_FIRST])
-def test_the_order_of_an_archive_is_found_by_its_bodies(tmp_path: Path, qpos: Any, order: List[int]) -> None:
+def test_the_order_of_an_archive_is_found_by_its_bodies(tmp_path: Path, qpos: Any, order: list[int]) -> None:
     (clip,) = read(tracking(tmp_path / "walk.npz", qpos, order)).values()
     assert_same_poses(clip, qpos)
 

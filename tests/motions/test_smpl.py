@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ ORDER += "L_Shoulder R_Shoulder L_Elbow R_Elbow L_Wrist R_Wrist L_Hand R_Hand"
 """SMPL's own order."""
 
 
-def offsets() -> Dict[str, Any]:
+def offsets() -> dict[str, Any]:
     """Bones in SMPL's axes (x left, y up, z ahead)."""
     rng = np.random.default_rng(2)
     return {name: rng.normal(scale=0.2, size=3) for name in PARENTS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Union
+from typing import Callable
 
 from rich.console import Console
 
@@ -31,7 +31,7 @@ class MadeUpHost:
 
 
 def prepared(
-    source: Union[Path, RecordConfig],
+    source: Path | RecordConfig,
     resources: Resources = Resources(((2, 0),)),
     try_out: TryOut = lambda engine, placement: EngineCheck(),
     overwrite: bool = False,

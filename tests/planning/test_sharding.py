@@ -20,7 +20,7 @@ def entries(seconds, file_bytes=1000):
 def test_every_motion_is_in_exactly_one_shard(seconds, count):
     dataset = entries(seconds)
     shards = plan_shards(dataset, count)
-    assert sorted((entry.name for shard in shards for entry in shard)) == sorted(entry.name for entry in dataset)
+    assert sorted(entry.name for shard in shards for entry in shard) == sorted(entry.name for entry in dataset)
     assert len(shards) == min(count, len(dataset))
     assert all(shards)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, Sequence, Tuple
 
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo.generator import MotionSpec, generate_motion
@@ -51,8 +51,8 @@ class Cases:
 def find_cases() -> Cases:
     easy = generate_motion(MotionSpec("tour", 0, SECONDS, 1.0), SKELETON, "tour_0")
     hopeless = generate_motion(MotionSpec("walk", 6, SECONDS, flaw="fly"), SKELETON, "fly")
-    first: List[Motion] = []
-    second: List[Motion] = []
+    first: list[Motion] = []
+    second: list[Motion] = []
     for seed in SEEDS:
         motion = generate_motion(MotionSpec("fast_walk", seed, SECONDS, 1.0), SKELETON, f"fast_walk_{seed}")
         results = run(make_recorder([motion], envs=8))
@@ -63,7 +63,7 @@ def find_cases() -> Cases:
     raise AssertionError("no such motions")
 
 
-def recorded(results: Dict[Key, AttemptResult], key: Key) -> bool:
+def recorded(results: dict[Key, AttemptResult], key: Key) -> bool:
     return key in results and results[key].attempt.outcome == "recorded"
 
 
@@ -71,7 +71,7 @@ def make_recorder(
     motions: Sequence[Motion],
     envs: int = 12,
     threads: int = 1,
-    made: Sequence[Tuple[int, int]] = (),
+    made: Sequence[tuple[int, int]] = (),
     **config: Any,
 ) -> ShardRecorder:
     """made: attempts and populations made before at each motion."""
@@ -89,8 +89,8 @@ def make_recorder(
     return build_recorder(run, shard, threads, "cpu")
 
 
-def run(recorder: ShardRecorder) -> Dict[Key, AttemptResult]:
-    results: List[AttemptResult] = []
+def run(recorder: ShardRecorder) -> dict[Key, AttemptResult]:
+    results: list[AttemptResult] = []
     while not recorder.done:
         results += recorder.advance()
     found = {(r.attempt.motion, r.attempt.copies, r.attempt.number): r for r in results}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-from typing import List
 
 import pytest
 from hypothesis import given
@@ -25,7 +24,7 @@ configs = st.builds(
 )
 
 
-def chain(config: RetryConfig, length: float) -> List[float]:
+def chain(config: RetryConfig, length: float) -> list[float]:
     """Start fractions of the attempts at a motion that always fails."""
     policy, fractions = RetryPolicy(config), []
     while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
 
 import pytest
 
@@ -23,7 +22,7 @@ MOTIONS = [FEASIBLE[3], IMPOSSIBLE, FEASIBLE[4], LATE[0]]
 
 
 @pytest.fixture(scope="module")
-def results() -> List[AttemptResult]:
+def results() -> list[AttemptResult]:
     return run(make_recorder(MOTIONS, num_envs=3, record={"keep_failures": True}))
 
 
@@ -76,7 +75,7 @@ def waits_at_the_end(folder: Path, envs: int) -> int:
     recorder.advance()
     while int(environment.steps_done[0]) < int(environment.steps_total[0]) - LOOK_EVERY:
         assert recorder.advance() == []
-    results: List[AttemptResult] = []
+    results: list[AttemptResult] = []
     while not results:
         step = count_steps(environment, lambda: results.extend(recorder.advance()), 1)[0]
     assert len(results) == envs

@@ -15,7 +15,7 @@ from parc_ray.runs.motion_state import MotionState
 def test_members_are_their_values_everywhere(member):
     text = member.value
     assert member == text and type(member)(text) is member
-    assert str(member) == f"{member}" == f"{member:s}" == "%s" % member == "".join([member]) == text
+    assert str(member) == f"{member}" == f"{member:s}" == f"{member}" == "".join([member]) == text
     assert repr(member) == repr(text) and f"{member:>12}" == f"{text:>12}"
     assert json.dumps({member: [member]}) == json.dumps({text: [text]})
     assert {member: 1}[text] == {text: 1}[member] == 1 and {member} == {text}

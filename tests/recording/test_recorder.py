@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import pytest
@@ -42,12 +42,12 @@ RETRY = {"min_segment_seconds": 0.5}
 def make_recorder(
     motions: Sequence[Motion] = MOTIONS,
     num_envs: int = 4,
-    first_attempts: Optional[List[int]] = None,
+    first_attempts: list[int] | None = None,
     threads: int = 1,
     all_slots: bool = False,
     **config: Any,
 ) -> ShardRecorder:
-    settings: Dict[str, Any] = {"retry": RETRY, **config}
+    settings: dict[str, Any] = {"retry": RETRY, **config}
     files = dict.fromkeys(("output_dir", "model_file", "env_file", "agent_file", "dataset_file"), "unused")
     loop_seconds = settings.get("record", {}).get("min_loop_seconds", 0.0)
     environment = make_environment(motions, num_envs, threads, loop_seconds)
@@ -62,24 +62,24 @@ def make_recorder(
     )
 
 
-def run(recorder: ShardRecorder) -> List[AttemptResult]:
+def run(recorder: ShardRecorder) -> list[AttemptResult]:
     results = []
     while not recorder.done:
         results += recorder.advance()
     return results
 
 
-def by_attempt(results: Sequence[AttemptResult]) -> Dict[Any, AttemptResult]:
+def by_attempt(results: Sequence[AttemptResult]) -> dict[Any, AttemptResult]:
     assert len({(result.attempt.motion, result.attempt.number) for result in results}) == len(results)
     return {(result.attempt.motion, result.attempt.number): result for result in results}
 
 
 @pytest.fixture(scope="module")
-def results() -> List[AttemptResult]:
+def results() -> list[AttemptResult]:
     return run(make_recorder())
 
 
-def attempts_at(results: Sequence[AttemptResult], source: Motion) -> List[AttemptResult]:
+def attempts_at(results: Sequence[AttemptResult], source: Motion) -> list[AttemptResult]:
     return [result for result in results if result.attempt.motion == source.name]
 
 
@@ -278,7 +278,7 @@ def kept_motion(result: AttemptResult) -> Motion:
 
 
 @pytest.fixture(scope="module")
-def kept() -> List[AttemptResult]:
+def kept() -> list[AttemptResult]:
     return run(make_recorder(num_envs=3, record=KEEP))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,15 +35,15 @@ def cases() -> Cases:
 
 
 @pytest.fixture(scope="module")
-def results(cases) -> Dict[Key, AttemptResult]:
+def results(cases) -> dict[Key, AttemptResult]:
     return run(make_recorder(list(cases)))
 
 
-def attempts_at(results: Dict[Key, AttemptResult], motion: Motion) -> List[Tuple[int, int, str]]:
+def attempts_at(results: dict[Key, AttemptResult], motion: Motion) -> list[tuple[int, int, str]]:
     return [(key[1], key[2], r.attempt.outcome.value) for key, r in results.items() if key[0] == motion.name]
 
 
-def same(expected: Dict[Key, AttemptResult], actual: Dict[Key, AttemptResult]) -> bool:
+def same(expected: dict[Key, AttemptResult], actual: dict[Key, AttemptResult]) -> bool:
     """Whether results are the same in every byte; those expected may be of more motions."""
     return all(replace(expected[key]) == result and expected[key].recording == result.recording
                for key, result in actual.items())  # fmt: skip
@@ -79,7 +79,7 @@ def test_recovered_recordings_are_whole_accepted_and_say_how_they_were_made(case
 
 def test_a_recovered_recording_is_one_simulation_of_the_tracker_and_its_noise(cases, results, monkeypatch):
     """The lineage, simulated again in one env without any copying, is the recording in every bit."""
-    ended: List[Any] = []
+    ended: list[Any] = []
     original = ShardRecorder._end_of_copy
 
     def remember(self, population, survivor, following):

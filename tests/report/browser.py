@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Iterator
 
 import pytest
 
@@ -41,13 +41,13 @@ class Browser:
             assert [url for url in asked if not url.startswith(own)] == []
 
     @contextmanager
-    def _context(self, scheme: str, width: int, height: int, offline: bool) -> Iterator[Tuple[Any, List[str]]]:
+    def _context(self, scheme: str, width: int, height: int, offline: bool) -> Iterator[tuple[Any, list[str]]]:
         """A page, and what it asks for. Fails if there was an error, or a page of ours has said anything."""
         context = self._chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, offline=offline
         )
-        said: List[str] = []
-        asked: List[str] = []
+        said: list[str] = []
+        asked: list[str] = []
         page = context.new_page()
         # What others' pages say of themselves is no matter, as long as it is no error.
         page.on("console", lambda message: said.append(message.text) if offline or message.type == "error" else None)

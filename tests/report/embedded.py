@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import zlib
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,11 @@ def embedded(page: str, name: str = "data") -> Any:
     return json.loads(found)
 
 
-def rows(columns: Dict[str, List[Any]]) -> List[Dict[str, Any]]:
+def rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 
-def unpacked(preview: Dict[str, Any], bodies: int) -> Dict[str, np.ndarray]:
+def unpacked(preview: dict[str, Any], bodies: int) -> dict[str, np.ndarray]:
     """Channels of each clip, and heights (m), of a packed preview."""
     numbers = iter(_numbers(zlib.decompress(base64.b64decode(preview["data"]))))
     found = {}
@@ -36,7 +36,7 @@ def unpacked(preview: Dict[str, Any], bodies: int) -> Dict[str, np.ndarray]:
     return found
 
 
-def _numbers(content: bytes) -> List[int]:
+def _numbers(content: bytes) -> list[int]:
     numbers, value, shift = [], 0, 0
     for byte in content:
         value |= (byte & 0x7F) << shift

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class MadeRun:
     path: Path
     now: float = 0.0
     """s since its session began"""
-    lines: List[Dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.path / "recorded_motions").mkdir(parents=True)
@@ -48,7 +48,7 @@ class MadeRun:
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         (self.path / "journal.jsonl").write_text(text, encoding="utf-8")
 
-    def begin(self, motions: int, acceptance: Optional[Dict[str, float]] = None) -> None:
+    def begin(self, motions: int, acceptance: dict[str, float] | None = None) -> None:
         self.now = 0.0
         sha256 = hashlib.sha256(HUMANOID.read_bytes()).hexdigest()
         fingerprint = {
@@ -81,9 +81,9 @@ class MadeRun:
 
     def attempt(
         self, motion: str, number: int = 0, outcome: str = "failed", seconds: float = 1.0, start: float = 0.0,
-        fraction: float = 0.0, again: Optional[float] = None, recording: bytes = b"", criteria: Any = None,
-        body: str = "", reason: Optional[str] = None, shard: int = 0, env: int = 0, began: float = 0.0,
-        quality: Optional[Dict[str, Any]] = None, trajectory: bytes = b"",
+        fraction: float = 0.0, again: float | None = None, recording: bytes = b"", criteria: Any = None,
+        body: str = "", reason: str | None = None, shard: int = 0, env: int = 0, began: float = 0.0,
+        quality: dict[str, Any] | None = None, trajectory: bytes = b"",
     ) -> None:  # fmt: skip
         recorded = outcome == "recorded"
         if trajectory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import pytest
 
@@ -32,7 +32,7 @@ def failing(made: MadeRun, motions: Sequence[Attempts], recorded: int = 0, **val
         made.attempt(f"m{index}", outcome="recorded", seconds=10.0, recording=b"x")
         made.final(f"m{index}", "recorded")
     for index, attempts in enumerate(motions, start=recorded):
-        later: List[Optional[float]] = [start / 10.0 for start, _ in attempts[1:]]
+        later: list[float | None] = [start / 10.0 for start, _ in attempts[1:]]
         for number, ((start, seconds), again) in enumerate(zip(attempts, [*later, None])):
             made.attempt(
                 f"m{index}", number, seconds=seconds, start=start, fraction=start / 10.0, again=again, **values

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import pytest
 
 from parc_ray.errors import InputError
 from parc_ray.runs.logger import RunLogger, require_logger
 
-PROGRESS: Dict[str, Any] = {"recorded": 1, "seconds_left": None, "steps_per_second": 33.5}
-SUMMARY: Dict[str, Any] = {"recorded": 2, "recorded_from": {"0": 1, "0.25": 1}, "simulator": "mujoco", "ok": True}
+PROGRESS: dict[str, Any] = {"recorded": 1, "seconds_left": None, "steps_per_second": 33.5}
+SUMMARY: dict[str, Any] = {"recorded": 2, "recorded_from": {"0": 1, "0.25": 1}, "simulator": "mujoco", "ok": True}
 
 
-def logged(name: str, folder: Path) -> List[str]:
+def logged(name: str, folder: Path) -> list[str]:
     """Progress at 10 and a summary at 20 control steps; returns what the run was told."""
-    told: List[str] = []
+    told: list[str] = []
     logger = RunLogger(name, folder, {"seed": 0, "acceptance": None}, told.append)
     logger.log(10, PROGRESS, "progress")
     logger.log(20, SUMMARY, "summary")
@@ -45,12 +45,12 @@ def test_tensorboard(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb")
-    runs: List[Any] = []
+    runs: list[Any] = []
     begin = wandb.init
     monkeypatch.setattr(wandb, "init", lambda **values: runs.append(begin(**values)) or runs[-1])
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_PROJECT", "mine")
-    told: List[str] = []
+    told: list[str] = []
     logger = RunLogger("wandb", tmp_path, {"seed": 0, "acceptance": None}, told.append)
     logger.log(10, PROGRESS, "progress")
     logger.log(20, SUMMARY, "summary")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from importlib import metadata
-from typing import Callable, Optional
+from typing import Callable
 
 import pytest
 
 
 @pytest.fixture
-def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[Optional[str]], None]:
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     """Pretends that every package is installed in a version; None: that none is."""
 
-    def pretend(version: Optional[str]) -> None:
+    def pretend(version: str | None) -> None:
         def answer(name: str) -> str:
             if version is None:
                 raise metadata.PackageNotFoundError(name)

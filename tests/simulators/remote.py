@@ -14,7 +14,7 @@ import time
 import traceback
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Sequence
 
 import pytest
 
@@ -29,7 +29,7 @@ PRETENDED_CUDA = ROOT / "tests" / "pretended_cuda"
 DOUBLE_HERE = pytest.mark.skipif(sys.version_info >= (3, 9), reason="where Isaac Gym lives: on Python 3.8")
 
 
-def double_environment(**settings: object) -> Dict[str, str]:
+def double_environment(**settings: object) -> dict[str, str]:
     """Environment of a process that takes the contract double for Isaac Gym; cuda: that pretends to have GPUs."""
     folders = [str(PRETENDED_CUDA)] if settings.get("cuda") else []
     folders += [str(DOUBLE), str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -38,7 +38,7 @@ def double_environment(**settings: object) -> Dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **{"ISAACGYM_DOUBLE_ANY_PYTHON": "1", **double}}
 
 
-def real_environment() -> Dict[str, str]:
+def real_environment() -> dict[str, str]:
     """Environment of a process that imports the Isaac Gym that is installed here."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "LD_LIBRARY_PATH": library_path()}
@@ -47,7 +47,7 @@ def real_environment() -> Dict[str, str]:
 class Server:
     """A process that holds simulators for this one."""
 
-    def __init__(self, address: Path, environment: Dict[str, str], device: str, fork: bool):
+    def __init__(self, address: Path, environment: dict[str, str], device: str, fork: bool):
         self.address = str(address)
         command = [sys.executable, "-m", "tests.simulators.remote", self.address, device, "fork" if fork else "once"]
         self.log = address.with_suffix(".log")
@@ -107,7 +107,7 @@ class RemoteSimulator:
 
 
 def _serve(connection: Connection) -> None:
-    simulator: List[Any] = []
+    simulator: list[Any] = []
     while True:
         try:
             message = pickle.loads(connection.recv_bytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import Dict, List, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import mujoco
 import numpy as np
@@ -121,7 +121,7 @@ def double(tmp_path_factory):
 @pytest.fixture
 def create(engine, tmp_path, request):
     """Builds a simulator, in this process or in one that has not imported torch yet."""
-    servers: List[Server] = []
+    servers: list[Server] = []
 
     def elsewhere(config: SimulatorConfig, skeleton: Skeleton) -> Simulator:
         if engine == "isaacgym double":
@@ -141,7 +141,7 @@ def create(engine, tmp_path, request):
 def make(create, device, tmp_path, monkeypatch):
     """Builds simulators that are closed at the end of the test."""
     monkeypatch.chdir(tmp_path)
-    built: List[Simulator] = []
+    built: list[Simulator] = []
 
     def build(
         tiles: Sequence[HeightField] = (GROUND,),
@@ -233,7 +233,7 @@ def standing():
     return state, motion.terrain
 
 
-def rollout(simulator: Simulator, envs: Sequence[int], targets: Tensor, steps: int) -> List[CharacterState]:
+def rollout(simulator: Simulator, envs: Sequence[int], targets: Tensor, steps: int) -> list[CharacterState]:
     return [simulator.step(envs, targets) for _ in range(steps)]
 
 
@@ -378,7 +378,7 @@ def test_a_hinge_answers_a_step_as_its_gains_say(make):
     assert float(state.dof_pos[0, 0]) == pytest.approx(0.7, abs=0.01)
 
 
-def chord_response(times: Sequence[float], inertia: float, target: float) -> List[float]:
+def chord_response(times: Sequence[float], inertia: float, target: float) -> list[float]:
     """The way of I x'' = 2 k sin((target - x) / 2) - d x' at some times, in Euler steps of 10 us."""
     angle = speed = time = 0.0
     way = []
@@ -606,7 +606,7 @@ def company(count: int = 7):
 
 def run_in(
     simulator: Simulator, envs: Sequence[int], tiles: Sequence[int], state: CharacterState, steps: int = 12
-) -> Dict[int, List[CharacterState]]:
+) -> dict[int, list[CharacterState]]:
     """History of each tile's character when the given envs are used together."""
     simulator.reset(envs, tiles, state)
     frames = rollout(simulator, envs, state.dof_pos, steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ CONFIG = SimulatorConfig(
 @pytest.fixture
 def start(tmp_path):
     """Builds a simulator in a process of its own whose double has the given settings."""
-    servers: List[Server] = []
+    servers: list[Server] = []
 
     def start(config: SimulatorConfig = CONFIG, read: str = "", **settings: object) -> RemoteSimulator:
         """read: the MJCF that parc_ray has read, if not the config's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def simulator(name: str = "mujoco_warp", **changes: object) -> Iterator[MujocoWa
     built.close()
 
 
-def stairs(heights: List[float], width: float, start: float = 0.0) -> HeightField:
+def stairs(heights: list[float], width: float, start: float = 0.0) -> HeightField:
     """Steps along x from `start` on; the first goes on to the left, the last to the right."""
     hf = np.repeat(np.array(heights, dtype=np.float32)[:, None], round(12 / width), axis=1)
     return HeightField(hf, np.stack([hf, hf], axis=-1), np.array([start + width / 2, -6.0]), width)

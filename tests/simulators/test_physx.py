@@ -7,7 +7,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Iterator, List
+from typing import Iterator
 
 import mujoco
 import numpy as np
@@ -200,9 +200,9 @@ def test_a_joint_stops_at_its_limits(target):
     assert torch.allclose(end.dof_pos, torch.tensor([target]).clamp(-math.radians(30), math.radians(30)), atol=0.01)
 
 
-def scene_columns(monkeypatch, config: SimulatorConfig) -> List[dict]:
+def scene_columns(monkeypatch, config: SimulatorConfig) -> list[dict]:
     """Return the columns written for the scene itself."""
-    written: List[dict] = []
+    written: list[dict] = []
     original = PrimBatch.apply_physx_scene_api
 
     def note(self, **columns):
@@ -311,7 +311,7 @@ def test_no_state_takes_the_way_through_the_host():
 # ------------------------------------------------------------------------------------------------- repeats
 
 
-def history(engine: PhysxSimulator, envs: List[int], tiles: List[int], start: CharacterState) -> List[CharacterState]:
+def history(engine: PhysxSimulator, envs: list[int], tiles: list[int], start: CharacterState) -> list[CharacterState]:
     engine.reset(envs, tiles, start)
     return [engine.step(envs, start.dof_pos + 0.3 * math.sin(0.3 * step + 1.0)) for step in range(40)]
 

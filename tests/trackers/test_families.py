@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import pytest
@@ -55,7 +54,7 @@ class ToyObserver:
         return self.layout.join((inputs.targets[:, 0], torch.cat((root[:, 2:], ground), dim=1)))
 
 
-def read_toy(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
+def read_toy(config: RecordConfig, data_dir: str | None) -> TrackerFiles:
     """One file, with names of its own: what simulates the character is translated."""
     own = load_yaml(config.env_file)
     content = {

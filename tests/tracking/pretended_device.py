@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -76,13 +76,13 @@ class PretendedDevice:
         """How often the host started each operation, and each "wait: ...", "copy: ..." and "launch: graph"."""
         self.captured: Counter[str] = Counter()
         """The same, for captured operations."""
-        self.graphs: List[Graph] = []
-        self.capturing: Optional[Graph] = None
+        self.graphs: list[Graph] = []
+        self.capturing: Graph | None = None
         self.current = 0
         """Number of the current device."""
         self.free = [FREE - number for number in range(count)]
         """Free bytes of each device."""
-        self.pinned: List[Tensor] = []
+        self.pinned: list[Tensor] = []
         self._stack = ExitStack()
         self._capture_thread, self._capture_mode, self._invalid = 0, "", False
         """The thread and mode of the capture, and whether a call of another thread has invalidated it."""
@@ -106,7 +106,7 @@ class PretendedDevice:
         return torch.device("cuda", number)
 
     def __enter__(self) -> PretendedDevice:
-        changes: Dict[str, Any] = {
+        changes: dict[str, Any] = {
             **answers(len(self.free)),
             "_lazy_init": lambda: None,
             "mem_get_info": lambda device=None: (self.free[self._number(device)], TOTAL),
@@ -167,10 +167,10 @@ class Graph:
         self._pretended = pretended
         self.device = CPU
         """Device of the captured stream."""
-        self.nodes: List[Tuple[Any, Any, Any, Any]] = []
+        self.nodes: list[tuple[Any, Any, Any, Any]] = []
         """Operation, arguments, options and results; all on the host."""
-        self._before: Dict[int, Tuple[Tensor, Tensor]] = {}
-        self._own: Set[int] = set()
+        self._before: dict[int, tuple[Tensor, Tensor]] = {}
+        self._own: set[int] = set()
 
     def writes(self, host: Tensor) -> None:
         """Remember memory from before the capture that an operation is about to change."""
@@ -239,7 +239,7 @@ class _Calls(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _located(x: Tensor, index: Any) -> Tuple[Tensor, List[Optional[Tensor]]]:
+def _located(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """Return the view that an index takes of a tensor, and the tensors that index each dimension of it."""
     parts = list(index) if type(index) is tuple else [index]
     place = next((k for k, part in enumerate(parts) if part is Ellipsis), None)
@@ -247,7 +247,7 @@ def _located(x: Tensor, index: Any) -> Tuple[Tensor, List[Optional[Tensor]]]:
         others = (part for part in parts if part is not None and part is not Ellipsis)
         used = sum(part.dim() if isinstance(part, Tensor) and part.dtype is torch.bool else 1 for part in others)
         parts[place : place + 1] = [slice(None)] * (x.dim() - used)
-    rest: List[Optional[Tensor]] = []
+    rest: list[Tensor | None] = []
     dim = 0
     for part in parts:
         if part is None:
@@ -332,7 +332,7 @@ class _Operations(TorchDispatchMode):
         if not (pinned and (kwargs.get("non_blocking") or args[2:3] == (True,))):
             self._device.note("wait: copy", allowed=False)
 
-    def _compute(self, func: Any, name: str, args: Any, kwargs: Any, goal: Optional[torch.device]) -> Any:
+    def _compute(self, func: Any, name: str, args: Any, kwargs: Any, goal: torch.device | None) -> Any:
         schema, graph = func._schema, self._device.capturing
         devices = [part.device for part in tree_flatten((args, kwargs))[0] if isinstance(part, OnDevice)]
         own = goal if goal is not None and goal != CPU else devices[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import Dict, List, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ class Frame(NamedTuple):
     step: Step
 
 
-def rollout(environment: TrackingEnvironment, envs: Sequence[int], steps: int) -> List[Frame]:
+def rollout(environment: TrackingEnvironment, envs: Sequence[int], steps: int) -> list[Frame]:
     frames = []
     for _ in range(steps):
         observations = environment.observe(envs)
@@ -96,7 +96,7 @@ def rollout(environment: TrackingEnvironment, envs: Sequence[int], steps: int) -
     return frames
 
 
-def row(frame: Frame, place: int) -> Dict[str, Tensor]:
+def row(frame: Frame, place: int) -> dict[str, Tensor]:
     """Every number of one env's frame."""
     step = frame.step
     parts = {"observation": frame.observation, "reason": step.reason, "body": step.body, "ended": step.ended}
@@ -106,7 +106,7 @@ def row(frame: Frame, place: int) -> Dict[str, Tensor]:
     return {name: value[place].clone() for name, value in parts.items()}
 
 
-def assert_same(a: Dict[str, Tensor], b: Dict[str, Tensor]) -> None:
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
     different = [name for name in a if not torch.equal(a[name], b[name])]
     assert not different
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 from unittest import mock
 
 import pytest
@@ -52,7 +52,7 @@ def parc_files(folder: Path, observations: bool = False, simulator: str = "mujoc
     return replace(prepared(config).inputs.files, simulator=simulator)
 
 
-def recorder_of(files: RunFiles, contents: List[bytes], device: str) -> ShardRecorder:
+def recorder_of(files: RunFiles, contents: list[bytes], device: str) -> ShardRecorder:
     motions = tuple(ShardMotion(f"m{k}", f"m{k}.pkl", content, 0) for k, content in enumerate(contents))
     return build_recorder(files, Shard(0, motions), 1, device)
 
@@ -63,16 +63,16 @@ def init_like_cuda(self: Network, layers: Any, threads: int = 1) -> None:
     self._layers, self._size, self._rows = list(layers), layers[0][0].shape[1], 1024
 
 
-def on_cpu(files: RunFiles, contents: List[bytes]) -> ShardRecorder:
+def on_cpu(files: RunFiles, contents: list[bytes]) -> ShardRecorder:
     with mock.patch.object(Network, "__init__", init_like_cuda):
         built = recorder_of(files, contents, "cpu")
     return ShardRecorder(built.environment, built.meter, built.config, built.origin, all_slots=True)
 
 
-def ends(recorder: ShardRecorder) -> List[List[str]]:
+def ends(recorder: ShardRecorder) -> list[list[str]]:
     """Return everything that attempts came to, except times of the clock."""
 
-    def compared(record: Any) -> List[str]:
+    def compared(record: Any) -> list[str]:
         return [str(getattr(record, item.name)) for item in fields(record) if item.compare and item.name != "attempt"]
 
     results = sorted([*compared(result.attempt), *compared(result)] for result in run(recorder))
@@ -104,7 +104,7 @@ def test_recovery(tmp_path):
     """Populations are selected where the host looks anyway, so it waits no more often."""
     cases = find_cases()
     contents = [motion_file_bytes(motion) for motion in (cases.first_size, cases.second_size, cases.hopeless)]
-    waits: Dict[bool, float] = {}
+    waits: dict[bool, float] = {}
     for recovery in (False, True):
         folder = tmp_path / str(recovery)
         folder.mkdir()
@@ -141,8 +141,8 @@ def test_mujoco_warp(tmp_path):
     from parc_ray.simulators.mujoco_warp import package, worlds
     from parc_ray.simulators.mujoco_warp.simulator import MujocoWarpSimulator
 
-    streams: List[Any] = []
-    waits: List[int] = []
+    streams: list[Any] = []
+    waits: list[int] = []
 
     def counted(method: Callable[..., None]) -> Callable[..., None]:
         def call(*arguments: Any) -> None:

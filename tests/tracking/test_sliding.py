@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import List
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ def points(places: Tensor, pitch: Tensor) -> Tensor:
     return torch.cat((above + places[:, None], turned + places[:, None]), dim=1)
 
 
-def measure(surface: Tensor, contacts: List[List[float]], begins: "tuple[int, ...]" = (0,)) -> Tensor:
+def measure(surface: Tensor, contacts: list[list[float]], begins: tuple[int, ...] = (0,)) -> Tensor:
     first = torch.zeros(len(surface), dtype=torch.bool)
     first[list(begins)] = True
     return slides(surface, OWNERS, torch.tensor(contacts), first, FPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator
 
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.errors import InputError
@@ -35,9 +35,9 @@ class ImportOptions:
     read: ReadOptions
     surface: SurfacePoints
     """Surface points of the same character."""
-    terrain: Optional[HeightField] = None
+    terrain: HeightField | None = None
     """Terrain under all clips, in the clips' coordinates; None for level ground under each."""
-    format: Optional[str] = None
+    format: str | None = None
     """Name of the format; None to detect it."""
     loop: int = 1
     """Number of passes of each clip."""
@@ -45,7 +45,7 @@ class ImportOptions:
     """Speed factor."""
 
 
-def clips_in(folder: Path) -> List[Path]:
+def clips_in(folder: Path) -> list[Path]:
     """Return the files of known formats in a folder, sorted by name. Raises InputError if there are none."""
     suffixes = {suffix for form in FORMATS for suffix in form.suffixes}
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes)
@@ -74,7 +74,7 @@ def imported_name(name: str, options: ImportOptions) -> str:
     return f"{name}{loop}{speed}"
 
 
-def open_clips(path: Path, wanted: Optional[str]) -> Tuple[ClipFormat, Any]:
+def open_clips(path: Path, wanted: str | None) -> tuple[ClipFormat, Any]:
     """Return a file's format (the wanted or a detected one) and its content. Raises InputError."""
     if wanted is not None:
         form = next((form for form in FORMATS if form.name == wanted), None)
@@ -103,7 +103,7 @@ def _describe(content: Any) -> str:
 
 
 def _endings() -> str:
-    endings: Dict[str, List[str]] = {}
+    endings: dict[str, list[str]] = {}
     for form in FORMATS:
         endings.setdefault(" or ".join(form.suffixes), []).append(form.name)
     return ", ".join(f"{suffixes} ({', '.join(names)})" for suffixes, names in endings.items())

@@ -8,7 +8,7 @@ https://amass.is.tue.mpg.de
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from parc_ray.motions.importers.joint_angles import frame_rate, numbers
 RATES = ("mocap_framerate", "mocap_frame_rate", "fps")
 
 
-def amass_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def amass_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of an archive. Raises InputError if it has none or does not fit the character."""
     if not _recognize(content):
         fail(path, "is no motion in AMASS's form, which has 'poses' and 'trans'", "Give another --format")

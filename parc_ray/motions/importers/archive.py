@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,13 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueErro
 MAX_MEMBERS = 1000
 
 
-def load_npz(path: Path) -> Dict[str, npt.NDArray[Any]]:
+def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an archive by name; arrays of Python objects, which are pickles, are left out.
 
     Raises InputError if it is damaged, or larger than MAX_BYTES when decompressed.
     """
     content = read_bytes(path)
-    arrays: Dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -41,7 +41,7 @@ def load_npz(path: Path) -> Dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _array(content: bytes) -> "npt.NDArray[Any] | None":
+def _array(content: bytes) -> npt.NDArray[Any] | None:
     file = io.BytesIO(content)
     try:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
@@ -51,7 +51,7 @@ def _array(content: bytes) -> "npt.NDArray[Any] | None":
         raise
 
 
-def names(value: Any) -> "tuple[str, ...]":
+def names(value: Any) -> tuple[str, ...]:
     """Return an array of names as text; empty for anything else."""
     if value is None or getattr(value, "dtype", np.dtype(int)).kind not in "US":
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def load_bvh(path: Path) -> Document:
     return parse_bvh(read_text(path, limit=MAX_BYTES), str(path))
 
 
-def bvh_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def bvh_clips(document: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of a BVH file. Raises InputError if file and mapping do not fit each other or the character."""
     skeleton = options.skeleton
     names = [node.name for node in document.nodes]
@@ -84,7 +84,7 @@ def bvh_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, Sour
 class _World:
     """The B mapped joints of a file, in the character's axes and the file's units."""
 
-    bodies: Tuple[str, ...]
+    bodies: tuple[str, ...]
     """Bodies that the joints turn."""
     rest: DoubleArray
     """[B, 3] positions where all rotations are zero."""
@@ -96,12 +96,12 @@ class _World:
     """[n, B, 4]"""
 
 
-def _offsets(world: _World, fit: BoneFit) -> Tuple[Dict[str, Tensor], List[str]]:
+def _offsets(world: _World, fit: BoneFit) -> tuple[dict[str, Tensor], list[str]]:
     """Return the rotation [4] from each joint to its body, and a note on doubtful bodies."""
     frames = world.positions.numpy()
     frame = reference_frame(fit, world.bodies, world.rest, frames)
     pose = fit.pose(dict(zip(world.bodies, world.rest if frame is None else frames[frame])))
-    offsets: Dict[str, Tensor] = {}
+    offsets: dict[str, Tensor] = {}
     for index, body in enumerate(world.bodies):
         joint = world.upright if frame is None else world.rotations[frame, index]
         offsets[body] = quat_mul(quat_conjugate(joint), torch.from_numpy(matrix_to_quat(pose.rotations[body])))
@@ -118,7 +118,7 @@ def _offsets(world: _World, fit: BoneFit) -> Tuple[Dict[str, Tensor], List[str]]
     return offsets, notes
 
 
-def _scale(mapping: JointMapping, fitting: float) -> Tuple[float, List[str]]:
+def _scale(mapping: JointMapping, fitting: float) -> tuple[float, list[str]]:
     """Return metres per unit, and a note if the file's bone lengths differ greatly."""
     if mapping.scale == "auto":
         return fitting, []

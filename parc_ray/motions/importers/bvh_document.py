@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -25,25 +25,25 @@ class Node:
     name: str
     parent: int
     """Index of its parent; -1 for the root."""
-    offset: Tuple[float, ...]
-    channels: Tuple[str, ...]
+    offset: tuple[float, ...]
+    channels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Document:
     """A BVH file."""
 
-    nodes: Tuple[Node, ...]
+    nodes: tuple[Node, ...]
     frame_time: float
     """Seconds per frame."""
     values: Tensor
     """[n, C] float64: values of all channels."""
 
 
-def world_poses(document: Document) -> Tuple[Tensor, Tensor]:
+def world_poses(document: Document) -> tuple[Tensor, Tensor]:
     """Return positions [n, J, 3] and rotations [n, J, 4] of all joints in the file's axes and units."""
-    positions: List[Tensor] = []
-    rotations: List[Tensor] = []
+    positions: list[Tensor] = []
+    rotations: list[Tensor] = []
     column, count = 0, len(document.values)
     for node in document.nodes:
         place = torch.tensor(node.offset, dtype=torch.float64).expand(count, 3).clone()
@@ -68,7 +68,7 @@ def world_poses(document: Document) -> Tuple[Tensor, Tensor]:
 
 def rest_positions(document: Document) -> Tensor:
     """Return positions [J, 3] of all joints with all rotations at zero, in the file's axes and units."""
-    positions: List[Tensor] = []
+    positions: list[Tensor] = []
     for node in document.nodes:
         offset = torch.tensor(node.offset, dtype=torch.float64)
         positions.append(offset if node.parent < 0 else positions[node.parent] + offset)
@@ -99,14 +99,14 @@ def parse_bvh(text: str, source: str) -> Document:
 Words = Iterator[Tuple[int, List[str]]]
 
 
-def _hierarchy(words: Words, source: str) -> List[Node]:
-    nodes: List[Node] = []
-    open_: List[int] = []
+def _hierarchy(words: Words, source: str) -> list[Node]:
+    nodes: list[Node] = []
+    open_: list[int] = []
     """Joints with open braces; -1 for an end site, which has no channels."""
     number, first = next(words, (0, [""]))
     if first != ["HIERARCHY"]:
         raise refusal(source, "is no BVH file: it does not begin with HIERARCHY")
-    name: Optional[str] = None
+    name: str | None = None
     for number, line in words:
         word = line[0]
         if word == "MOTION" and not open_ and nodes:
@@ -148,7 +148,7 @@ def _header(words: Words, expected: Sequence[str], source: str) -> float:
     return _numbers(line[-1:], number, source)[0]
 
 
-def _numbers(words: Sequence[str], number: int, source: str) -> List[float]:
+def _numbers(words: Sequence[str], number: int, source: str) -> list[float]:
     try:
         values = [float(word) for word in words]
     except ValueError:

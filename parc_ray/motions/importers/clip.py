@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, NoReturn, Optional, Tuple
+from typing import Any, Callable, NoReturn
 
 import torch
 from torch import Tensor
@@ -29,9 +29,9 @@ class SourceClip:
     """[n, 4]"""
     joint_rot: Tensor
     """Rotations relative to the parents [n, B - 1, 4]"""
-    loops: Optional[bool] = None
+    loops: bool | None = None
     """True if the last pose continues with the first; None if the file does not state it."""
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Assumptions and repairs that the user should check."""
 
 
@@ -40,9 +40,9 @@ class ReadOptions:
     """Assumptions for information that a file lacks."""
 
     skeleton: Skeleton
-    mapping: Optional[str] = None
+    mapping: str | None = None
     """Mapping file for a BVH file, or the name of a built-in mapping."""
-    fps: Optional[float] = None
+    fps: float | None = None
     """Frames per second, for files that do not state it."""
     joint_order: str = "mjcf"
     """Order of a robot's joint angles: `mjcf`, `breadth-first`, or a file of joint names."""
@@ -58,13 +58,13 @@ class ClipFormat:
 
     name: str
     """Value of --format."""
-    suffixes: Tuple[str, ...]
+    suffixes: tuple[str, ...]
     """File name suffixes, in lower case."""
     load: Callable[[Path], Any]
     """Reads a file. Raises InputError if it cannot be read."""
     recognize: Callable[[Any], bool]
     """Returns True if content read by `load` has this format."""
-    clips: Callable[[Any, Path, ReadOptions], Dict[str, SourceClip]]
+    clips: Callable[[Any, Path, ReadOptions], dict[str, SourceClip]]
     """Returns the content's clips by name. Raises InputError if it is malformed or has another character."""
 
 

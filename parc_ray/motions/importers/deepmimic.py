@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ MAX_NORM_ERROR = 0.5
 """Maximum error of a quaternion's length; in DeepMimic's own clips it reaches 0.42."""
 
 
-def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of DeepMimic's humanoid. Raises InputError if malformed or for another character."""
     skeleton = options.skeleton
     frames = _frames(document, path)
@@ -69,7 +69,7 @@ def deepmimic_clips(document: Any, path: Path, options: ReadOptions) -> Dict[str
     return {path.stem: clip}
 
 
-def load_deepmimic(path: Path) -> Dict[str, Any]:
+def load_deepmimic(path: Path) -> dict[str, Any]:
     """Return the content of a DeepMimic clip. Raises InputError if it is not one."""
     try:
         document = json.loads(read_text(path))
@@ -80,9 +80,9 @@ def load_deepmimic(path: Path) -> Dict[str, Any]:
     return document
 
 
-def _frames(document: Dict[str, Any], path: Path) -> Tensor:
+def _frames(document: dict[str, Any], path: Path) -> Tensor:
     """Return the frames [n, NUMBERS], float64."""
-    rows: List[List[float]] = document["Frames"]
+    rows: list[list[float]] = document["Frames"]
     if len(rows) < 2:
         raise refusal(path, f"key 'Frames' has {len(rows)} frame(s), but a motion needs at least 2")
     for index, row in enumerate(rows):

@@ -7,7 +7,7 @@ others have `link_body_list`, the names of all bodies in the order of the joints
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Mapping
 
 from parc_ray.character.joint_order import dof_names, dofs_of
 from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, fail
@@ -17,7 +17,7 @@ from parc_ray.motions.importers.pickled import has_keys, load_pickle
 KEYS = ("root_pos", "root_rot", "dof_pos")
 
 
-def gmr_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def gmr_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of a GMR file. Raises InputError if it is malformed or has another character."""
     if not has_keys(content, KEYS):
         fail(path, f"is no motion of GMR, which has the keys {', '.join(KEYS)}", "Give another --format")
@@ -31,7 +31,7 @@ def gmr_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, Sourc
     return {path.stem: to_clip(motion, options, str(path))}
 
 
-def _joints(content: Mapping[str, Any], options: ReadOptions) -> Tuple[str, ...]:
+def _joints(content: Mapping[str, Any], options: ReadOptions) -> tuple[str, ...]:
     """Return the joint of each column, from joint names or the order of bodies; empty if unknown."""
     names = content.get("dof_names")
     if names is not None:

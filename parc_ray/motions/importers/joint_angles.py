@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ class JointAngles:
     angles: Any
     """[n, D] hinge angles; three hinges in one body turn about x, y and z, each rotated by those before it."""
     fps: Any
-    names: Tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     """Joint of each column of `angles`; empty if the file does not state them."""
 
 
@@ -73,7 +73,7 @@ def to_clip(motion: JointAngles, options: ReadOptions, source: str) -> SourceCli
     )
 
 
-def numbers(value: Any, shape: Tuple[Optional[int], ...], what: str, source: str) -> DoubleArray:
+def numbers(value: Any, shape: tuple[int | None, ...], what: str, source: str) -> DoubleArray:
     """Return `value` as float64 of a shape, where None matches any size. Raises InputError if it is not finite."""
     try:
         array = np.array(value, dtype=np.float64)
@@ -119,7 +119,7 @@ def joint_rotations(angles: Tensor, skeleton: Skeleton) -> Tensor:
     return quat_normalize(rotations)
 
 
-def doubts(angles: DoubleArray, skeleton: Skeleton) -> List[str]:
+def doubts(angles: DoubleArray, skeleton: Skeleton) -> list[str]:
     """Return a note if joints exceed their limits often enough to make order or units doubtful."""
     outside = shares_outside(angles, skeleton)
     names = [
@@ -144,7 +144,7 @@ def shares_outside(angles: DoubleArray, skeleton: Skeleton) -> DoubleArray:
 
 def _match(
     angles: DoubleArray, names: Sequence[str], options: ReadOptions, source: str
-) -> Tuple[DoubleArray, List[str]]:
+) -> tuple[DoubleArray, list[str]]:
     """Return the angles in the character's order, and notes on how they were matched."""
     skeleton, own = options.skeleton, dof_names(options.skeleton)
     if names:
@@ -167,10 +167,10 @@ def _order_note(names: Sequence[str], order: str) -> str:
 
 def _match_names(
     angles: DoubleArray, names: Sequence[str], own: Sequence[str], source: str
-) -> Tuple[DoubleArray, List[str]]:
+) -> tuple[DoubleArray, list[str]]:
     if len(names) != angles.shape[1]:
         fail(source, f"has {len(names)} joint names for {angles.shape[1]} columns", "Give one name per joint angle")
-    columns: Dict[str, int] = {_plain(name): column for column, name in enumerate(names)}
+    columns: dict[str, int] = {_plain(name): column for column, name in enumerate(names)}
     matched = {index: columns[_plain(name)] for index, name in enumerate(own) if _plain(name) in columns}
     if not matched:
         fail(
@@ -196,7 +196,7 @@ def _plain(name: str) -> str:
     return plain
 
 
-def _file_of_names(joint_order: str) -> Tuple[str, ...]:
+def _file_of_names(joint_order: str) -> tuple[str, ...]:
     """Return the names in a file, separated by lines or commas; empty for the name of an order."""
     if joint_order in ORDERS:
         return ()

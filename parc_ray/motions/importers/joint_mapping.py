@@ -15,7 +15,7 @@ A mapping file (YAML) has these keys; `facing`, `scale` and `rest` are rarely ne
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Sequence
 
 from pydantic import Field
 from typing_extensions import Annotated, Literal
@@ -33,12 +33,12 @@ class JointMapping(Strict):
 
     up: Literal["y", "z", "auto"] = "y"
     facing: Literal["x", "y", "z", "-x", "-y", "-z"] = "z"
-    scale: Union[Scale, Literal["auto"]] = 1.0
-    bodies: Dict[str, str]
-    rest: Dict[str, Tuple[float, float, float]] = Field(default_factory=dict)
+    scale: Scale | Literal["auto"] = 1.0
+    bodies: dict[str, str]
+    rest: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
 
 
-def _sides(**joints: str) -> Dict[str, str]:
+def _sides(**joints: str) -> dict[str, str]:
     """Return the joints of limbs of both sides."""
     return {f"{side}_{body}": side.title() + joint for side in ("right", "left") for body, joint in joints.items()}
 
@@ -46,7 +46,7 @@ def _sides(**joints: str) -> Dict[str, str]:
 _TRUNK = {"pelvis": "Hips", "torso": "Spine2", "head": "Head"}
 _LIMBS = _sides(upper_arm="Arm", lower_arm="ForeArm", hand="Hand", thigh="UpLeg", shin="Leg", foot="Foot")
 _LIMBS_BY_JOINT = _sides(upper_arm="Shoulder", lower_arm="Elbow", hand="Wrist", thigh="Hip", shin="Knee", foot="Ankle")
-READY: Dict[str, Tuple[Dict[str, str], ...]] = {
+READY: dict[str, tuple[dict[str, str], ...]] = {
     "lafan1": ({**_TRUNK, **_LIMBS},),
     "mixamo": ({body: f"mixamorig:{joint}" for body, joint in {**_TRUNK, **_LIMBS}.items()},),
     "rokoko": ({**_TRUNK, **_LIMBS},),
@@ -57,8 +57,8 @@ READY: Dict[str, Tuple[Dict[str, str], ...]] = {
 
 
 def find_mapping(
-    wanted: Optional[str], joints: Sequence[str], skeleton: Skeleton, source: Path
-) -> Tuple[JointMapping, str, List[str]]:
+    wanted: str | None, joints: Sequence[str], skeleton: Skeleton, source: Path
+) -> tuple[JointMapping, str, list[str]]:
     """Return the mapping for a file with these joints, its name for messages, and notes on how it was chosen.
 
     wanted: a mapping file or a key of READY; None tries the character's own names, then each built-in mapping.
@@ -73,7 +73,7 @@ def find_mapping(
     return load_config(Path(wanted), JointMapping, None), wanted, []
 
 
-def _matching(joints: Sequence[str], skeleton: Skeleton, source: Path) -> Tuple[JointMapping, str, List[str]]:
+def _matching(joints: Sequence[str], skeleton: Skeleton, source: Path) -> tuple[JointMapping, str, list[str]]:
     own = {body: "_".join(body.split()) for body in skeleton.body_names}
     if all(joint in joints for joint in own.values()):
         bodies = dict.fromkeys(own, (0.0, 0.0, 0.0))
@@ -89,7 +89,7 @@ def _matching(joints: Sequence[str], skeleton: Skeleton, source: Path) -> Tuple[
     )
 
 
-def _ready(variants: Sequence[Dict[str, str]], joints: Sequence[str]) -> JointMapping:
+def _ready(variants: Sequence[dict[str, str]], joints: Sequence[str]) -> JointMapping:
     """Return the first variant whose joints are all present, else the first variant."""
     fitting = (bodies for bodies in variants if all(joint in joints for joint in bodies.values()))
     return JointMapping(up="auto", scale="auto", bodies=next(fitting, variants[0]))
@@ -97,7 +97,7 @@ def _ready(variants: Sequence[Dict[str, str]], joints: Sequence[str]) -> JointMa
 
 def joint_indices(
     mapping: JointMapping, name: str, joints: Sequence[str], skeleton: Skeleton, source: Path
-) -> Dict[str, int]:
+) -> dict[str, int]:
     """Return the index of the joint that turns each mapped body. Raises InputError that names the mapping's key."""
     for key, bodies in (("bodies", mapping.bodies), ("rest", mapping.rest)):
         for body in bodies:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
@@ -12,7 +12,7 @@ from parc_ray.motions.importers.pickled import has_keys, load_pickle
 from parc_ray.motions.mimickit_file import mimickit_clip
 
 
-def mimickit_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def mimickit_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of a MimicKit file. Raises InputError if it is malformed or has another character."""
     if not has_keys(content, ("frames",)):
         raise refusal(path, "is no MimicKit clip: it has no 'frames'")

@@ -7,7 +7,7 @@ bodies: `pose_aa` [n, 24 * 3] rotation vectors in SMPL's order and axes instead 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Mapping
 
 from parc_ray.errors import InputError, quote
 from parc_ray.motions.importers import smpl
@@ -18,12 +18,12 @@ from parc_ray.motions.importers.pickled import has_keys, load_pickle
 ROOT = "root_trans_offset"
 
 
-def phc_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def phc_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clips of a file. Raises InputError if it has none or they have another character."""
     if not _recognize(content):
         fail(path, f"is no file of PHC or a relative, whose motions have the key {ROOT}", "Give another --format")
     motions = {path.stem: content} if has_keys(content, (ROOT,)) else content
-    clips: Dict[str, SourceClip] = {}
+    clips: dict[str, SourceClip] = {}
     for name, motion in motions.items():
         plain = "_".join(str(name).replace("/", "-").split())
         clips[plain] = _clip(motion, f"{path}: motion {quote(name, 80)}", options)

@@ -8,7 +8,7 @@ against the positions.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
@@ -37,7 +37,7 @@ def load_motion(path: Path) -> Any:
     }
 
 
-def protomotions_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def protomotions_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of a file. Raises InputError if it is malformed or has another character."""
     source, skeleton = str(path), options.skeleton
     if not has_keys(content, KEYS):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +34,9 @@ SHORTEST_BONE = 1e-6
 class FittedPose:
     """The character's pose with its bones in the directions of a file's."""
 
-    rotations: Dict[str, DoubleArray]
+    rotations: dict[str, DoubleArray]
     """World rotation matrix of each mapped body."""
-    angles: Dict[str, float]
+    angles: dict[str, float]
     """Angle of each body from its rest pose relative to its parent, rad; for the root, from the vertical."""
 
 
@@ -47,11 +47,11 @@ class BoneFit:
     """
 
     def __init__(self, skeleton: Skeleton, bodies: Sequence[str]) -> None:
-        self._parents: Dict[str, str] = {}
+        self._parents: dict[str, str] = {}
         """Nearest mapped ancestor of each mapped body; empty for the root."""
-        self._bones: Dict[str, Dict[str, DoubleArray]] = {body: {} for body in bodies}
+        self._bones: dict[str, dict[str, DoubleArray]] = {body: {} for body in bodies}
         """Vectors to each mapped child of a mapped body, in its frame at rest."""
-        self._turns: Dict[str, DoubleArray] = {}
+        self._turns: dict[str, DoubleArray] = {}
         """Rotations from each mapped body's frame at rest to its mapped ancestor's."""
         places, axes = _rest(skeleton)
         for index, body in enumerate(skeleton.body_names):
@@ -68,8 +68,8 @@ class BoneFit:
 
     def pose(self, positions: Mapping[str, DoubleArray]) -> FittedPose:
         """Return the pose for positions [3] of the mapped bodies, z up, in any unit."""
-        rotations: Dict[str, DoubleArray] = {}
-        angles: Dict[str, float] = {}
+        rotations: dict[str, DoubleArray] = {}
+        angles: dict[str, float] = {}
         for body, parent in self._parents.items():
             rest = rotations[parent] @ self._turns[body] if parent else self._turns[body]
             bones = [(bone, positions[child] - positions[body]) for child, bone in self._bones[body].items()]
@@ -84,14 +84,14 @@ class BoneFit:
 
     def scale(self, positions: Mapping[str, DoubleArray]) -> float:
         """Return metres per unit of the positions: the median over limbs, whose bones have one child."""
-        ratios: List[float] = []
+        ratios: list[float] = []
         for body, bones in self._bones.items():
             lengths = [(_length(bone), _length(positions[child] - positions[body])) for child, bone in bones.items()]
             ratios += [own / other for own, other in lengths if len(bones) == 1 and other > SHORTEST_BONE]
         return float(np.median(ratios)) if ratios else 1.0
 
 
-def reference_frame(fit: BoneFit, bodies: Sequence[str], rest: DoubleArray, frames: DoubleArray) -> Optional[int]:
+def reference_frame(fit: BoneFit, bodies: Sequence[str], rest: DoubleArray, frames: DoubleArray) -> int | None:
     """Return the frame nearest to the character's rest pose; None if a person can stand in the file's rest pose.
 
     rest: positions [B, 3] of the bodies; frames: positions [n, B, 3].
@@ -127,10 +127,10 @@ def matrix_to_quat(matrix: DoubleArray) -> DoubleArray:
     return unit
 
 
-def _rest(skeleton: Skeleton) -> Tuple[List[DoubleArray], List[DoubleArray]]:
+def _rest(skeleton: Skeleton) -> tuple[list[DoubleArray], list[DoubleArray]]:
     """Return position and rotation matrix of every body with all joints at zero."""
-    places: List[DoubleArray] = []
-    axes: List[DoubleArray] = []
+    places: list[DoubleArray] = []
+    axes: list[DoubleArray] = []
     for index, parent in enumerate(skeleton.parent_indices):
         turn = _matrix(skeleton.local_rotation[index].double().numpy())
         offset = skeleton.local_translation[index].double().numpy()
@@ -151,7 +151,7 @@ def _align(rest: DoubleArray, bone: DoubleArray, other: DoubleArray) -> DoubleAr
     return _about(axis / _length(axis), math.atan2(sine, cosine)) @ rest
 
 
-def _kabsch(bones: Sequence[Tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
+def _kabsch(bones: Sequence[tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
     """Return the rotation that best aligns bones with a common origin to other directions."""
     own = np.array([np.zeros(3), *(bone / _length(bone) for bone, _ in bones)])
     other = np.array([np.zeros(3), *(bone / _length(bone) for _, bone in bones)])

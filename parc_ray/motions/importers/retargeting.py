@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Tuple
+from typing import Mapping
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ from parc_ray.character.rotations import quat_conjugate, quat_mul, quat_normaliz
 from parc_ray.character.skeleton import Skeleton
 
 
-def retarget(world: Mapping[str, Tensor], skeleton: Skeleton) -> Tuple[Tensor, Tensor]:
+def retarget(world: Mapping[str, Tensor], skeleton: Skeleton) -> tuple[Tensor, Tensor]:
     """Return the root's rotation [n, 4] and joint rotations [n, B - 1, 4] from bodies' world rotations [n, 4], float64.
 
     `world` must contain the root. A body without a rotation stays fixed to its parent. A hinge turns only about its
     axis; its children take up the rest.
     """
-    bodies: List[Tensor] = []
-    local: List[Tensor] = []
+    bodies: list[Tensor] = []
+    local: list[Tensor] = []
     for index, body in enumerate(skeleton.body_names):
         parent = skeleton.parent_indices[index]
         if parent < 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from parc_ray.files.reading import read_text
 from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, fail, refusal
@@ -18,16 +18,16 @@ MAX_BYTES = 1 << 28
 ROOT_COLUMNS = 7
 
 
-def load_table(path: Path) -> List[str]:
+def load_table(path: Path) -> list[str]:
     """Return the non-empty lines of a table. Raises InputError if it is not text."""
     return [line for line in read_text(path, MAX_BYTES).splitlines() if line.strip()]
 
 
-def robot_csv_clips(lines: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def robot_csv_clips(lines: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of a table. Raises InputError, which names the line, if it is malformed."""
     if len(lines) < 2:
         raise refusal(path, f"has {len(lines)} line(s)")
-    names: Tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     header = [word.strip() for word in lines[0].split(",")]
     if any(_number(word) is None for word in header):
         names = tuple(header[ROOT_COLUMNS:])
@@ -52,7 +52,7 @@ def robot_csv_clips(lines: Any, path: Path, options: ReadOptions) -> Dict[str, S
     return {path.stem: to_clip(motion, options, str(path))}
 
 
-def _row(line: str, number: int, count: int, path: Path) -> List[float]:
+def _row(line: str, number: int, count: int, path: Path) -> list[float]:
     values = [_number(word) for word in line.split(",")]
     if len(values) != count:
         raise refusal(path, f"line {number} has {len(values)} numbers instead of {count}")
@@ -61,7 +61,7 @@ def _row(line: str, number: int, count: int, path: Path) -> List[float]:
     return [value for value in values if value is not None]
 
 
-def _number(word: str) -> "float | None":
+def _number(word: str) -> float | None:
     try:
         return float(word)
     except ValueError:

@@ -6,7 +6,7 @@ ProtoMotions, or PARC's fifteen bodies, which the nearest joints turn.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ def to_clip(trans: Any, poses: Any, fps: float, options: ReadOptions, source: st
     count = min(len(JOINTS), vectors.shape[1] // 3) if vectors.shape[1] == 72 else BODY_JOINTS
     turns = exp_map_to_quat(vectors[:, : 3 * count].reshape(len(vectors), count, 3))
     bodies = _bodies(options.skeleton, count, source)
-    world: List[Tensor] = []
+    world: list[Tensor] = []
     for joint in range(count):
         parent = PARENTS[joint]
         world.append(turns[:, joint] if parent < 0 else quat_mul(world[parent], turns[:, joint]))
@@ -76,7 +76,7 @@ def _flat(poses: Any) -> Any:
     return poses.reshape(len(poses), -1) if getattr(poses, "ndim", 0) == 3 else poses
 
 
-def _bodies(skeleton: Skeleton, count: int, source: str) -> Dict[str, int]:
+def _bodies(skeleton: Skeleton, count: int, source: str) -> dict[str, int]:
     """Return the joint that turns each body."""
     if all(name in skeleton.body_names for name in JOINTS[:BODY_JOINTS]):
         return {name: joint for joint, name in enumerate(JOINTS[:count]) if name in skeleton.body_names}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ MAX_ERROR = 0.02
 """Maximum mean distance of the bodies from their positions in the file, m; a wrong order is off by decimetres."""
 
 
-def tracking_clips(content: Any, path: Path, options: ReadOptions) -> Dict[str, SourceClip]:
+def tracking_clips(content: Any, path: Path, options: ReadOptions) -> dict[str, SourceClip]:
     """Return the clip of an archive. Raises InputError if no known joint order reproduces its body positions."""
     source = str(path)
     if not _recognize(content):
@@ -58,7 +58,7 @@ def _error(clip: SourceClip, positions: torch.Tensor, skeleton: Skeleton) -> flo
     """Return the mean distance (m) of the file's bodies [n, B', 3] from the nearest body of the clip."""
     body_pos, _ = skeleton.forward_kinematics(clip.root_pos.float(), clip.root_rot.float(), clip.joint_rot.float())
     step = max(1, len(positions) // 100)
-    nearest: List[torch.Tensor] = [
+    nearest: list[torch.Tensor] = [
         torch.cdist(there, here).amin(dim=1) for there, here in zip(positions[::step].float(), body_pos[::step])
     ]
     return float(torch.cat(nearest).mean())

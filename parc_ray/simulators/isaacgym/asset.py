@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import Dict, Sequence
+from typing import Sequence
 
 from parc_ray.character.meshes import without_meshes
 from parc_ray.character.mjcf import Mjcf
@@ -13,7 +13,7 @@ from parc_ray.character.solids import hull_mesh
 MJCF = "character.xml"
 
 
-def asset_files(character: str, source: str) -> Dict[str, str]:
+def asset_files(character: str, source: str) -> dict[str, str]:
     """Return texts by file name. A character without hulls only loses its visual meshes.
 
     Preview 4's importer does not document the `vertex` attribute of <mesh>, but it reads OBJ files and uses their
@@ -24,7 +24,7 @@ def asset_files(character: str, source: str) -> Dict[str, str]:
     hulls = [mesh for mesh in document.root.findall("asset/mesh") if mesh.get("vertex") is not None]
     if not hulls:
         return {MJCF: text}
-    files: Dict[str, str] = {}
+    files: dict[str, str] = {}
     for mesh in hulls:
         values = document.numbers(mesh, "vertex")
         points = [(values[k], values[k + 1], values[k + 2]) for k in range(0, len(values) - 2, 3)]

@@ -15,7 +15,7 @@ import platform
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Iterator, List
+from typing import Iterator
 
 from parc_ray.errors import InputError
 from parc_ray.simulators.cache_folder import cache_folder, locked
@@ -125,7 +125,7 @@ def _require_cuda() -> None:
         )
 
 
-def _runs_on(built: List[str], major: int, minor: int) -> bool:
+def _runs_on(built: list[str], major: int, minor: int) -> bool:
     """Return whether the built code runs on a device. Binary code (sm_XY) runs on later minor versions of its major
     version, intermediate code (compute_XY) on all later versions."""
     for name in built:

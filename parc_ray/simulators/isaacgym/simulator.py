@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import List, Tuple
 
 from isaacgym import gymapi  # isort: skip  before torch
 from isaacgym import gymtorch  # isort: skip
@@ -97,7 +96,7 @@ class IsaacGymSimulator(SceneSimulator):
             drives["stiffness"] = 0.0
             drives["damping"] = 0.0
         origin = gymapi.Vec3(0.0, 0.0, 0.0)
-        self._actors: List[int] = []
+        self._actors: list[int] = []
         for index in range(config.num_envs):
             pose = gymapi.Transform()
             # Separate them from the start: many characters in one place overflow PhysX's pair buffers.
@@ -143,7 +142,7 @@ class IsaacGymSimulator(SceneSimulator):
 
     # ------------------------------------------------------------------------------------------ stepping
 
-    def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
+    def _put(self, envs: list[int], root: Tensor, dof: Tensor) -> None:
         # On CUDA the engine reads these later, so attributes keep them alive after this call.
         self._in_root, self._in_dof, self._in_actors = root, dof, self._actor_index[envs]
         roots, dofs = _unwrapped(root), _unwrapped(dof.view(-1, 2))
@@ -174,7 +173,7 @@ class IsaacGymSimulator(SceneSimulator):
         torque = torch.minimum(torch.maximum(torque, -self._torque_limit), self._torque_limit)
         return torch.where(self._stepped[:, None], torque, torch.zeros_like(torque)).contiguous()
 
-    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         """Read states in PARC's order. Body poses are not read: right after a reset they are outdated."""
         self._gym.refresh_dof_state_tensor(self._sim)
         self._gym.refresh_actor_root_state_tensor(self._sim)

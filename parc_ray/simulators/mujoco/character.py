@@ -6,7 +6,6 @@ PD drives are joint springs: three hinges in one body become a ball joint whose 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from typing import List, Tuple
 from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
@@ -27,7 +26,7 @@ NO_BOXES = Boxes(np.zeros((0, 3)), np.zeros((0, 3)))
 mujoco.set_mju_user_warning(lambda message: None)
 
 
-def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str, str]:
+def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> tuple[str, str]:
     """Return the character's MJCF for this simulator: ball joints with springs; no floor, looks or actuators.
 
     The text is in two parts; a tile's geoms go between them.
@@ -51,7 +50,7 @@ def physical_character(config: SimulatorConfig, skeleton: Skeleton) -> Tuple[str
     return f"{head}<worldbody>", tail
 
 
-def _bodies(root: Element) -> List[Element]:
+def _bodies(root: Element) -> list[Element]:
     """Return all bodies in depth-first order."""
     return [root] + [body for child in root.findall("body") for body in _bodies(child)]
 
@@ -107,7 +106,7 @@ def compile_character(config: SimulatorConfig, skeleton: Skeleton) -> mujoco.MjM
     return model
 
 
-def compile_model(character: Tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:
+def compile_model(character: tuple[str, str], boxes: Boxes, config: SimulatorConfig) -> mujoco.MjModel:
     """Return the model of a physical_character on ground of boxes, whose geoms precede the character's."""
     head, tail = character
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, List, Tuple
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -48,7 +48,7 @@ class Ground:
     key: int
     """Key of the models that can hold it: their number of boxes, a power of two, so that one model serves many tiles.
     If grounds cannot be exchanged, the number of the tile that the model was compiled for."""
-    arrays: Tuple[npt.NDArray[Any], ...]
+    arrays: tuple[npt.NDArray[Any], ...]
     """Contents of the model's arrays_of_ground; empty if they never change."""
 
 
@@ -63,7 +63,7 @@ def make_ground(boxes: Boxes) -> Ground:
     return Ground(room, (boxes.centre, boxes.half_size, radius, own_boxes, nodes, leaves))
 
 
-def arrays_of_ground(model: mujoco.MjModel, room: int) -> Tuple[npt.NDArray[Any], ...]:
+def arrays_of_ground(model: mujoco.MjModel, room: int) -> tuple[npt.NDArray[Any], ...]:
     """Return views of the memory of a model's ground: `room` boxes, its first geoms.
 
     After a Ground is written there, the model equals the one that MuJoCo would compile, except for the shape of its
@@ -109,15 +109,15 @@ def can_exchange_grounds() -> bool:
         return False
 
 
-def _tree(boxes: Boxes) -> Tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _tree(boxes: Boxes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Return a balanced tree of boxes: corners of its nodes [2 K - 1, 3], level by level, and the boxes of its leaves.
 
     Every node splits its boxes at the middle of its longest side.
     """
     centre, low, high = boxes.centre, boxes.centre - boxes.half_size, boxes.centre + boxes.half_size
     order = np.arange(len(centre))[None]
-    lows: List[npt.NDArray[np.float64]] = []
-    highs: List[npt.NDArray[np.float64]] = []
+    lows: list[npt.NDArray[np.float64]] = []
+    highs: list[npt.NDArray[np.float64]] = []
     while True:
         lows.append(low[order].min(axis=1))
         highs.append(high[order].max(axis=1))

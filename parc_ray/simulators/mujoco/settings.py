@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from parc_ray.simulators.simulator import SimulatorConfig
 
@@ -22,7 +21,7 @@ class MujocoSettings:
     """Physics steps per control step."""
     timestep: float
     """s."""
-    contact_time: Optional[float]
+    contact_time: float | None
     """Time constant in which a contact resolves penetration, s; None: the character's own."""
 
 

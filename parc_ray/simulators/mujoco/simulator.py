@@ -12,7 +12,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import mujoco
 import numpy as np
@@ -52,7 +52,7 @@ class StepContext:
 
     model: mujoco.MjModel
     data: mujoco.MjData
-    ground: Tuple[npt.NDArray[Any], ...]
+    ground: tuple[npt.NDArray[Any], ...]
     """The model's arrays_of_ground. Like the other fields, these are views with free access."""
     spring: npt.NDArray[np.float64]
     """PD targets."""
@@ -78,7 +78,7 @@ class MujocoSimulator:
         bare = compile_character(config, skeleton)
         self._states = MujocoStates(skeleton, bare, CPU)
         self._character = physical_character(config, skeleton)
-        self._grounds: List[Ground | None] = [None] * config.num_envs
+        self._grounds: list[Ground | None] = [None] * config.num_envs
         # Cache recent grounds: a failed motion is soon retried.
         self._ground_of = lru_cache(2 * config.num_envs)(lambda tile: make_ground(ground_boxes(config.tiles[tile])))
         self._exchanges = can_exchange_grounds()
@@ -88,7 +88,7 @@ class MujocoSimulator:
                 "into a model of its own, which takes more time and memory",
                 stacklevel=2,
             )
-        self._idle: Dict[int, List[StepContext]] = {}
+        self._idle: dict[int, list[StepContext]] = {}
         """Unused contexts, by the key of their grounds."""
         self._pool = ThreadPoolExecutor(max(1, config.threads))
         self._threads = max(1, config.threads)
@@ -156,7 +156,7 @@ class MujocoSimulator:
         lost = (data.warning[kind] for kind in LOST)
         return StepContext(model, data, ground, model.qpos_spring, data.cfrc_ext, *lost)
 
-    def _step_piece(self, piece: Sequence[Tuple[int, npt.NDArray[np.float64]]]) -> None:
+    def _step_piece(self, piece: Sequence[tuple[int, npt.NDArray[np.float64]]]) -> None:
         # Ground and targets are part of the model and differ between envs, so this cannot be one array operation; the
         # work per env is in C, without the GIL.
         for index, spring in piece:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
-
 import mujoco
 import torch
 from torch import Tensor
@@ -33,7 +31,7 @@ class MujocoStates:
         sources = torch.cat((self._skeleton.dof_to_rot(padded).flatten(1), padded), dim=1)
         return sources.index_select(1, self._to_joints)[: len(dof_pos)]
 
-    def from_state(self, state: CharacterState) -> Tuple[Tensor, Tensor]:
+    def from_state(self, state: CharacterState) -> tuple[Tensor, Tensor]:
         """Return qpos [n, nq] and qvel [n, nv] of states."""
         axes = rotations.quat_to_matrix(state.root_rot)
         origin_vel = state.root_vel - torch.linalg.cross(state.root_ang_vel, self._from_origin(axes))
@@ -71,16 +69,16 @@ class MujocoStates:
         return rotations.matrix_apply(axes, self._root_com)
 
 
-def _joint_tables(skeleton: Skeleton) -> Tuple[Tensor, Tensor, Tensor]:
+def _joint_tables(skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
     """Return index tables between joint positions, in qpos order after the root, and the character's joints.
 
     The columns of ball joints' quaternions, [4 * balls], all x first, then all y, z and w; for each joint position its
     index among all joint rotations (flattened) followed by all dofs; for each dof its index among the balls' rotation
     vectors, all x first, followed by the joint positions.
     """
-    balls: List[List[int]] = []
-    to_joints: List[int] = []
-    hinge_columns: Dict[int, int] = {}
+    balls: list[list[int]] = []
+    to_joints: list[int] = []
+    hinge_columns: dict[int, int] = {}
     dofs_start = 4 * (skeleton.num_bodies - 1)
     for body, joint in enumerate(skeleton.joints):
         column = len(to_joints)

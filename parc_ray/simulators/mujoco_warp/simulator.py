@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import Iterator, Sequence, Tuple
+from typing import Iterator, Sequence
 
 import mujoco_warp
 import numpy as np
@@ -152,7 +152,7 @@ class MujocoWarpSimulator:
             raise BrokenSimulationError(f"MuJoCo Warp: {call} failed: {reason}") from error
 
 
-def _tile_boxes(config: SimulatorConfig) -> Tuple[Tensor, Tensor]:
+def _tile_boxes(config: SimulatorConfig) -> tuple[Tensor, Tensor]:
     """Return centres and half sizes of the boxes of all tiles, [T, K, 3] m."""
     covers = [ground_boxes(tile) for tile in config.tiles]
     room = max(len(cover.centre) for cover in covers)

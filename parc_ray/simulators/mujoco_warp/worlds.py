@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
-from typing import Any, Tuple
+from typing import Any
 
 import mujoco
 import mujoco_warp
@@ -135,10 +135,10 @@ class Worlds:
         )
         return None
 
-    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.qpos.clone(), self.qvel.clone(), self.warm_start.clone()
 
-    def _write(self, state: Tuple[Tensor, Tensor, Tensor]) -> None:
+    def _write(self, state: tuple[Tensor, Tensor, Tensor]) -> None:
         for part, values in zip((self.qpos, self.qvel, self.warm_start), state):
             part.copy_(values)
 

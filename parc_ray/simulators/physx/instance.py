@@ -7,7 +7,7 @@ degrees and cannot write the state of selected characters, which retries need.
 from __future__ import annotations
 
 import warnings
-from typing import Callable, List, Sequence
+from typing import Callable, Sequence
 
 import ovphysx
 import ovstage
@@ -95,7 +95,7 @@ class Articulations:
             raise BrokenSimulationError(f"PhysX was to hold its states on {instance.device}, and holds them elsewhere")
         self._values = torch.zeros(self._binding.shape, device=instance.device)
         self._written = torch.zeros_like(self._values)
-        self.dof_names: List[str] = self._binding.dof_names
+        self.dof_names: list[str] = self._binding.dof_names
 
     def read(self) -> Tensor:
         """Return [N, ...]; valid until the next call."""
@@ -114,7 +114,7 @@ class Contacts:
     def __init__(self, instance: Instance, pattern: str):
         with _deprecated():
             self._binding = instance.physx.create_contact_binding([pattern])
-        self.paths: List[str] = self._binding.sensor_paths
+        self.paths: list[str] = self._binding.sensor_paths
         self._normal = torch.zeros(len(self.paths), 3, device=instance.device)
         self._friction = torch.zeros_like(self._normal)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence
 
 import mujoco
 import numpy as np
@@ -58,7 +58,7 @@ def joint_path(env: int, body: int) -> str:
     return f"{env_path(env)}/j{body:03d}"
 
 
-def dof_names(skeleton: Skeleton) -> List[str]:
+def dof_names(skeleton: Skeleton) -> list[str]:
     """Return PhysX's names of a character's degrees of freedom, in the character's order."""
     return [
         f"j{body:03d}:{number}" if joint.dof_count > 1 else f"j{body:03d}"
@@ -106,7 +106,7 @@ class SceneWriter:
             gravity_direction=[(0.0, 0.0, -1.0 if config.gravity < 0 else 1.0)],
             gravity_magnitude=[abs(config.gravity)],
         )
-        columns: Dict[str, Any] = {
+        columns: dict[str, Any] = {
             "time_steps_per_second": round(config.control_freq * config.steps_per_control),
             "solver_type": "TGS" if physx.solver_type == 1 else "PGS",
             "broadphase_type": "GPU" if gpu else "MBP",
@@ -191,13 +191,13 @@ class SceneWriter:
             )
         self._save(batch)
 
-    def _excluded_partners(self, body: int) -> List[int]:
+    def _excluded_partners(self, body: int) -> list[int]:
         """Return the excluded collision partners of a body, for the pairs that name it first."""
         pairs = Mjcf(self.config.character, self.config.character_source).excluded_pairs()
         name = self.skeleton.body_names[body]
         return [self.skeleton.body_index(second) for first, second in pairs if first == name]
 
-    def _rest_pose(self, body: int) -> Tuple[DoubleArray, DoubleArray]:
+    def _rest_pose(self, body: int) -> tuple[DoubleArray, DoubleArray]:
         """Return position [3] and rotation matrix [3, 3] of a body in its root's frame, with all joints at zero."""
         bodies, none = self.skeleton.num_bodies, torch.tensor(NO_ROTATION)
         position, turn = self.skeleton.forward_kinematics(torch.zeros(3), none, none.expand(bodies - 1, 4))
@@ -313,7 +313,7 @@ class SceneWriter:
     def _save(self, batch: PrimBatch) -> None:
         batch.write(self.stage, READ_ORDINAL)
 
-    def _same(self, **columns: Any) -> Dict[str, Any]:
+    def _same(self, **columns: Any) -> dict[str, Any]:
         """Return columns with the same value for all envs."""
         count = self.config.num_envs
         return {
@@ -322,7 +322,7 @@ class SceneWriter:
         }
 
 
-def upright_axes(inertia: DoubleArray, quaternion: DoubleArray) -> Tuple[DoubleArray, Tuple[float, ...]]:
+def upright_axes(inertia: DoubleArray, quaternion: DoubleArray) -> tuple[DoubleArray, tuple[float, ...]]:
     """Return moments of inertia [3] about the principal axes closest to the body's, and their rotation (xyzw).
 
     MuJoCo sorts the moments (quaternion: its axes, wxyz). According to PhysX's documentation, spherical drives suffer
@@ -353,7 +353,7 @@ def _geom_matrix(geom: Geom) -> DoubleArray:
     return matrix
 
 
-def _gpu_capacities(config: SimulatorConfig) -> Dict[str, int]:
+def _gpu_capacities(config: SimulatorConfig) -> dict[str, int]:
     """Return buffer sizes on the device from PARC's two settings. PhysX reports buffers that are too small."""
     multiplier = _or(config.physx.default_buffer_size_multiplier, 10.0)
     return {
@@ -376,7 +376,7 @@ def _rotation(quaternion: DoubleArray) -> DoubleArray:
     return matrix.reshape(3, 3)
 
 
-def _shortest_arc(axis: Sequence[float]) -> Tuple[float, ...]:
+def _shortest_arc(axis: Sequence[float]) -> tuple[float, ...]:
     """Return the smallest rotation (xyzw) of x to an axis."""
     x, y, z = (value / math.sqrt(sum(part * part for part in axis)) for value in axis)
     if x < -0.999999:
@@ -385,7 +385,7 @@ def _shortest_arc(axis: Sequence[float]) -> Tuple[float, ...]:
     return (0.0, -z / (2.0 * w), y / (2.0 * w), w)
 
 
-def _product(a: Sequence[float], b: Sequence[float]) -> List[float]:
+def _product(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """Return the product of two rotations (xyzw)."""
     result = np.zeros(4)
     mujoco.mju_mulQuat(result, np.array([a[3], *a[:3]]), np.array([b[3], *b[:3]]))

@@ -7,7 +7,7 @@ and degrees of freedom breadth first; this module puts them into the character's
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Iterator, List, Tuple
+from typing import Iterator
 
 import torch
 from ovphysx import TensorType
@@ -70,7 +70,7 @@ class PhysxSimulator(SceneSimulator):
         self._balls = torch.tensor(balls, device=device)
         instance.warm_up()
 
-    def _put(self, envs: List[int], root: Tensor, dof: Tensor) -> None:
+    def _put(self, envs: list[int], root: Tensor, dof: Tensor) -> None:
         rows = torch.tensor(envs, dtype=torch.int32, device=self.device)
         self._pose.write(root[:, :7], rows)
         self._velocity.write(root[:, 7:], rows)
@@ -93,7 +93,7 @@ class PhysxSimulator(SceneSimulator):
         short = self.skeleton.rot_to_dof(self.skeleton.dof_to_rot(pad_to_batch(targets)))
         return torch.where(self._balls, short[: len(targets)], targets)
 
-    def _read(self) -> Tuple[Tensor, Tensor, Tensor]:
+    def _read(self) -> tuple[Tensor, Tensor, Tensor]:
         root = torch.cat((self._pose.read(), self._velocity.read()), dim=1)
         dof = torch.stack((self._dof_position.read(), self._dof_velocity.read()), dim=2)
         force = self._contacts.read().index_select(0, self._bodies).view(self.num_envs, -1, 3)

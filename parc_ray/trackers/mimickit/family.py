@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Mapping
 
 from parc_ray.config.base import fingerprint_values
 from parc_ray.config.environment import NOT_RECORDED, EnvironmentFile, PhysxConfig, SimulationConfig
@@ -43,7 +43,7 @@ class MimickitFiles:
     agent: MimickitAgentConfig
 
 
-def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
+def _read(config: RecordConfig, data_dir: str | None) -> TrackerFiles:
     source = str(config.env_file)
     content = expand(load_yaml(config.env_file), data_dir, source)
     if "env_name" not in content and isinstance(content.get("env"), dict):
@@ -60,7 +60,7 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
     )
 
 
-def _engine(config: RecordConfig, environment: Mapping[str, Any], data_dir: Optional[str]) -> Dict[str, Any]:
+def _engine(config: RecordConfig, environment: Mapping[str, Any], data_dir: str | None) -> dict[str, Any]:
     """Return engine_config.yaml with the environment's overrides."""
     own = environment.get("engine", {})
     if not isinstance(own, dict):
@@ -96,7 +96,7 @@ def _environment_file(environment: MimickitEnvironmentConfig, engine: MimickitEn
     return EnvironmentFile.model_validate(content)
 
 
-def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
+def _fingerprint(files: TrackerFiles) -> dict[str, Any]:
     own = files.settings
     return {
         "model_file (sha256)": files.checkpoint_sha256,

@@ -8,7 +8,7 @@ heading, which hides their distance from the character.
 from __future__ import annotations
 
 import math
-from typing import Collection, Dict
+from typing import Collection
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ class MimickitObserver:
         self._target = Layout({"position": (position,), "rotation": (2, 3), "joints": joints, "keys": keys})
         self.features = Layout({"phase": (1,), "heading": (2,), "root": (3, 3), "joints": joints, "keys": keys})
         self._scales = 2.0 * math.pi * 2.0 ** torch.arange(config.num_phase_encoding, device=device)
-        parts: Dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
+        parts: dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
         if config.enable_phase_obs:
             parts["phase_obs"] = (1 + 2 * config.num_phase_encoding,)
         if config.enable_tar_obs:
@@ -78,7 +78,7 @@ class MimickitObserver:
             parts.append(self._targets(state, self.features.split(inputs.targets[:, 1:])))
         return self.layout.join(parts)
 
-    def _targets(self, state: CharacterState, targets: Dict[str, Tensor]) -> Tensor:
+    def _targets(self, state: CharacterState, targets: dict[str, Tensor]) -> Tensor:
         root = targets["root"]
         origin = state.root_pos[:, None, None] if self.config.global_obs else root[:, :1, :1]
         turn = None if self.config.global_obs else rotations.heading_matrix(targets["heading"][:, 0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 
@@ -49,7 +47,7 @@ class MimickitTermination:
         state: CharacterState,
         pose: Pose,
         reference: Pose,
-        ground: Optional[Tensor],
+        ground: Tensor | None,
     ) -> TerminationResult:
         """See Termination.compute."""
         config = self.config
@@ -77,7 +75,7 @@ class MimickitTermination:
             return relative
         return rotations.quat_rotate(rotations.quat_conjugate(pose.body_rot[:, :1]), relative)
 
-    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
+    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
         low = body_pos[..., 2] - ground <= self.ground_contact_height
         touched = touching(contact_force) & low & self._forbidden
         return touched.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any
 
 from parc_ray.config.base import fingerprint_values
 from parc_ray.config.environment import NOT_RECORDED
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from parc_ray.trackers.tracker import Tracker
 
 
-def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
+def _read(config: RecordConfig, data_dir: str | None) -> TrackerFiles:
     source = str(config.env_file)
     content = expand(load_yaml(config.env_file), data_dir, source, unread=REPLACED)
     environment = check_config(content, ParcEnvironmentFile, source)
@@ -34,7 +34,7 @@ def _read(config: RecordConfig, data_dir: Optional[str]) -> TrackerFiles:
     )
 
 
-def _fingerprint(files: TrackerFiles) -> Dict[str, Any]:
+def _fingerprint(files: TrackerFiles) -> dict[str, Any]:
     return {
         "model_file (sha256)": files.checkpoint_sha256,
         "env_file": fingerprint_values(files.environment, NOT_RECORDED),

@@ -6,7 +6,7 @@ tar_contacts, char_contacts, hf, flattened.
 
 from __future__ import annotations
 
-from typing import Collection, Dict, Optional
+from typing import Collection
 
 import torch
 from torch import Tensor
@@ -73,7 +73,7 @@ class ParcObserver:
     def _layout(self, bodies: int) -> Layout:
         """Return names and shapes of PARC's obs_shapes."""
         config, steps = self.config, len(self.config.tar_obs_steps)
-        parts: Dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
+        parts: dict[str, Shape] = {"char_obs": (self._char.layout.size,)}
         if config.enable_tar_obs:
             parts["tar_obs"] = (steps, self._target.size)
         if config.use_contact_info:
@@ -115,7 +115,7 @@ class ParcObserver:
         parts.append((heights - state.root_pos[:, 2:]).clamp(config.min_obs_h, config.max_obs_h))
         return self.layout.join(parts)
 
-    def _targets(self, state: CharacterState, targets: Dict[str, Tensor], turn: Optional[Tensor]) -> Tensor:
+    def _targets(self, state: CharacterState, targets: dict[str, Tensor], turn: Tensor | None) -> Tensor:
         """Return targets relative to the character; with global_obs, key bodies to the target's root, as in PARC."""
         offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
         vectors = turned(turn, side_by_side(offset, targets["root"][..., 1:, :], targets["keys"]))

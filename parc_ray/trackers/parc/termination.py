@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 import torch
 from torch import Tensor
 
@@ -52,7 +50,7 @@ class ParcTermination:
         state: CharacterState,
         pose: Pose,
         reference: Pose,
-        ground: Optional[Tensor],
+        ground: Tensor | None,
     ) -> TerminationResult:
         """See Termination.compute."""
         config = self.config
@@ -75,14 +73,14 @@ class ParcTermination:
             body = torch.where(strayed, worst, body)
         return TerminationResult(reason.masked_fill(time <= 1e-5, 0), body)
 
-    def _body_deviation(self, body_pos: Tensor, reference: Tensor) -> Tuple[Tensor, Tensor]:
+    def _body_deviation(self, body_pos: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """Return whether a body is beyond its limit, and the body farthest beyond."""
         offset = (reference[:, 1:] - reference[:, :1]) - (body_pos[:, 1:] - body_pos[:, :1])
         excess = reverse_dims(rotations.dot(offset, offset)) - self._squared_limits
         most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 
-    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> Tuple[Tensor, Tensor]:
+    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
         """Return whether a forbidden body touches something and one (any) is near the ground, and the touching body."""
         touched = touching(contact_force) & self._forbidden
         low = (body_pos[..., 2] < ground + self.config.termination_height) & self._forbidden

@@ -8,7 +8,7 @@ import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Collection, FrozenSet, Iterator, Optional
+from typing import Any, Collection, Iterator
 from urllib.parse import urlsplit
 
 from parc_ray.errors import MissingDependencyError, quote
@@ -18,12 +18,12 @@ from parc_ray.errors import MissingDependencyError, quote
 class Access:
     """The host names, in lower case, by which browsers may reach a viewer."""
 
-    own: FrozenSet[str]
+    own: frozenset[str]
     """Host names of this machine."""
-    proxies: FrozenSet[str]
+    proxies: frozenset[str]
     """Host names of proxies and forwarded ports whose pages may also connect."""
 
-    def refusal(self, host: str, origin: Optional[str]) -> str:
+    def refusal(self, host: str, origin: str | None) -> str:
         """Return why a request is refused; empty if it is allowed.
 
         An unknown name in `host` may be DNS rebinding: another site's name that resolves to this machine. Addresses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Iterable, List, Mapping, Optional, Sequence
+from typing import Iterable, Mapping, Sequence
 
 from parc_ray.errors import printable
 from parc_ray.recording.run_attempt import RunAttempt
@@ -49,9 +49,9 @@ def title(playback: Playback) -> str:
     return _box(lines)
 
 
-def facts(item: Item, scene: Optional[Scene]) -> str:
+def facts(item: Item, scene: Scene | None) -> str:
     """Return the outcome of a motion in its run, and a summary of its files."""
-    lines: List[str] = []
+    lines: list[str] = []
     if item.motion:
         lines += _outcome(item.motion)
     if scene:
@@ -74,7 +74,7 @@ def failure(clip: Clip, item: Item) -> str:
     return shown_text(f"attempt {clip.number} {outcome}: {clip.ending}", 120)
 
 
-def _outcome(motion: RunMotion) -> List[str]:
+def _outcome(motion: RunMotion) -> list[str]:
     lines = [f"<div style='{PLAIN}'>{_text(motion.reason)}</div>"] if motion.reason else []
     if motion.attempts:
         lines.append(_heading("Attempts"))
@@ -96,8 +96,8 @@ def _attempt(attempt: RunAttempt) -> str:
     return f"from {attempt.start_time:.2f} s on, {attempt.outcome}{ending}"
 
 
-def _metric_rows(quality: Mapping[str, Optional[float]]) -> List[Sequence[str]]:
-    rows: List[Sequence[str]] = []
+def _metric_rows(quality: Mapping[str, float | None]) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
     for name, value in quality.items():
         metric = BY_NAME.get(name, Metric(name, name, ""))
         rows.append((metric.title, "not finite" if value is None else f"{value:.3g} {metric.unit}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import List
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +77,7 @@ def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -
     """Return a mask [X, Y] of the given cells and those within a square margin (m) around them."""
     reach = round(margin / terrain.dx)
     size_x, size_y = terrain.hf.shape
-    edges: List[npt.NDArray[np.int64]] = [
+    edges: list[npt.NDArray[np.int64]] = [
         np.clip(cells - reach, 0, (size_x - 1, size_y - 1)),
         np.clip(cells + reach, 0, (size_x - 1, size_y - 1)) + 1,
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable
 
 from parc_ray.viewing.browser.facts import clip_label, facts, legend, shown_text, title
 from parc_ray.viewing.browser.viewport import Viewport
@@ -31,8 +31,8 @@ class Panel:
 
     def __init__(self, server: Any, playback: Playback, viewport: Viewport, post: Post):
         self._gui, self._playback, self._viewport, self._post = server.gui, playback, viewport, post
-        self._clips: List[Any] = []
-        self._numbers: Dict[str, int] = {}
+        self._clips: list[Any] = []
+        self._numbers: dict[str, int] = {}
         """Index of each listed motion, by its label."""
         self._set_theme(dark=False)
         self._gui.set_panel_label(shown_text(playback.playlist.title, 40))
@@ -110,7 +110,7 @@ class Panel:
 
     def _add_keys(self) -> None:
         playback = self._playback
-        keys: List[Any] = [
+        keys: list[Any] = [
             ("Play or pause", "space", playback.toggle),
             ("Next motion", "N", lambda: playback.step(1)),
             ("Previous motion", "P", lambda: playback.step(-1)),

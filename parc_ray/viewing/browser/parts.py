@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Parts:
         self.stretch: FloatArray = np.array([solid.scale for solid in solids], dtype=np.float32)
         self._round = round_parts and bool((self.stretch == self.stretch[:, :1]).all())
 
-    def at(self, position: FloatArray, rotation: FloatArray) -> Tuple[FloatArray, FloatArray]:
+    def at(self, position: FloatArray, rotation: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return positions [..., P, 3] and turns [..., P, 4] (wxyz) for bodies at [..., B, 3], [..., B, 4] (xyzw)."""
         turn = torch.from_numpy(rotation).index_select(-2, self.body)
         place = torch.from_numpy(position).index_select(-2, self.body)
@@ -38,7 +38,7 @@ class Parts:
         return place.numpy(), turned.roll(1, -1).numpy()
 
 
-def character_parts(geoms: Sequence[Geom]) -> Dict[str, Parts]:
+def character_parts(geoms: Sequence[Geom]) -> dict[str, Parts]:
     """Return the parts of a character by kind, without meshes and other shapes that are not solid primitives."""
     solids = solids_of(geoms)
     kinds = dict.fromkeys(solid.kind for solid in solids)

@@ -10,7 +10,7 @@ import socket
 import time
 from contextlib import redirect_stdout
 from types import FrameType
-from typing import Any, Callable, Collection, Optional
+from typing import Any, Callable, Collection
 
 import torch
 
@@ -33,7 +33,7 @@ LONGEST_STEP = 0.25
 class Viewer:
     """A served page. One thread plays and updates it; viser's threads only post actions."""
 
-    def __init__(self, playlist: Playlist, host: str, port: Optional[int], allow_hosts: Collection[str] = ()):
+    def __init__(self, playlist: Playlist, host: str, port: int | None, allow_hosts: Collection[str] = ()):
         """port: None for any free port. allow_hosts: Additional host names that browsers may use for the viewer.
 
         Raises InputError if there is nothing to show or the port cannot be used.
@@ -75,7 +75,7 @@ class Viewer:
         with redirect_stdout(io.StringIO()):
             self.server.stop()
 
-    def _act(self, patience: Optional[float]) -> bool:
+    def _act(self, patience: float | None) -> bool:
         """Perform all posted actions; return True if any. Wait up to `patience` s for the first (None: forever)."""
         try:
             action = self._actions.get(timeout=None if patience is None else max(patience, 0.0))
@@ -105,7 +105,7 @@ class Viewer:
 
 
 def view(
-    playlist: Playlist, host: str, port: Optional[int], say: Callable[[str], None], allow_hosts: Collection[str] = ()
+    playlist: Playlist, host: str, port: int | None, say: Callable[[str], None], allow_hosts: Collection[str] = ()
 ) -> None:
     """Serve the viewer until Ctrl-C or SIGTERM. Raises InputError, see Viewer."""
     torch.set_num_threads(1)  # a character has only 15 bodies: more threads would just wait for each other
@@ -134,7 +134,7 @@ def require_viser() -> None:
         raise MissingDependencyError(f"the viewer needs viser ({error}): pip install 'parc-ray[view]'") from None
 
 
-def _start_server(host: str, port: Optional[int], allowed: Access) -> Any:
+def _start_server(host: str, port: int | None, allowed: Access) -> Any:
     import viser
 
     chosen = _free_port(host, port)
@@ -150,7 +150,7 @@ def _start_server(host: str, port: Optional[int], allowed: Access) -> Any:
     return server
 
 
-def _free_port(host: str, port: Optional[int]) -> int:
+def _free_port(host: str, port: int | None) -> int:
     """Return the given port, else a free one. Raises InputError if it is taken or the host is not local."""
     if port is not None and not 0 <= port < 2**16:
         raise InputError(f"--port {port}: ports go from 0 to 65535")
@@ -179,5 +179,5 @@ def _nothing() -> None:
     pass
 
 
-def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt

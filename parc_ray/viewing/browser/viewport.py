@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Mapping, Sequence, Tuple
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,8 @@ class Viewport:
         """True if the view follows the character."""
         self._scene = server.scene
         self._parts, self._meshes = character_parts(geoms), meshes_of(geoms)
-        self._characters: List[_Character] = []
-        self._ground: List[Any] = []
+        self._characters: list[_Character] = []
+        self._ground: list[Any] = []
         server.initial_camera.position = EYE
         server.initial_camera.look_at = (0.0, 0.0, 0.0)
         server.initial_camera.fov = FIELD
@@ -111,7 +111,7 @@ class _Character:
     """The character of one clip."""
 
     def __init__(
-        self, scene: Any, parts: Mapping[str, Tuple[Parts, Mesh]], clip: Clip, index: int, failure: str, alone: bool
+        self, scene: Any, parts: Mapping[str, tuple[Parts, Mesh]], clip: Clip, index: int, failure: str, alone: bool
     ):
         """parts: By kind, with the mesh shared by all parts of that kind."""
         self.clip = clip
@@ -134,7 +134,7 @@ class _Character:
         self._pin = self._marker(scene, f"{name}/failure", failure) if failing else []
         self.handles = [*self._bodies, *self._pin]
 
-    def place(self, placed: Mapping[str, Tuple[Any, Any]], contact: npt.NDArray[np.bool_]) -> None:
+    def place(self, placed: Mapping[str, tuple[Any, Any]], contact: npt.NDArray[np.bool_]) -> None:
         """Move the parts [P, 3] and [P, 4] (wxyz) of each kind; colour the bodies in contact [B]."""
         recolored = self._contact is None or not np.array_equal(contact, self._contact)
         self._contact = contact
@@ -172,7 +172,7 @@ class _Character:
             visible=False,
         )
 
-    def _marker(self, scene: Any, name: str, text: str) -> List[Any]:
+    def _marker(self, scene: Any, name: str, text: str) -> list[Any]:
         point = self.clip.path()[-1]
         # Above the path's highest point, so that labels of attempts that failed at the same place stay apart.
         top = np.array([*point[:2], self.clip.path()[:, 2].max() + PIN + LINE * self.clip.number])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ LINE_OF_SIGHT = np.linspace(0.03, 1.0, 60)[:, None]
 class View:
     """Position and direction of MuJoCo's free camera."""
 
-    target: Tuple[float, float, float]
+    target: tuple[float, float, float]
     """m, centre of the picture."""
     distance: float
     """m, from the target."""
@@ -59,7 +58,7 @@ def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
 
 def best_direction(
     path: FloatArray, facing: float, height: float, reach: float, terrain: HeightField
-) -> Tuple[float, float]:
+) -> tuple[float, float]:
     """Return azimuth and elevation (degrees) of the best view of a path [n, 3] m; height: the character's, m.
 
     `facing` (degrees) is used if the path has no direction; `reach` (m) is the camera's distance.

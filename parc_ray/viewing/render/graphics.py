@@ -6,7 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
-from typing import Any, List, Optional
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +108,7 @@ class Canvas:
         os.environ.pop("PYOPENGL_PLATFORM", None)
         self._area = mujoco.MjrRect(0, 0, width, height)
         self._picture = np.empty((height, width, 3), dtype=np.uint8)
-        self._target: Optional[Any] = None
+        self._target: Any | None = None
         self._context = library.GLContext(width, height)
         try:
             self._context.make_current()
@@ -136,7 +136,7 @@ class Canvas:
 
     def close(self) -> None:
         """Free the graphics resources; later calls do nothing."""
-        parts: List[Any] = [part for part in (self._target, self._context) if part is not None]
+        parts: list[Any] = [part for part in (self._target, self._context) if part is not None]
         self._target = self._context = None
         for part in parts:
             part.free()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ def landscape_model(
     {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN}" contype="0" conaffinity="0"/>' for name in names)}
   </worldbody>
 </mujoco>"""
-    files: Dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
+    files: dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
     files.update((f"{name}.msh", _triangles_file(*hull)) for name, hull in zip(names, hulls))
     try:
         return mujoco.MjModel.from_xml_string(document, files)
@@ -91,7 +91,7 @@ def landscape_model(
         raise InputError(f"the terrain around the motion cannot be drawn: {reason}") from None
 
 
-def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray, FloatArray]:
+def _block(terrain: HeightField, bottom: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the outer faces of the block: corners [Q, 4, 3] m, normals [Q, 3], texture coordinates [Q, 4, 2]."""
     size_x, size_y = terrain.hf.shape
     edge_x, edge_y = (
@@ -104,7 +104,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
     # Emphasize differences near the top, where characters walk; pits may be deep.
     depth = np.sqrt((top.max() - top) / max(float(np.ptp(top)), 1.0))
     level = np.rint((1 - depth) * (LEVELS - 1))
-    parts: List[Tuple[FloatArray, FloatArray, FloatArray]] = [
+    parts: list[tuple[FloatArray, FloatArray, FloatArray]] = [
         _faces([(x0, y0, top), (x1, y0, top), (x1, y1, top), (x0, y1, top)], (0, 0, 1), level)
     ]
     framed = np.pad(heights, 1, constant_values=bottom)
@@ -128,7 +128,7 @@ def _block(terrain: HeightField, bottom: float) -> Tuple[FloatArray, FloatArray,
     return tuple(np.concatenate(column) for column in zip(*parts))  # type: ignore[return-value]
 
 
-def _faces(corners: Any, normal: Tuple[int, int, int], tile: Any) -> Tuple[FloatArray, FloatArray, FloatArray]:
+def _faces(corners: Any, normal: tuple[int, int, int], tile: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return quads from four corners, each (x, y, z) of arrays [Q], with texture tile numbers [Q]."""
     stacked = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     # Half a pixel inside, so that colours do not bleed between tiles.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, List, Optional, Sequence, Tuple, Type
+from typing import Any, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ class Look:
     reference: bool = True
     contacts: bool = True
     """True if bodies in contact are coloured."""
-    attempts: Optional[bool] = None
+    attempts: bool | None = None
     """True to draw attempts that were not recorded. None: only if nothing was recorded."""
 
 
@@ -68,7 +68,7 @@ class DrawnClip:
         return time >= self.clip.start - 1e-6
 
 
-def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
+def drawn_clips(scene: Scene, look: Look) -> list[DrawnClip]:
     """Return the clips to draw. Raises InputError if there are none."""
     clips = {
         kind: [c for c in scene.clips if c.kind == kind] for kind in ("motion", "recording", "attempt", "reference")
@@ -89,7 +89,7 @@ def drawn_clips(scene: Scene, look: Look) -> List[DrawnClip]:
     return drawn
 
 
-def time_range(scene: Scene, look: Look) -> Tuple[float, float]:
+def time_range(scene: Scene, look: Look) -> tuple[float, float]:
     """Return start and end (s) of the drawn clips except the reference."""
     clips = [drawn.clip for drawn in drawn_clips(scene, look)]
     clips = [clip for clip in clips if clip.kind != "reference"] or clips
@@ -110,7 +110,7 @@ class Renderer:
         geoms: Sequence[Geom],
         backend: str,
         look: Look = Look(),
-        span: Optional[Tuple[float, float]] = None,
+        span: tuple[float, float] | None = None,
     ):
         """geoms: The character's. backend: See Search. span: Start and end, s; default: time_range.
 
@@ -168,7 +168,7 @@ class Renderer:
         mujoco.mj_forward(model, self._data)
         font = min(FONTS, key=lambda scale: abs(scale - look.height / 720 * 150))
         self._canvas = Canvas(backend, model, look.width, look.height, font)
-        self._contents: Optional[Any] = None
+        self._contents: Any | None = None
 
     def view(self, time: float) -> View:
         """Return the camera view at a time, s."""
@@ -199,13 +199,13 @@ class Renderer:
         return self
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
-    def _shapes(self, times: Sequence[float]) -> List[Shape]:
+    def _shapes(self, times: Sequence[float]) -> list[Shape]:
         """Return bodies and failure marks of all clips at several times."""
-        shapes: List[Shape] = []
+        shapes: list[Shape] = []
         for time in times:
             snapshot = self._snapshots.at([time - drawn.clip.start for drawn in self.drawn])
             for index, drawn in enumerate(self.drawn):
@@ -274,7 +274,7 @@ class Shape:
     color: Color
     opacity: float = 1.0
     label: str = ""
-    hull: Optional[int] = None
+    hull: int | None = None
     """Index of the hull; None for other shapes."""
 
 
@@ -292,7 +292,7 @@ class _Geoms:
         self.places = np.array([geom.position for geom in solid], dtype=np.float64).reshape(-1, 3)
         self.axes = _matrices(np.array([geom.rotation for geom in solid], dtype=np.float64).reshape(-1, 4))
 
-    def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> List[Shape]:
+    def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> list[Shape]:
         """Return the geoms of one of a snapshot's characters in the scene."""
         axes = _matrices(snapshot.rotation[index].astype(np.float64))[self.bodies]
         origins = snapshot.position[index].astype(np.float64)[self.bodies] + drawn.clip.offset

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator
 
 import numpy as np
 from rich.console import Console
@@ -46,18 +46,18 @@ class RenderOptions:
 
     file: Path
     output: Path
-    size: Optional[Tuple[int, int]] = None
-    fps: Optional[float] = None
-    start: Optional[float] = None
-    end: Optional[float] = None
+    size: tuple[int, int] | None = None
+    fps: float | None = None
+    start: float | None = None
+    end: float | None = None
     """s, on the clock of the motion or, in a run, of its reference."""
     speed: float = 1.0
     camera: str = "follow"
     reference: bool = True
     contacts: bool = True
-    attempts: Optional[bool] = None
+    attempts: bool | None = None
     poses: int = 8
-    character: Optional[Path] = None
+    character: Path | None = None
     overwrite: bool = False
 
 
@@ -97,7 +97,7 @@ def render(options: RenderOptions, console: Console) -> None:
         say(console, f"{options.output}: {told}, drawn by {renderer.engine}")
 
 
-def _drawn(renderer: Renderer, times: List[float], name: str, console: Console) -> Iterator[Picture]:
+def _drawn(renderer: Renderer, times: list[float], name: str, console: Console) -> Iterator[Picture]:
     shown = track(times, escape(printable(name)), console=console, transient=True, disable=not console.is_terminal)
     return (renderer.frame(moment) for moment in shown)
 
@@ -121,7 +121,7 @@ def _checked_kind(options: RenderOptions) -> str:
     return kind
 
 
-def _checked_size(options: RenderOptions, kind: str) -> Tuple[int, int]:
+def _checked_size(options: RenderOptions, kind: str) -> tuple[int, int]:
     strip = kind == ".png" and options.camera == "follow"
     width, height = options.size or (TILE if strip else SIZES[kind])
     if not all(SIDES[0] <= side <= SIDES[1] for side in (width, height)):
@@ -151,7 +151,7 @@ def _checked_rate(options: RenderOptions, kind: str) -> float:
     return fps
 
 
-def _span(options: RenderOptions, scene: Scene, look: Look) -> Tuple[float, float]:
+def _span(options: RenderOptions, scene: Scene, look: Look) -> tuple[float, float]:
     """Return start and end (s). Raises InputError if they are not within the motion."""
     low, high = time_range(scene, look)
     start = low if options.start is None else options.start

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
+from typing import Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def require_video_library() -> None:
             raise MissingDependencyError("rendering needs more packages: pip install 'parc-ray[render]'")
 
 
-def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fps: float) -> None:
+def write_mp4(path: Path, pictures: Iterable[Picture], size: tuple[int, int], fps: float) -> None:
     """Write pictures of size (width, height), both even, as H.264. Raises OutputError if the file cannot be written."""
     import av
 
@@ -56,7 +56,7 @@ def write_mp4(path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fp
 
 
 def write_gif(
-    path: Path, pictures: Iterable[Picture], size: Tuple[int, int], fps: float, samples: Sequence[Picture]
+    path: Path, pictures: Iterable[Picture], size: tuple[int, int], fps: float, samples: Sequence[Picture]
 ) -> None:
     """Write an endless GIF with the 256 colours that suit the samples best. Raises OutputError, see write_mp4."""
     import av
@@ -95,7 +95,7 @@ def write_png(path: Path, picture: Picture) -> None:
 
 
 @contextmanager
-def _encoder(path: Path, kind: str, options: Dict[str, str]) -> Iterator[Any]:
+def _encoder(path: Path, kind: str, options: dict[str, str]) -> Iterator[Any]:
     """Yield a container that becomes the file at `path` on success."""
     import av
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import List, Optional, Set, Tuple
+from typing import Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,15 +40,15 @@ class Playback:
         self.playing = False
         self.loop = True
         self.speed = 1.0
-        self.hidden: Set[Key] = set()
-        self.found: List[int] = list(range(len(playlist.items)))
+        self.hidden: set[Key] = set()
+        self.found: list[int] = list(range(len(playlist.items)))
         """Indices in the playlist of the motions that match the search."""
         self.index = 0
         self.opened = 0
         """Number of motions opened so far."""
         self.time = 0.0
         """s, on the scene's clock."""
-        self.scene: Optional[Scene] = None
+        self.scene: Scene | None = None
         """None if the motion cannot be read."""
         self.problem = ""
         """Reason why the motion cannot be read; empty if it can."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional, Tuple
+from typing import Callable
 
 from parc_ray.character.geoms import Geom, read_geoms
 from parc_ray.character.skeleton import Skeleton, parse_skeleton
@@ -25,7 +25,7 @@ class Item:
     """State of the motion in its run; "motion" for a file outside any run."""
     read: Callable[[], Scene]
     """Reads the scene. Raises InputError if there is nothing to show."""
-    motion: Optional[RunMotion] = None
+    motion: RunMotion | None = None
     """The run's record of the motion."""
 
 
@@ -34,12 +34,12 @@ class Playlist:
     """Scenes of one character."""
 
     title: str
-    items: Tuple[Item, ...]
+    items: tuple[Item, ...]
     skeleton: Skeleton
-    geoms: Tuple[Geom, ...]
+    geoms: tuple[Geom, ...]
 
 
-def open_playlist(path: Path, character: Optional[Path] = None) -> Playlist:
+def open_playlist(path: Path, character: Path | None = None) -> Playlist:
     """Return the playlist of a run's output directory, a folder of motion files, or a motion file.
 
     A motion file written by a run is shown as that run's motion, with its reference. The character (MJCF) defaults
@@ -72,6 +72,6 @@ def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
     return Item(name, "motion", lambda: scene_of_file(read_motion(file, skeleton)))
 
 
-def _character(run: Optional[Run], character: Optional[Path]) -> Tuple[Skeleton, Tuple[Geom, ...]]:
+def _character(run: Run | None, character: Path | None) -> tuple[Skeleton, tuple[Geom, ...]]:
     text, source = find_character(run, character)
     return parse_skeleton(text, source), read_geoms(text, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable, List, Optional, Tuple
+from typing import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ class Clip:
     motion: Motion
     start: float = 0.0
     """s, on the scene's clock, which is the reference's."""
-    offset: Tuple[float, float, float] = (0.0, 0.0, 0.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """m, from the motion's own frame to the scene's."""
     ending: str = ""
     """Reason why an attempt was not recorded; it failed at its last frame."""
@@ -58,9 +58,9 @@ class Scene:
     """One motion's clips on the terrain around them; the reference, if any, comes first."""
 
     name: str
-    clips: Tuple[Clip, ...]
+    clips: tuple[Clip, ...]
     terrain: HeightField
-    notes: Tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Missing parts, with reasons."""
 
     @property
@@ -80,7 +80,7 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
     Files may have been deleted or replaced since the run; notes list what is missing. Raises InputError if nothing
     is left.
     """
-    notes: List[str] = []
+    notes: list[str] = []
     reference = _read_or_note(partial(_reference, run, motion, skeleton), notes, "no reference")
     clips = [] if reference is None else [Clip("reference", reference)]
     decisive = motion.last_attempt if motion.state == MotionState.RECORDED else None
@@ -103,7 +103,7 @@ def scene_of_run(run: Run, motion: RunMotion, skeleton: Skeleton, attempts: bool
     return _scene(motion.name, clips, notes)
 
 
-def _aligned_clip(kind: str, motion: Motion, attempt: RunAttempt, reference: Optional[Motion]) -> Clip:
+def _aligned_clip(kind: str, motion: Motion, attempt: RunAttempt, reference: Motion | None) -> Clip:
     """Return a clip aligned with the reference at its start; recordings have their own origin."""
     offset = np.zeros(3)
     if reference is not None:
@@ -114,7 +114,7 @@ def _aligned_clip(kind: str, motion: Motion, attempt: RunAttempt, reference: Opt
     return Clip(kind, motion, attempt.start_time, (x, y, z), attempt.reason, attempt.number)
 
 
-def _scene(name: str, clips: List[Clip], notes: List[str]) -> Scene:
+def _scene(name: str, clips: list[Clip], notes: list[str]) -> Scene:
     """Return a scene in the first clip's frame, on its terrain."""
     terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
     return Scene(name, tuple(clips), terrain, tuple(notes))
@@ -126,7 +126,7 @@ def around(terrain: HeightField, path: FloatArray) -> HeightField:
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)
 
 
-def _read_or_note(read: Callable[[], Motion], notes: List[str], what: str) -> Optional[Motion]:
+def _read_or_note(read: Callable[[], Motion], notes: list[str], what: str) -> Motion | None:
     try:
         return read()
     except InputError as error:

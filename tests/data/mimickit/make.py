@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -48,7 +48,7 @@ ENVIRONMENT = {
     "contact_bodies": ["right_foot", "left_foot"],
     "num_disc_obs_steps": 1,
 }
-VARIANTS: Dict[str, Dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "local": {"global_obs": False, "enable_phase_obs": True},
     "local_without_height": {"global_obs": False, "root_height_obs": False, "key_bodies": [], "contact_bodies": []},
@@ -139,7 +139,7 @@ def make_engine(kit: SimpleNamespace, character: Path, count: int) -> Any:
             )
             self._obj_body_rot = [torch.zeros(count, len(names), 4)]
             self._obj_dof_cmd = [torch.zeros(count, len(limits))]
-            self._envs: List[int] = []
+            self._envs: list[int] = []
 
         def create_env(self) -> int:
             self._envs.append(0)
@@ -181,7 +181,7 @@ def make_engine(kit: SimpleNamespace, character: Path, count: int) -> Any:
     return HeldEngine()
 
 
-def make_environment(kit: SimpleNamespace, character: Path, dataset: Path, changes: Dict[str, Any]) -> Any:
+def make_environment(kit: SimpleNamespace, character: Path, dataset: Path, changes: dict[str, Any]) -> Any:
     config = {**copy.deepcopy(ENVIRONMENT), **changes, "char_file": str(character), "motion_file": str(dataset)}
     kind = {"deepmimic": kit.deepmimic_env.DeepMimicEnv, "add": kit.add_env.ADDEnv}[config["env_name"]]
     with mock.patch.object(kit.engine_builder, "build_engine", lambda *_, **__: make_engine(kit, character, ENVS)):
@@ -213,7 +213,7 @@ def standing_frames() -> Any:
     return frames
 
 
-def write_dataset(kit: SimpleNamespace, folder: Path, clips: List[Any]) -> Path:
+def write_dataset(kit: SimpleNamespace, folder: Path, clips: list[Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for number, (frames, fps, mode) in enumerate(clips):
@@ -223,27 +223,27 @@ def write_dataset(kit: SimpleNamespace, folder: Path, clips: List[Any]) -> Path:
     return folder / "motions.yaml"
 
 
-def arrays(values: Dict[str, Any]) -> Dict[str, Any]:
+def arrays(values: dict[str, Any]) -> dict[str, Any]:
     plain = {
         name: value.numpy() if isinstance(value, torch.Tensor) else np.asarray(value) for name, value in values.items()
     }
     return {name: value.astype(np.float32) if value.dtype == np.float64 else value for name, value in plain.items()}
 
 
-def save(name: str, values: Dict[str, Any]) -> None:
+def save(name: str, values: dict[str, Any]) -> None:
     np.savez_compressed(HERE / f"{name}.npz", **arrays(values))
 
 
-def clips_of(clips: List[Any]) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
+def clips_of(clips: list[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for number, (frames, fps, mode) in enumerate(clips):
         found.update({f"frames{number}": frames, f"fps{number}": fps, f"loop_mode{number}": mode})
     return found
 
 
 def sampling(
-    kit: SimpleNamespace, rng: np.random.Generator, character: Path, clips: List[Any], scratch: Path
-) -> Dict[str, Any]:
+    kit: SimpleNamespace, rng: np.random.Generator, character: Path, clips: list[Any], scratch: Path
+) -> dict[str, Any]:
     """The character's kinematics, and frames of its motions at times within them and beyond."""
     model = kit.character.MJCFCharModel("cpu")
     model.load(str(character))
@@ -290,7 +290,7 @@ def scatter(kit: SimpleNamespace, env: Any, rng: np.random.Generator, spread: fl
     env._update_ref_motion()
 
 
-def observations(kit: SimpleNamespace, rng: np.random.Generator, dataset: Path, variant: str) -> Dict[str, Any]:
+def observations(kit: SimpleNamespace, rng: np.random.Generator, dataset: Path, variant: str) -> dict[str, Any]:
     """What characters observe, and whether they have failed; with their references now and at the target steps."""
     changes = VARIANTS[variant]
     env = make_environment(kit, HUMANOID, dataset, changes)
@@ -324,7 +324,7 @@ def agent_of(kit: SimpleNamespace, name: str, env: Any, rng: np.random.Generator
     return agent
 
 
-def actions(kit: SimpleNamespace, env: Any, agent: Any, rng: np.random.Generator) -> Dict[str, Any]:
+def actions(kit: SimpleNamespace, env: Any, agent: Any, rng: np.random.Generator) -> dict[str, Any]:
     """What an agent does in tests, and what the engine is given of it."""
     scatter(kit, env, rng, 1.0)
     obs = 1.5 * env._compute_obs()
@@ -361,7 +361,7 @@ def main(checkout: Path, scratch: Path) -> None:
     save("motions", sampling(kit, rng, HUMANOID, clips, scratch / "humanoid"))
     robot_clips = [(random_frames(rng, ROBOT, 30, 30, 0.4), 30, 1)]
     save("robot", sampling(kit, rng, ROBOT, robot_clips, scratch / "robot"))
-    bounds: Dict[str, Any] = {}
+    bounds: dict[str, Any] = {}
     for name, zero_centred in (("", False), ("zero_centred_", True)):
         changes = {"zero_center_action": zero_centred, "key_bodies": [], "contact_bodies": []}
         space = make_environment(kit, ROBOT, scratch / "robot" / "motions.yaml", changes)._action_space

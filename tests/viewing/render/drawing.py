@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, Tuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def backend() -> str:
 
 
 @lru_cache(maxsize=None)
-def _found() -> Tuple[str, str]:
+def _found() -> tuple[str, str]:
     try:
         return Search().result(), ""
     except InputError as error:
@@ -36,7 +36,7 @@ def _found() -> Tuple[str, str]:
 
 
 @lru_cache(maxsize=None)
-def humanoid() -> Tuple[Skeleton, Tuple[Geom, ...]]:
+def humanoid() -> tuple[Skeleton, tuple[Geom, ...]]:
     return load_skeleton(HUMANOID), read_geoms(HUMANOID.read_text(), "humanoid")
 
 
@@ -45,7 +45,7 @@ def walk() -> Motion:
     return generate_motion(MotionSpec("walk", 2, 3.0, difficulty=0.5), humanoid()[0], "walk")
 
 
-def pixel_of(view: View, point: Any, width: int, height: int) -> Tuple[int, int]:
+def pixel_of(view: View, point: Any, width: int, height: int) -> tuple[int, int]:
     """Column and row where a pinhole camera with upright z axis sees a point, rows counted from the top."""
     azimuth, elevation = math.radians(view.azimuth), math.radians(view.elevation)
     forward = np.array(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Iterator, Tuple
+from typing import Any, Iterator
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_every_cell_has_its_height_and_the_higher_one_is_brighter():
     with renderer(scene_of_file(motion), camera="fixed") as drawn:
         picture, view = drawn.frame(0).astype(int), drawn.view(0)
 
-        def shade(i: int, j: int) -> Tuple[float, int]:
+        def shade(i: int, j: int) -> tuple[float, int]:
             column, row = pixel_of(view, (-1.6 + 0.4 * i + 0.1, -1.6 + 0.4 * j + 0.1, heights[i, j]), *SIZE)
             pixel = picture[row, column] if 0 <= row < SIZE[1] and 0 <= column < SIZE[0] else [0, 0, 255]
             return float(np.mean(pixel)), int(max(pixel) - min(pixel))

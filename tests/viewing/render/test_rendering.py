@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def render(tmp_path, capsys, monkeypatch):
     return call
 
 
-def drawn(path: str, span: Tuple[float, float], times: List[float]) -> List[np.ndarray]:
+def drawn(path: str, span: tuple[float, float], times: list[float]) -> list[np.ndarray]:
     scene = open_playlist(Path(path)).items[0].read()
     with Renderer(scene, *humanoid(), backend(), Look(160, 120), span) as renderer:
         return [renderer.frame(time) for time in times]
@@ -66,7 +66,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def decoded(path: str) -> List[np.ndarray]:
+def decoded(path: str) -> list[np.ndarray]:
     import av
 
     with av.open(path) as container:

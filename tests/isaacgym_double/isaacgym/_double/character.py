@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -42,8 +42,8 @@ class Character:
                 not_modelled("a mesh whose vertices are in the MJCF")
         self._files = {file.name: file.read_bytes() for file in path.parent.glob("*.obj")}
         hinges = mujoco.MjModel.from_xml_string(ElementTree.tostring(self._document, encoding="unicode"), self._files)
-        self.body_names: List[str] = [hinges.body(body).name for body in range(1, hinges.nbody)]
-        self.dof_names: List[str] = [hinges.joint(joint).name for joint in range(1, hinges.njnt)]
+        self.body_names: list[str] = [hinges.body(body).name for body in range(1, hinges.nbody)]
+        self.dof_names: list[str] = [hinges.joint(joint).name for joint in range(1, hinges.njnt)]
         if hinges.jnt_type[0] != mujoco.mjtJoint.mjJNT_FREE or np.any(
             hinges.jnt_type[1:] != mujoco.mjtJoint.mjJNT_HINGE
         ):
@@ -61,11 +61,11 @@ class Character:
 
     def _columns(self) -> None:
         """Where balls and hinges lie in joint positions (behind the root's seven) and among the dofs."""
-        balls: List[List[int]] = []
-        ball_dofs: List[List[int]] = []
-        hinges: List[int] = []
-        hinge_dofs: List[int] = []
-        self.drives: List[List[int]] = []
+        balls: list[list[int]] = []
+        ball_dofs: list[list[int]] = []
+        hinges: list[int] = []
+        hinge_dofs: list[int] = []
+        self.drives: list[list[int]] = []
         column = 0
         for joints in self.joints_of_body:
             if len(joints) == 3:
@@ -167,7 +167,7 @@ def _dof_properties(model: Any, options: AssetOptions) -> np.ndarray:
     return properties
 
 
-def _actuator(model: Any, number: int) -> Tuple[str, str, ActuatorProperties]:
+def _actuator(model: Any, number: int) -> tuple[str, str, ActuatorProperties]:
     """Name, joint and properties of an actuator; the motor's gear is its effort."""
     properties = ActuatorProperties()
     properties.control_limited = bool(model.actuator_ctrllimited[number])
@@ -177,7 +177,7 @@ def _actuator(model: Any, number: int) -> Tuple[str, str, ActuatorProperties]:
     return model.actuator(number).name, model.joint(model.actuator_trnid[number, 0]).name, properties
 
 
-def _bodies(root: ElementTree.Element) -> List[ElementTree.Element]:
+def _bodies(root: ElementTree.Element) -> list[ElementTree.Element]:
     return [root] + [body for child in root.findall("body") for body in _bodies(child)]
 
 
@@ -186,7 +186,7 @@ def _drive(body: ElementTree.Element, properties: np.ndarray) -> None:
     joints = body.findall("joint")
     if not joints:
         return
-    gains: Dict[str, str] = {}
+    gains: dict[str, str] = {}
     position = properties["driveMode"] == int(DofDriveMode(1))
     for name in ("stiffness", "damping", "armature"):
         values = np.where(position, properties[name], 0.0) if name != "armature" else properties[name]
@@ -259,7 +259,7 @@ class Body:
         return total / substeps
 
 
-def body_states(bodies: List[Body]) -> np.ndarray:
+def body_states(bodies: list[Body]) -> np.ndarray:
     """States [n, B, 13] of the bodies: origin, rotation xyzw, velocity of the centre of mass, angular velocity."""
     for body in bodies:
         mujoco.mj_kinematics(body.model, body.data)

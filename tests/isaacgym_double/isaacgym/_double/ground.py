@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple
+from typing import Tuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Ground:
         self._triangles = np.zeros((0, 3, 3))
         """level triangles that are not half of a rectangle"""
         self._plane = False
-        self._known: Dict[Tuple[int, int], Boxes] = {}
+        self._known: dict[tuple[int, int], Boxes] = {}
 
     def add_plane(self) -> None:
         """The plane z = 0."""
@@ -51,11 +51,11 @@ class Ground:
         self._triangles = np.concatenate([self._triangles, triangles])
         self._known.clear()
 
-    def square(self, position: np.ndarray) -> Tuple[int, int]:
+    def square(self, position: np.ndarray) -> tuple[int, int]:
         """The square that a character at `position` [3] belongs to."""
         return round(float(position[0]) / ROAM), round(float(position[1]) / ROAM)
 
-    def boxes(self, square: Tuple[int, int]) -> Boxes:
+    def boxes(self, square: tuple[int, int]) -> Boxes:
         """Boxes whose union is the ground in a square."""
         if square not in self._known:
             self._known[square] = self._cover(np.array(square) * ROAM)
@@ -75,7 +75,7 @@ class Ground:
         return _cover_with_boxes(height, x, y)
 
 
-def _pair(corners: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _pair(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Level triangles [T, 3, 3] as rectangles [R, 5], and those that are not half of one."""
     if not len(corners):
         return np.zeros((0, 5)), corners
@@ -126,7 +126,7 @@ def _triangle_heights(triangles: np.ndarray, x: np.ndarray, y: np.ndarray) -> np
 
 def _cover_with_boxes(height: np.ndarray, x: np.ndarray, y: np.ndarray) -> Boxes:
     """Few overlapping boxes: for each level, rectangles inside {height >= level}, from below all ground."""
-    found: List[Tuple[int, int, int, int, float]] = []
+    found: list[tuple[int, int, int, int, float]] = []
     filled = np.nan_to_num(height, nan=-np.inf)
     levels = np.unique(height[~np.isnan(height)])
     for level in levels[np.concatenate([[True], np.diff(levels) > LEVEL_GAP])] if len(levels) else []:
@@ -147,11 +147,11 @@ def _cover_with_boxes(height: np.ndarray, x: np.ndarray, y: np.ndarray) -> Boxes
     return (low + high) / 2, (high - low) / 2
 
 
-def _grow(allowed: np.ndarray, cell: Tuple[int, ...], order: Tuple[int, int]) -> Tuple[int, int, int, int]:
+def _grow(allowed: np.ndarray, cell: tuple[int, ...], order: tuple[int, int]) -> tuple[int, int, int, int]:
     """A rectangle around `cell` that cannot be extended, grown along one axis first."""
     low, high = [int(cell[0]), int(cell[1])], [int(cell[0]) + 1, int(cell[1]) + 1]
 
-    def free(first: List[int], end: List[int]) -> bool:
+    def free(first: list[int], end: list[int]) -> bool:
         return bool(allowed[first[0] : end[0], first[1] : end[1]].all())
 
     for axis in order:

@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import time
-from typing import Optional, Sequence, Set
+from typing import Sequence
 
 from isaacgym._double.settings import SETTINGS
 
@@ -37,7 +37,7 @@ NO_MEMORY = (
 )
 """Sources: isaac-sim/IsaacGymEnvs issue 256, Sirui-Xu/InterMimic issue 6."""
 
-ALIVE: Set[int] = set()
+ALIVE: set[int] = set()
 """Simulations that were not destroyed."""
 
 
@@ -46,7 +46,7 @@ def say(message: str) -> None:
     os.write(SETTINGS.messages_fd, message.encode())
 
 
-def at(place: str, count: Optional[int] = None) -> None:
+def at(place: str, count: int | None = None) -> None:
     """Crash or hang here if the settings say so; `count` is the number of the env or the simulate call."""
     names = {place, f"{place}:{count}"}
     if names & set(SETTINGS.hang):

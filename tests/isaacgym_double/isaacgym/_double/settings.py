@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Mapping, Tuple
+from typing import Mapping
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Settings:
     """how long the first import of gymtorch compiles (only where TORCH_EXTENSIONS_DIR is set)"""
     create_sim: str = ""
     """"none": create_sim prints an error and returns None"""
-    max_envs: Tuple[str, ...] = ()
+    max_envs: tuple[str, ...] = ()
     """N: device memory runs out at env N + 1: errors on stderr, prepare_sim returns False; "N:abort": the process
     dies; "N:nan": prepare_sim returns True and all states are NaN"""
-    overflow: Tuple[str, ...] = ()
+    overflow: tuple[str, ...] = ()
     """STEP or STEP:KIND, comma separated: PhysX complains on stderr in these simulate calls; KIND: see misbehaviour"""
-    nan: Tuple[str, ...] = ()
+    nan: tuple[str, ...] = ()
     """STEP:ACTOR, comma separated: the actor's state is NaN from this simulate call until it is set"""
-    crash: Tuple[str, ...] = ()
+    crash: tuple[str, ...] = ()
     """where the process dies: import, create_sim, create_env:N, prepare_sim, simulate:STEP, destroy_sim, exit
     (at interpreter exit), undestroyed (at interpreter exit if a simulation was not destroyed)"""
-    hang: Tuple[str, ...] = ()
+    hang: tuple[str, ...] = ()
     """where the process hangs: same places as crash"""
     messages_fd: int = 2
     """file descriptor of the engine's messages"""

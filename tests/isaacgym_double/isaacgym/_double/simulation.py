@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import time
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
 import numpy as np
 
@@ -68,18 +68,18 @@ class Simulation:
         self.device = device
         """CUDA device of the tensors, -1: CPU"""
         self.stage = "building"
-        self.envs: List[np.ndarray] = []
-        self.actors: List[Actor] = []
-        self.groups: Set[int] = set()
+        self.envs: list[np.ndarray] = []
+        self.actors: list[Actor] = []
+        self.groups: set[int] = set()
         self.ground = Ground()
-        self.ground_friction: Optional[float] = None
+        self.ground_friction: float | None = None
         self.steps = 0
-        self.called: Set[str] = set()
+        self.called: set[str] = set()
         """setters and refreshes since the last simulate"""
         self.fetched = True
         self.started = time.monotonic()
-        self.buffers: Dict[str, Buffer] = {}
-        self._models: Dict[Any, Any] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self._models: dict[Any, Any] = {}
         self.out_of_memory = False
 
     # ------------------------------------------------------------------------------------------- rules
@@ -214,7 +214,7 @@ class Simulation:
         self._qpos[index], self._qvel[index] = body.qpos, body.qvel
         self._broken[index] = not (np.isfinite(body.qpos).all() and np.isfinite(body.qvel).all())
 
-    def _on_ground(self, index: int, body: Body, square: Tuple[int, int]) -> Body:
+    def _on_ground(self, index: int, body: Body, square: tuple[int, int]) -> Body:
         boxes = self.ground.boxes(square)
         capacity = body.capacity
         while capacity < len(boxes[0]):

@@ -6,7 +6,7 @@ whoever needs the value refuses it.
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
@@ -287,7 +287,7 @@ class Viewer(_Handle):
 
 
 _KINDS = (Enumeration, Struct, _Handle)
-PUBLIC: Dict[str, Any] = {
+PUBLIC: dict[str, Any] = {
     name: value
     for name, value in dict(globals()).items()
     if name[0] != "_" and isinstance(value, type) and issubclass(value, _KINDS) and value not in _KINDS
