@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Iterator
 
+import numpy as np
 import pytest
+import torch
+from hypothesis import settings
 
 from parc_ray.character.skeleton import Skeleton, load_skeleton
 from parc_ray.demo.generator import MotionSpec, generate_motion
@@ -32,6 +36,11 @@ LONGEST = (
     "generator",
 )
 """Files of tests that take longest, the longest first"""
+
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile("same")
 
 
 def pytest_addoption(parser):
@@ -104,6 +113,13 @@ def made(tmp_path: Path) -> MadeRun:
 def browser() -> Iterator[Browser]:
     with open_browser() as browser:
         yield browser
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

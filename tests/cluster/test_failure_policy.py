@@ -479,7 +479,7 @@ def runs(draw: Any, harmful: int, broken: int) -> PretendedRun:
     return run
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200)
 @given(runs(harmful=3, broken=HOPELESS_MOTIONS - 1))
 def test_only_harmful_motions_are_given_up_whatever_devices_do(run):
     """The first node is fine; others are bad from the first, or break, or are fine too. Any node may die."""
@@ -488,7 +488,7 @@ def test_only_harmful_motions_are_given_up_whatever_devices_do(run):
     assert set(run.finished) == set(run.all) - run.broken - run.killers
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(runs(harmful=16, broken=16), st.booleans())
 def test_every_run_ends_and_loses_nothing(run, nothing_works):
     if nothing_works:

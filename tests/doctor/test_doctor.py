@@ -132,6 +132,7 @@ def test_a_process_that_dies_is_reported(child, work):
     ]
 
 
+@pytest.mark.slow
 def test_what_hangs_is_ended_with_all_that_it_started(child, work, monkeypatch, tmp_path):
     child(
         "import subprocess, pathlib\nchild = subprocess.Popen(['sleep', '99'])\n"

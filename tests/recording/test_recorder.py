@@ -380,6 +380,7 @@ def test_a_path_that_no_motion_file_can_hold_is_cut_or_not_kept(place, frames):
     assert (result.trajectory and kept_motion(result).num_frames) == frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", [{}, {"observations": True, "keep_failures": True}])
 def test_attempts_measured_together_have_the_results_of_those_measured_alone(record, monkeypatch):
     """Those that were rejected are made again, too, although that is found out later."""

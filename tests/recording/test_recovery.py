@@ -26,6 +26,7 @@ from tests.planning.prepared import prepared
 from tests.recording.recovery_cases import SECONDS, Cases, Key, find_cases, make_recorder, run
 from tests.tracking.test_environment import SKELETON
 
+pytestmark = pytest.mark.slow
 TERMINATION_DISTANCE = load_yaml(DEMO / "dm_env.yaml")["env"]["root_pos_termination_dist"]
 
 

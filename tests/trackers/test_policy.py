@@ -170,7 +170,7 @@ def test_a_standard_deviation_that_depends_on_the_observation():
     assert float(expected.std(0).max()) > 0.001
     assert torch.allclose(policy.std(obs), expected, rtol=1e-4)
     whole = policy.explore(obs, torch.ones(37, 28))
-    assert torch.allclose(whole, policy.act(obs) + expected * policy.action_std, atol=1e-4)
+    assert torch.allclose(whole, policy.act(obs) + expected * policy.action_std, rtol=1e-4, atol=1e-4)
     assert torch.equal(policy.explore(obs[5:8], torch.ones(3, 28)), whole[5:8])
 
 
