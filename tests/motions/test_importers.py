@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.character.skeleton import load_skeleton
+from parc_ray.character.skeleton import load_skeleton, parse_skeleton
 from parc_ray.character.surface import surface_points
 from parc_ray.cli import app
 from parc_ray.errors import InputError
@@ -25,6 +25,7 @@ from parc_ray.motions.importers.bvh import bvh_clips, load_bvh
 from parc_ray.motions.importers.bvh_document import parse_bvh, world_poses
 from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip, resample
 from parc_ray.motions.importers.deepmimic import deepmimic_clips, load_deepmimic
+from parc_ray.motions.importers.placing import to_motion
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes, read_motion
 from parc_ray.motions.scanning import load_dataset
@@ -518,3 +519,27 @@ def invoke():
     from typer.testing import CliRunner
 
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+ROBOT_LEG = """<mujoco><worldbody><body name="pelvis" pos="0 0 1"><freejoint/><geom type="sphere" size=".1"/>
+  <body name="thigh" pos="0 0 -.1"><joint name="hip" axis="0 1 0" range="-1 1" stiffness="9" damping="1"/>
+    <geom type="capsule" fromto="0 0 0 0 0 -.3" size=".04"/>
+    <body name="shin" pos="0 0 -.4"><joint name="knee" axis="0 1 0" range="-1 1" stiffness="9" damping="1"/>
+      <geom type="capsule" fromto="0 0 -.1 0 0 -.36" size=".04"/>
+      <body name="ankle_pitch" pos="0 0 -.4"><joint name="pitch" axis="0 1 0" range="-1 1" stiffness="9" damping="1"/>
+        <inertial pos="0 0 0" mass=".1" diaginertia=".001 .001 .001"/>
+        <body name="foot" pos="0 0 -.017"><joint name="roll" axis="1 0 0" range="-1 1" stiffness="9" damping="1"/>
+          <geom type="box" size=".1 .05 .02" pos=".03 0 -.02"/></body></body></body></body></body>
+</worldbody></mujoco>"""
+
+
+def test_a_robots_shin_does_not_stand_where_its_foot_does():
+    """Its ankle is two bodies with one hinge each, the first one without a geom."""
+    skeleton = parse_skeleton(ROBOT_LEG, "leg.xml")
+    surface = surface_points(ROBOT_LEG, "leg.xml", torch.device("cpu"))
+    times, still = torch.arange(10, dtype=torch.float64) / 30, torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    upright = torch.tensor([0.0, 0.0, 0.957], dtype=torch.float64)
+    clip = SourceClip(times, upright.expand(10, 3).clone(), still.expand(10, 4), still.expand(10, 4, 4))
+    motion = to_motion(clip, "leg", skeleton, surface, None)
+    labelled = [name for name, touches in zip(skeleton.body_names, motion.contacts.T) if touches.any()]
+    assert labelled == ["foot"] and motion.contacts[:, -1].all()

@@ -18,6 +18,8 @@ CONTACT_DISTANCE = 0.02
 STANDING_DISTANCE, STANDING_SPEED = 0.06, 0.5
 """Maximum height (m) and speed (m/s) of a limb's end that stands on the ground; captured feet and hands do not land
 exactly."""
+SAME_JOINT = 0.05
+"""Maximum distance between bodies whose hinges form one joint, m."""
 LOWEST_SHARE = 0.05
 """Share of frames that reach the ground after the whole clip is lowered."""
 FLIGHT = 0.15
@@ -81,12 +83,19 @@ def contact_labels(ground: HeightField, points: Tensor, bodies: Tensor, skeleton
 
 
 def lowest_around(heights: Tensor, bodies: Tensor, skeleton: Skeleton) -> Tensor:
-    """Return the lowest height [n, B] of each body, its parent and its children, from heights of points [n, P]."""
+    """Return the lowest height [n, B] of each body, its parent and its children, from heights of points [n, P].
+
+    Bodies closer than SAME_JOINT to their parent count as one with it: robots have one hinge per body.
+    """
+    joints = list(range(skeleton.num_bodies))
+    for body, parent in enumerate(skeleton.parent_indices):
+        if parent > 0 and float(skeleton.local_translation[body].norm()) < SAME_JOINT:
+            joints[body] = joints[parent]
     own = torch.full((len(heights), skeleton.num_bodies), float("inf"))
-    own = own.scatter_reduce(1, bodies.expand_as(heights), heights, "amin")
+    own = own.scatter_reduce(1, torch.tensor(joints)[bodies].expand_as(heights), heights, "amin")
     around = own.clone()
     for body, parent in enumerate(skeleton.parent_indices):
-        if parent >= 0:
-            around[:, body] = torch.minimum(around[:, body], own[:, parent])
-            around[:, parent] = torch.minimum(around[:, parent], own[:, body])
-    return around
+        if parent >= 0 and joints[body] == body:
+            around[:, body] = torch.minimum(around[:, body], own[:, joints[parent]])
+            around[:, joints[parent]] = torch.minimum(around[:, joints[parent]], own[:, body])
+    return around[:, joints]
