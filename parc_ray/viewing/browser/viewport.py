@@ -21,6 +21,8 @@ GHOSTLY = 0.4
 """Opacity of a reference shown with simulated clips."""
 EYE, FIELD = (2.6, -4.2, 1.5), 0.8
 """Initial camera: position relative to its target (m), which moves along x, and field of view (rad)."""
+NARROW, LOW_TARGET = 0.8, (0.0, 0.0, -1.3)
+"""Width over height of a phone's window, and its camera's target: its panel covers the lower half."""
 LINE_ENDS = np.array([[0, 0, 1000], [0, 0, -1000]], dtype=np.float32)
 PIN, LINE = 1.0, 0.2
 """m, from a failure point to its label, and between the labels of successive attempts."""
@@ -41,6 +43,7 @@ class Viewport:
         server.initial_camera.position = EYE
         server.initial_camera.look_at = (0.0, 0.0, 0.0)
         server.initial_camera.fov = FIELD
+        server.on_client_connect(_aim_below_on_phones)
         self._world = self._scene.add_frame("/motion", show_axes=False)
 
     def set_background(self, dark: bool) -> None:
@@ -105,6 +108,11 @@ class Viewport:
         x, y, z = playback.focus().tolist()
         c, s = math.cos(self._turn), math.sin(self._turn)
         self._world.position = (-c * x - s * y, s * x - c * y, -z)
+
+
+def _aim_below_on_phones(client: Any) -> None:
+    if client.camera.aspect < NARROW:
+        client.camera.look_at = LOW_TARGET
 
 
 class _Character:

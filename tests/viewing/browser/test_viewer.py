@@ -102,6 +102,22 @@ def clock(page):
     return float(page.locator("input.mantine-NumberInput-input").first.input_value())
 
 
+@pytest.mark.parametrize("size, low", [(SIZE, False), ((390, 844), True)])
+def test_on_a_phone_the_character_stands_above_the_panel(viewer, browser, size, low):
+    """Its panel covers the lower half, so the camera aims below the character."""
+    before = set(viewer.server.get_clients())
+    with browser.visit(f"http://127.0.0.1:{viewer.port}/", *size) as page:
+        until(page, lambda: set(viewer.server.get_clients()) - before)
+        (new,) = set(viewer.server.get_clients()) - before
+        camera = viewer.server.get_clients()[new].camera
+        page.wait_for_selector("text=Play")
+        if low:
+            until(page, lambda: camera.look_at[2] < -1.0)
+        else:
+            page.wait_for_timeout(500)
+            assert camera.look_at[2] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_it_shows_the_motion_and_plays_it(viewer, page):
     still = picture(page)
     assert colored(still, BODY) > 50
