@@ -15,6 +15,8 @@ from ray.experimental import internal_kv
 
 from parc_ray.errors import InputError, LostRayError, shorten
 from parc_ray.planning.resources import Resources
+from parc_ray.simulators.cache_folder import cache_folder, locked
+from parc_ray.terminal.notices import alert
 
 ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
 LONGEST_REASON = 250
@@ -88,7 +90,22 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
         raise LostRayError(
             f"Ray does not start on this machine: {_reason(error)}. Run the same command again"
         ) from None
+    if os.environ.get(AUTH_MODE) != "token":
+        _say_that_ray_is_open()
     return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
+
+
+def _say_that_ray_is_open() -> None:
+    """Warn, once per machine, of a local Ray without tokens."""
+    with locked(cache_folder("notices")) as folder:
+        if (folder / "open_ray").exists():
+            return
+        (folder / "open_ray").touch()
+    alert(
+        f"Ray {ray.__version__} listens on all network interfaces and has no tokens: whoever reaches this machine can "
+        "run programs on it while it records. Where others can, allow Ray's ports from this machine only (a firewall "
+        "rule), or record in a network namespace (unshare --net). This is said once per machine"
+    )
 
 
 def _visible_gpus() -> list[str]:

@@ -27,7 +27,9 @@ def started(monkeypatch):
         return SimpleNamespace(dashboard_url=None)
 
     nodes = lambda: [{"Alive": True, "NodeID": "here", "Resources": {"CPU": 8.0, "GPU": float(seen[0])}}]  # noqa: E731
-    monkeypatch.setattr(connection, "ray", SimpleNamespace(init=init, is_initialized=lambda: False, nodes=nodes))
+    monkeypatch.setattr(
+        connection, "ray", SimpleNamespace(init=init, is_initialized=lambda: False, nodes=nodes, __version__="2.10.0")
+    )
     return seen
 
 
