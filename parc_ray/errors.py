@@ -28,6 +28,15 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
+def one_line(text: object) -> str:
+    r"""Return the text, or an error's message, on one line.
+
+    >>> one_line(ValueError("no device:\n  cuda:0"))
+    'no device: cuda:0'
+    """
+    return " ".join(str(text).split())
+
+
 def quote(value: object, limit: int = 200) -> str:
     """Return the repr of a value, cut to `limit` characters."""
     return shorten(repr(value), limit)

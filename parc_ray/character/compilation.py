@@ -228,7 +228,6 @@ def _plain_defaults(root: Element) -> list[Element]:
 
 def _with_names(message: str, geom_names: Mapping[str, str], meshes: list[str]) -> str:
     """Return MuJoCo's message in one line, with the file's names instead of ours."""
-    words = " ".join(message.split()).split(" ")
     ours = {f"'{own}'": f"'{name}'" for own, name in geom_names.items()}
     ours.update({f"'mesh{number}'": f"'{name}'" for number, name in enumerate(meshes)})
-    return " ".join(ours.get(word, word) for word in words)
+    return " ".join(ours.get(word, word) for word in message.split())

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Sequence
 import ray
 from ray.experimental import internal_kv
 
-from parc_ray.errors import InputError, LostRayError, shorten
+from parc_ray.errors import InputError, LostRayError, one_line, shorten
 from parc_ray.planning.resources import Resources
 from parc_ray.simulators.cache_folder import cache_folder, locked
 from parc_ray.terminal.notices import alert
@@ -196,7 +196,7 @@ def _require_listener(address: str) -> None:
 
 def _reason(error: Exception) -> str:
     """Return an error's message as one line of limited length."""
-    return shorten(" ".join(str(error).split()), LONGEST_REASON)
+    return shorten(one_line(error), LONGEST_REASON)
 
 
 def last_line(error: BaseException) -> str:

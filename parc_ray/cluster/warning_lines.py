@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from parc_ray.errors import shorten
+from parc_ray.errors import one_line, shorten
 
 MAX_WARNINGS = 20
 """Maximum number of warnings in one report; the others are counted."""
@@ -27,7 +27,7 @@ class WarningLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
-        text = " ".join(record.getMessage().split())
+        text = one_line(record.getMessage())
         self._lines.append((time.monotonic(), f"{record.levelname.lower()}: {shorten(text, LONGEST_WARNING)}"))
 
     def take(self) -> tuple[tuple[float, str], ...]:

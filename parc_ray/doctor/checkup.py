@@ -12,7 +12,7 @@ from parc_ray.doctor.gpu import GpuCheck, Row, check_gpu
 from parc_ray.doctor.kernels import read_architectures
 from parc_ray.doctor.machine import Machine, examine_machine
 from parc_ray.doctor.text import machine_lines, table_lines
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.simulators.child_process import NoAnswer, ask
 from parc_ray.simulators.engines import engine
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
@@ -94,7 +94,7 @@ def _compile(architecture: int, report: Callable[[str], None]) -> Row:
     try:
         row.numbers = ask(["-m", "parc_ray.doctor.kernels", str(architecture)], COMPILE_SECONDS)
     except (NoAnswer, InputError, subprocess.TimeoutExpired) as error:
-        row.state, row.text = "failed", " ".join(str(error).split())[:300]
+        row.state, row.text = "failed", one_line(error)[:300]
     else:
         errors = row.numbers["errors"]
         row.state = "failed" if errors else "ok"

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.simulators.child_process import ask, run_process
 from parc_ray.simulators.engine import Engine
 from parc_ray.simulators.engines import ENGINES, engine
@@ -143,7 +143,7 @@ class _Work:
         except subprocess.TimeoutExpired:
             row.state, row.text = "failed", f"did not end within {seconds:.0f} s"
         except Exception as error:
-            row.state, row.text = "failed", " ".join(str(error).split())[:300]
+            row.state, row.text = "failed", one_line(error)[:300]
         row.seconds = round(time.monotonic() - start, 1)
         self.report(f"{row.part} {row.engine} {row.envs or ''}: {row.state}, {row.seconds} s")
         return row

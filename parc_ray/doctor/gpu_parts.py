@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from parc_ray.doctor.gpu import REFERENCE, Row, engine_of
+from parc_ray.errors import one_line
 from parc_ray.simulators.child_process import answer
 from parc_ray.simulators.engine import Engine, EngineCheck
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         }  # fmt: skip
         works[kind](part)
     except Exception as error:
-        row.state, row.text = "failed", " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        row.state, row.text = "failed", one_line(f"{type(error).__name__}: {error}")[:300]
     answer(asdict(row))
 
 

@@ -6,7 +6,7 @@ import re
 import tempfile
 from typing import Any, Callable, Sequence
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.simulators.child_process import answer
 from parc_ray.simulators.mujoco_warp.engine import MUJOCO_WARP
 from parc_ray.simulators.packages import require
@@ -39,7 +39,7 @@ def compile_kernels(architectures: Sequence[int]) -> dict[str, Any]:
                 with tempfile.TemporaryDirectory() as folder:
                     warp.compile_aot_module(module, arch=architecture, module_dir=folder, use_ptx=True)
             except Exception as error:
-                errors[f"sm_{architecture} {module.name}"] = " ".join(str(error).split())[:300]
+                errors[f"sm_{architecture} {module.name}"] = one_line(error)[:300]
     return {"modules": len(modules), "errors": errors}
 
 

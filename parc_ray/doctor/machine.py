@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import parc_ray
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.simulators.child_process import NoAnswer, answer, ask
 from parc_ray.simulators.engines import ENGINES
 from parc_ray.viewing.render.graphics import Search
@@ -156,7 +156,7 @@ def _answer(what: str) -> None:
     try:
         import torch
     except Exception as error:
-        answer({"torch": f"cannot be imported: {' '.join(str(error).split())}", "devices": {}})
+        answer({"torch": f"cannot be imported: {one_line(error)}", "devices": {}})
     from parc_ray.simulators.engine_check import cuda_devices
 
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"

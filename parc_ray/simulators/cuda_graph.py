@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from parc_ray.errors import one_line
+
 WARM_UP = 2
 """Calls before the work is captured, in which constants are created and libraries initialized."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-5
@@ -75,7 +77,7 @@ class GraphedCall:
                 self._work()
         except RuntimeError as error:
             torch.cuda.synchronize()
-            return " ".join(str(error).split())
+            return one_line(error)
         self._graph = graph
         return ""
 

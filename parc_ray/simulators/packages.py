@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import metadata
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 
 
 def require(unavailable_reason: str) -> None:
@@ -33,7 +33,7 @@ def does_not_work(title: str, device: str, error: Exception, otherwise: str) -> 
     """Return the error for an engine that failed its trial. otherwise: a remedy without a GPU."""
     import torch
 
-    reason = " ".join(str(error).split())
+    reason = one_line(error)
     return InputError(
         f"simulator: {title} does not work on {device} (torch {torch.__version__}): {reason}; does nvidia-smi list "
         f"a device, and is its driver recent? Else use device: cpu{otherwise}"

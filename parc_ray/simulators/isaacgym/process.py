@@ -17,7 +17,7 @@ import sysconfig
 from pathlib import Path
 from typing import Iterator
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.simulators.cache_folder import cache_folder, locked
 
 WEBSITE = "https://developer.nvidia.com/isaac-gym"
@@ -83,7 +83,7 @@ def loaded_version() -> str:
 
 
 def _explain_import(error: Exception) -> str:
-    reason = " ".join(str(error).split())
+    reason = one_line(error)
     if "libpython" in reason:
         return (
             f"simulator: Isaac Gym does not find Python's own library ({reason}): start Python, or Ray on every node, "

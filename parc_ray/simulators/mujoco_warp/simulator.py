@@ -17,7 +17,7 @@ from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.state import CharacterState, state_shapes
-from parc_ray.errors import BrokenSimulationError, TooLargeError
+from parc_ray.errors import BrokenSimulationError, TooLargeError, one_line
 from parc_ray.simulators.cuda_graph import GraphedCall
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
 from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes
@@ -143,7 +143,7 @@ class MujocoWarpSimulator:
         try:
             yield
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             if OUT_OF_MEMORY.search(reason):
                 raise TooLargeError(
                     f"MuJoCo Warp: {self.num_envs} envs with up to {self._centre.shape[1]} boxes of ground are too "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 
+from parc_ray.errors import one_line
 from parc_ray.simulators.packages import missing
 
 VERSION = "0.7.0.74035321"
@@ -34,5 +35,5 @@ def unavailable_reason() -> str:
         importlib.import_module("ovphysx").PhysX  # noqa: B018
         importlib.import_module("ovstage")
     except Exception as error:
-        return f"PhysX (ovphysx {found}) does not start: {' '.join(str(error).split())}; or set simulator: mujoco"
+        return f"PhysX (ovphysx {found}) does not start: {one_line(error)}; or set simulator: mujoco"
     return ""

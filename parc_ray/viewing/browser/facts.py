@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Iterable, Mapping, Sequence
 
-from parc_ray.errors import printable
+from parc_ray.errors import one_line, printable
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import RunMotion
 from parc_ray.runs.motion_state import MotionState
@@ -29,7 +29,7 @@ LONGEST = 300
 
 def shown_text(text: str, limit: int = LONGEST) -> str:
     """Return text for a page or label: printable, on one line, shortened."""
-    text = " ".join(printable(text).split())
+    text = one_line(printable(text))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
