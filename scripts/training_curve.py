@@ -1,4 +1,4 @@
-"""Draws what train_tracker.py has printed, as an SVG: python scripts/training_curve.py training.log > training.svg
+"""Draws what train_tracker has printed, as an SVG: python scripts/training_curve.py training.log > training.svg
 
 Motions recorded whole at each save, and how far the actor's PD targets were from what it was taught.
 """

@@ -143,7 +143,7 @@ class TestCommands:
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "scripts"],
             cwd=ROOT, capture_output=True, text=True, check=False,
         ).stdout.split()  # fmt: skip
-        names = [Path(name).name for name in tracked] or [path.name for path in (ROOT / "scripts").glob("*.*")]
+        names = {Path(name).parts[1] for name in tracked} or {path.name for path in (ROOT / "scripts").glob("*.*")}
         missed = [name for name in names if name != "README.md" and f"`{name}`" not in text]
         assert not missed
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import engine_fit
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from parc_ray.character import rotations
 from parc_ray.errors import InputError
 from parc_ray.trackers.action_bounds import action_bounds
 from tests.reference import vectors
-from tests.simulators.golden import CHARACTER, SKELETON, environment, golden, script, write_golden
+from tests.simulators.golden import CHARACTER, SKELETON, environment, golden, write_golden
 
 FLIGHT = slice(98, 106)
 
@@ -38,14 +39,14 @@ def test_states_are_those_that_were_observed(tmp_path):
 def test_a_recording_without_observations_is_refused(tmp_path):
     write_golden(tmp_path / "bare.pkl", observations=False)
     with pytest.raises(InputError, match=r"bare\.pkl: holds no observation .* record.observations: true"):
-        script.read_recording(tmp_path / "bare.pkl", SKELETON, environment())
+        engine_fit.read_recording(tmp_path / "bare.pkl", SKELETON, environment())
 
 
 def test_settings_that_there_are_not_are_refused():
     with pytest.raises(InputError, match="NAME=VALUE"):
-        script.candidate("mujoco,faithful")
+        engine_fit.candidate("mujoco,faithful")
     with pytest.raises(InputError, match=r"mujoco\.profil"):
-        script.run_of(script.candidate("mujoco,mujoco.profil=faithful"), CHARACTER, environment().model_dump())
+        engine_fit.run_of(engine_fit.candidate("mujoco,mujoco.profil=faithful"), CHARACTER, environment().model_dump())
 
 
 def test_an_engine_explains_itself_and_the_targets_are_found_again(tmp_path):
@@ -57,17 +58,17 @@ def test_an_engine_explains_itself_and_the_targets_are_found_again(tmp_path):
         data, before=data.before.rows(index), after=data.after.rows(index),
         rotations_after=data.rotations_after[index], contacts=data.contacts[:, rows], tiles=data.tiles[rows],
     )  # fmt: skip
-    run = script.run_of(script.candidate("mujoco"), CHARACTER, environment().model_dump())
-    simulator = script.build(run, SKELETON, data, 8, "cpu", 1)
-    step = script.stepping(simulator, data, own_tiles=True)
+    run = engine_fit.run_of(engine_fit.candidate("mujoco"), CHARACTER, environment().model_dump())
+    simulator = engine_fit.build(run, SKELETON, data, 8, "cpu", 1)
+    step = engine_fit.stepping(simulator, data, own_tiles=True)
     low, high = (bound.double().numpy() for bound in action_bounds(SKELETON))
     wanted = data.after.dof_pos.double().numpy() + np.random.default_rng(0).normal(0.0, 0.1, (4, 28))
     wanted = np.clip(wanted, low, high)
     after = step(np.arange(4), wanted)
     made = replace(data, after=after, rotations_after=SKELETON.dof_to_rot(after.dof_pos))
-    found = script.fit(step, SKELETON, made, 1 / 30, restarts=0)
+    found = engine_fit.fit(step, SKELETON, made, 1 / 30, restarts=0)
     simulator.close()
-    assert script.size(found.residual).max() < 0.1
+    assert engine_fit.size(found.residual).max() < 0.1
     assert np.abs(found.targets - wanted).max() < 0.03
 
 
@@ -75,7 +76,7 @@ def test_the_command_writes_figures_and_a_picture(tmp_path: Path, capsys):
     write_golden(tmp_path / "golden.pkl", FLIGHT)
     options = ["--engine", "mujoco", "mujoco,mujoco.steps_per_control=8", "--restarts", "0", "--envs", "32"]
     options += ["--character", str(CHARACTER), "--output", str(tmp_path / "out")]
-    script.compare(script.parse_options([str(tmp_path / "golden.pkl"), *options]))
+    engine_fit.compare(engine_fit.parse_options([str(tmp_path / "golden.pkl"), *options]))
     figures = json.loads((tmp_path / "out" / "figures.json").read_text())
     coarse, fine = figures.values()
     low, high = coarse["residual interval"]

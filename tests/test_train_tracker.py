@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+import training_curve
 import yaml
+from train_tracker import __main__ as command
+from train_tracker import ppo, search, tracker
 
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
@@ -28,24 +29,12 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.parc.config import AgentConfig
 from parc_ray.trackers.policy import load_checkpoint
-from tests.reference import DATA, DEMO, HUMANOID, ROOT, max_error, tensor, vectors
+from tests.reference import DATA, DEMO, HUMANOID, max_error, tensor, vectors
 from tests.trackers.test_policy import CONFIG
 
 pytestmark = pytest.mark.slow
 
 SKELETON = load_skeleton(HUMANOID)
-
-
-def load_script(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script("train_tracker")
-
 REWARD = vectors("reward")
 
 
@@ -96,7 +85,7 @@ def options(dataset, config) -> Any:
     def parse(output: Path, *arguments: str) -> Any:
         fixed = ["--dataset", str(dataset), "--config", str(config), "--output", str(output), "--num-envs", "8"]
         more = ["--threads", "1", "--print-every", "2", "--save-every", "3"]
-        return script.parse_options([*fixed, *more, *arguments])
+        return command.parse_options([*fixed, *more, *arguments])
 
     return parse
 
@@ -105,7 +94,7 @@ def options(dataset, config) -> Any:
 
 
 def rewarded_environment() -> Any:
-    return load_config(DEMO / "dm_env.yaml", script.TrainingEnvironmentFile, None).env
+    return load_config(DEMO / "dm_env.yaml", tracker.TrainingEnvironmentFile, None).env
 
 
 def reference_case() -> Any:
@@ -126,7 +115,7 @@ def reference_case() -> Any:
 
 
 def test_reward_is_the_originals():
-    reward = script.Reward(rewarded_environment(), SKELETON, torch.device("cpu"))
+    reward = tracker.Reward(rewarded_environment(), SKELETON, torch.device("cpu"))
     step, frames = reference_case()
     parts = reward.parts(step, frames)
     assert max_error(parts[:, :5], REWARD["deepmimic_reward_track"]) < 1e-5
@@ -138,7 +127,7 @@ def test_reward_is_the_originals():
 def test_reward_needs_a_weight_for_every_joint():
     config = rewarded_environment().model_copy(update={"joint_err_w": [1.0]})
     with pytest.raises(InputError, match=r"joint_err_w has 1 weights .* 14 joints"):
-        script.Reward(config, SKELETON, torch.device("cpu"))
+        tracker.Reward(config, SKELETON, torch.device("cpu"))
 
 
 # --- Advantages ----------------------------------------------------------------------------------------------
@@ -164,7 +153,7 @@ def test_advantages_are_those_of_the_definition():
     rng = np.random.default_rng(5)
     rewards, values = rng.normal(size=(2, 20, 6))
     over, last_values = rng.random((20, 6)) < 0.15, rng.normal(size=6)
-    actual = script.generalized_advantages(*map(torch.from_numpy, (rewards, values, over, last_values)), 0.97, 0.9)
+    actual = ppo.generalized_advantages(*map(torch.from_numpy, (rewards, values, over, last_values)), 0.97, 0.9)
     expected = brute_force_advantages(rewards, values, over, last_values, 0.97, 0.9)
     np.testing.assert_allclose(actual, expected, atol=1e-12)
 
@@ -172,7 +161,7 @@ def test_advantages_are_those_of_the_definition():
 def test_nothing_beyond_an_end_matters():
     values = torch.tensor([[1.0], [2.0], [float("nan")]])
     over = torch.tensor([[False], [True], [False]])
-    advantages = script.generalized_advantages(torch.ones(3, 1), values, over, torch.zeros(1), 0.5, 1.0)
+    advantages = ppo.generalized_advantages(torch.ones(3, 1), values, over, torch.zeros(1), 0.5, 1.0)
     assert advantages[:2].flatten().tolist() == [1.0 + 0.5 * 1.0 - 1.0, 1.0 - 2.0]
 
 
@@ -180,7 +169,7 @@ def test_nothing_beyond_an_end_matters():
 
 
 def trained(arguments: Any) -> dict[str, torch.Tensor]:
-    script.train(arguments)
+    command.train(arguments)
     return torch.load(arguments.output / "model.pt", weights_only=True)
 
 
@@ -198,10 +187,10 @@ def test_a_run_writes_parcs_files(options, config, tmp_path, capsys):
     assert parameters["_obs_norm._std"].dtype == torch.float32
     std = state["_model._action_dist._logstd_net"].float().exp()
     np.testing.assert_allclose(std, 0.02, rtol=0.01)
-    for name in script.CONFIG_FILES:
+    for name in tracker.CONFIG_FILES:
         assert (output / name).read_bytes() == (config / name).read_bytes()
     written = sorted(path.name for path in output.iterdir())
-    assert written == sorted([*script.CONFIG_FILES, "best.pt", "model.pt", "training.pt"])
+    assert written == sorted([*tracker.CONFIG_FILES, "best.pt", "model.pt", "training.pt"])
     printed = capsys.readouterr().out
     assert "4 motions, 8 characters" in printed and "success" in printed
     assert "of 4 motions recorded whole" in printed
@@ -211,8 +200,8 @@ def test_a_seed_gives_one_checkpoint_interrupted_or_not(options, tmp_path):
     def train(folder: str, *more: str) -> bytes:
         # Which precision is faster here is measured anew each time; the answer could differ under load.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(script, "half_is_faster", lambda *_: False)
-            script.train(options(tmp_path / folder, "--samples", "256", "--save-every", "2", *more))
+            patch.setattr(ppo, "half_is_faster", lambda *_: False)
+            command.train(options(tmp_path / folder, "--samples", "256", "--save-every", "2", *more))
         return (tmp_path / folder / "model.pt").read_bytes()
 
     whole = train("whole")
@@ -222,10 +211,10 @@ def test_a_seed_gives_one_checkpoint_interrupted_or_not(options, tmp_path):
 
 
 def test_a_training_can_begin_with_another_s_networks(options, tmp_path, config):
-    script.train(options(tmp_path / "first", "--samples", "64"))
+    command.train(options(tmp_path / "first", "--samples", "64"))
     first = tmp_path / "first" / "model.pt"
     arguments = options(tmp_path / "second", "--samples", "64", "--start-from", str(first))
-    training = script.Training(arguments, script.read_dataset(arguments.dataset, arguments.character))
+    training = ppo.Training(arguments, command.read_dataset(arguments.dataset, arguments.character))
     training.start_from(first.read_bytes())
     assert not training.supervised, "it would unlearn what PPO taught it"
     state = torch.load(first, weights_only=True)
@@ -241,9 +230,9 @@ def test_a_training_can_begin_with_another_s_networks(options, tmp_path, config)
 
 def test_evaluation_tells_what_became_of_every_motion(options, tmp_path, capsys):
     output = tmp_path / "output"
-    script.train(options(output, "--samples", "64"))
+    command.train(options(output, "--samples", "64"))
     capsys.readouterr()
-    script.report(options(output, "--evaluate"))
+    command.report(options(output, "--evaluate"))
     *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [f"idle_{seed}" for seed in range(4)]
     recorded = sum(line.split()[1] == "recorded" for line in lines)
@@ -256,14 +245,14 @@ def test_a_dataset_with_a_broken_motion_is_refused(dataset, tmp_path):
     (tmp_path / "broken.pkl").write_bytes(b"no motion")
     write_dataset_file([(str(tmp_path / "broken.pkl"), 1.0), *listed(dataset)], tmp_path / "motions.yaml")
     with pytest.raises(InputError, match=r"motions.yaml: .*broken.pkl: "):
-        script.read_dataset(tmp_path / "motions.yaml", HUMANOID)
+        command.read_dataset(tmp_path / "motions.yaml", HUMANOID)
 
 
 def test_a_folder_of_motions_is_a_dataset(dataset, tmp_path):
-    names = [motion.name for motion in script.read_dataset(dataset.parent, HUMANOID)]
+    names = [motion.name for motion in command.read_dataset(dataset.parent, HUMANOID)]
     assert names == [f"idle_{seed}" for seed in range(4)]
     with pytest.raises(InputError, match="has no motion files"):
-        script.read_dataset(tmp_path, HUMANOID)
+        command.read_dataset(tmp_path, HUMANOID)
 
 
 def listed(dataset: Path) -> list[Any]:
@@ -272,11 +261,11 @@ def listed(dataset: Path) -> list[Any]:
 
 def test_what_fails_is_drawn_more_often_motions_and_phases(options, tmp_path):
     arguments = options(tmp_path, "--samples", "100000")
-    training = script.Training(arguments, script.read_dataset(arguments.dataset, arguments.character))
+    training = ppo.Training(arguments, command.read_dataset(arguments.dataset, arguments.character))
     training.iteration = 1000  # past the supervised start
     training.failure_rates[:] = 0.0
     training.failure_rates[2, 1] = 1.0
-    counts = torch.zeros(4, script.PHASES)
+    counts = torch.zeros(4, ppo.PHASES)
     for _ in range(100):
         training.to_start, training.motions[:] = training.envs, -1
         training._start_attempts()
@@ -293,11 +282,11 @@ def test_what_fails_is_drawn_more_often_motions_and_phases(options, tmp_path):
 @pytest.mark.parametrize("half", [0.5, 2.0])
 def test_bfloat16_is_used_where_it_is_faster(options, tmp_path, monkeypatch, half):
     arguments = options(tmp_path, "--samples", "64")
-    training = script.Training(arguments, script.read_dataset(arguments.dataset, arguments.character))
+    training = ppo.Training(arguments, command.read_dataset(arguments.dataset, arguments.character))
     clock = iter([0, 9, 10, 19, 20, 21, 30, 30 + half])
-    monkeypatch.setattr(script.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(tracker.time, "perf_counter", lambda: next(clock))
     size = len(training.normalizer.mean)
-    assert script.half_is_faster(training.network, 4, size, torch.device("cpu")) == (half < 1.0)
+    assert tracker.half_is_faster(training.network, 4, size, torch.device("cpu")) == (half < 1.0)
     assert all(parameter.grad is None for parameter in training.network.parameters())
 
 
@@ -314,9 +303,9 @@ def random_state(count: int, seed: int) -> CharacterState:
 
 def test_deviations_lead_from_state_to_state():
     state, deviation = random_state(6, 0), 0.3 * torch.randn(6, 68, generator=torch.Generator().manual_seed(1))
-    moved = script.displaced(SKELETON, state, deviation)
-    np.testing.assert_allclose(script.difference(SKELETON, moved, state), deviation, atol=2e-5)
-    turned = script.displaced(SKELETON, state, torch.eye(68)[5:6].expand(6, 68) * 0.4)
+    moved = search.displaced(SKELETON, state, deviation)
+    np.testing.assert_allclose(search.difference(SKELETON, moved, state), deviation, atol=2e-5)
+    turned = search.displaced(SKELETON, state, torch.eye(68)[5:6].expand(6, 68) * 0.4)
     angle = 2 * torch.acos((turned.root_rot * state.root_rot).sum(-1).abs())
     np.testing.assert_allclose(angle, 0.4, atol=1e-4)
 
@@ -327,14 +316,14 @@ def walk() -> Motion:
 
 
 def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(options, walk, tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "SPREADS", (0.13, 0.08))
-    monkeypatch.setattr(script, "FITTED", 256)
+    monkeypatch.setattr(search, "SPREADS", (0.13, 0.08))
+    monkeypatch.setattr(search, "FITTED", 256)
     arguments = options(tmp_path, "--search", "256")
-    training = script.Training(arguments, [walk])
-    recorder = script.build(
+    training = ppo.Training(arguments, [walk])
+    recorder = tracker.build(
         [walk], training.checkpoint(), arguments, arguments.config, num_envs=256, max_envs_per_actor=256
     )
-    lesson, share = script.Search(recorder.environment, 0).lesson(0)
+    lesson, share = search.Search(recorder.environment, 0).lesson(0)
     assert share == 1.0 and lesson is not None
     steps = recorder.environment.steps_of(0, 0.0)
     assert len(lesson.targets) == len(lesson.gains) == steps
@@ -361,16 +350,16 @@ def test_a_lesson_carries_the_character_through_its_motion_and_back_to_it(option
 
 def test_gains_are_optimal_and_errors_cost_what_the_roots_say(options, walk, tmp_path, monkeypatch):
     arguments = options(tmp_path)
-    training = script.Training(arguments, [walk])
-    search = script.Search(training.environment, 0)
-    search.motion, search.steps = 0, 4
+    training = ppo.Training(arguments, [walk])
+    one_search = search.Search(training.environment, 0)
+    one_search.motion, one_search.steps = 0, 4
     random = torch.Generator().manual_seed(2)
     size, dofs = 68, 28
     systems = [(0.12 * torch.randn(size, size, generator=random), 0.2 * torch.randn(size, dofs, generator=random))
                for _ in range(4)]  # fmt: skip
     backwards = iter(reversed(systems))
-    monkeypatch.setattr(search, "_linearized", lambda *_: next(backwards))
-    lesson = search._with_gains([random_state(1, seed) for seed in range(5)], torch.zeros(4, dofs))
+    monkeypatch.setattr(one_search, "_linearized", lambda *_: next(backwards))
+    lesson = one_search._with_gains([random_state(1, seed) for seed in range(5)], torch.zeros(4, dofs))
     gains = [gain.double() for gain in lesson.gains]
     sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])
     prices = torch.tensor([20.0, 10.0, 1.0, 1.0, 0.5, 0.01]).repeat_interleave(sizes).double()
@@ -381,7 +370,7 @@ def test_gains_are_optimal_and_errors_cost_what_the_roots_say(options, walk, tmp
         for step, (a, b) in enumerate(systems):
             change = first if step == 0 else -gains[step] @ state
             state = a.double() @ state + b.double() @ change
-            total += float(script.CAUTION * change.square().sum() + (prices * state.square()).sum())
+            total += float(search.CAUTION * change.square().sum() + (prices * state.square()).sum())
         return total
 
     start = torch.randn(size, generator=random).double()
@@ -396,7 +385,7 @@ def test_gains_are_optimal_and_errors_cost_what_the_roots_say(options, walk, tmp
 
 def test_the_actor_takes_over_from_the_lesson_at_different_steps(options, tmp_path, dataset):
     arguments = options(tmp_path, "--num-envs", "64")
-    training = script.Training(arguments, script.read_dataset(dataset, HUMANOID))
+    training = ppo.Training(arguments, command.read_dataset(dataset, HUMANOID))
     training._start_attempts()
     takeovers, total = training.takeovers, training.environment.steps_total
     assert 16 < int((takeovers == 0).sum()) < 48
@@ -414,14 +403,14 @@ def test_the_actor_takes_over_from_the_lesson_at_different_steps(options, tmp_pa
 
 def test_lessons_are_found_once(options, tmp_path, dataset, capsys, monkeypatch):
     arguments = options(tmp_path / "output", "--search", "32", "--samples", "64")
-    monkeypatch.setattr(script, "SPREADS", (0.05,))
-    monkeypatch.setattr(script, "FITTED", 128)
-    motions = script.read_dataset(dataset, HUMANOID)[:1]
-    training = script.Training(arguments, motions)
-    found = script.lessons(arguments, motions, training.checkpoint())
+    monkeypatch.setattr(search, "SPREADS", (0.05,))
+    monkeypatch.setattr(search, "FITTED", 128)
+    motions = command.read_dataset(dataset, HUMANOID)[:1]
+    training = ppo.Training(arguments, motions)
+    found = search.lessons(arguments, motions, training.checkpoint())
     assert found[0] is not None and "lesson of idle_0: found" in capsys.readouterr().out
     arguments.search = 33
-    again = script.lessons(arguments, motions, training.checkpoint())
+    again = search.lessons(arguments, motions, training.checkpoint())
     assert capsys.readouterr().out == ""
     assert torch.equal(again[0].gains, found[0].gains) and torch.equal(again[0].states.dof_pos, found[0].states.dof_pos)
     # What is taught at the lesson's own states is what it does there.
@@ -437,12 +426,12 @@ def test_a_trainable_agent_is_asked_for(config):
     text = (config / "agent_config.yaml").read_text()
     (config / "agent_config.yaml").write_text(text.replace("Adam", "SGD"))
     with pytest.raises(InputError, match=r"agent_config.yaml: key 'optimizer.type'.*'Adam'"):
-        script.read_configs(config)
+        tracker.read_configs(config)
 
 
 def test_ppo_moves_the_actor_towards_what_paid_off(options, tmp_path):
     arguments = options(tmp_path, "--samples", "100000")
-    training = script.Training(arguments, script.read_dataset(arguments.dataset, arguments.character))
+    training = ppo.Training(arguments, command.read_dataset(arguments.dataset, arguments.character))
     training.iteration = 100  # past the supervised start
     random = torch.Generator().manual_seed(3)
     observations = torch.randn(8, 8, len(training.normalizer.mean), generator=random)
@@ -456,17 +445,15 @@ def test_ppo_moves_the_actor_towards_what_paid_off(options, tmp_path):
         actions = now + 0.02 * torch.randn(now.shape, generator=random)
         paid, over = actions[..., 0] - actions[..., 1], torch.ones(8, 8, dtype=torch.bool)
         moments = torch.zeros(8, 8, dtype=torch.int64)
-        training._learn(
-            script.Experience(observations, actions, now, now, torch.zeros(8, 8), paid, moments, over), paid
-        )
+        training._learn(ppo.Experience(observations, actions, now, now, torch.zeros(8, 8), paid, moments, over), paid)
     moved = ((means() - before) / 0.02).mean(dim=(0, 1))
     assert moved[0] > 1.0 > -1.0 > moved[1]
     assert moved[2:].abs().max() < 1.0
 
 
 def test_the_curve_shows_what_a_training_has_printed(options, tmp_path, capsys):
-    script.train(options(tmp_path / "output", "--samples", "192", "--print-every", "1"))
-    drawing = load_script("training_curve")
+    command.train(options(tmp_path / "output", "--samples", "192", "--print-every", "1"))
+    drawing = training_curve
     log = capsys.readouterr().out
     recorded, errors, motions = drawing.read_log(log)
     assert motions == 4 and len(recorded) == 1 and 0 <= recorded[0][1] <= 4
@@ -484,9 +471,9 @@ def test_the_curve_shows_what_a_training_has_printed(options, tmp_path, capsys):
 
 
 def test_what_was_not_found_is_looked_for_again_with_more_samples(options, tmp_path, dataset, capsys, monkeypatch):
-    monkeypatch.setattr(script.Search, "lesson", lambda *_: (None, 0.5))
-    motions = script.read_dataset(dataset, HUMANOID)[:1]
+    monkeypatch.setattr(search.Search, "lesson", lambda *_: (None, 0.5))
+    motions = command.read_dataset(dataset, HUMANOID)[:1]
     for samples, looked in ((4, True), (4, False), (3, False), (5, True)):
         arguments = options(tmp_path / "output", "--search", str(samples))
-        assert script.lessons(arguments, motions, script.Training(arguments, motions).checkpoint()) == [None]
+        assert search.lessons(arguments, motions, ppo.Training(arguments, motions).checkpoint()) == [None]
         assert ("lesson of idle_0: not found: the best come to 0.8 s" in capsys.readouterr().out) == looked

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+import engine_fit
 
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.config.loading import check_config, load_yaml
@@ -14,22 +13,11 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.parc.config import ParcEnvironmentFile
-from tests.reference import DATA, DEMO, ROOT, vectors
+from tests.reference import DATA, DEMO, vectors
 
 CHARACTER = DATA / "humanoid_arms_down.xml"
 """PARC's humanoid when the recording was made."""
 SKELETON = load_skeleton(CHARACTER)
-
-
-def load_script() -> Any:
-    spec = importlib.util.spec_from_file_location("engine_fit", ROOT / "scripts" / "engine_fit.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["engine_fit"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-script = load_script()
 
 
 def write_golden(path: Path, frames: slice = slice(None), observations: bool = True) -> None:
@@ -47,7 +35,7 @@ def environment() -> ParcEnvironmentFile:
     return check_config(load_yaml(DEMO / "dm_env.yaml"), ParcEnvironmentFile, "dm_env.yaml")
 
 
-def golden(folder: Path) -> Any:
+def golden(folder: Path) -> engine_fit.Transitions:
     """Transitions of the whole recording."""
     write_golden(folder / "golden.pkl")
-    return script.transitions([script.read_recording(folder / "golden.pkl", SKELETON, environment())])
+    return engine_fit.transitions([engine_fit.read_recording(folder / "golden.pkl", SKELETON, environment())])

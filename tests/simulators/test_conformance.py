@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from typing import NamedTuple, Sequence
 
+import engine_fit
 import mujoco
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from parc_ray.simulators.mujoco_warp import package as mujoco_warp_package
 from parc_ray.simulators.physx import package
 from parc_ray.simulators.simulator import Simulator, SimulatorConfig
 from tests.reference import HUMANOID, vectors
-from tests.simulators.golden import CHARACTER, golden, script
+from tests.simulators.golden import CHARACTER, golden
 from tests.simulators.golden import SKELETON as ARMS_DOWN
 from tests.simulators.remote import DOUBLE_HERE, RemoteSimulator, Server, double_environment, real_environment
 
@@ -816,16 +817,16 @@ def test_replaying_a_recording_of_isaac_gym(make, engine, device, exact, tmp_pat
 
     def replay(envs: int, some: np.ndarray) -> CharacterState:
         simulator = make(tiles=data.terrains * envs, num_envs=envs, text=CHARACTER.read_text())
-        return script.stepping(simulator, data, own_tiles=True)(some, targets[some])
+        return engine_fit.stepping(simulator, data, own_tiles=True)(some, targets[some])
 
     after = replay(47, rows)
-    residual = script.residual(ARMS_DOWN, data, rows, after, 1 / 30)
-    sizes, touching = script.size(residual), ~data.kinds["flight"]
+    residual = engine_fit.residual(ARMS_DOWN, data, rows, after, 1 / 30)
+    sizes, touching = engine_fit.size(residual), ~data.kinds["flight"]
     measured = Bounds(
         float(np.median(sizes)),
         float(np.median(sizes[~touching])),
         float(np.median(np.linalg.norm(residual[touching, 34:37], axis=1)) * 30),
-        script.agreement(ARMS_DOWN, data, after, 1e-5)["foot"],
+        engine_fit.agreement(ARMS_DOWN, data, after, 1e-5)["foot"],
     )
     print(f"replay: {json.dumps(measured._asdict())}")  # parc-ray doctor --gpu reads it
     assert measured.residual < bounds.residual and measured.flight < bounds.flight

@@ -134,7 +134,7 @@ def test_mimickit_on_the_second_device(tmp_path):
 def test_mujoco_warp(tmp_path):
     """Warp works on its CPU device, and views its memory as tensors of the pretended one.
 
-    "cuda" without a number, as train_tracker.py --device cuda has it.
+    "cuda" without a number, as train_tracker --device cuda has it.
     """
     import warp
 
