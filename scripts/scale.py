@@ -17,15 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from virtual_cluster import Machine, virtual_run
 
-from parc_ray.character.skeleton import load_skeleton  # noqa: E402
-from parc_ray.demo.generator import generate_motions  # noqa: E402
-from parc_ray.files import plain_pickle  # noqa: E402
-from parc_ray.files.bundled import DEMO, HUMANOID  # noqa: E402
-from parc_ray.motions.motion_file import motion_file_bytes  # noqa: E402
-from tests.cluster.virtual import Machine, virtual_run  # noqa: E402
+from parc_ray.character.skeleton import load_skeleton
+from parc_ray.demo.generator import generate_motions
+from parc_ray.files import plain_pickle
+from parc_ray.files.bundled import DEMO, HUMANOID
+from parc_ray.motions.motion_file import motion_file_bytes
 
 DIFFERENT = 50
 """Distinct motions of 5 s; the others differ from these only in a number in misc_data."""

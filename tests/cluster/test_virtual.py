@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from virtual_cluster import Machine, virtual_run
 
 from parc_ray.motions.motion_file import motion_file_bytes
-from tests.cluster.virtual import Machine, virtual_run
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
-"""A virtual Ray: the real driver, its queue and its blame policy, on as many pretended GPUs as one likes.
+"""A virtual cluster: the real driver, retry queue and failure policy on any number of pretended GPUs.
 
-Its clock goes on by what the pretended recorders would take, and by what the driver computes if that is to be charged,
-but nothing waits: hours on 64 GPUs take seconds.
+Its clock advances by the time that the pretended recorders would take and, if charged, by the driver's CPU time.
+Nothing waits: hours on 64 GPUs take seconds.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import heapq
 import math
 import random
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Iterator
+from unittest import mock
 
-import pytest
 from ray.exceptions import RayActorError
 
 from parc_ray.cluster import actor_pool, connection, driver, node_watch, scheduler
@@ -52,23 +52,23 @@ class Machine:
 
     gpus: int = 64
     steps_per_second: float = 5000.0
-    """Control steps of all envs of one GPU of speed 1."""
+    """Control steps per second of all envs of a GPU of speed 1."""
     shortest_step: float = 0.005
-    """s, however few envs are at work."""
+    """Minimum time of a step, s."""
     slot_seconds: float = 0.0
-    """s of a step per env slot, busy or not."""
+    """Time of a step per env slot, busy or not, s."""
     setup: float = 0.0
-    """s of the first setup in a process; later ones take a tenth."""
+    """Time of the first setup in a process, s; later ones take a tenth."""
     deaths: float = 0.0
-    """Chance that an actor dies within a report."""
+    """Probability that an actor dies before it reports."""
     speeds: tuple[float, ...] = ()
     """Speed of each GPU; empty: 1."""
     joins: tuple[float, ...] = ()
-    """When the node of each GPU joins, s; empty: at the start. Then each GPU is a node of its own."""
+    """Time at which the node of each GPU joins, s, with one GPU per node; empty: all nodes are there from the start."""
     slots: int = 1024
     """Maximum number of envs per actor."""
     reusable_process: bool = True
-    """Whether a process can hold one simulation after another."""
+    """True if a process can hold one simulation after another."""
 
     @property
     def gpus_per_node(self) -> int:
@@ -81,7 +81,7 @@ class Machine:
         return self.joins[gpu] if self.joins else 0.0
 
     def ideal(self, env_steps: int) -> float:
-        """Seconds if all GPUs were busy until the end, setups left out."""
+        """Return the seconds that the steps take if all GPUs are busy until the end, without setups."""
         speeds = [self.speed(gpu) for gpu in range(self.gpus)]
         late = sum(speed * self.joined(gpu) for gpu, speed in enumerate(speeds))
         rate = self.slots / max(self.slots / self.steps_per_second, self.shortest_step + self.slots * self.slot_seconds)
@@ -89,18 +89,18 @@ class Machine:
 
 
 class VirtualRay:
-    """What the driver calls of Ray, and of the clock."""
+    """Ray's functions and the clock's, as far as the driver calls them."""
 
     def __init__(self, machine: Machine, charged: bool) -> None:
-        """charged: whether the driver's CPU time passes on the clock."""
+        """charged: True if the driver's CPU time passes on the clock."""
         self.machine, self._charged = machine, charged
         self.now = self.driver_seconds = 0.0
         self._cpu = time.process_time()
         self._free = set(range(machine.gpus))
         self._due: dict[Any, tuple[float, Any]] = {}
-        """When each reference is ready, and what it then holds."""
+        """The time at which each reference is ready, and its value."""
         self._pending: list[Handle] = []
-        """Actors that wait for a GPU."""
+        """Actors without a GPU."""
         self.chance = random.Random(0)
 
     def monotonic(self) -> float:
@@ -134,7 +134,7 @@ class VirtualRay:
         return reference
 
     def greet(self, handle: Handle) -> Any:
-        """The reference of an actor's first answer: it comes once a GPU is free for it."""
+        """Return the reference of an actor's first answer, which comes once a GPU is free."""
         reference = self.promise(math.inf, None)
         handle.greeting = reference
         self._pending.append(handle)
@@ -174,7 +174,7 @@ class VirtualRay:
 
     @contextmanager
     def free_of_charge(self) -> Iterator[None]:
-        """What recorders compute is not the driver's."""
+        """Exclude CPU time, that of recorders, from the driver's."""
         self._charge()
         yield
         self._cpu = time.process_time()
@@ -228,7 +228,7 @@ class PretendedRecorder:
         self._machine, self._speed = machine, speed
         self._queue = RetryQueue()
         self._running: list[tuple[int, int, Attempt]] = []
-        """When each attempt ends, in control steps."""
+        """(control step of its end, motion, attempt)."""
         self._step = 0
 
     def setup(self, run: Any, shard: Any) -> None:
@@ -246,7 +246,7 @@ class PretendedRecorder:
         return self._queue.seconds(self._is_untouched)
 
     def work(self, duration: float, give_back: float) -> tuple[float, WorkReport]:
-        """What happens within a duration: how much of it was needed, and the report."""
+        """Work for a duration; return the seconds needed, and the report."""
         spent, env_steps, steps, results = 0.0, 0, 0, []
         given = [self._motions[attempt.motion].name for attempt in self._queue.remove(give_back, self._is_untouched)]
         while self._queue or self._running:
@@ -281,7 +281,7 @@ class PretendedRecorder:
         return length_of(self._motions[attempt.motion].name)
 
     def _fate(self, attempt: Attempt) -> tuple[bool, int]:
-        """Whether an attempt succeeds, and after how many steps it ends: a matter of its motion and number alone."""
+        """Return whether an attempt succeeds, and its steps. They depend only on its motion and number."""
         chance = random.Random(f"{self._motions[attempt.motion].name} {attempt.number}")
         steps = round((1.0 - attempt.start_fraction) * self._length(attempt) * FREQUENCY)
         succeeds = chance.random() < 0.7
@@ -301,13 +301,13 @@ class PretendedRecorder:
 
 
 def length_of(name: str) -> float:
-    """Seconds of a motion: 2 to 10."""
+    """Return the length of a motion, 2 to 10 s."""
     return random.Random(name).uniform(2.0, 10.0)
 
 
 @dataclass(frozen=True)
 class VirtualRun:
-    """What a run would have come to."""
+    """The result of a virtual run."""
 
     seconds: float
     """By the virtual clock."""
@@ -317,9 +317,9 @@ class VirtualRun:
 
 
 def virtual_run(folder: Path, motion: Path, count: int, machine: Machine, charged: bool = False) -> VirtualRun:
-    """Have the driver record so many copies of a motion file on pretended GPUs.
+    """Record `count` copies of a motion file on pretended GPUs.
 
-    charged: the driver's CPU time passes, too, and it writes recordings into the folder; else only the journal.
+    charged: the driver's CPU time passes on the clock, and the driver writes recordings; else only the journal.
     """
     config = RecordConfig(
         output_dir=folder / "out", device="cuda", dataset_file=motion, simulator="mujoco", model_file=DEMO / "model.pt",
@@ -351,16 +351,15 @@ def _renamed(entry: MotionEntry, name: str) -> MotionEntry:
 
 @contextmanager
 def replaced_by(ray: VirtualRay, machine: Machine) -> Iterator[None]:
-    """The driver talks to the virtual Ray, and looks at its clock."""
-    places = [(driver, "ray"), (actor_pool, "ray"), (connection, "ray")]
-    places += [(driver, "time"), (actor_pool, "time"), (pace, "time")]
-    with pytest.MonkeyPatch.context() as patch:
-        places += [(node_watch, "ray"), (node_watch, "time"), (scheduler, "time")]
-        for module, name in places:
-            patch.setattr(module, name, ray)
-        known = tuple(replace(own, reusable_process=machine.reusable_process) for own in engines.ENGINES)
-        patch.setattr(engines, "ENGINES", known)
-        patch.setattr(node_watch.NodeWatch, "_head_answers", lambda watch: True)
+    """Replace Ray and the clock in the driver."""
+    known = tuple(replace(own, reusable_process=machine.reusable_process) for own in engines.ENGINES)
+    with ExitStack() as patches:
+        for module in (driver, actor_pool, node_watch, connection):
+            patches.enter_context(mock.patch.object(module, "ray", ray))
+        for module in (driver, actor_pool, node_watch, pace, scheduler):
+            patches.enter_context(mock.patch.object(module, "time", ray))
+        patches.enter_context(mock.patch.object(engines, "ENGINES", known))
+        patches.enter_context(mock.patch.object(node_watch.NodeWatch, "_head_answers", lambda watch: True))
         yield
 
 
