@@ -54,7 +54,7 @@ from parc_ray.trackers.family import TrackerFiles
 from parc_ray.trackers.parc.config import ParcEnvironmentFile
 
 Array = npt.NDArray[np.float64]
-Step = Callable[[npt.NDArray[np.int64], Array], CharacterState]
+StepFunction = Callable[[npt.NDArray[np.int64], Array], CharacterState]
 """Returns the states [n] after one control step with targets [n, D] from the given rows of a recording."""
 
 ROUNDS = 8
@@ -74,7 +74,7 @@ SPREAD = 0.3
 BLOCK = 10
 """Control steps per block of the bootstrap, since neighbours are correlated."""
 DRAWS = 4000
-KINDS = ("flight", "contact", "change")
+TRANSITION_KINDS = ("flight", "contact", "change")
 """Kinds of control steps: no contact, unchanged contacts, contacts that begin or end."""
 COLORS = ("#1b6ca8", "#d1495b", "#3a7d44", "#edae49", "#6a4c93", "#555555")
 """Line colors of the plot."""
@@ -159,7 +159,7 @@ class Transitions:
     def kinds(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Masks of the steps by kind: in flight, with unchanged contacts, and with a contact that begins or ends."""
         touching, same = self.contacts.any(axis=(0, 2)), (self.contacts[0] == self.contacts[1]).all(axis=1)
-        return dict(zip(KINDS, (~touching, touching & same, ~same)))
+        return dict(zip(TRANSITION_KINDS, (~touching, touching & same, ~same)))
 
 
 def transitions(recordings: Sequence[Recording]) -> Transitions:
@@ -227,7 +227,7 @@ def build(run: RunFiles, skeleton: Skeleton, data: Transitions, envs: int, devic
     )
 
 
-def stepping(simulator: Simulator, data: Transitions, own_tiles: bool) -> Step:
+def stepping(simulator: Simulator, data: Transitions, own_tiles: bool) -> StepFunction:
     """Return a function for one step from the states before the transitions. own_tiles: each env has its own."""
     terrains = len(data.terrains) if own_tiles else 0
 
@@ -332,7 +332,12 @@ def _bounded_step(slope: Array, left: Array, now: Array, damping: Array, low: Ar
 
 
 def fit(
-    step: Step, skeleton: Skeleton, data: Transitions, seconds: float, restarts: int = 16, also: Sequence[Array] = ()
+    step: StepFunction,
+    skeleton: Skeleton,
+    data: Transitions,
+    seconds: float,
+    restarts: int = 16,
+    also: Sequence[Array] = (),
 ) -> Fit:
     """Fit an engine. restarts: number of random targets; also: further starts [n, D] of searches."""
     low, high = (bound.double().numpy() for bound in action_bounds(skeleton))
@@ -459,7 +464,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for label, result in results.items():
         kinds = result["residual by kind (median, 90 %)"]
-        cells = ["{:.1f}/{:.1f}".format(*kinds[kind]) if kind in kinds else "-" for kind in KINDS]
+        cells = ["{:.1f}/{:.1f}".format(*kinds[kind]) if kind in kinds else "-" for kind in TRANSITION_KINDS]
         low, high = result["residual interval"]
         speed = result["root velocity with contact (m/s)"]
         agreed = [result["agreement of contacts"].get(name, math.nan) for name in bodies]

@@ -29,7 +29,7 @@ from parc_ray.recording.shard import Shard
 from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.trackers.families import family
 
-KINDS = ("walk", "fast_walk", "turn", "tour")
+MOTION_KINDS = ("walk", "fast_walk", "turn", "tour")
 METRICS = ("root_error", "max_root_error", "contact_agreement", "max_penetration")
 Outcome = Tuple[str, AttemptResult]
 """Kind of recording of a motion, or "lost", and its decisive attempt."""
@@ -76,7 +76,7 @@ def held_out(count: int, seed: int, seconds: Sequence[float], skeleton: Skeleton
     rng = np.random.default_rng(seed)
     specs = [
         MotionSpec(
-            KINDS[int(rng.integers(len(KINDS)))], int(rng.integers(1 << 30)),
+            MOTION_KINDS[int(rng.integers(len(MOTION_KINDS)))], int(rng.integers(1 << 30)),
             float(rng.uniform(seconds[0], seconds[1])), float(rng.uniform(0.3, 1.0)),
         )
         for _ in range(count)

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import torch
 
 from parc_ray.character.rotations import quat_normalize, quat_to_matrix
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 LOCKED = 1e-7
 """Cosine of the middle angle below which there is gimbal lock: only the others' sum or difference is defined."""

@@ -12,10 +12,10 @@ from xml.etree.ElementTree import Element, SubElement
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.compilation import CompiledCharacter
 from parc_ray.character.gains import Gains
+from parc_ray.tensors.arrays import FloatArray
 
 SHAPES = {
     int(mujoco.mjtGeom.mjGEOM_SPHERE): ("sphere", 1),
@@ -70,17 +70,17 @@ def collides(model: mujoco.MjModel, geom: int) -> bool:
     return bool(model.geom_contype[geom] or model.geom_conaffinity[geom])
 
 
-def hull_vertices(model: mujoco.MjModel, mesh: int) -> npt.NDArray[np.float32]:
+def hull_vertices(model: mujoco.MjModel, mesh: int) -> FloatArray:
     """Return the vertices [V, 3] of a mesh's convex hull, m, in the mesh's own frame.
 
     mesh_graph has numvert, numface, vert_edgeadr[numvert], vert_globalid[numvert], ... (mjmodel.h).
     """
     first, start = int(model.mesh_vertadr[mesh]), int(model.mesh_graphadr[mesh])
-    vertices: npt.NDArray[np.float32] = model.mesh_vert[first : first + int(model.mesh_vertnum[mesh])]
+    vertices: FloatArray = model.mesh_vert[first : first + int(model.mesh_vertnum[mesh])]
     if start < 0:
         return vertices
     count = int(model.mesh_graph[start])
-    hull: npt.NDArray[np.float32] = vertices[model.mesh_graph[start + 2 + count : start + 2 + 2 * count]]
+    hull: FloatArray = vertices[model.mesh_graph[start + 2 + count : start + 2 + 2 * count]]
     return hull
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import mujoco
 import numpy as np
@@ -12,12 +12,9 @@ import numpy.typing as npt
 
 from parc_ray.character.geoms import SHAPES, Geom
 from parc_ray.character.orientation import Quaternion, Vector
+from parc_ray.tensors.arrays import Mesh
 
-FloatArray = npt.NDArray[np.float32]
-Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
-"""Vertices [V, 3] and triangles [T, 3]."""
-
-KINDS = ("cylinder", "ball", "box")
+SOLID_KINDS = ("cylinder", "ball", "box")
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Solid:
     """A shape that is fixed to a body, scaled from a unit shape."""
 
     kind: str
-    """One of KINDS, or "hull 0", "hull 1", ...: a name of meshes_of."""
+    """One of SOLID_KINDS, or "hull 0", "hull 1", ...: a name of meshes_of."""
     body: int
     """Index of the body."""
     position: Vector
@@ -56,7 +53,7 @@ def solids_of(geoms: Sequence[Geom]) -> list[Solid]:
 def meshes_of(geoms: Sequence[Geom]) -> dict[str, Mesh]:
     """Return the meshes of all kinds of solids in a character, by kind."""
     return {
-        **{kind: unit_mesh(kind) for kind in KINDS},
+        **{kind: unit_mesh(kind) for kind in SOLID_KINDS},
         **{f"hull {number}": hull_mesh(hull) for number, hull in enumerate(hulls_of(geoms))},
     }
 

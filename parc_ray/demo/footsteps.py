@@ -14,7 +14,7 @@ from parc_ray.motions.height_field import HeightField
 
 Array = npt.NDArray[Any]
 
-KINDS = ("idle", "walk", "fast_walk", "turn", "tour")
+MOTION_KINDS = ("idle", "walk", "fast_walk", "turn", "tour")
 
 SIDES = (("right", -1.0), ("left", 1.0))
 """Names of feet 0 and 1, and their side of the body along y."""
@@ -52,7 +52,7 @@ class Foothold:
 
 
 @dataclass(frozen=True)
-class Step:
+class Footstep:
     """The movement of one foot to its next foothold."""
 
     foot: int
@@ -64,7 +64,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Stride:
     """The desired next step."""
 
     rest: float
@@ -81,7 +81,7 @@ class Footsteps:
     """A walk: the first footholds of both feet, and the steps in temporal order."""
 
     start: tuple[Foothold, Foothold]
-    steps: tuple[Step, ...]
+    steps: tuple[Footstep, ...]
 
 
 class NoFoothold(Exception):
@@ -110,8 +110,8 @@ def sole_points(xy: Array, heading: Array, margin: float = 0.0, toe_margin: floa
     return points
 
 
-def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pace]:
-    """Yield endless paces for a kind of motion; difficulty scales speed and turning."""
+def strides(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Stride]:
+    """Yield endless strides for a kind of motion; difficulty scales speed and turning."""
     pause = rng.uniform(0.3, 0.8)
     drift = 0.0
     while True:
@@ -122,11 +122,11 @@ def paces(kind: str, difficulty: float, rng: np.random.Generator) -> Iterator[Pa
         for _ in range(count):
             drift = 0.7 * drift + rng.normal(0.0, 0.02 + 0.06 * difficulty)
             if activity == "turn":
-                yield Pace(pause, length, seconds, spin)
+                yield Stride(pause, length, seconds, spin)
             elif activity == "idle":
-                yield Pace(pause + rng.uniform(0.8, 2.5), 0.0, seconds, rng.uniform(-0.2, 0.2))
+                yield Stride(pause + rng.uniform(0.8, 2.5), 0.0, seconds, rng.uniform(-0.2, 0.2))
             else:
-                yield Pace(pause, length, seconds, drift)
+                yield Stride(pause, length, seconds, drift)
             pause = 0.0
         if kind == "tour" and rng.random() < 0.3:
             pause = rng.uniform(0.2, 0.8)
@@ -156,20 +156,20 @@ class Planner:
         self.near = _options((-0.18, 0.18, 10), (-0.03, 0.12, 6), (-0.4, 0.4, 5))
         self.far = _options((-0.5, 0.3, 9), (-0.03, 0.15, 7), (-0.7, 0.7, 7))
 
-    def plan(self, pace: Iterator[Pace], seconds: float, rng: np.random.Generator) -> Footsteps:
+    def plan(self, wishes: Iterator[Stride], seconds: float, rng: np.random.Generator) -> Footsteps:
         """Return footsteps that last for `seconds` and start near the origin. Raises NoFoothold."""
         holds = self._stand(rng)
         start = (holds[0], holds[1])
-        steps: list[Step] = []
+        steps: list[Footstep] = []
         foot, time = int(rng.integers(2)), 0.0
         heading = 0.5 * (holds[0].heading + holds[1].heading)
         while time < seconds:
-            wish = next(pace)
+            wish = next(wishes)
             hold, heading = self._next(holds, foot, heading, wish)
             duration = wish.seconds * (1.0 + CAUTION * abs(hold.height - holds[foot].height))
             lift = time + wish.rest + (SUPPORT_SHARE * duration if steps or wish.rest else 0.3)
             time = lift + (1.0 - SUPPORT_SHARE) * duration
-            steps.append(Step(foot, lift, time, hold))
+            steps.append(Footstep(foot, lift, time, hold))
             holds[foot] = hold
             foot = 1 - foot
         return Footsteps(start, tuple(steps))
@@ -181,20 +181,20 @@ class Planner:
             if level[0]:
                 right = Foothold(xy, heading, float(height[0]))
                 try:
-                    left, _ = self._next([right, right], 1, heading, Pace(0.0, 0.0, 1.0, 0.0))
+                    left, _ = self._next([right, right], 1, heading, Stride(0.0, 0.0, 1.0, 0.0))
                 except NoFoothold:
                     continue
                 return [right, left]
         raise NoFoothold
 
-    def _next(self, holds: list[Foothold], foot: int, heading: float, pace: Pace) -> tuple[Foothold, float]:
+    def _next(self, holds: list[Foothold], foot: int, heading: float, stride: Stride) -> tuple[Foothold, float]:
         """Return the foothold nearest to the desired one, and the body's heading there."""
         stand, side = holds[1 - foot], SIDES[foot][1]
         middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
         for options in (self.near, self.far):
-            headings = heading + pace.turn + options[:, 2]
-            # The midpoint between the feet advances by the pace's length.
-            local = np.stack([pace.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
+            headings = heading + stride.turn + options[:, 2]
+            # The midpoint between the feet advances by the stride's length.
+            local = np.stack([stride.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
             xy = middle + turned(local, headings)
             level, height = self._level(xy, headings)
             fits = self._reachable(holds, foot, xy, headings, height, level)

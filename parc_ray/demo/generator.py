@@ -15,7 +15,7 @@ import torch
 
 from parc_ray.character.rotations import axis_angle_to_quat, quat_mul, quat_rotate
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.demo.footsteps import KINDS, SIDES, NoFoothold, Planner, paces
+from parc_ray.demo.footsteps import MOTION_KINDS, SIDES, NoFoothold, Planner, strides
 from parc_ray.demo.gait import PELVIS_HEIGHT, Body, smooth_step, walk
 from parc_ray.demo.ground import blocky_ground
 from parc_ray.demo.legs import BODY_MASSES
@@ -87,7 +87,7 @@ def _try_motion(spec: MotionSpec, rng: np.random.Generator, skeleton: Skeleton, 
     # Some motions begin in mid-stride.
     first = int(rng.integers(30, 60)) if rng.random() < 0.5 else 0
     planned = (first + spec.num_frames) / FPS + AFTERWARDS
-    footsteps = Planner(ground, spec.difficulty).plan(paces(spec.kind, spec.difficulty, rng), planned, rng)
+    footsteps = Planner(ground, spec.difficulty).plan(strides(spec.kind, spec.difficulty, rng), planned, rng)
     times = np.arange(first + spec.num_frames + round(AFTERWARDS * FPS)) / FPS
     body, feet = walk(skeleton, footsteps, ground, times, slice(first, first + spec.num_frames), rng)
     if not within_limits(skeleton, body):
@@ -153,8 +153,8 @@ def carry_off(spec: MotionSpec, body: Body) -> tuple[Array, Body]:
 
 def check_spec(spec: MotionSpec, skeleton: Skeleton) -> None:
     """Raise InputError if a spec or a character does not suit the generator."""
-    if spec.kind not in KINDS:
-        raise InputError(f"unknown kind of motion {spec.kind!r}; known: {', '.join(KINDS)}")
+    if spec.kind not in MOTION_KINDS:
+        raise InputError(f"unknown kind of motion {spec.kind!r}; known: {', '.join(MOTION_KINDS)}")
     if spec.flaw not in FLAWS:
         raise InputError(f"unknown flaw {spec.flaw!r}; known: {', '.join(FLAWS)}")
     if not 1.0 <= spec.seconds <= LONGEST:
@@ -179,13 +179,13 @@ def demo_motions(skeleton: Skeleton, seed: int = 0) -> Iterator[Motion]:
     """Return the 48 motions of the demo: 40 over the range of difficulty, and 8 with flaws."""
     rng = np.random.default_rng([seed, 48])
     specs = [
-        MotionSpec(KINDS[index % 5], int(rng.integers(2**31)), round(rng.uniform(3.0, 8.0), 1), index / 39)
+        MotionSpec(MOTION_KINDS[index % 5], int(rng.integers(2**31)), round(rng.uniform(3.0, 8.0), 1), index / 39)
         for index in range(40)
     ]
     flaws = [("late", 0.25), ("late", 0.5), ("late", 0.5), ("late", 0.75), *((flaw, 0.0) for flaw in FLAWS[2:])]
     for index, (flaw, feasible_from) in enumerate([*flaws, ("hover", 0.0)]):
         seconds = 8.6 if feasible_from == 0.75 else 5.0
-        specs.append(MotionSpec(KINDS[index % 5], int(rng.integers(2**31)), seconds, 0.1, flaw, feasible_from))
+        specs.append(MotionSpec(MOTION_KINDS[index % 5], int(rng.integers(2**31)), seconds, 0.1, flaw, feasible_from))
     return (generate_motion(spec, skeleton, f"demo_{spec.label}_{index:03d}") for index, spec in enumerate(specs))
 
 
@@ -205,7 +205,7 @@ def generate_motions(
         rng = np.random.default_rng([seed, index])
         late = int((index + 1) * late_share) > int(index * late_share)
         spec = MotionSpec(
-            kind=str(rng.choice(KINDS, p=[0.08, 0.28, 0.22, 0.14, 0.28])),
+            kind=str(rng.choice(MOTION_KINDS, p=[0.08, 0.28, 0.22, 0.14, 0.28])),
             seed=int(rng.integers(2**31)),
             seconds=float(rng.uniform(*seconds)),
             difficulty=float(rng.uniform(*difficulty)),

@@ -15,6 +15,7 @@ import torch
 from parc_ray.character.euler import euler_angles
 from parc_ray.exporting.format import ExportFormat, y_up
 from parc_ray.exporting.recording import Recording
+from parc_ray.tensors.arrays import DoubleArray
 
 ORDER = "ZXY"
 CHANNELS = " ".join(f"{axis}rotation" for axis in ORDER)
@@ -34,7 +35,7 @@ def bvh_bytes(recording: Recording) -> bytes:
     return file.getvalue()
 
 
-def _local_rotations(recording: Recording) -> npt.NDArray[np.float64]:
+def _local_rotations(recording: Recording) -> DoubleArray:
     """Return rotations [n, B, 4] from the parents' axes to the bodies', y up, in the order of the hierarchy."""
     motion = recording.motion
     turned = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot).double())
@@ -61,7 +62,7 @@ def _offset(offset: npt.ArrayLike) -> str:
     return "OFFSET " + " ".join(f"{value:.6f}" for value in y_up(np.asarray(offset, dtype=np.float64)))
 
 
-def _end(recording: Recording, body: int) -> npt.NDArray[np.float64]:
+def _end(recording: Recording, body: int) -> DoubleArray:
     """Return the end of a body without children, m in its own axes: twice as far as the middle of its shapes.
 
     If they surround its origin, the end lies in the direction from its parent.

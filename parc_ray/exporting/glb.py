@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 
 from parc_ray.character.rotations import quat_normalize
-from parc_ray.character.solids import Mesh, meshes_of, solids_of
+from parc_ray.character.solids import meshes_of, solids_of
 from parc_ray.errors import MissingDependencyError
 from parc_ray.exporting.format import Y_UP, ExportFormat
 from parc_ray.exporting.recording import Recording
 from parc_ray.motions.ground_mesh import ground_mesh
+from parc_ray.tensors.arrays import DoubleArray, FloatArray, Mesh
 
 BODY_COLOR, GROUND_COLOR = (0.13, 0.32, 0.62, 1.0), (0.52, 0.54, 0.57, 1.0)
 """Linear RGBA."""
@@ -101,13 +102,13 @@ def _mesh(gltf: Any, data: _Data, name: str, mesh: Mesh, material: int, smooth: 
     return gltf.Mesh(name=name, primitives=[primitive])
 
 
-def _normals(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+def _normals(vertices: FloatArray, triangles: npt.NDArray[np.uint32]) -> DoubleArray:
     """Return unit normals [V, 3]: those of the triangles around each vertex, weighted by area."""
     a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
     normals = np.zeros(vertices.shape)
     for corner in range(3):
         np.add.at(normals, triangles[:, corner], np.cross(b - a, c - a))
-    unit: npt.NDArray[np.float64] = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    unit: DoubleArray = normals / np.linalg.norm(normals, axis=1, keepdims=True)
     return unit
 
 
@@ -116,7 +117,7 @@ def _material(gltf: Any, name: str, color: tuple[float, ...]) -> Any:
     return gltf.Material(name=name, pbrMetallicRoughness=surface, doubleSided=name == "terrain")
 
 
-def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
+def _local_rotations(recording: Recording) -> FloatArray:
     """Return rotations [n, B, 4] relative to the parents, with the signs that interpolation needs."""
     motion = recording.motion
     joints = recording.skeleton.to_parents(torch.from_numpy(motion.joint_rot))
@@ -126,7 +127,7 @@ def _local_rotations(recording: Recording) -> npt.NDArray[np.float32]:
     return np.concatenate([rotations[:1], rotations[1:] * sides[..., None]]).astype(np.float32)
 
 
-def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], kinds: Sequence[str]) -> list[Any]:
+def _nodes(gltf: Any, recording: Recording, rotations: FloatArray, kinds: Sequence[str]) -> list[Any]:
     """Return nodes of the motion's frame, the bodies in order, the terrain, and the bodies' shapes."""
     skeleton = recording.skeleton
     world = gltf.Node(name=recording.motion.name, rotation=list(Y_UP), children=[1, skeleton.num_bodies + 1])
@@ -152,9 +153,9 @@ def _nodes(gltf: Any, recording: Recording, rotations: npt.NDArray[np.float32], 
     return nodes
 
 
-def _animation(gltf: Any, data: _Data, recording: Recording, rotations: npt.NDArray[np.float32]) -> Any:
+def _animation(gltf: Any, data: _Data, recording: Recording, rotations: FloatArray) -> Any:
     times = data.add(recording.times)
-    tracks: list[tuple[int, str, npt.NDArray[np.float32]]] = [(0, "translation", recording.motion.root_pos)]
+    tracks: list[tuple[int, str, FloatArray]] = [(0, "translation", recording.motion.root_pos)]
     for body, joint in enumerate(recording.skeleton.joints):
         if joint.kind != "fixed":
             tracks.append((body, "rotation", rotations[:, body]))

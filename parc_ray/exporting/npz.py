@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.meshes import without_looks
 from parc_ray.errors import InputError
@@ -20,8 +19,7 @@ from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.qpos import qpos_of
 from parc_ray.exporting.recording import Recording
 from parc_ray.simulators.mujoco.ground import ground_boxes, ground_geoms
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 
 def npz_bytes(recording: Recording) -> bytes:

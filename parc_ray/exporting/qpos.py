@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.euler import euler_angles
 from parc_ray.exporting.recording import Recording
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 
 def qpos_of(recording: Recording) -> DoubleArray:

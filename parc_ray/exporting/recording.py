@@ -17,11 +17,10 @@ from parc_ray.files.reading import read_bytes
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion, read_misc
 from parc_ray.runs.motion_files import Writers, find_character
+from parc_ray.tensors.arrays import DoubleArray, FloatArray
 
 if TYPE_CHECKING:
     import pandas
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Recording:
         return origin if isinstance(origin, dict) else {}
 
     @property
-    def times(self) -> npt.NDArray[np.float64]:
+    def times(self) -> DoubleArray:
         """[n] s from the first frame."""
         return np.arange(self.motion.num_frames) / self.motion.fps
 

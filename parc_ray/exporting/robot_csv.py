@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.joint_order import dof_names
 from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.qpos import qpos_of
 from parc_ray.exporting.recording import Recording
+from parc_ray.tensors.arrays import DoubleArray
 
 
 def robot_csv_bytes(recording: Recording) -> bytes:
@@ -32,7 +32,7 @@ def names_bytes(recording: Recording) -> bytes:
     return ("\n".join(dof_names(recording.skeleton)) + "\n").encode("utf-8")
 
 
-def _table(columns: npt.NDArray[np.float64]) -> bytes:
+def _table(columns: DoubleArray) -> bytes:
     file = io.BytesIO()
     np.savetxt(file, columns, "%.9g", ",")
     return file.getvalue()

@@ -11,7 +11,6 @@ import io
 from typing import Any, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from parc_ray.character.joint_order import breadth_first, dof_names, dofs_of
@@ -19,8 +18,7 @@ from parc_ray.character.rotations import quat_conjugate, quat_mul, quat_normaliz
 from parc_ray.exporting.format import ExportFormat
 from parc_ray.exporting.qpos import qpos_of
 from parc_ray.exporting.recording import Recording
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 
 def tracking_bytes(recording: Recording) -> bytes:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from parc_ray.motions.height_field import FloatArray, HeightField
+from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import BoolArray, DoubleArray, FloatArray, IndexArray
 
-DoubleArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 LEVEL_GAP = 1e-4
 MAX_CORNERS = 50_000
 """Maximum corners and heights of a terrain. It has half as many boxes, each with 200 to 400 bytes per env."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Sequence, Tuple
+from typing import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from parc_ray.motions.height_field import FloatArray, HeightField
+from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import DoubleArray, IndexArray, Mesh
 
-DoubleArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.int64]
-Mesh = Tuple[FloatArray, npt.NDArray[np.uint32]]
 """Vertices [V, 3] (m) and triangles [T, 3]."""
 
 

@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.errors import InputError
-
-FloatArray = npt.NDArray[np.float32]
-IndexArray = npt.NDArray[np.int64]
+from parc_ray.tensors.arrays import FloatArray, IndexArray
 
 FLATNESS = 1e-5
 MAX_SLICE_CELLS = 10**7

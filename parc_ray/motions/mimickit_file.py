@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from parc_ray.errors import InputError, quote
 from parc_ray.files import plain_pickle
 from parc_ray.motions.motion import LOOP_MODES, Motion
 from parc_ray.motions.unset_joints import REMEDY, fill_dofs
+from parc_ray.tensors.arrays import DoubleArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def _describe(value: Any) -> str:
     return quote(value, 40) if plain else f"a {type(value).__name__}"
 
 
-def _frames(value: Any, width: int, source: str) -> npt.NDArray[np.float64]:
+def _frames(value: Any, width: int, source: str) -> DoubleArray:
     """Return the frames [n, width]."""
     try:
         frames = np.array(value, dtype=np.float64)

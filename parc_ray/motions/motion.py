@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from parc_ray.motions.height_field import FloatArray, HeightField
+from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import FloatArray
 
 LOOP_MODES = ("CLAMP", "WRAP")
 """Loop modes in the order of MimicKit's numbers 0 and 1."""

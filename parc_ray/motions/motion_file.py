@@ -22,10 +22,11 @@ from parc_ray.errors import InputError, quote
 from parc_ray.files import plain_pickle, torch_values
 from parc_ray.files.plain_pickle import Builder, Inert
 from parc_ray.files.reading import read_bytes
-from parc_ray.motions.height_field import FloatArray, HeightField
+from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.mimickit_file import is_mimickit, mimickit_clip
 from parc_ray.motions.motion import LOOP_MODES, Motion
 from parc_ray.motions.unset_joints import fill_dofs, fill_rotations
+from parc_ray.tensors.arrays import FloatArray
 
 MAX_NORM_ERROR = 1e-2
 MAX_FRAMES = 10**6

@@ -26,7 +26,7 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import parse_motion
 from parc_ray.motions.scan_cache import ScanCache
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Called with the number of files done and the total number."""
 
 UnsupportedReason = Callable[[Motion], str]
@@ -44,7 +44,7 @@ def accept_any(motion: Motion) -> str:
 def create_dataset(
     config: DatasetConfig,
     skeleton: Skeleton,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     unsupported_reason: UnsupportedReason = accept_any,
     cache: ScanCache | None = None,
 ) -> Dataset:
@@ -85,7 +85,7 @@ def load_dataset(
     path: Path,
     skeleton: Skeleton,
     expand: Callable[[str], str] = str,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     unsupported_reason: UnsupportedReason = accept_any,
     cache: ScanCache | None = None,
 ) -> Dataset:
@@ -153,7 +153,7 @@ class MotionReader:
 
 
 def _read_all(
-    files: Sequence[str], reader: MotionReader, cache: ScanCache | None, progress: Progress | None
+    files: Sequence[str], reader: MotionReader, cache: ScanCache | None, progress: ReportProgress | None
 ) -> list[MotionEntry | str]:
     """Return the entry of each file, or the reason why it is unusable. Many files are read by several processes."""
     cache = cache or ScanCache()

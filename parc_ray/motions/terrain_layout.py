@@ -9,8 +9,9 @@ from typing import Sequence
 import numpy as np
 
 from parc_ray.errors import InputError
-from parc_ray.motions.ground_mesh import Mesh, quad_mesh, voxel_mesh
-from parc_ray.motions.height_field import FloatArray, HeightField
+from parc_ray.motions.ground_mesh import quad_mesh, voxel_mesh
+from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import FloatArray, Mesh
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
+from parc_ray.tensors.arrays import BoolArray
 
 REMEDY = "Export it again, or leave it out"
 ROOT_PARTS = ("root position", "root rotation")
@@ -63,7 +64,7 @@ def _note(joint: str) -> str:
     return f"joint {joint} has no finite value in any frame; it is taken as the identity"
 
 
-def _require(rows: npt.NDArray[np.bool_], name: str, key: str, source: str) -> None:
+def _require(rows: BoolArray, name: str, key: str, source: str) -> None:
     if rows.all():
         return
     bad = np.flatnonzero(~rows)

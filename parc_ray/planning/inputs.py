@@ -23,7 +23,7 @@ from parc_ray.files.reading import no_such_file
 from parc_ray.motions.dataset import Dataset, InvalidMotion, MotionEntry
 from parc_ray.motions.motion import Motion, count_passes
 from parc_ray.motions.scan_cache import ScanCache, cache_file
-from parc_ray.motions.scanning import Progress, UnsupportedReason, create_dataset, load_dataset, require_folders
+from parc_ray.motions.scanning import ReportProgress, UnsupportedReason, create_dataset, load_dataset, require_folders
 from parc_ray.recording.build import simulator_config
 from parc_ray.recording.reachable_tile import tile_of
 from parc_ray.recording.run_files import RunFiles
@@ -131,7 +131,7 @@ def read_inputs(
     tracker: TrackerInputs,
     dataset_config: DatasetConfig | None,
     data_dir: str | None,
-    progress: Progress | None = None,
+    progress: ReportProgress | None = None,
     known: Iterable[MotionEntry] = (),
 ) -> Inputs:
     """Read and check the dataset. Raises InputError.

@@ -11,14 +11,13 @@ import json
 from typing import Sequence
 
 import numpy as np
-import numpy.typing as npt
+
+from parc_ray.tensors.arrays import FloatArray
 
 UNIFORMS = 4
 """Uniform 16-bit numbers in each 64-bit word; their sum is close to normal."""
 MEAN = UNIFORMS * 65535 // 2
 STD = float(np.sqrt(UNIFORMS * (2.0**32 - 1.0) / 12.0))
-
-FloatArray = npt.NDArray[np.float32]
 
 
 def directions(key: Sequence[int | str], copies: int, dofs: int) -> FloatArray:

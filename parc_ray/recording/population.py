@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from parc_ray.recording.attempt import Attempt
 from parc_ray.recording.selection import Indices, parents, ranking
+from parc_ray.tensors.arrays import DoubleArray
 
 WINDOWS_PER_SECOND = 3
 MEMORY = 0.9
@@ -72,14 +73,14 @@ class Population:
                 if steps > self.last_death[3]:
                     self.last_death = (copy, reason, body, steps)
 
-    def select(self, distance: npt.NDArray[np.float64]) -> list[int]:
+    def select(self, distance: DoubleArray) -> list[int]:
         """Begin the next window; return the env that each copy continues. distance: [N] m, see MEMORY."""
         chosen = parents(ranking(distance, self.alive), len(self.envs))
         self._parents.append(chosen)
         self.alive[:] = True
         return [self.envs[copy] for copy in chosen]
 
-    def candidates(self, distance: npt.NDArray[np.float64]) -> list[int]:
+    def candidates(self, distance: DoubleArray) -> list[int]:
         """Return the copies that reached the motion's end, best first."""
         return [int(copy) for copy in ranking(distance, self.alive)]
 

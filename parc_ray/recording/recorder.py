@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from parc_ray.recording.recording import WRITERS, Trajectory, frame_layout, reco
 from parc_ray.recording.retry_policy import RetryPolicy
 from parc_ray.recording.retry_queue import RetryQueue
 from parc_ray.recording.run_attempt import RunAttempt
+from parc_ray.tensors.arrays import DoubleArray
 from parc_ray.tensors.rows import batch_last, pad_to_batch, reverse_dims, upload
 from parc_ray.trackers.termination import BODY_POSITION, FALL, REASONS
 from parc_ray.tracking.environment import AHEAD, SAMPLES, TrackingEnvironment
@@ -377,7 +377,7 @@ class ShardRecorder:
         device = self.environment.device
         self._directions.index_copy_(0, upload(population.envs, device), upload(drawn, device))
 
-    def _end_population(self, population: Population, distance: npt.NDArray[np.float64]) -> AttemptResult:
+    def _end_population(self, population: Population, distance: DoubleArray) -> AttemptResult:
         """Free a population's envs, and return its result. The best accepted copy is recorded."""
         following = self._count(population.attempt)
         ends = (self._end_of_copy(population, copy, following) for copy in population.candidates(distance))

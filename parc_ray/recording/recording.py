@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.height_field import slice_around
 from parc_ray.motions.mimickit_file import mimickit_file_bytes
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
+from parc_ray.tensors.arrays import FloatArray
 from parc_ray.tensors.layout import Layout
-
-FloatArray = npt.NDArray[np.float32]
 
 
 def _parc_file_bytes(motion: Motion, skeleton: Skeleton, misc: Mapping[str, Any] | None) -> bytes:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from parc_ray.tensors.arrays import BoolArray, DoubleArray
+
 SURVIVORS = 4
 """One copy in this many survives a window."""
 
 Indices = npt.NDArray[np.int64]
 
 
-def ranking(distance: npt.NDArray[np.float64], alive: npt.NDArray[np.bool_]) -> Indices:
+def ranking(distance: DoubleArray, alive: BoolArray) -> Indices:
     """Return the living copies [n], closest to the reference first.
 
     Ties go to the lower copy, and NaN to the end. distance: [N] of each copy from the reference, m.

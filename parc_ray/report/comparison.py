@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.errors import InputError
 from parc_ray.recording.outcome import Outcome
@@ -16,6 +15,7 @@ from parc_ray.report.statistics import counts_of, why
 from parc_ray.runs.history import Run, RunMotion
 from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.resumption import flat
+from parc_ray.tensors.arrays import DoubleArray
 from parc_ray.tracking.metrics import METRICS, Metric
 
 SECONDS = Metric("seconds", "Duration", "how long a first attempt lasts", "s", better="higher")
@@ -183,11 +183,11 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
             f"motions{of_these}): give two runs of the same dataset"
         )
     pairs = [(mine[name], theirs[name]) for name in names]
-    kinds: dict[str, list[tuple[RunMotion, RunMotion]]] = {kind: [] for kind in KINDS}
+    kinds: dict[str, list[tuple[RunMotion, RunMotion]]] = {kind: [] for kind in CHANGE_KINDS}
     for pair in pairs:
         kinds[_kind(*pair)].append(pair)
     alone = [pair for pair in kinds["same_start"] if not any(motion.copies for motion in pair)]
-    changes = {kind: tuple(Change(a.name, _fate(a), _fate(b)) for a, b in kinds[kind]) for kind in KINDS}
+    changes = {kind: tuple(Change(a.name, _fate(a), _fate(b)) for a, b in kinds[kind]) for kind in CHANGE_KINDS}
     return Comparison(
         baseline=_side(baseline, [motion for motion, _ in pairs]),
         candidate=_side(candidate, [motion for _, motion in pairs]),
@@ -249,9 +249,9 @@ def paired(metric: Metric, values: Iterable[tuple[float | None, float | None]]) 
     )
 
 
-def _interval(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _interval(differences: DoubleArray) -> tuple[float, float]:
     generator, count = np.random.default_rng(0), len(differences)
-    means: list[npt.NDArray[np.float64]] = []
+    means: list[DoubleArray] = []
     rows = max(1, BLOCK // count)
     for start in range(0, RESAMPLES, rows):
         drawn = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
@@ -260,7 +260,7 @@ def _interval(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
     return low, high
 
 
-KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided")
+CHANGE_KINDS = ("won", "lost", "earlier", "later", "same_start", "neither", "undecided")
 
 
 def _kind(baseline: RunMotion, candidate: RunMotion) -> str:

@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from typing import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.errors import TooLargeError
-from parc_ray.motions.ground_mesh import Mesh, ground_mesh
+from parc_ray.motions.ground_mesh import ground_mesh
 from parc_ray.motions.height_field import HeightField
-
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray, FloatArray, Mesh
 
 BORDER = 3.0
 """Width of the ground beyond each map, at the height of its border cells, m."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from parc_ray.character import rotations
 from parc_ray.character.pose import Pose
 from parc_ray.character.surface import SurfacePoints
 from parc_ray.motions.terrain_stack import TerrainStack
+from parc_ray.tensors.arrays import FloatArray
 from parc_ray.tensors.rows import reverse_dims
 from parc_ray.tracking.metrics import METRICS, Quality
 from parc_ray.tracking.sliding import mean_speed
@@ -76,7 +76,7 @@ class MetricMeter:
         return depth.amax(dim=1)
 
 
-def aggregate(measured: npt.NDArray[np.float32], slid: npt.NDArray[np.float32] | None = None) -> Quality:
+def aggregate(measured: FloatArray, slid: FloatArray | None = None) -> Quality:
     """Return the metrics of an attempt from the numbers [n, MEASURED] and `slides` [n, 2] of its frames.
 
     Without any contact, contacts agree.

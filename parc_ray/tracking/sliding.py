@@ -7,9 +7,10 @@ that is lowest in the later frame. A foot that rolls over its heel or toe thus d
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from parc_ray.tensors.arrays import FloatArray
 
 
 def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps: float) -> Tensor:
@@ -34,7 +35,7 @@ def slides(points: Tensor, owners: Tensor, contacts: Tensor, first: Tensor, fps:
     return torch.stack((_sum(total), still.sum(dim=1).to(points.dtype)), dim=1)
 
 
-def mean_speed(sums: npt.NDArray[np.float32]) -> float:
+def mean_speed(sums: FloatArray) -> float:
     """Return the mean speed (m/s) of the rows [n, 2] of `slides`; 0 if no body is in contact."""
     total, count = sums.astype(np.float64).sum(axis=0)
     return float(total / count) if count else 0.0

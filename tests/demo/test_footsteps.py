@@ -7,18 +7,28 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parc_ray.demo.footsteps import KINDS, Foothold, Footsteps, NoFoothold, Pace, Planner, paces, sole_points, turned
+from parc_ray.demo.footsteps import (
+    MOTION_KINDS,
+    Foothold,
+    Footsteps,
+    NoFoothold,
+    Planner,
+    Stride,
+    sole_points,
+    strides,
+    turned,
+)
 from parc_ray.demo.ground import blocky_ground, highest_step
 from parc_ray.motions.height_field import HeightField
 
-plans = st.tuples(st.sampled_from(KINDS), st.integers(0, 2**32), st.floats(0.0, 1.0))
+plans = st.tuples(st.sampled_from(MOTION_KINDS), st.integers(0, 2**32), st.floats(0.0, 1.0))
 
 
 def planned(kind: str, seed: int, difficulty: float, seconds: float = 5.0) -> tuple[HeightField, Footsteps]:
     """Ground and footsteps. Raises NoFoothold where there is no way."""
     rng = np.random.default_rng(seed)
     ground = blocky_ground(9.0, difficulty, rng)
-    return ground, Planner(ground, difficulty).plan(paces(kind, difficulty, rng), seconds, rng)
+    return ground, Planner(ground, difficulty).plan(strides(kind, difficulty, rng), seconds, rng)
 
 
 def pairs(footsteps: Footsteps) -> list[tuple[Foothold, Foothold, Foothold, int]]:
@@ -108,28 +118,28 @@ def test_ground_without_room_for_a_foot_is_refused():
     hf = np.arange(400, dtype=np.float32).reshape(20, 20)
     needles = HeightField(hf, np.stack([hf, hf], axis=-1), np.array([-1.0, -1.0]), 0.1)
     with pytest.raises(NoFoothold):
-        Planner(needles, 1.0).plan(paces("walk", 1.0, np.random.default_rng(0)), 3.0, np.random.default_rng(0))
+        Planner(needles, 1.0).plan(strides("walk", 1.0, np.random.default_rng(0)), 3.0, np.random.default_rng(0))
 
 
 def test_on_level_ground_the_pace_is_kept():
-    """Where every foothold fits, ten equal paces add up to their length and to their turn."""
+    """Where every foothold fits, ten equal strides add up to their length and to their turn."""
     flat = HeightField.flat((60, 60), min_point=(-12.0, -12.0))
     for length, turn in ((0.3, 0.0), (0.45, 0.0), (0.2, 0.1), (0.0, 0.3)):
         rng = np.random.default_rng(0)
-        steps = Planner(flat, 0.5).plan(itertools.repeat(Pace(0.0, length, 0.5, turn)), 5.6, rng).steps
+        steps = Planner(flat, 0.5).plan(itertools.repeat(Stride(0.0, length, 0.5, turn)), 5.6, rng).steps
         first, last = steps[0].hold, steps[10].hold
         assert last.heading - first.heading == pytest.approx(10 * turn, abs=0.25)
         if turn == 0.0:
             assert np.linalg.norm(last.xy - first.xy) == pytest.approx(10 * length, rel=0.1)
 
 
-# -------------------------------------------------------------------------------------------------- paces
+# -------------------------------------------------------------------------------------------------- strides
 
 
-def sampled(kind: str, difficulty: float) -> list[Pace]:
+def sampled(kind: str, difficulty: float) -> list[Stride]:
     """Paces of forty motions."""
-    motions = (paces(kind, difficulty, np.random.default_rng(seed)) for seed in range(40))
-    return [pace for motion in motions for pace in itertools.islice(motion, 25)]
+    motions = (strides(kind, difficulty, np.random.default_rng(seed)) for seed in range(40))
+    return [stride for motion in motions for stride in itertools.islice(motion, 25)]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +147,7 @@ def sampled(kind: str, difficulty: float) -> list[Pace]:
 )
 def test_walks_are_faster_where_they_are_difficult(kind: str, slow, fast):
     for difficulty, (low, high) in ((0.0, slow), (1.0, fast)):
-        speeds = [pace.length / pace.seconds for pace in sampled(kind, difficulty)]
+        speeds = [stride.length / stride.seconds for stride in sampled(kind, difficulty)]
         assert low < min(speeds) and max(speeds) < high
     means = [np.mean([p.length / p.seconds for p in sampled(kind, d)]) for d in (0.0, 0.5, 1.0)]
     assert (np.diff(means) > 0.08).all()
@@ -145,25 +155,25 @@ def test_walks_are_faster_where_they_are_difficult(kind: str, slow, fast):
 
 def test_turning_grows_with_difficulty():
     for kind in ("walk", "fast_walk", "turn"):
-        sizes = [np.mean([abs(pace.turn) for pace in sampled(kind, d)]) for d in (0.0, 0.5, 1.0)]
+        sizes = [np.mean([abs(stride.turn) for stride in sampled(kind, d)]) for d in (0.0, 0.5, 1.0)]
         assert (np.diff(sizes) > 0.02).all()
-    turns = [pace.turn for pace in sampled("turn", 0.0)]
+    turns = [stride.turn for stride in sampled("turn", 0.0)]
     assert min(turns) < -0.15 and max(turns) > 0.15, "to both sides"
     assert min(np.abs(turns)) >= 0.15
 
 
 def test_idlers_wait_and_do_not_travel():
     idle = sampled("idle", 1.0)
-    assert all(pace.length == 0.0 and pace.rest >= 0.8 and abs(pace.turn) <= 0.2 for pace in idle)
+    assert all(stride.length == 0.0 and stride.rest >= 0.8 and abs(stride.turn) <= 0.2 for stride in idle)
 
 
 def test_a_tour_has_some_of_all():
     tour = sampled("tour", 0.5)
     shares = [
-        np.mean([pace.rest > 0.8 for pace in tour]),
-        np.mean([abs(pace.turn) > 0.15 and pace.length < 0.1 for pace in tour]),
-        np.mean([pace.length / pace.seconds > 0.8 for pace in tour]),
-        np.mean([0.35 < pace.length / pace.seconds < 0.75 for pace in tour]),
+        np.mean([stride.rest > 0.8 for stride in tour]),
+        np.mean([abs(stride.turn) > 0.15 and stride.length < 0.1 for stride in tour]),
+        np.mean([stride.length / stride.seconds > 0.8 for stride in tour]),
+        np.mean([0.35 < stride.length / stride.seconds < 0.75 for stride in tour]),
     ]
     assert min(shares) > 0.03
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parc_ray.demo.footsteps import MARGIN, Foothold, Footsteps, NoFoothold, Step, sole_points
+from parc_ray.demo.footsteps import MARGIN, Foothold, Footstep, Footsteps, NoFoothold, sole_points
 from parc_ray.demo.gait import (
     CLEARANCE,
     SOLE,
@@ -166,7 +166,7 @@ def test_feet_stand_swing_and_carry_the_weight_in_turn():
     right, left = (Foothold(np.array([0.0, side * 0.09]), 0.0, 0.0) for side in (-1, 1))
     ahead = Foothold(np.array([0.4, 0.09]), 0.0, 0.0)
     times = np.arange(90) * STEP
-    feet = move_feet(Footsteps((right, left), (Step(1, 1.0, 1.4, ahead),)), FLAT, times)
+    feet = move_feet(Footsteps((right, left), (Footstep(1, 1.0, 1.4, ahead),)), FLAT, times)
     swinging = (times > 1.0 + 1e-9) & (times < 1.4 - 1e-9)
     assert (feet.planted[:, 1] == ~swinging).all() and feet.planted[:, 0].all()
     assert np.abs(feet.ankles[:, 0] - [0.0, -0.09, SOLE + CLEARANCE]).max() < 1e-9

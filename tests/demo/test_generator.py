@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parc_ray.character.skeleton import parse_skeleton
-from parc_ray.demo.footsteps import KINDS
+from parc_ray.demo.footsteps import MOTION_KINDS
 from parc_ray.demo.generator import MotionSpec, demo_motions, generate_motion, generate_motions
 from parc_ray.errors import InputError
 from parc_ray.motions.motion import Motion
@@ -30,14 +30,16 @@ from tests.demo.measures import (
     speeds,
 )
 
-SAMPLE = [MotionSpec(kind, seed, 4.0, d) for kind in KINDS for d, seed in ((0.0, 1), (0.5, 2), (1.0, 1), (1.0, 2))]
+SAMPLE = [
+    MotionSpec(kind, seed, 4.0, d) for kind in MOTION_KINDS for d, seed in ((0.0, 1), (0.5, 2), (1.0, 1), (1.0, 2))
+]
 FRACTIONS = (0.0, 0.25, 0.5, 0.75)
 GRAZE = 0.03
 """Bodies other than planted feet pass blocks and each other; they may graze them so deep, m"""
 
 specs = st.builds(
     MotionSpec,
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(MOTION_KINDS),
     seed=st.integers(0, 2**31),
     seconds=st.floats(1.0, 3.0),
     difficulty=st.floats(0.0, 1.0),
@@ -323,13 +325,13 @@ def test_the_demo_has_all_kinds_all_difficulties_and_all_flaws():
     names = [motion.name for motion in motions]
     assert len(set(names)) == len(motions) == 48
     words = [name.split("_", 1)[1].rsplit("_", 2) for name in names]
-    sound = [(kind, int(level[1:])) for kind, level, _ in words if kind in KINDS]
+    sound = [(kind, int(level[1:])) for kind, level, _ in words if kind in MOTION_KINDS]
     assert len(sound) == 40
-    for kind in KINDS:
+    for kind in MOTION_KINDS:
         levels = [level for other, level in sound if other == kind]
         assert len(levels) == 8 and min(levels) < 12 and max(levels) > 88
     assert {level for _, level in sound} >= {0, 100}
-    flaws = [kind.split("_")[0] for kind, _, _ in words if kind not in KINDS]
+    flaws = [kind.split("_")[0] for kind, _, _ in words if kind not in MOTION_KINDS]
     assert sorted(flaws) == ["fly", "hover", "hover", *["late"] * 4, "tumble"]
     lengths = np.array([motion.length for motion in motions])
     assert (lengths > 2.9).all() and (lengths < 8.7).all()
@@ -345,7 +347,7 @@ def test_generated_motions_are_as_asked_for():
     assert all(1.98 <= motion.length <= 4.02 for motion in motions)
     levels = [int(motion.name.rsplit("_", 2)[1][1:]) for motion in motions]
     assert 20 <= min(levels) < 32 and 48 < max(levels) <= 60
-    assert {kind for kind in KINDS for motion in motions if f"_{kind}_" in motion.name} == set(KINDS)
+    assert {kind for kind in MOTION_KINDS for motion in motions if f"_{kind}_" in motion.name} == set(MOTION_KINDS)
     floating = [not motion.contacts[8, FEET].any() for motion in motions]
     assert sum(floating) == sum("_late_" in motion.name for motion in motions) == 5
     assert all(("_late_" in motion.name) == floats for motion, floats in zip(motions, floating))

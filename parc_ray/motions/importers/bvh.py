@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,8 +25,8 @@ from parc_ray.motions.importers.clip import ClipFormat, ReadOptions, SourceClip
 from parc_ray.motions.importers.joint_mapping import JointMapping, find_mapping, joint_indices
 from parc_ray.motions.importers.rest_pose import DOUBTFUL, BoneFit, matrix_to_quat, reference_frame, up_axis
 from parc_ray.motions.importers.retargeting import retarget
+from parc_ray.tensors.arrays import DoubleArray
 
-DoubleArray = npt.NDArray[np.float64]
 MAX_BYTES = 1 << 28
 MAX_SCALE_RATIO = 2.0
 """Ratio of limb lengths between file and character above which the unit is doubtful."""

@@ -19,7 +19,7 @@ MAX_JOINTS = 1000
 
 
 @dataclass(frozen=True)
-class Node:
+class BvhNode:
     """A joint of a BVH file."""
 
     name: str
@@ -33,7 +33,7 @@ class Node:
 class Document:
     """A BVH file."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[BvhNode, ...]
     frame_time: float
     """Seconds per frame."""
     values: Tensor
@@ -99,8 +99,8 @@ def parse_bvh(text: str, source: str) -> Document:
 Words = Iterator[Tuple[int, List[str]]]
 
 
-def _hierarchy(words: Words, source: str) -> list[Node]:
-    nodes: list[Node] = []
+def _hierarchy(words: Words, source: str) -> list[BvhNode]:
+    nodes: list[BvhNode] = []
     open_: list[int] = []
     """Joints with open braces; -1 for an end site, which has no channels."""
     number, first = next(words, (0, [""]))
@@ -119,7 +119,7 @@ def _hierarchy(words: Words, source: str) -> list[Node]:
             open_.append(-1 if name is None else len(nodes))
             if name is not None:
                 parent = open_[-2] if len(open_) > 1 else -1
-                nodes.append(Node(name, parent, (0.0, 0.0, 0.0), ()))
+                nodes.append(BvhNode(name, parent, (0.0, 0.0, 0.0), ()))
         elif word == "}" and open_:
             open_.pop()
         elif word == "OFFSET" and open_:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,8 +21,7 @@ from parc_ray.character.skeleton import AXES, Skeleton
 from parc_ray.errors import quote
 from parc_ray.files.reading import read_text
 from parc_ray.motions.importers.clip import ReadOptions, SourceClip, fail
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 MAX_NORM_ERROR = 1e-2
 BEYOND = 0.1

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 SAME_DIRECTION = math.radians(15)
 """Direction difference of a bone from the character's that is still due to build, not pose."""

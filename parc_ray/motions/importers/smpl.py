@@ -25,7 +25,7 @@ JOINTS = (
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 BODY_JOINTS = 22
 """Joints shared by SMPL, SMPL+H and SMPL-X; hands and face follow."""
-HUMANOID = {
+HUMANOID_JOINTS = {
     "pelvis": "Pelvis",
     "torso": "Chest",
     "head": "Head",
@@ -80,10 +80,10 @@ def _bodies(skeleton: Skeleton, count: int, source: str) -> dict[str, int]:
     """Return the joint that turns each body."""
     if all(name in skeleton.body_names for name in JOINTS[:BODY_JOINTS]):
         return {name: joint for joint, name in enumerate(JOINTS[:count]) if name in skeleton.body_names}
-    if not all(name in skeleton.body_names for name in HUMANOID):
+    if not all(name in skeleton.body_names for name in HUMANOID_JOINTS):
         fail(
             source,
             "is a motion of SMPL's body, and the character has neither SMPL's bodies (Pelvis, L_Hip, ...) nor PARC's",
             "Retarget it to the character first, for instance with GMR",
         )
-    return {body: JOINTS.index(joint) for body, joint in HUMANOID.items()}
+    return {body: JOINTS.index(joint) for body, joint in HUMANOID_JOINTS.items()}

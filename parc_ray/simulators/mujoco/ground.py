@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from parc_ray.motions.box_cover import Boxes, box_cover
 from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import DoubleArray
 
 BORDER = 5.0
 """Width of the ground beyond the map, at the height of its border cells, m."""
@@ -94,7 +95,7 @@ def can_exchange_grounds() -> bool:
     def model_on(ground: Boxes) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_string(f"<mujoco><worldbody>{ground_geoms(ground)}{balls}</worldbody></mujoco>")
 
-    def roll(model: mujoco.MjModel) -> npt.NDArray[np.float64]:
+    def roll(model: mujoco.MjModel) -> DoubleArray:
         data = mujoco.MjData(model)
         mujoco.mj_step(model, data, CHECK_STEPS)
         return np.array(data.qpos)
@@ -109,15 +110,15 @@ def can_exchange_grounds() -> bool:
         return False
 
 
-def _tree(boxes: Boxes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _tree(boxes: Boxes) -> tuple[DoubleArray, DoubleArray, npt.NDArray[np.int64]]:
     """Return a balanced tree of boxes: corners of its nodes [2 K - 1, 3], level by level, and the boxes of its leaves.
 
     Every node splits its boxes at the middle of its longest side.
     """
     centre, low, high = boxes.centre, boxes.centre - boxes.half_size, boxes.centre + boxes.half_size
     order = np.arange(len(centre))[None]
-    lows: list[npt.NDArray[np.float64]] = []
-    highs: list[npt.NDArray[np.float64]] = []
+    lows: list[DoubleArray] = []
+    highs: list[DoubleArray] = []
     while True:
         lows.append(low[order].min(axis=1))
         highs.append(high[order].max(axis=1))

@@ -34,6 +34,7 @@ from parc_ray.simulators.mujoco.ground import (
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.simulator import SimulatorConfig
+from parc_ray.tensors.arrays import DoubleArray
 
 CPU = torch.device("cpu")
 LOST = (int(mujoco.mjtWarning.mjWARN_CONTACTFULL), int(mujoco.mjtWarning.mjWARN_CNSTRFULL))
@@ -54,9 +55,9 @@ class StepContext:
     data: mujoco.MjData
     ground: tuple[npt.NDArray[Any], ...]
     """The model's arrays_of_ground. Like the other fields, these are views with free access."""
-    spring: npt.NDArray[np.float64]
+    spring: DoubleArray
     """PD targets."""
-    external_force: npt.NDArray[np.float64]
+    external_force: DoubleArray
     lost_contacts: Any
     """MuJoCo's counter of contacts dropped because of full buffers."""
     lost_constraints: Any
@@ -156,7 +157,7 @@ class MujocoSimulator:
         lost = (data.warning[kind] for kind in LOST)
         return StepContext(model, data, ground, model.qpos_spring, data.cfrc_ext, *lost)
 
-    def _step_piece(self, piece: Sequence[tuple[int, npt.NDArray[np.float64]]]) -> None:
+    def _step_piece(self, piece: Sequence[tuple[int, DoubleArray]]) -> None:
         # Ground and targets are part of the model and differ between envs, so this cannot be one array operation; the
         # work per env is in C, without the GIL.
         for index, spring in piece:

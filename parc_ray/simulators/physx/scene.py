@@ -12,7 +12,6 @@ from typing import Any, Sequence
 
 import mujoco
 import numpy as np
-import numpy.typing as npt
 import ovstage
 import torch
 import warp
@@ -27,8 +26,7 @@ from parc_ray.simulators.physx.instance import READ_ORDINAL
 from parc_ray.simulators.scene_simulator import ANGULAR_DAMPING, MAX_ANGULAR_VELOCITY
 from parc_ray.simulators.shared_world import SharedWorld
 from parc_ray.simulators.simulator import FRICTION, SimulatorConfig
-
-DoubleArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 MAX_LINEAR_VELOCITY = 1000.0
 """Isaac Gym's default, m/s."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OBSERVATION_CLIP = 10.0
 """Bound of normalised observations, the same for all of MimicKit's agents."""
-PHYSX = PhysxConfig(
+PHYSX_SETTINGS = PhysxConfig(
     num_position_iterations=4,
     num_velocity_iterations=0,
     contact_offset=0.02,
@@ -91,7 +91,7 @@ def _environment_file(environment: MimickitEnvironmentConfig, engine: MimickitEn
             "root_pos_termination_dist": distance,
             "root_rot_termination_angle": float("inf"),
         },
-        "sim": SimulationConfig(substeps=1, physx=PHYSX),
+        "sim": SimulationConfig(substeps=1, physx=PHYSX_SETTINGS),
     }
     return EnvironmentFile.model_validate(content)
 

@@ -12,7 +12,7 @@ from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import BY_NAME, Metric
 from parc_ray.viewing.scenes.colors import color_of
 from parc_ray.viewing.scenes.playback import Playback
-from parc_ray.viewing.scenes.playlist import Item
+from parc_ray.viewing.scenes.playlist import PlaylistItem
 from parc_ray.viewing.scenes.scene import Clip, Scene
 
 OTHER = "#6d7782"
@@ -49,7 +49,7 @@ def title(playback: Playback) -> str:
     return _box(lines)
 
 
-def facts(item: Item, scene: Scene | None) -> str:
+def facts(item: PlaylistItem, scene: Scene | None) -> str:
     """Return the outcome of a motion in its run, and a summary of its files."""
     lines: list[str] = []
     if item.motion:
@@ -67,7 +67,7 @@ def clip_label(clip: Clip) -> str:
     return f"Attempt {clip.number}"
 
 
-def failure(clip: Clip, item: Item) -> str:
+def failure(clip: Clip, item: PlaylistItem) -> str:
     """Return the label for the point where a clip failed."""
     outcomes = {attempt.number: attempt.outcome for attempt in item.motion.attempts} if item.motion else {}
     outcome = outcomes.get(clip.number, "failed")

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import BoolArray, FloatArray
 from parc_ray.viewing.scenes.scene import MARGIN, Scene
-
-FloatArray = npt.NDArray[np.float32]
 
 MAX_CELLS = 60_000
 """Maximum number of cells sent to a browser; larger terrains are cut to the cells near the paths."""
@@ -59,7 +58,7 @@ def _shade(tops: FloatArray, odd: npt.NDArray[np.int64]) -> FloatArray:
     return shade
 
 
-def _near(scene: Scene) -> npt.NDArray[np.bool_]:
+def _near(scene: Scene) -> BoolArray:
     """Return a mask [X, Y] of the cells to show: all, or up to MAX_CELLS around the paths."""
     terrain = scene.terrain
     if terrain.hf.size <= MAX_CELLS:
@@ -73,7 +72,7 @@ def _near(scene: Scene) -> npt.NDArray[np.bool_]:
     return _spread(below[:MAX_CELLS], terrain, 0.0)
 
 
-def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -> npt.NDArray[np.bool_]:
+def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -> BoolArray:
     """Return a mask [X, Y] of the given cells and those within a square margin (m) around them."""
     reach = round(margin / terrain.dx)
     size_x, size_y = terrain.hf.shape
@@ -85,5 +84,5 @@ def _spread(cells: npt.NDArray[np.int64], terrain: HeightField, margin: float) -
     count = np.zeros((size_x + 1, size_y + 1), dtype=np.int64)
     for x, y, sign in ((x0, y0, 1), (x1, y1, 1), (x0, y1, -1), (x1, y0, -1)):
         np.add.at(count, (x, y), sign)
-    near: npt.NDArray[np.bool_] = count.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
+    near: BoolArray = count.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] > 0
     return near

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from parc_ray.character.geoms import Geom
 from parc_ray.character.rotations import quat_mul, quat_rotate
 from parc_ray.character.solids import Solid, solids_of
+from parc_ray.tensors.arrays import FloatArray
 
-FloatArray = npt.NDArray[np.float32]
 UNTURNED: FloatArray = np.array([1, 0, 0, 0], dtype=np.float32)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.character.geoms import Geom
-from parc_ray.character.solids import Mesh, meshes_of, unit_mesh
+from parc_ray.character.solids import meshes_of, unit_mesh
+from parc_ray.tensors.arrays import BoolArray, FloatArray, Mesh
 from parc_ray.viewing.browser.facts import failure
 from parc_ray.viewing.browser.ground import columns
 from parc_ray.viewing.browser.parts import UNTURNED, Parts, character_parts
@@ -142,7 +143,7 @@ class _Character:
         self._pin = self._marker(scene, f"{name}/failure", failure) if failing else []
         self.handles = [*self._bodies, *self._pin]
 
-    def place(self, placed: Mapping[str, tuple[Any, Any]], contact: npt.NDArray[np.bool_]) -> None:
+    def place(self, placed: Mapping[str, tuple[Any, Any]], contact: BoolArray) -> None:
         """Move the parts [P, 3] and [P, 4] (wxyz) of each kind; colour the bodies in contact [B]."""
         recolored = self._contact is None or not np.array_equal(contact, self._contact)
         self._contact = contact
@@ -202,13 +203,13 @@ class _Character:
         return _linear(tones[np.concatenate([np.zeros(len(self._ends), dtype=np.bool_), touching]).astype(np.int64)])
 
 
-def _assign(handle: Any, name: str, values: npt.NDArray[np.float32]) -> None:
+def _assign(handle: Any, name: str, values: FloatArray) -> None:
     """Assign a value only if it has changed: every assignment is sent to all browsers."""
     if not np.array_equal(getattr(handle, name), values):
         setattr(handle, name, values)
 
 
-def _unturned(count: int) -> npt.NDArray[np.float32]:
+def _unturned(count: int) -> FloatArray:
     return np.tile(UNTURNED, (count, 1))
 
 

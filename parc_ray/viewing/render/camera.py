@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import DoubleArray
 from parc_ray.viewing.render.landscape import FIELD_OF_VIEW
-
-FloatArray = npt.NDArray[np.float64]
 
 SMOOTHING = 0.5
 """s, time scale below which the camera ignores movements."""
@@ -38,13 +36,13 @@ class View:
     """degrees, of the view direction, negative downwards."""
 
 
-def direction_of(azimuth: float, elevation: float) -> FloatArray:
+def direction_of(azimuth: float, elevation: float) -> DoubleArray:
     """Return the unit vector [3] of a view direction (degrees)."""
     a, e = math.radians(azimuth), math.radians(elevation)
     return np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
 
 
-def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
+def smoothed(path: DoubleArray, times: DoubleArray) -> DoubleArray:
     """Return a path [n, 3] at evenly spaced times [n] (s) without quick movements; its ends stay in place."""
     step = (times[-1] - times[0]) / max(len(times) - 1, 1)
     reach = min(len(times) - 1, math.ceil(2 * SMOOTHING / step)) if step > 0 else 0
@@ -57,7 +55,7 @@ def smoothed(path: FloatArray, times: FloatArray) -> FloatArray:
 
 
 def best_direction(
-    path: FloatArray, facing: float, height: float, reach: float, terrain: HeightField
+    path: DoubleArray, facing: float, height: float, reach: float, terrain: HeightField
 ) -> tuple[float, float]:
     """Return azimuth and elevation (degrees) of the best view of a path [n, 3] m; height: the character's, m.
 
@@ -81,7 +79,7 @@ def best_direction(
     return min(costs, key=lambda choice: costs[choice])
 
 
-def _hidden(points: FloatArray, to_camera: FloatArray, terrain: HeightField) -> float:
+def _hidden(points: DoubleArray, to_camera: DoubleArray, terrain: HeightField) -> float:
     """Return the share of points [n, 3] that terrain hides from a camera offset by `to_camera` [3] m from each."""
     rays = points[:, None] + LINE_OF_SIGHT * to_camera
     cells = np.rint((rays[..., :2] - terrain.min_point) / terrain.dx)
@@ -90,7 +88,7 @@ def _hidden(points: FloatArray, to_camera: FloatArray, terrain: HeightField) -> 
     return float(blocked.any(axis=1).mean())
 
 
-def fitting_view(points: FloatArray, azimuth: float, elevation: float, aspect: float, margin: float) -> View:
+def fitting_view(points: DoubleArray, azimuth: float, elevation: float, aspect: float, margin: float) -> View:
     """Return the closest view that shows all points [n, 3] and `margin` (m) around them; aspect: width over height."""
     forward = direction_of(azimuth, elevation)
     right = np.array([math.sin(math.radians(azimuth)), -math.cos(math.radians(azimuth)), 0.0])

@@ -9,11 +9,10 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.character.solids import Mesh
 from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import DoubleArray, FloatArray, Mesh
 
-FloatArray = npt.NDArray[np.float64]
 Colour = Tuple[float, float, float]
 
 MAX_CELLS = 250_000
@@ -28,7 +27,7 @@ SKY, HORIZON, FLOOR = (0.62, 0.72, 0.83), (0.91, 0.933, 0.957), (0.80, 0.83, 0.8
 SUN = np.array([0.45, -0.35, 0.85]) / np.linalg.norm([0.45, -0.35, 0.85])
 FIRST_HULL = 1
 """Index of the first hull among the model's meshes."""
-HIDDEN = 5
+HIDDEN_GROUP = 5
 """Group of geoms that MuJoCo does not draw."""
 FIELD_OF_VIEW = 40.0
 """degrees, vertical."""
@@ -79,7 +78,7 @@ def landscape_model(
     <light directional="true" pos="0 0 10" dir="{text(-SUN)}" diffuse=".48 .48 .48" specular=".2 .2 .2"/>
     <geom type="plane" size="0 0 1" pos="0 0 {bottom:.6g}" material="floor" contype="0" conaffinity="0"/>
     <geom type="mesh" mesh="terrain" material="cells" contype="0" conaffinity="0"/>
-    {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN}" contype="0" conaffinity="0"/>' for name in names)}
+    {"".join(f'<geom type="mesh" mesh="{name}" group="{HIDDEN_GROUP}" contype="0" conaffinity="0"/>' for name in names)}
   </worldbody>
 </mujoco>"""
     files: dict[str, bytes] = {"terrain.msh": _mesh_file(*_block(terrain, bottom)), "cells.png": _cells_picture()}
@@ -91,7 +90,7 @@ def landscape_model(
         raise InputError(f"the terrain around the motion cannot be drawn: {reason}") from None
 
 
-def _block(terrain: HeightField, bottom: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _block(terrain: HeightField, bottom: float) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Return the outer faces of the block: corners [Q, 4, 3] m, normals [Q, 3], texture coordinates [Q, 4, 2]."""
     size_x, size_y = terrain.hf.shape
     edge_x, edge_y = (
@@ -104,7 +103,7 @@ def _block(terrain: HeightField, bottom: float) -> tuple[FloatArray, FloatArray,
     # Emphasize differences near the top, where characters walk; pits may be deep.
     depth = np.sqrt((top.max() - top) / max(float(np.ptp(top)), 1.0))
     level = np.rint((1 - depth) * (LEVELS - 1))
-    parts: list[tuple[FloatArray, FloatArray, FloatArray]] = [
+    parts: list[tuple[DoubleArray, DoubleArray, DoubleArray]] = [
         _faces([(x0, y0, top), (x1, y0, top), (x1, y1, top), (x0, y1, top)], (0, 0, 1), level)
     ]
     framed = np.pad(heights, 1, constant_values=bottom)
@@ -128,7 +127,7 @@ def _block(terrain: HeightField, bottom: float) -> tuple[FloatArray, FloatArray,
     return tuple(np.concatenate(column) for column in zip(*parts))  # type: ignore[return-value]
 
 
-def _faces(corners: Any, normal: tuple[int, int, int], tile: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _faces(corners: Any, normal: tuple[int, int, int], tile: Any) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Return quads from four corners, each (x, y, z) of arrays [Q], with texture tile numbers [Q]."""
     stacked = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     # Half a pixel inside, so that colours do not bleed between tiles.
@@ -140,7 +139,7 @@ def _faces(corners: Any, normal: tuple[int, int, int], tile: Any) -> tuple[Float
     return stacked, np.broadcast_to(np.array(normal, dtype=np.float64), (len(stacked), 3)), places
 
 
-def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> bytes:
+def _mesh_file(corners: DoubleArray, normals: DoubleArray, places: DoubleArray) -> bytes:
     """Return a mesh in MuJoCo's binary format."""
     quads = len(corners)
     first = np.arange(quads, dtype=np.int32)[:, None] * 4
@@ -150,7 +149,7 @@ def _mesh_file(corners: FloatArray, normals: FloatArray, places: FloatArray) -> 
     return b"".join([counts.tobytes(), *(n.astype(np.float32).tobytes() for n in numbers), triangles.tobytes()])
 
 
-def _triangles_file(vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.uint32]) -> bytes:
+def _triangles_file(vertices: FloatArray, triangles: npt.NDArray[np.uint32]) -> bytes:
     """Return a mesh [V, 3], [T, 3] in MuJoCo's binary format; MuJoCo computes the normals."""
     counts = np.array([len(vertices), 0, 0, len(triangles)], dtype=np.int32)
     return counts.tobytes() + vertices.astype(np.float32).tobytes() + triangles.astype(np.int32).tobytes()

@@ -16,14 +16,13 @@ from parc_ray.character.skeleton import Skeleton
 from parc_ray.character.solids import hull_mesh, hulls_of
 from parc_ray.errors import InputError, printable
 from parc_ray.motions.height_field import HeightField
+from parc_ray.tensors.arrays import DoubleArray
 from parc_ray.viewing.render.camera import View, best_direction, fitting_view, smoothed
 from parc_ray.viewing.render.graphics import Canvas, Picture
 from parc_ray.viewing.render.landscape import FIRST_HULL, SUN, landscape_model
 from parc_ray.viewing.scenes.colors import BODY, TOUCH, Color, color_of
 from parc_ray.viewing.scenes.scene import Clip, Scene, around
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
-
-FloatArray = npt.NDArray[np.float64]
 
 GHOST_OPACITY = 0.24
 """MuJoCo draws transparent geoms twice; little more than half of the background shows through."""
@@ -145,11 +144,11 @@ class Renderer:
         if self.look.camera == "fixed":
             self._view = fitting_view(self._paths.reshape(-1, 3), *direction, aspect, 1.3 * self._size)
 
-    def _path(self, index: int) -> FloatArray:
+    def _path(self, index: int) -> DoubleArray:
         """Return root positions [n, 3] m of a clip at the camera's times, clamped to the clip."""
         clip = self.drawn[index].clip
         when = torch.from_numpy(self._times - clip.start).float()
-        path: FloatArray = self._snapshots.frames(index, when).root_pos.double().numpy() + np.array(clip.offset)
+        path: DoubleArray = self._snapshots.frames(index, when).root_pos.double().numpy() + np.array(clip.offset)
         return path
 
     def _draw_with(self, backend: str, terrain: HeightField) -> None:
@@ -203,9 +202,9 @@ class Renderer:
     ) -> None:
         self.close()
 
-    def _shapes(self, times: Sequence[float]) -> list[Shape]:
+    def _shapes(self, times: Sequence[float]) -> list[DrawnShape]:
         """Return bodies and failure marks of all clips at several times."""
-        shapes: list[Shape] = []
+        shapes: list[DrawnShape] = []
         for time in times:
             snapshot = self._snapshots.at([time - drawn.clip.start for drawn in self.drawn])
             for index, drawn in enumerate(self.drawn):
@@ -248,7 +247,7 @@ class Renderer:
             contents.ngeom += 1
         return self._canvas.draw(contents)
 
-    def _in_own_frame(self, shape: Shape, mesh: int) -> Shape:
+    def _in_own_frame(self, shape: DrawnShape, mesh: int) -> DrawnShape:
         """Return a shape in the frame of its mesh's principal axes of inertia, to which MuJoCo moves the mesh."""
         axes = np.zeros(9)
         self._mujoco.mju_quat2Mat(axes, self._model.mesh_quat[mesh])
@@ -263,13 +262,13 @@ def _lead(clips: Sequence[DrawnClip]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
+class DrawnShape:
     """A drawable shape."""
 
     kind: str
     size: npt.NDArray[Any]
-    position: FloatArray
-    axes: FloatArray
+    position: DoubleArray
+    axes: DoubleArray
     """[3, 3], axes as columns."""
     color: Color
     opacity: float = 1.0
@@ -292,7 +291,7 @@ class _Geoms:
         self.places = np.array([geom.position for geom in solid], dtype=np.float64).reshape(-1, 3)
         self.axes = _matrices(np.array([geom.rotation for geom in solid], dtype=np.float64).reshape(-1, 4))
 
-    def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> list[Shape]:
+    def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> list[DrawnShape]:
         """Return the geoms of one of a snapshot's characters in the scene."""
         axes = _matrices(snapshot.rotation[index].astype(np.float64))[self.bodies]
         origins = snapshot.position[index].astype(np.float64)[self.bodies] + drawn.clip.offset
@@ -300,21 +299,21 @@ class _Geoms:
         turned = axes @ self.axes
         touching = snapshot.contact[index][self.bodies] & drawn.touches
         return [
-            Shape(kind, size, position, turn, TOUCH if touch else drawn.color, drawn.opacity, hull=hull)
+            DrawnShape(kind, size, position, turn, TOUCH if touch else drawn.color, drawn.opacity, hull=hull)
             for kind, size, position, turn, touch, hull in zip(
                 self.shapes, self.sizes, positions, turned, touching, self._hull
             )
         ]
 
 
-def _matrices(quaternions: FloatArray) -> FloatArray:
+def _matrices(quaternions: DoubleArray) -> DoubleArray:
     """Return rotation matrices [n, 3, 3] of quaternions [n, 4] xyzw of about unit length."""
     unit = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    matrices: FloatArray = quat_to_matrix(torch.from_numpy(unit)).numpy()
+    matrices: DoubleArray = quat_to_matrix(torch.from_numpy(unit)).numpy()
     return matrices
 
 
-def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
+def _failure(root: DoubleArray, clip: Clip, size: float) -> DrawnShape:
     """Return an arrow that points down to the failure point of an attempt, labelled with the reason.
 
     Later attempts have longer arrows: attempts often fail at the same place, and their labels would overlap.
@@ -323,7 +322,9 @@ def _failure(root: FloatArray, clip: Clip, size: float) -> Shape:
     downwards = np.diag([1.0, -1.0, -1.0])
     label = printable(f"attempt {clip.number}: {clip.ending}").encode("ascii", "replace").decode()[:99]
     top = root + (0.0, 0.0, 0.6 * HEIGHT * size + length)
-    return Shape("arrow", np.array([0.05 * size, 0.05 * size, length]), top, downwards, color_of(clip), label=label)
+    return DrawnShape(
+        "arrow", np.array([0.05 * size, 0.05 * size, length]), top, downwards, color_of(clip), label=label
+    )
 
 
 def _height(skeleton: Skeleton) -> float:
@@ -335,7 +336,7 @@ def _height(skeleton: Skeleton) -> float:
     return max(0.1, float((position.amax(dim=1) - position.amin(dim=1)).max()))
 
 
-def _far_end(terrain: HeightField) -> FloatArray:
+def _far_end(terrain: HeightField) -> DoubleArray:
     """Return the centre of the last cell [2] m."""
-    end: FloatArray = terrain.min_point + terrain.dx * (np.array(terrain.hf.shape, dtype=np.float64) - 1)
+    end: DoubleArray = terrain.min_point + terrain.dx * (np.array(terrain.hf.shape, dtype=np.float64) - 1)
     return end

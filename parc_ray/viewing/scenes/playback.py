@@ -6,13 +6,13 @@ import math
 from typing import Tuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from parc_ray.character.rotations import calc_heading
 from parc_ray.errors import InputError
 from parc_ray.runs.motion_state import MotionState
-from parc_ray.viewing.scenes.playlist import Item, Playlist
+from parc_ray.tensors.arrays import DoubleArray
+from parc_ray.viewing.scenes.playlist import Playlist, PlaylistItem
 from parc_ray.viewing.scenes.scene import Clip, Scene
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 
@@ -55,7 +55,7 @@ class Playback:
         self._open_first()
 
     @property
-    def item(self) -> Item:
+    def item(self) -> PlaylistItem:
         """The open item."""
         return self.playlist.items[self.index]
 
@@ -145,7 +145,7 @@ class Playback:
         offsets = np.array([clip.offset for clip in self.clips], dtype=np.float32)
         return Snapshot(snapshot.position + offsets[:, None], snapshot.rotation, snapshot.contact)
 
-    def focus(self) -> npt.NDArray[np.float64]:
+    def focus(self) -> DoubleArray:
         """Return the point to look at [3] m: the first clip's smoothed root."""
         place = self.shown_time * self.clips[0].motion.fps
         frames = np.arange(len(self._calm))
@@ -172,11 +172,11 @@ class Playback:
         raise InputError(f"{self.playlist.title}: none of its {len(problems)} motions can be shown. {problems[0]}")
 
 
-def _calm_path(clip: Clip) -> npt.NDArray[np.float64]:
+def _calm_path(clip: Clip) -> DoubleArray:
     """Return root positions [n, 3] m, smoothed over time."""
     path = clip.path()
     reach = min(round(CALM * clip.motion.fps), len(path) - 1)
     padded = np.pad(path, ((reach + 1, reach), (0, 0)), mode="edge")
     sums = padded.cumsum(axis=0)
-    averaged: npt.NDArray[np.float64] = (sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) / (2 * reach + 1)
+    averaged: DoubleArray = (sums[2 * reach + 1 :] - sums[: -2 * reach - 1]) / (2 * reach + 1)
     return averaged

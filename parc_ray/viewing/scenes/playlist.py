@@ -17,7 +17,7 @@ from parc_ray.viewing.scenes.scene import Scene, scene_of_file, scene_of_run
 
 
 @dataclass(frozen=True)
-class Item:
+class PlaylistItem:
     """One entry of a playlist."""
 
     name: str
@@ -34,7 +34,7 @@ class Playlist:
     """Scenes of one character."""
 
     title: str
-    items: tuple[Item, ...]
+    items: tuple[PlaylistItem, ...]
     skeleton: Skeleton
     geoms: tuple[Geom, ...]
 
@@ -63,13 +63,13 @@ def open_playlist(path: Path, character: Path | None = None) -> Playlist:
     return Playlist(path.resolve().name, tuple(items), skeleton, geoms)
 
 
-def _run_item(run: Run, motion: RunMotion, skeleton: Skeleton) -> Item:
-    return Item(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True), motion)
+def _run_item(run: Run, motion: RunMotion, skeleton: Skeleton) -> PlaylistItem:
+    return PlaylistItem(motion.name, motion.state, lambda: scene_of_run(run, motion, skeleton, attempts=True), motion)
 
 
-def _file_item(file: Path, top: Path, skeleton: Skeleton) -> Item:
+def _file_item(file: Path, top: Path, skeleton: Skeleton) -> PlaylistItem:
     name = file.stem if file == top else str(file.relative_to(top).with_suffix(""))
-    return Item(name, "motion", lambda: scene_of_file(read_motion(file, skeleton)))
+    return PlaylistItem(name, "motion", lambda: scene_of_file(read_motion(file, skeleton)))
 
 
 def _character(run: Run | None, character: Path | None) -> tuple[Skeleton, tuple[Geom, ...]]:

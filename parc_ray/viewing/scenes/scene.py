@@ -8,7 +8,6 @@ from functools import partial
 from typing import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.errors import InputError
@@ -19,8 +18,7 @@ from parc_ray.motions.motion_file import parse_motion, read_motion
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import Run, RunMotion
 from parc_ray.runs.motion_state import MotionState
-
-FloatArray = npt.NDArray[np.float64]
+from parc_ray.tensors.arrays import DoubleArray
 
 MARGIN = 1.6
 """m, margin of terrain shown around the clips' paths."""
@@ -47,9 +45,9 @@ class Clip:
         """End, s on the scene's clock."""
         return self.start + self.motion.length
 
-    def path(self) -> FloatArray:
+    def path(self) -> DoubleArray:
         """Return root positions [n, 3] m in the scene's frame."""
-        moved: FloatArray = self.motion.root_pos.astype(np.float64) + self.offset
+        moved: DoubleArray = self.motion.root_pos.astype(np.float64) + self.offset
         return moved
 
 
@@ -120,7 +118,7 @@ def _scene(name: str, clips: list[Clip], notes: list[str]) -> Scene:
     return Scene(name, tuple(clips), terrain, tuple(notes))
 
 
-def around(terrain: HeightField, path: FloatArray) -> HeightField:
+def around(terrain: HeightField, path: DoubleArray) -> HeightField:
     """Return the part of a terrain around a path [n, 3] m."""
     xy = path[:, :2]
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.motions.library import MotionLibrary, ReferenceFrames
 from parc_ray.motions.motion import Motion
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
+from parc_ray.tensors.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False)
