@@ -45,6 +45,7 @@ from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.planning.host import ThisMachine
 from parc_ray.planning.preparation import prepare
 from parc_ray.recording.build import build_recorder
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.retry_policy import RetryPolicy
 from parc_ray.recording.run_files import RunFiles
@@ -244,7 +245,7 @@ def usage(files: RunFiles, shard: Shard) -> dict[str, float]:
     recorder = build_recorder(with_envs(files, ENVS_WAITING), shard, threads=1, device_name="cpu")
     results = record_all(recorder)
     retried = len({result.attempt.motion for result in results if result.attempt.number > 0})
-    recorded = sum(result.attempt.outcome == "recorded" for result in results)
+    recorded = sum(result.attempt.outcome == Outcome.RECORDED for result in results)
     return {
         "d_busy_share": recorder.utilization.busy / max(1, recorder.utilization.slots),
         "share_of_motions_retried": retried / len(shard.motions),

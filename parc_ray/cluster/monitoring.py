@@ -13,6 +13,7 @@ from parc_ray.errors import quote
 from parc_ray.runs.activity import ActorWork, Progress
 from parc_ray.runs.events import ActorDied, AttemptEnded, Event, MotionEnded, ShardStarted
 from parc_ray.runs.listener import RunListener
+from parc_ray.runs.motion_state import WAITING
 
 GAUGES = {
     "parc_ray_motions": ("Motions of the dataset by state.", ("state",)),
@@ -112,7 +113,7 @@ class Monitoring(RunListener):
         self._set("parc_ray_actors", activity.actors, state="working")
         self._set("parc_ray_actors", activity.starting, state="starting")
         self._set("parc_ray_shards_waiting", activity.shards_waiting)
-        counts = Counter((shard, self._states.get(name, "waiting")) for name, shard in self._shard_of.items())
+        counts = Counter((shard, self._states.get(name, WAITING)) for name, shard in self._shard_of.items())
         for shard, state in self._counted - counts.keys():
             self._set("parc_ray_shard_motions", 0, shard=shard, state=state)
         for (shard, state), count in counts.items():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from parc_ray.doctor.gpu import REFERENCE, Row, engine_of
 from parc_ray.errors import one_line
+from parc_ray.recording.outcome import Outcome
 from parc_ray.simulators.child_process import answer
 from parc_ray.simulators.engine import Engine, EngineCheck
 
@@ -141,8 +142,9 @@ def _demo(part: Part) -> None:
     ends: dict[str, str] = {}
     while not recorder.done:
         for attempt in (result.attempt for result in recorder.advance()):
-            if attempt.next_fraction is None or attempt.outcome == "recorded":
-                ends[attempt.motion] = f"from {attempt.start_fraction:g}" if attempt.outcome == "recorded" else "not"
+            recorded = attempt.outcome == Outcome.RECORDED
+            if recorded or attempt.next_fraction is None:
+                ends[attempt.motion] = f"from {attempt.start_fraction:g}" if recorded else "not"
     recorder.environment.simulator.close()
     path = part.folder / "demo.json"
     if row.engine == REFERENCE:

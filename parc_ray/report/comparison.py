@@ -69,7 +69,7 @@ class Setting:
 class Fate:
     """The outcome of a motion in one run."""
 
-    state: str
+    state: MotionState
     reason: str
     start_fraction: float | None
     """Start of its recording."""
@@ -293,7 +293,7 @@ def _side(run: Run, motions: Sequence[RunMotion]) -> Side:
         simulator=run.simulator,
         exit_code=run.sessions[-1].exit_code,
         motions=counts.motions,
-        invalid=counts.states["invalid"],
+        invalid=counts.states[MotionState.INVALID],
         recovered=sum(bool(motion.copies) for motion in recorded),
         recorded_from={f"{fraction:g}": starts[fraction] for fraction in sorted(starts)},
         rejected=dict(rejected.most_common()),
@@ -336,8 +336,8 @@ def _first_attempts(pairs: Sequence[tuple[RunMotion, RunMotion]]) -> FirstAttemp
     shorter = sum(now.seconds < before.seconds for before, now in made)
     return FirstAttempts(
         seconds=paired(SECONDS, ((before.seconds, now.seconds) for before, now in made)),
-        whole_baseline=sum(before.outcome != "failed" for before, _ in made),
-        whole_candidate=sum(now.outcome != "failed" for _, now in made),
+        whole_baseline=sum(before.outcome != Outcome.FAILED for before, _ in made),
+        whole_candidate=sum(now.outcome != Outcome.FAILED for _, now in made),
         longer=longer,
         shorter=shorter,
         equal=len(made) - longer - shorter,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from parc_ray.errors import printable
 from parc_ray.report.comparison import Change, Comparison, Fate, FirstAttempts, Paired, Side
+from parc_ray.runs.motion_state import MotionState
 
 SHOWN = 8
 """Maximum entries of a list, unless all are requested."""
@@ -111,13 +112,13 @@ def _counts(side: Side) -> dict[str, int]:
     counts = {f"recorded from {f:.0%}" if f else "recorded whole": count for f, count in sorted(starts.items())}
     counts["recovered"] = side.recovered
     counts.update((f"rejected, {reason}", count) for reason, count in side.rejected.items())
-    counts.update({"crashed": side.crashed, "unfinished": side.unfinished})
+    counts.update({MotionState.CRASHED: side.crashed, MotionState.UNFINISHED: side.unfinished})
     return {name: count for name, count in counts.items() if count}
 
 
 def _rank(name: str) -> tuple[int, float]:
     """Return a sort key: whole recordings first, then by start, then motions not recorded."""
-    kinds = ("recorded whole", "recovered", "recorded from ", "rejected, ", "crashed", "unfinished")
+    kinds = ("recorded whole", "recovered", "recorded from ", "rejected, ", MotionState.CRASHED, MotionState.UNFINISHED)
     kind = next(place for place, start in enumerate(kinds) if name.startswith(start))
     return kind, float(name.rsplit(" ", 1)[1].rstrip("%")) if kind == 2 else 0.0
 
@@ -235,8 +236,8 @@ def _chance(more: int, fewer: int, probability: float, what: str, against: str) 
 
 
 def _fate_text(fate: Fate) -> str:
-    if fate.state != "recorded":
-        return fate.reason if fate.state == "rejected" else f"{fate.state.replace('_', ' ')} {fate.reason}".strip()
+    if fate.state != MotionState.RECORDED:
+        return fate.reason if fate.state == MotionState.REJECTED else f"{fate.state} {fate.reason}".strip()
     if fate.copies:
         return f"recovered, {fate.recorded_seconds:.1f} s"
     where = f"from {fate.start_fraction:.0%}" if fate.start_fraction else "whole"

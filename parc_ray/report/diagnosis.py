@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Iterable, Sequence, Tuple
 
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
 from parc_ray.runs.history import Run, RunMotion
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.tracking.metrics import BY_LIMIT
 
 AT_ONCE = 1.0
@@ -52,12 +54,14 @@ class Diagnosis:
 
 def diagnose(run: Run) -> Diagnosis | None:
     """Return a diagnosis; None if at least half of the motions with an outcome were recorded, or no attempt failed."""
-    decided = [motion for motion in run.motions if motion.state in ("recorded", "rejected")]
-    recorded = sum(motion.state == "recorded" for motion in decided)
-    ended = [(motion, attempt) for motion, attempt in run.attempts() if attempt.outcome in ("failed", "rejected")]
+    decided = [motion for motion in run.motions if motion.state in (MotionState.RECORDED, MotionState.REJECTED)]
+    recorded = sum(motion.state == MotionState.RECORDED for motion in decided)
+    ended = [
+        (motion, attempt) for motion, attempt in run.attempts() if attempt.outcome in (Outcome.FAILED, Outcome.REJECTED)
+    ]
     if 2 * recorded >= len(decided) or not ended:
         return None
-    failed = [pair for pair in ended if pair[1].outcome == "failed"]
+    failed = [pair for pair in ended if pair[1].outcome == Outcome.FAILED]
     pattern, example = _pattern(run, ended, failed)
     return Diagnosis(tuple(_facts(recorded, len(decided), ended, failed)), pattern, example, _advice(run, example))
 
@@ -88,7 +92,7 @@ def _count(number: int, noun: str) -> str:
 
 def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> tuple[Pattern, str]:
     """Return the first pattern that fits, and a motion that shows it."""
-    unaccepted = [pair for pair in ended if pair[1].outcome == "rejected"]
+    unaccepted = [pair for pair in ended if pair[1].outcome == Outcome.REJECTED]
     if len(unaccepted) > MOST * len(ended):
         return _not_accepted(unaccepted), unaccepted[0][0].name
     at_once = [pair for pair in failed if pair[1].seconds <= AT_ONCE]

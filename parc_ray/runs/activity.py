@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from parc_ray.runs.motion_state import WAITING
+
 
 @dataclass(frozen=True)
 class ActorWork:
@@ -71,7 +73,7 @@ class Progress:
     @property
     def done(self) -> int:
         """Motions in a final state."""
-        return self.motions - self.states["waiting"]
+        return self.motions - self.states[WAITING]
 
     def numbers(self) -> dict[str, Any]:
         """The same as plain numbers by name, for scripts."""

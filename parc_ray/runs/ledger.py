@@ -26,7 +26,7 @@ from parc_ray.runs.events import (
     dataset_events,
 )
 from parc_ray.runs.journal_reader import journal_errors, read_events
-from parc_ray.runs.motion_state import MotionState
+from parc_ray.runs.motion_state import WAITING, MotionState
 from parc_ray.runs.session_clock import SessionClock
 
 CHARACTER_SHA256 = "char_file (sha256)"
@@ -268,7 +268,7 @@ class Ledger:
         }
         for motion in self.reopened:
             states[self.outcomes[motion].state.value] -= 1
-        return {**states, "invalid": len(self.invalid), "waiting": self.total - self.dealt_with}
+        return {**states, MotionState.INVALID.value: len(self.invalid), WAITING: self.total - self.dealt_with}
 
     def summary(self) -> dict[str, Any]:
         """Return the counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from parc_ray.recording.string_enum import StringEnum
 
+WAITING = "waiting"
+"""In the counts of a run at work: motions without a final state."""
+
 
 class MotionState(StringEnum):
     """The state of a motion, in listing order."""

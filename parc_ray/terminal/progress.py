@@ -13,6 +13,7 @@ from rich.table import Column
 from parc_ray.runs.activity import Progress
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.listener import RunListener
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.terminal.screen import Screen
 
 LINE_SECONDS = 10.0
@@ -72,9 +73,9 @@ class ProgressDisplay(RunListener):
         states, activity = progress.states, progress.activity
         left = progress.seconds_left
         parts = [
-            (9, f"{states['recorded']} recorded"),
-            (9, f"{states['rejected']} rejected"),
-            (8, f"{states['crashed']} crashed" if states["crashed"] else ""),
+            (9, f"{states[MotionState.RECORDED]} recorded"),
+            (9, f"{states[MotionState.REJECTED]} rejected"),
+            (8, f"{states[MotionState.CRASHED]} crashed" if states[MotionState.CRASHED] else ""),
             (6, f"{activity.busy_envs:.0f}/{activity.envs} envs" if activity.actors else ""),
             (5, f"{activity.actors} actor{'s' * (activity.actors > 1)}" if activity.actors else ""),
             (3, f"{activity.starting} starting" if activity.starting else ""),

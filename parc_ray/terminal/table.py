@@ -7,6 +7,7 @@ from typing import Any, Mapping
 from rich.markup import escape
 from rich.table import Table
 
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.terminal.screen import Screen
 
 
@@ -22,9 +23,9 @@ def print_summary(summary: Mapping[str, Any], title: str, screen: Screen) -> Non
         table.add_row(f"recovered with {copies} copies", str(count))
     for reason, count in summary["rejected_by_reason"].items():
         table.add_row(escape(f"rejected, {reason}"), str(count))
-    for state in ("invalid", "crashed", "unfinished"):
-        if summary[state] or state != "unfinished":
-            table.add_row(state.replace("_", " "), str(summary[state]))
+    for state in (MotionState.INVALID, MotionState.CRASHED, MotionState.UNFINISHED):
+        if summary[state] or state != MotionState.UNFINISHED:
+            table.add_row(state, str(summary[state]))
     table.add_row("recorded", f"{summary['recorded_seconds']:.1f} s of {summary['dataset_seconds']:.1f} s of motion")
     table.add_row("speed", f"{summary['control_steps_per_second']:,.0f} control steps/s")
     table.add_row("wall time", f"{summary['wall_seconds']:.1f} s")

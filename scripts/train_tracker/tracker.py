@@ -25,6 +25,7 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.recording.attempt_result import AttemptResult
 from parc_ray.recording.build import build_recorder
+from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.recorder import ShardRecorder
 from parc_ray.recording.run_files import RunFiles
 from parc_ray.recording.shard import Shard
@@ -323,7 +324,7 @@ def evaluate(recorder: ShardRecorder) -> list[AttemptResult]:
 
 def whole(result: AttemptResult) -> bool:
     """Return True if a motion was recorded from start to end."""
-    return result.attempt.outcome == "recorded" and not result.attempt.number
+    return result.attempt.outcome == Outcome.RECORDED and not result.attempt.number
 
 
 def recorded_whole(results: Sequence[AttemptResult]) -> int:

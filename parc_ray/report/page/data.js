@@ -4,7 +4,7 @@ const DATA = JSON.parse($("data").textContent);
 // {RECORDED: "recorded", ...}: the values of Python's enums, and the names of colours in page.css.
 const constants = (values) => Object.freeze(Object.fromEntries(values.map((value) => [value.toUpperCase(), value])));
 const STATE = constants(DATA.states), OUTCOME = constants(DATA.outcomes), WAY = Object.freeze(DATA.ways);
-const TONE = constants(["recorded", "recovered", "later", "retried", "failed", "rejected", "crashed", "invalid", "unfinished", "idle", "starting", "cut"]);
+const TONE = constants([...DATA.states, "recovered", "later", "retried", "failed", "idle", "starting", "cut"]);
 
 const MOTIONS = rowsOf(DATA.motions), ATTEMPTS = rowsOf(DATA.attempts);
 const COLUMN_METRICS = DATA.metrics.filter((metric) => metric.column);

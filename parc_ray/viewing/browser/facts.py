@@ -36,7 +36,7 @@ def shown_text(text: str, limit: int = LONGEST) -> str:
 def title(playback: Playback) -> str:
     """Return the name and state of the open motion, and why it cannot be shown."""
     item = playback.item
-    state = item.state.replace("_", " ")
+    state = item.state
     if item.motion and item.motion.recorded_how:
         state = f"{state}, {item.motion.recorded_how}" if not item.motion.copies else item.motion.recorded_how
     color = STATE_COLORS.get(item.motion.state, OTHER) if item.motion else OTHER

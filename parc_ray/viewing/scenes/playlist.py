@@ -12,6 +12,7 @@ from parc_ray.errors import InputError
 from parc_ray.motions.motion_file import read_motion
 from parc_ray.runs.history import Run, RunMotion, read_run
 from parc_ray.runs.motion_files import NOTHING, Writers, find_character, motion_files
+from parc_ray.runs.motion_state import MotionState
 from parc_ray.runs.output import JOURNAL
 from parc_ray.viewing.scenes.scene import Scene, scene_of_file, scene_of_run
 
@@ -47,7 +48,7 @@ def open_playlist(path: Path, character: Path | None = None) -> Playlist:
     """
     if (path / JOURNAL).is_file():
         run = read_run(path)
-        motions = [motion for motion in run.motions if motion.state != "invalid"]
+        motions = [motion for motion in run.motions if motion.state != MotionState.INVALID]
         skeleton, geoms = _character(run, character)
         items = [_run_item(run, motion, skeleton) for motion in motions]
     else:
