@@ -232,10 +232,10 @@ def record(
     screen = open_screen(quiet, json)
     config = _one_config(given, config)
     load = _configuration(config, arg_file, model_file, output)
-    raise typer.Exit(_run(screen, data_dir, overwrite, partial(_recovering, load) if recover else load))
+    raise typer.Exit(_run(screen, data_dir, overwrite, partial(_load_with_recovery, load) if recover else load))
 
 
-def _recovering(load: Callable[[Optional[str]], RecordConfig], data_dir: Optional[str]) -> RecordConfig:
+def _load_with_recovery(load: Callable[[Optional[str]], RecordConfig], data_dir: Optional[str]) -> RecordConfig:
     """Return the configuration that `load` returns, with recovery. Raises InputError if it cannot be switched on."""
     config = load(data_dir)
     if config.recovery:
@@ -315,7 +315,7 @@ def demo(
 
 def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callable[..., RecordConfig]) -> int:
     """Record the configuration that `load` returns for the value of $DATA_DIR; returns the exit code."""
-    with screen.explaining():
+    with screen.explain_errors():
         directory = find_data_dir(data_dir)
         config = load(directory)
         from parc_ray.session import record_and_report  # takes seconds: not before a mistyped key is found
@@ -935,7 +935,7 @@ def _fail(error: ParcRayError) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
+def run_command(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoReturn:
     """Run a command line. A ParcRayError ends it with one message and its exit code."""
     try:
         function(arguments, standalone_mode=True)
@@ -950,4 +950,4 @@ def guarded(function: typer.Typer, arguments: Optional[List[str]] = None) -> NoR
 
 def main() -> NoReturn:
     """Run the console script parc-ray."""
-    guarded(app)
+    run_command(app)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 
 if __name__ == "__main__":
-    guarded(app, ["record", *sys.argv[1:]])
+    run_command(app, ["record", *sys.argv[1:]])

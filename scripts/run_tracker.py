@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from parc_ray.cli import guarded, tracker_app
+from parc_ray.cli import run_command, tracker_app
 
 if __name__ == "__main__":
-    guarded(tracker_app, sys.argv[1:])
+    run_command(tracker_app, sys.argv[1:])

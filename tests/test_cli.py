@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from parc_ray.character.skeleton import load_skeleton
-from parc_ray.cli import app, guarded, tracker_app
+from parc_ray.cli import app, run_command, tracker_app
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.demo import generator
@@ -47,7 +47,7 @@ def parc_ray(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     def call(*arguments: object) -> Ended:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            guarded(app, [str(argument) for argument in arguments])
+            run_command(app, [str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Ended(int(stop.value.code or 0), " ".join(printed.out.split()), " ".join(printed.err.split()))
 
@@ -121,7 +121,7 @@ class TestCheck:
     ) -> None:
         monkeypatch.setenv("COLUMNS", "30")
         with pytest.raises(SystemExit):
-            guarded(app, ["check", "--config", str(config)])
+            run_command(app, ["check", "--config", str(config)])
         lines = capsys.readouterr().out.splitlines()
         assert any(line.split()[0] == "actors" and line.endswith("GPUs each") for line in lines)
 
@@ -491,7 +491,7 @@ class TestRunTrackerScript:
     @pytest.mark.parametrize("mode", ["train", "test"])
     def test_refuses_other_modes(self, capsys: pytest.CaptureFixture[str], mode: str) -> None:
         with pytest.raises(SystemExit) as stop:
-            guarded(tracker_app, ["--mode", mode])
+            run_command(tracker_app, ["--mode", mode])
         assert stop.value.code == 2
         assert f"error: --mode {mode}: parc_ray only records" in capsys.readouterr().err
 
@@ -511,7 +511,7 @@ class TestRunTrackerScript:
         before = contents(tmp_path)
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            guarded(tracker_app, ["--arg_file", str(output / "record_args.txt")])
+            run_command(tracker_app, ["--arg_file", str(output / "record_args.txt")])
         assert stop.value.code == 2
         message = (
             f"error: output_dir {output} holds an earlier run (record_env.yaml, record_args.txt, recorded_motions)"

@@ -55,7 +55,7 @@ def test_a_full_disk_and_bad_input_have_exit_codes(options, code, message, tmp_p
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemExit) as ended:
-        cli.guarded(cli.app, ["dataset", "generate", str(tmp_path / "motions"), *options])
+        cli.run_command(cli.app, ["dataset", "generate", str(tmp_path / "motions"), *options])
     assert ended.value.code == code
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("motions/*"))

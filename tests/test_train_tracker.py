@@ -303,9 +303,9 @@ def random_state(count: int, seed: int) -> CharacterState:
 
 def test_deviations_lead_from_state_to_state():
     state, deviation = random_state(6, 0), 0.3 * torch.randn(6, 68, generator=torch.Generator().manual_seed(1))
-    moved = search.displaced(SKELETON, state, deviation)
+    moved = search.displace(SKELETON, state, deviation)
     np.testing.assert_allclose(search.difference(SKELETON, moved, state), deviation, atol=2e-5)
-    turned = search.displaced(SKELETON, state, torch.eye(68)[5:6].expand(6, 68) * 0.4)
+    turned = search.displace(SKELETON, state, torch.eye(68)[5:6].expand(6, 68) * 0.4)
     angle = 2 * torch.acos((turned.root_rot * state.root_rot).sum(-1).abs())
     np.testing.assert_allclose(angle, 0.4, atol=1e-4)
 
@@ -358,7 +358,7 @@ def test_gains_are_optimal_and_errors_cost_what_the_roots_say(options, walk, tmp
     systems = [(0.12 * torch.randn(size, size, generator=random), 0.2 * torch.randn(size, dofs, generator=random))
                for _ in range(4)]  # fmt: skip
     backwards = iter(reversed(systems))
-    monkeypatch.setattr(one_search, "_linearized", lambda *_: next(backwards))
+    monkeypatch.setattr(one_search, "_linearize", lambda *_: next(backwards))
     lesson = one_search._with_gains([random_state(1, seed) for seed in range(5)], torch.zeros(4, dofs))
     gains = [gain.double() for gain in lesson.gains]
     sizes = torch.tensor([3, 3, dofs, 3, 3, dofs])

@@ -40,12 +40,12 @@ def _continuous(angles: DoubleArray) -> DoubleArray:
     others = np.stack([angles[..., 0] + np.pi, np.pi - angles[..., 1], angles[..., 2] + np.pi], axis=-1)
     chosen = angles.copy()
     for n in range(1, len(chosen)):
-        turns = [_wrapped(candidate[n] - chosen[n - 1]) for candidate in (angles, others)]
+        turns = [_wrap(candidate[n] - chosen[n - 1]) for candidate in (angles, others)]
         far, near = (np.abs(turn).sum(axis=-1, keepdims=True) for turn in turns)
         chosen[n] = chosen[n - 1] + np.where(far <= near, *turns)
     return chosen
 
 
-def _wrapped(angles: DoubleArray) -> DoubleArray:
+def _wrap(angles: DoubleArray) -> DoubleArray:
     """Return the angles wrapped to [-pi, pi]."""
     return angles - 2 * np.pi * np.round(angles / (2 * np.pi))

@@ -25,7 +25,7 @@ def read_rotation(document: Mjcf, element: Element) -> Quaternion:
     unit = math.pi / 180 if document.degrees() else 1.0
     if document.attribute(element, "axisangle") is not None:
         x, y, z, angle = document.numbers(element, "axisangle", None, 4)
-        return _about(_unit((x, y, z), f"{where}: its 'axisangle'"), unit * angle)
+        return _rotation_about(_unit((x, y, z), f"{where}: its 'axisangle'"), unit * angle)
     if document.attribute(element, "euler") is not None:
         return _euler([unit * angle for angle in document.numbers(element, "euler", None, 3)], _sequence(document))
     if document.attribute(element, "xyaxes") is not None:
@@ -51,7 +51,7 @@ def _unit(values: Sequence[float], place: str) -> list[float]:
     return [value / length for value in values]
 
 
-def _about(axis: Sequence[float], angle: float) -> Quaternion:
+def _rotation_about(axis: Sequence[float], angle: float) -> Quaternion:
     x, y, z = (math.sin(angle / 2) * part for part in axis)
     return x, y, z, math.cos(angle / 2)
 
@@ -78,7 +78,7 @@ def _euler(angles: Sequence[float], sequence: str) -> Quaternion:
     """Return the product of three rotations: about the rotated axes (lower case) or the fixed ones (upper case)."""
     rotation: Quaternion = (0.0, 0.0, 0.0, 1.0)
     for angle, letter in zip(angles, sequence):
-        turn = _about([float(letter.lower() == axis) for axis in "xyz"], angle)
+        turn = _rotation_about([float(letter.lower() == axis) for axis in "xyz"], angle)
         rotation = _product(rotation, turn) if letter.islower() else _product(turn, rotation)
     return rotation
 

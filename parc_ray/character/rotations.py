@@ -166,10 +166,10 @@ def exp_map_to_quat(exp_map: Tensor) -> Tensor:
     angle = norm(exp_map).unsqueeze(-1)
     half = 0.5 * angle
     scale = (torch.sin(half) / angle.clamp(min=SMALL_ANGLE)).masked_fill(angle <= SMALL_ANGLE, 0.5)
-    return quat_positive(joined(exp_map * scale, torch.cos(half)))
+    return quat_positive(concatenate(exp_map * scale, torch.cos(half)))
 
 
-def joined(*parts: Tensor) -> Tensor:
+def concatenate(*parts: Tensor) -> Tensor:
     """Return tensors [..., n] concatenated along the last dimension."""
     return reverse_dims(torch.cat([reverse_dims(part) for part in parts]))
 

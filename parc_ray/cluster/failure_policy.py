@@ -3,7 +3,7 @@
 Pure functions: the driver reports every loss and applies the decision. Needs no Ray.
 
 A loss counts against the actor's motions. Ever smaller shards are tried until the motion to blame is found. A setup may
-also fail because of its device: see _failed_setup.
+also fail because of its device: see _handle_failed_setup.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def decide(state: State, loss: Loss) -> Decision:
     if not loss.unfinished:
         decision = Decision(state)
     elif loss.failed_setup:
-        decision = _failed_setup(state, loss)
+        decision = _handle_failed_setup(state, loss)
     else:
         decision = _blame_motions(state, loss)
     return _use_all_if_none_is_better(decision, sum(loss.nodes.values()))
@@ -237,7 +237,7 @@ def store_is_full(state: State, assignment: Assignment, reason: str, others_at_w
     return _halve(state, assignment.motions, assignment.deaths)
 
 
-def _failed_setup(state: State, loss: Loss) -> Decision:
+def _handle_failed_setup(state: State, loss: Loss) -> Decision:
     """Hold a failed setup against the motions or the device.
 
     While another device works, or may work, it counts against the motions in two cases only. Either there are several

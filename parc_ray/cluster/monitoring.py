@@ -64,7 +64,7 @@ class Monitoring(RunListener):
         self._counted: set[tuple[str, str]] = set()
         """Pairs of shard and state with at least one motion."""
         self._updated = float("-inf")
-        self._guarded(self._create, run)
+        self._try(self._create, run)
 
     def events(self, events: Sequence[Event]) -> None:
         """See RunListener."""
@@ -73,29 +73,29 @@ class Monitoring(RunListener):
                 self._shard_of.update(dict.fromkeys(event.motions, str(event.shard)))
             elif isinstance(event, AttemptEnded):
                 labels = {"shard": str(event.shard), "outcome": str(event.attempt.outcome)}
-                self._guarded(self._count, "parc_ray_attempts_total", 1, **labels)
+                self._try(self._count, "parc_ray_attempts_total", 1, **labels)
             elif isinstance(event, MotionEnded):
                 self._states[event.motion] = str(event.state)
             elif isinstance(event, ActorDied):
-                self._guarded(self._count, "parc_ray_actor_deaths_total", 1, shard=str(event.shard))
+                self._try(self._count, "parc_ray_actor_deaths_total", 1, shard=str(event.shard))
 
     def work(self, work: ActorWork) -> None:
         """See RunListener."""
-        self._guarded(self._work, work)
+        self._try(self._work, work)
 
     def progress(self, progress: Progress) -> None:
         """See RunListener; shown at most once in UPDATE_SECONDS."""
         if time.monotonic() - self._updated >= UPDATE_SECONDS:
-            self._guarded(self._update, progress)
+            self._try(self._update, progress)
             self._updated = time.monotonic()
 
     def shard_over(self, shard: int) -> None:
         """Zero a shard's gauges, except for the states of its motions: no actor works on it any more."""
-        self._guarded(self._zero, lambda name, tags: tags.get("shard") == str(shard) and "state" not in tags)
+        self._try(self._zero, lambda name, tags: tags.get("shard") == str(shard) and "state" not in tags)
 
     def close(self) -> None:
         """Zero all gauges. Otherwise Ray would export their last values until its cluster ends."""
-        self._guarded(self._zero, lambda name, tags: True)
+        self._try(self._zero, lambda name, tags: True)
 
     def _create(self, run: str) -> None:
         from ray.util import metrics as ray_metrics
@@ -153,7 +153,7 @@ class Monitoring(RunListener):
             if matches(name, tags):
                 self._set(name, 0, **tags)
 
-    def _guarded(self, act: Callable[..., None], *arguments: Any, **values: Any) -> None:
+    def _try(self, act: Callable[..., None], *arguments: Any, **values: Any) -> None:
         if not self._works:
             return
         try:

@@ -10,7 +10,7 @@ from parc_ray.cluster.failure_policy import Assignment
 from parc_ray.cluster.report import WorkReport
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.activity import Activity, ActorWork
-from parc_ray.runs.events import Event, MotionEnded, attempt_ended
+from parc_ray.runs.events import Event, MotionEnded, attempt_event
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.listener import RunListener
 from parc_ray.runs.motion_state import MotionState
@@ -77,7 +77,7 @@ class RecordKeeper:
             kept = self.output.failure_path(attempt.motion, attempt.number) if result.trajectory is not None else None
             if kept is not None and result.trajectory is not None:
                 files[kept] = result.trajectory
-            event = attempt_ended(shard, result, kept is not None)
+            event = attempt_event(shard, result, kept is not None)
             events.append(event)
             ended = self.ledger.take(event)
             if ended is not None:

@@ -112,7 +112,7 @@ def _record(
             _open(run, journal, screen)
             listeners = [journal, display, ProgressEvents(journal), *([logger] if logger else [])]
             code = _work(run, listeners, interruption)
-        recorded = run.ledger.recorded
+        recorded = run.ledger.recorded_outcomes
         recordings = [(run.output.recording_path(name), outcome.seconds) for name, outcome in recorded.items()]
         run.output.write_recorded_dataset(recordings, run.inputs.files.environment.env.control_freq)
         accepted = accepted_motions(run.inputs.dataset.entries, run.ledger.outcomes)
@@ -131,12 +131,12 @@ def _record(
         if run.plan:
             run.output.log(f"the run has ended with exit code {code}")
     except OutputError as error:
-        return _stopped(error, screen)
+        return _stopped_run(error, screen)
     except LostRayError as error:
         journal.write(RunEnded(error.exit_code))
         summary = _summary(run, run.ledger.seconds + journal.seconds, error.exit_code)
         run.output.write_json(SUMMARY, summary)
-        return replace(_stopped(error, screen), summary=summary)
+        return replace(_stopped_run(error, screen), summary=summary)
     finally:
         if logger:
             logger.close()
@@ -159,11 +159,11 @@ def _record(
         try:
             _write_terrain(run, screen)
         except OutputError as error:
-            return _stopped(error, screen)
+            return _stopped_run(error, screen)
     return EndedRun(code, summary, run.plan is not None or not run.output.report.exists())
 
 
-def _stopped(error: ParcRayError, screen: Screen) -> EndedRun:
+def _stopped_run(error: ParcRayError, screen: Screen) -> EndedRun:
     """Return the result of a run that could not finish."""
     told = "The run has stopped; what it has recorded stays. The same command goes on with it."
     screen.alert(f"error: {error}", told)
@@ -205,7 +205,7 @@ def _begin(run: PreparedRun, journal: Journal, overwrite: bool) -> None:
         journal.write(reopened)
         run.ledger.take(reopened)
     journal.sync()
-    recorded = run.ledger.recorded
+    recorded = run.ledger.recorded_outcomes
     names = [entry.name for entry in run.inputs.dataset.entries if run.goes_on and entry.name not in recorded]
     half_done = [output.recording_path(name) for name in names]
     most = len(files.config.retry.start_fractions) + 1
@@ -294,12 +294,12 @@ def _open(run: PreparedRun, journal: Journal, screen: Screen) -> None:
     lines: list[str] = []
     alerts: list[str] = []
     if run.goes_on:
-        done = len(dataset.entries) - len(run.remaining)
+        done = len(dataset.entries) - len(run.remaining_motions)
         lines.append(f"going on with an earlier run: {done} of {len(dataset.entries)} motions are done")
     if plan:
         placement = plan.placement
         lines.append(
-            f"{len(run.remaining)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
+            f"{len(run.remaining_motions)} motions, {plan.seconds:.0f} s, in {len(plan.shards)} shards on "
             f"{placement.actors} actors ({placement.description}), "
             f"simulator {run.inputs.files.simulator}"
         )

@@ -88,7 +88,7 @@ class NoFoothold(Exception):
     """Raised if the ground leaves no room for the next step."""
 
 
-def turned(points: Array, angle: float | Array) -> Array:
+def rotate_points(points: Array, angle: float | Array) -> Array:
     """Return points [..., 2] rotated counter-clockwise by angles [...]."""
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = points[..., 0], points[..., 1]
@@ -106,7 +106,7 @@ def sole_points(xy: Array, heading: Array, margin: float = 0.0, toe_margin: floa
     rim = [np.concatenate([along, 0.0 * along + side], axis=1) for side in (-aside, aside)]
     rim += [np.concatenate([0.0 * across + end, across], axis=1) for end in (back, front)]
     local = np.concatenate([[(FOOT_CENTRE, 0.0)], *rim])
-    points: Array = xy[..., None, :] + turned(local, heading[..., None])
+    points: Array = xy[..., None, :] + rotate_points(local, heading[..., None])
     return points
 
 
@@ -190,12 +190,12 @@ class Planner:
     def _next(self, holds: list[Foothold], foot: int, heading: float, stride: Stride) -> tuple[Foothold, float]:
         """Return the foothold nearest to the desired one, and the body's heading there."""
         stand, side = holds[1 - foot], SIDES[foot][1]
-        middle = stand.xy + turned(np.array([0.0, side * HALF_STANCE]), heading)
+        middle = stand.xy + rotate_points(np.array([0.0, side * HALF_STANCE]), heading)
         for options in (self.near, self.far):
             headings = heading + stride.turn + options[:, 2]
             # The midpoint between the feet advances by the stride's length.
             local = np.stack([stride.length + options[:, 0], side * (HALF_STANCE + options[:, 1])], axis=-1)
-            xy = middle + turned(local, headings)
+            xy = middle + rotate_points(local, headings)
             level, height = self._level(xy, headings)
             fits = self._reachable(holds, foot, xy, headings, height, level)
             if fits.any():
@@ -214,9 +214,9 @@ class Planner:
     ) -> Array:
         """Return [n] bool: the place is level, and the step is not too long or high nor crosses the other leg."""
         stand, origin = holds[1 - foot], holds[foot]
-        apart = turned(xy - stand.xy, np.full(len(xy), -stand.heading))
+        apart = rotate_points(xy - stand.xy, np.full(len(xy), -stand.heading))
         aside = SIDES[foot][1] * apart[:, 1]
-        back = turned(stand.xy - xy, -headings)
+        back = rotate_points(stand.xy - xy, -headings)
         fits = level & (aside > NARROWEST) & (aside < WIDEST) & (-SIDES[foot][1] * back[:, 1] > NARROWEST)
         fits &= np.linalg.norm(apart, axis=-1) + np.abs(height - stand.height) < LONGEST
         fits &= np.abs(headings - stand.heading) < FARTHEST_TURN

@@ -24,10 +24,10 @@ from parc_ray.demo.footsteps import (
     Foothold,
     Footsteps,
     NoFoothold,
+    rotate_points,
     sole_points,
-    turned,
 )
-from parc_ray.demo.legs import HIP_ASIDE, LEG, Legs, about, centre_of_mass
+from parc_ray.demo.legs import HIP_ASIDE, LEG, Legs, centre_of_mass, rotation_about
 from parc_ray.motions.height_field import HeightField
 
 Array = npt.NDArray[Any]
@@ -87,7 +87,7 @@ def smooth_step(x: Array) -> Array:
     return step
 
 
-def smoothed(signal: Array, width: float) -> Array:
+def smooth_signal(signal: Array, width: float) -> Array:
     """Return signals [n, ...] smoothed by a Gaussian of `width` frames, truncated at two standard deviations."""
     radius = max(1, round(2.0 * width))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / width) ** 2)
@@ -125,13 +125,13 @@ def move_feet(footsteps: Footsteps, ground: HeightField, times: Array) -> Feet:
         holds[foot] = hold
     ankles = roll_over_toes(ankles, headings, pitch)
     right = np.interp(times, *_weight_shifts(footsteps))
-    weight = smoothed(np.stack([right, 1.0 - right], axis=-1), 1.5)
+    weight = smooth_signal(np.stack([right, 1.0 - right], axis=-1), 1.5)
     return Feet(ankles, headings, pitch, planted, weight)
 
 
 def push_off(start: Foothold, end: Foothold) -> float:
     """Return the heel's pitch (rad) before the foot leaves: larger for long steps and height changes."""
-    ahead = float(turned(end.xy - start.xy, -start.heading)[0])
+    ahead = float(rotate_points(end.xy - start.xy, -start.heading)[0])
     return float(np.clip(0.6 * (ahead - 0.3) + 1.5 * abs(end.height - start.height), 0.0, HIGHEST_HEEL))
 
 
@@ -200,11 +200,11 @@ def pendulum(pressure: Array, height: Array, interval: float) -> Array:
 def pelvis_height(feet: Feet, root_xy: Array, heading: Array) -> Array:
     """Return the smooth height of the root [n]: standing height over the weight, limited by the reach of both legs."""
     aside = np.array([side * HIP_ASIDE for _, side in SIDES])
-    hips = root_xy[:, None] + turned(np.stack([np.zeros(2), aside], axis=-1)[None], heading[:, None])
+    hips = root_xy[:, None] + rotate_points(np.stack([np.zeros(2), aside], axis=-1)[None], heading[:, None])
     away = np.linalg.norm(feet.ankles[..., :2] - hips, axis=-1)
     reach = feet.ankles[..., 2] + np.sqrt(np.maximum(REACH**2 - away**2, 0.3**2))
-    wanted = np.minimum(smoothed(feet.ground, 4.0) + PELVIS_HEIGHT, reach.min(axis=-1))
-    return smoothed(lowest_around(wanted, 6), 3.0)
+    wanted = np.minimum(smooth_signal(feet.ground, 4.0) + PELVIS_HEIGHT, reach.min(axis=-1))
+    return smooth_signal(lowest_around(wanted, 6), 3.0)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Body:
 def upper_body(skeleton: Skeleton, feet: Feet, root_xy: Array, heading: Array, rng: np.random.Generator) -> Tensor:
     """Return joint rotations [n, B - 1, 4] of trunk and arms: arms swing with the opposite leg, the head is steady."""
     n = len(root_xy)
-    ahead = turned(feet.ankles[..., :2] - root_xy[:, None], -heading[:, None])[..., 0]
+    ahead = rotate_points(feet.ankles[..., :2] - root_xy[:, None], -heading[:, None])[..., 0]
     twist = 0.35 * (ahead[:, 1] - ahead[:, 0])
     rotations = torch.zeros(n, skeleton.num_bodies - 1, 4)
     rotations[..., 3] = 1.0
@@ -231,13 +231,16 @@ def upper_body(skeleton: Skeleton, feet: Feet, root_xy: Array, heading: Array, r
         return torch.as_tensor(values, dtype=torch.float32)
 
     breath = 0.02 * np.sin(2.0 * np.pi * np.arange(n) / 30.0 / rng.uniform(2.5, 4.0))
-    pose("torso", quat_mul(about(2, tensor(twist)), about(1, tensor(breath))))
-    pose("head", quat_mul(about(2, tensor(-twist)), about(1, tensor(-breath))))
+    pose("torso", quat_mul(rotation_about(2, tensor(twist)), rotation_about(1, tensor(breath))))
+    pose("head", quat_mul(rotation_about(2, tensor(-twist)), rotation_about(1, tensor(-breath))))
     hang, bend, amount = rng.uniform(1.2, 1.35), rng.uniform(0.15, 0.5), rng.uniform(0.6, 1.1)
     for foot, (name, side) in enumerate(SIDES):
         arm = np.clip(amount * ahead[:, 1 - foot], -0.5, 0.6)
-        pose(f"{name}_upper_arm", quat_mul(about(1, tensor(-arm)), about(0, tensor(np.full(n, -side * hang)))))
-        pose(f"{name}_lower_arm", about(2, tensor(-side * (bend + 0.5 * np.maximum(arm, 0.0)))))
+        pose(
+            f"{name}_upper_arm",
+            quat_mul(rotation_about(1, tensor(-arm)), rotation_about(0, tensor(np.full(n, -side * hang)))),
+        )
+        pose(f"{name}_lower_arm", rotation_about(2, tensor(-side * (bend + 0.5 * np.maximum(arm, 0.0)))))
     return rotations
 
 
@@ -249,14 +252,14 @@ def walk(
     The times span from rest to rest, because the pendulum depends on later steps.
     """
     feet = move_feet(footsteps, ground, times)
-    heading = smoothed(feet.headings.mean(axis=1), 3.0)
+    heading = smooth_signal(feet.headings.mean(axis=1), 3.0)
     forward = np.stack([np.cos(feet.headings), np.sin(feet.headings)], axis=-1)
     pressure = (feet.weight[..., None] * (feet.ankles[..., :2] + PRESSURE_AHEAD * forward)).sum(axis=1)
     ground_height = feet.ground
     upper = upper_body(skeleton, feet, pressure, heading, rng)
     root_xy, height = pressure, ground_height + PELVIS_HEIGHT
     for _ in range(ROUNDS):
-        centre = pendulum(pressure, smoothed(height - ground_height, 2.0) + COM_ABOVE_PELVIS, times[1] - times[0])
+        centre = pendulum(pressure, smooth_signal(height - ground_height, 2.0) + COM_ABOVE_PELVIS, times[1] - times[0])
         height = pelvis_height(feet, root_xy, heading)
         body = pose_body(skeleton, feet, upper, centre, height, heading)
         root_xy = body.root_pos[:, :2].numpy()
@@ -270,7 +273,7 @@ def pose_body(skeleton: Skeleton, feet: Feet, upper: Tensor, centre: Array, heig
     """
     goal = torch.as_tensor(centre, dtype=torch.float32)
     root_rot = heading_to_quat(torch.as_tensor(heading, dtype=torch.float32))
-    pitch = about(1, torch.as_tensor(feet.pitch, dtype=torch.float32))
+    pitch = rotation_about(1, torch.as_tensor(feet.pitch, dtype=torch.float32))
     foot_rot = quat_mul(heading_to_quat(torch.as_tensor(feet.headings, dtype=torch.float32)), pitch)
     ankles = torch.as_tensor(feet.ankles, dtype=torch.float32)
     root_pos = torch.cat((goal, torch.as_tensor(height, dtype=torch.float32)[:, None]), dim=-1)

@@ -72,11 +72,11 @@ class Legs:
         knee = torch.acos(cosine.clamp(-1.0, 1.0))
         share = torch.atan2(self.lower * torch.sin(knee), self.upper + self.lower * torch.cos(knee))
         x, y, z = (to_ankle / norm(to_ankle)[..., None]).unbind(-1)
-        roll = about(0, torch.atan2(y, -z))
-        return quat_mul(roll, about(1, torch.asin(-x) - share)), about(1, knee)
+        roll = rotation_about(0, torch.atan2(y, -z))
+        return quat_mul(roll, rotation_about(1, torch.asin(-x) - share)), rotation_about(1, knee)
 
 
-def about(axis: int, angle: Tensor) -> Tensor:
+def rotation_about(axis: int, angle: Tensor) -> Tensor:
     """Return rotations [..., 4] by angles [...] about a coordinate axis."""
     parts = [torch.zeros_like(angle)] * 3 + [torch.cos(0.5 * angle)]
     parts[axis] = torch.sin(0.5 * angle)

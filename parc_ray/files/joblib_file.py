@@ -38,10 +38,10 @@ def loads(content: bytes, source: str) -> Any:
     Raises InputError, which starts with `source`, if it is damaged, larger than MAX_BYTES, or contains anything else.
     """
     builders = {**torch_values.BUILDERS, "joblib.numpy_pickle.NumpyArrayWrapper": _array_wrapper}
-    return plain_pickle.loads(_decompressed(content, source), source, builders=builders)
+    return plain_pickle.loads(_decompress(content, source), source, builders=builders)
 
 
-def _decompressed(content: bytes, source: str) -> bytes:
+def _decompress(content: bytes, source: str) -> bytes:
     for beginning, decompressor in _DECOMPRESSORS.items():
         if content.startswith(beginning):
             try:

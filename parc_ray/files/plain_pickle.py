@@ -163,7 +163,7 @@ class _Reader:
             elif name in _TUPLE_SIZES:
                 self._stack.append(self._pop_tuple(_TUPLE_SIZES[name]))
             elif name == "STOP":
-                return self._finished(self._stack.pop())
+                return self._require_value(self._stack.pop())
             elif name not in _IGNORED:
                 self._step(name, argument)
         raise ValueError(f"no end within {_MAX_OPERATIONS} operations")
@@ -203,17 +203,17 @@ class _Reader:
     def _pop_tuple(self, size: int) -> tuple[Any, ...]:
         if len(self._stack) < size:
             raise ValueError("values are missing")
-        items = tuple(map(self._finished, self._stack[-size:]))
+        items = tuple(map(self._require_value, self._stack[-size:]))
         del self._stack[-size:]
         return items
 
     def _pop_to_mark(self) -> tuple[Any, ...]:
         start = self._marks.pop()
-        items = tuple(map(self._finished, self._stack[start:]))
+        items = tuple(map(self._require_value, self._stack[start:]))
         del self._stack[start:]
         return items
 
-    def _finished(self, value: Any) -> Any:
+    def _require_value(self, value: Any) -> Any:
         if isinstance(value, _Name):
             raise _Forbidden(f"{value.name} as a value")
         if isinstance(value, Unfinished):
@@ -357,7 +357,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return plain_array((), dtype, data, "C")[()]
 
 
-def _encoded(text: Any, encoding: Any) -> bytes:
+def _encode_latin1(text: Any, encoding: Any) -> bytes:
     """Return bytes, which protocol 2 stores as text. Raises ValueError for any other encoding."""
     if type(text) is not str or encoding != "latin1":
         raise ValueError("bytes in an unknown encoding")
@@ -374,6 +374,6 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "numpy.core.numeric._frombuffer": _array_from_buffer,
     "numpy.dtype": _unfinished_dtype,
     "collections.OrderedDict": _ordered_dict,
-    "_codecs.encode": _encoded,
+    "_codecs.encode": _encode_latin1,
 }
 """Replacements for the functions that a pickle may call, by their names in numpy 1."""

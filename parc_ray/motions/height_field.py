@@ -91,7 +91,7 @@ class HeightField:
         index = self.grid_index(points)
         return np.asarray(self.hf[index[..., 0], index[..., 1]], dtype=np.float32)
 
-    def padded(self, cells: int, height: float) -> HeightField:
+    def pad(self, cells: int, height: float) -> HeightField:
         """Return the terrain in a frame `cells` wide of the given height (m).
 
         The frame's augmentation bounds are the widest of the map, as in PARC.

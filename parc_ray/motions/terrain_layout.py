@@ -39,7 +39,7 @@ def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) ->
                 "set heightmap.horizontal_scale to the cell size of the motions"
             )
     # 1.2 / 0.4 is 2.9999999999999996, hence two cells, as in PARC.
-    framed = [t.padded(int(padding / dx), float(t.hf.min())) for t in terrains]
+    framed = [t.pad(int(padding / dx), float(t.hf.min())) for t in terrains]
     tiles = math.ceil(math.sqrt(len(framed)))
     tile_size = np.array([t.hf.shape for t in framed]).max(axis=0)
     tile = np.stack(np.divmod(np.arange(len(framed)), tiles), axis=-1)

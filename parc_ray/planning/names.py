@@ -22,8 +22,8 @@ def require_names(config: RecordConfig, source: str, data_dir: str | None) -> No
     keys = (dataset, "env_file", "agent_file", "model_file", *(["engine_file"] if config.engine_file else []))
     found = {key: _problem(getattr(config, key)) for key in keys}
     problems = [f"{_key(source, key, str(getattr(config, key)))}: {text}" for key, text in found.items() if text]
-    problems += _unknown(source, "simulator", config.simulator, [AUTO, *(engine.name for engine in ENGINES)])
-    problems += _unknown(source, "tracker", config.tracker, [known.name for known in FAMILIES])
+    problems += _unknown_name(source, "simulator", config.simulator, [AUTO, *(engine.name for engine in ENGINES)])
+    problems += _unknown_name(source, "tracker", config.tracker, [known.name for known in FAMILIES])
     if found[dataset] and len(problems) == 1:
         family(config.tracker).read(config, data_dir)
     if problems:
@@ -36,7 +36,7 @@ def _problem(path: Path) -> str:
     return "" if os.path.exists(path) else f"{no_such_file(path)}; check its path"  # noqa: PTH110
 
 
-def _unknown(source: str, key: str, name: str, known: Sequence[str]) -> list[str]:
+def _unknown_name(source: str, key: str, name: str, known: Sequence[str]) -> list[str]:
     return [] if name in known else [f"{_key(source, key, name)}: unknown; use one of: {', '.join(known)}"]
 
 

@@ -68,7 +68,7 @@ class PreparedRun:
     """Upload of its files; None if they are not copied."""
 
     @property
-    def remaining(self) -> tuple[MotionEntry, ...]:
+    def remaining_motions(self) -> tuple[MotionEntry, ...]:
         """Unfinished motions."""
         return tuple(entry for entry in self.inputs.dataset.entries if self.ledger.is_open(entry.name))
 
@@ -122,11 +122,11 @@ def prepare(
     output.require_apart(entry.path for entry in inputs.dataset.entries)
     run = _after(earlier, inputs, output)
     run.upload = upload
-    if run.remaining:
+    if run.remaining_motions:
         site = site or _find_site(config, wanted, trained_with, host, console)
-        lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining))
+        lack = output.lack_of_room(sum(entry.file_bytes for entry in run.remaining_motions))
         placement = replace(site.placement, notices=(*site.placement.notices, *filter(None, [lack])))
-        run.plan = make_plan(inputs, run.remaining, placement, site.resources)
+        run.plan = make_plan(inputs, run.remaining_motions, placement, site.resources)
         run.engine_check, run.dashboard = site.choice.engine_check, site.resources.dashboard
     return run
 
@@ -181,7 +181,7 @@ def _after(earlier: Ledger | None, inputs: Inputs, output: OutputDirectory) -> P
     require_same_recovery(earlier, recovery.model_dump(mode="json") if recovery else {}, output.path)
     earlier.reopen_crashed()
     sizes = output.sizes()
-    paths = {name: output.recording_path(name) for name in earlier.recorded}
+    paths = {name: output.recording_path(name) for name in earlier.recorded_outcomes}
     lost = [name for name, path in paths.items() if sizes.get(path) != earlier.outcomes[name].bytes]
     if not lost and len(earlier.outcomes) == len(earlier.planned):
         lost = _damaged_motions(earlier, paths)

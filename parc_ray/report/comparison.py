@@ -225,7 +225,7 @@ def sign_test(more: int, fewer: int) -> float:
     return float(min(1.0, 2 * tail / 2**coins))
 
 
-def paired(metric: Metric, values: Iterable[tuple[float | None, float | None]]) -> Paired:
+def compare_values(metric: Metric, values: Iterable[tuple[float | None, float | None]]) -> Paired:
     """Return a metric of pairs (baseline, candidate); pairs that lack a value are left out.
 
     The interval is a bootstrap: the middle 95 % of the means of pairs resampled with replacement. Unlike Student's t,
@@ -322,7 +322,7 @@ def _made_with(run: Run) -> dict[str, Any]:
 
 
 def _quality(metric: Metric, pairs: Sequence[tuple[RunMotion, RunMotion]]) -> Paired:
-    return paired(metric, ((_value(before, metric), _value(now, metric)) for before, now in pairs))
+    return compare_values(metric, ((_value(before, metric), _value(now, metric)) for before, now in pairs))
 
 
 def _value(motion: RunMotion, metric: Metric) -> float | None:
@@ -335,7 +335,7 @@ def _first_attempts(pairs: Sequence[tuple[RunMotion, RunMotion]]) -> FirstAttemp
     longer = sum(now.seconds > before.seconds for before, now in made)
     shorter = sum(now.seconds < before.seconds for before, now in made)
     return FirstAttempts(
-        seconds=paired(SECONDS, ((before.seconds, now.seconds) for before, now in made)),
+        seconds=compare_values(SECONDS, ((before.seconds, now.seconds) for before, now in made)),
         whole_baseline=sum(before.outcome != Outcome.FAILED for before, _ in made),
         whole_candidate=sum(now.outcome != Outcome.FAILED for _, now in made),
         longer=longer,

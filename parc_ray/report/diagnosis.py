@@ -94,7 +94,7 @@ def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> tuple
     """Return the first pattern that fits, and a motion that shows it."""
     unaccepted = [pair for pair in ended if pair[1].outcome == Outcome.REJECTED]
     if len(unaccepted) > MOST * len(ended):
-        return _not_accepted(unaccepted), unaccepted[0][0].name
+        return _acceptance_pattern(unaccepted), unaccepted[0][0].name
     at_once = [pair for pair in failed if pair[1].seconds <= AT_ONCE]
     if len(at_once) >= MOST * len(failed):
         return (
@@ -129,7 +129,7 @@ def _pattern(run: Run, ended: Sequence[Ended], failed: Sequence[Ended]) -> tuple
     )
 
 
-def _not_accepted(unaccepted: Sequence[Ended]) -> Pattern:
+def _acceptance_pattern(unaccepted: Sequence[Ended]) -> Pattern:
     limit = Counter(name for _, attempt in unaccepted for name in attempt.criteria).most_common(1)
     name = limit[0][0] if limit else "acceptance"
     metric = BY_LIMIT.get(name)

@@ -47,7 +47,7 @@ def write_report(output_dir: Path, character: str | None = None, previews: bool 
 def render(run: Run, character: str | None = None, previews: bool = True) -> str:
     """Return the page of a run; arguments as for write_report."""
     statistics = statistics_of(run)
-    run, left_out = shortened(run)
+    run, left_out = limit_motions(run)
     notes: list[str] = []
     if left_out:
         notes.append(
@@ -93,7 +93,7 @@ def render(run: Run, character: str | None = None, previews: bool = True) -> str
     )
 
 
-def shortened(run: Run) -> tuple[Run, int]:
+def limit_motions(run: Run) -> tuple[Run, int]:
     """Return the run with only as many motions as a page can show, in order, and the number left out."""
     if len(run.motions) <= MAX_MOTIONS:
         return run, 0
@@ -210,10 +210,10 @@ def _setup(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _pairs(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
     """[("retry.max_retries", "3"), ...]"""
-    return [(key, _said(value)) for key, value in flat(tree).items()]
+    return [(key, _text_of(value)) for key, value in flat(tree).items()]
 
 
-def _said(value: Any) -> str:
+def _text_of(value: Any) -> str:
     return "not set" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 

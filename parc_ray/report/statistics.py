@@ -170,7 +170,7 @@ def statistics_of(run: Run) -> Statistics:
         recovery=_recovery(run.motions),
         endings=_endings(run.motions),
         quality=tuple(_quality(metric, attempts, recovered, limits) for metric in METRICS if metric.column),
-        failed_at=_failed_at(attempts),
+        failed_at=_failure_histograms(attempts),
         failures=_failures(attempts),
         success={name: _success(run.motions, name) for name in ("seconds", "terrain_range")},
         use=_use(run),
@@ -261,7 +261,7 @@ def _quality(
     return _histogram(metric.name, metric.unit, values, top, missing, limits.get(metric.limit))
 
 
-def _failed_at(attempts: Sequence[tuple[RunMotion, RunAttempt]]) -> tuple[Histogram, ...]:
+def _failure_histograms(attempts: Sequence[tuple[RunMotion, RunAttempt]]) -> tuple[Histogram, ...]:
     failed = [(motion, attempt) for motion, attempt in attempts if attempt.outcome == Outcome.FAILED]
     counted = Counter(_criterion(attempt) for _, attempt in failed)
     criteria = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))]

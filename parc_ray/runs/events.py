@@ -175,7 +175,7 @@ Event = Union[
 ]  # fmt: skip
 
 
-def attempt_ended(shard: int, result: AttemptResult, keeps_trajectory: bool) -> AttemptEnded:
+def attempt_event(shard: int, result: AttemptResult, keeps_trajectory: bool) -> AttemptEnded:
     """Return the event of an attempt and its files."""
     recording, trajectory = result.recording or b"", result.trajectory or b""
     return AttemptEnded(

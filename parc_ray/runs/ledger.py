@@ -249,7 +249,7 @@ class Ledger:
         return self.is_open(attempt.motion) and attempt.number == numbers.get(attempt.motion, 0)
 
     @property
-    def recorded(self) -> dict[str, MotionEnded]:
+    def recorded_outcomes(self) -> dict[str, MotionEnded]:
         """Outcomes of the recorded motions."""
         return {name: outcome for name, outcome in self.outcomes.items() if outcome.state == MotionState.RECORDED}
 
@@ -272,7 +272,7 @@ class Ledger:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts of summary.json. Raises RuntimeError if they do not add up to the dataset."""
-        recorded = list(self.recorded.values())
+        recorded = list(self.recorded_outcomes.values())
         rejected = [o for o in self.outcomes.values() if o.state == MotionState.REJECTED]
         crashed = {name: o.reason for name, o in self.outcomes.items() if o.state == MotionState.CRASHED}
         by_fraction = Counter(o.start_fraction for o in recorded if not o.copies)

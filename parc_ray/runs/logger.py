@@ -44,7 +44,7 @@ class RunLogger(RunListener):
         self._name, self._tell = name, tell
         self._log: _TensorBoard | _WeightsAndBiases | None = None
         self._last = time.monotonic()
-        self._guarded(lambda: self._open(output_dir, config))
+        self._try(lambda: self._open(output_dir, config))
 
     def progress(self, progress: Progress) -> None:
         """See RunListener; logged every LOG_SECONDS."""
@@ -57,13 +57,13 @@ class RunLogger(RunListener):
         """Log the numbers in values, including nested dicts, at `steps` control steps."""
         log = self._log
         if log is not None:
-            self._guarded(lambda: log.write(steps, dict(_numbers(values, group))))
+            self._try(lambda: log.write(steps, dict(_numbers(values, group))))
 
     def close(self) -> None:
         """Flush and close the log."""
         log, self._log = self._log, None
         if log is not None:
-            self._guarded(log.close)
+            self._try(log.close)
 
     def _open(self, output_dir: Path, config: Mapping[str, Any]) -> None:
         if self._name == "tensorboard":
@@ -71,7 +71,7 @@ class RunLogger(RunListener):
         elif self._name == "wandb":
             self._log = _WeightsAndBiases(output_dir, config)
 
-    def _guarded(self, act: Callable[[], None]) -> None:
+    def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception as error:

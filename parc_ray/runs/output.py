@@ -73,7 +73,7 @@ class OutputDirectory:
         self.listener: Callable[[Path], None] | None = None
         """Called with the path of every recording and kept failed attempt after it is written."""
 
-    def occupied(self) -> list[str]:
+    def existing_names(self) -> list[str]:
         """Return the names of files and folders left by an earlier run."""
         found = [name for name in OWN_FILES if (self.path / name).exists()]
         folders = [folder for folder in (self.recordings, self.failures) if folder.is_dir() and any(folder.iterdir())]
@@ -120,7 +120,7 @@ class OutputDirectory:
 
     def require_free(self) -> None:
         """Raise InputError if the directory holds an earlier run."""
-        found = self.occupied()
+        found = self.existing_names()
         # A run killed before its first attempt leaves an empty journal; PARC's script leaves its arguments.
         if set(found) - {JOURNAL, UPLOADS, *ARGUMENTS}:
             raise InputError(
@@ -149,7 +149,7 @@ class OutputDirectory:
     def clear(self) -> None:
         """Delete the files of an earlier run, except its journal, which is open. Raises OutputError."""
         try:
-            for name in self.occupied():
+            for name in self.existing_names():
                 if name in (RECORDINGS, FAILURES):
                     shutil.rmtree(self.path / name)
                 elif name != JOURNAL:

@@ -18,7 +18,7 @@ def cache_folder(name: str) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Path]:
+def lock_folder(folder: Path) -> Iterator[Path]:
     """Create a folder and lock it for this process; use a temporary one if it is not writable.
 
     The operating system releases the lock when the process ends, even after a crash.

@@ -50,7 +50,7 @@ def engine(name: str) -> Engine:
     raise InputError(f"simulator: unknown simulator {name!r}; use one of: {names}")
 
 
-def untried(engine: Engine) -> EngineCheck:
+def accept_any_engine(engine: Engine) -> EngineCheck:
     """Return an empty check: a try_out for choose_engine that accepts every engine."""
     return EngineCheck()
 
@@ -59,7 +59,7 @@ def choose_engine(
     wanted: str,
     asked: Sequence[str],
     device: str,
-    try_out: Callable[[Engine], EngineCheck] = untried,
+    try_out: Callable[[Engine], EngineCheck] = accept_any_engine,
     trained_with: str = "",
 ) -> Choice:
     """Return the named engine, or for "auto" the best one that is installed and passes its check.

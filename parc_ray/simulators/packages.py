@@ -15,7 +15,7 @@ def require(unavailable_reason: str) -> None:
         raise InputError(f"simulator: {unavailable_reason}")
 
 
-def missing(package: str, title: str, python: tuple[int, int], remedy: str) -> str:
+def missing_reason(package: str, title: str, python: tuple[int, int], remedy: str) -> str:
     """Return the reason why an engine's package cannot be imported here; empty if it is installed.
 
     python: the oldest supported Python version.

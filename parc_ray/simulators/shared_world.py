@@ -67,7 +67,7 @@ def share_world(tiles: Sequence[HeightField], num_envs: int) -> SharedWorld:
     return SharedWorld(
         offsets,
         (vertices.astype(np.float32), triangles.astype(np.uint32)),
-        _parking(num_envs, float(vertices[:, 2].max()) + PARKING_HEIGHT),
+        _parking_places(num_envs, float(vertices[:, 2].max()) + PARKING_HEIGHT),
     )
 
 
@@ -85,7 +85,7 @@ def _shelves(sizes: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     return corners, (corners + sizes).max(axis=0)
 
 
-def _parking(num_envs: int, height: float) -> FloatArray:
+def _parking_places(num_envs: int, height: float) -> FloatArray:
     """Return places [E, 3] on a square grid above the origin."""
     side = math.ceil(math.sqrt(num_envs))
     cell = np.stack(np.divmod(np.arange(num_envs), side), axis=1) - (side - 1) / 2

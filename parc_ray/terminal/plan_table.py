@@ -24,7 +24,7 @@ def _rows(run: PreparedRun, plan: RunPlan) -> Iterator[tuple[str, str]]:
     dataset, placement, engine = inputs.dataset, plan.placement, inputs.files.engine
     yield "motions", f"{len(dataset.entries)} ({len(dataset.invalid)} invalid, {len(dataset.excluded)} excluded)"
     if run.goes_on:
-        yield "done by an earlier run", str(len(dataset.entries) - len(run.remaining))
+        yield "done by an earlier run", str(len(dataset.entries) - len(run.remaining_motions))
     yield "seconds of motion", f"{plan.seconds:.1f}"
     skeleton = inputs.character.skeleton
     size = f"{skeleton.num_bodies} bodies, {skeleton.dof_count} degrees of freedom"

@@ -110,7 +110,7 @@ class Screen:
         say(self.alerts, *lines)
 
     @contextmanager
-    def explaining(self) -> Iterator[None]:
+    def explain_errors(self) -> Iterator[None]:
         """Send scripts the error that ends the block, and wait until they have read everything."""
         try:
             yield

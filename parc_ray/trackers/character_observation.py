@@ -27,7 +27,7 @@ class CharacterObservation:
         keys = gather(pose.body_pos, self.key_bodies, -2) - state.root_pos.unsqueeze(1)
         tan_norm = axes[..., ::2].transpose(-1, -2)
         velocities = (state.root_vel.unsqueeze(1), state.root_ang_vel.unsqueeze(1))
-        vectors = turned(turn, side_by_side(tan_norm[:, 0], *velocities, keys))
+        vectors = rotate_vectors(turn, side_by_side(tan_norm[:, 0], *velocities, keys))
         height = [state.root_pos[:, 2:]] if self.height else []
         joints = tan_norm[:, 1:].flatten(2)
         return self.layout.join((*height, vectors[:, :4], joints, state.dof_vel, vectors[:, 4:]))
@@ -48,7 +48,7 @@ def side_by_side(*parts: Tensor) -> Tensor:
     return reverse_dims(torch.cat([reverse_dims(part) for part in parts], dim=1))
 
 
-def turned(turn: Tensor | None, vectors: Tensor) -> Tensor:
+def rotate_vectors(turn: Tensor | None, vectors: Tensor) -> Tensor:
     """Return vectors [N, ..., 3], each row turned by its matrix [N, 3, 3]; unchanged for None."""
     if turn is None:
         return vectors

@@ -68,13 +68,13 @@ class Policy:
             assert self._std is not None, "a checkpoint without standard deviations"
             return self._std
         # Pad to whole batches: vector kernels may round a partial last block differently.
-        return pad_to_batch(self._log_std(self._normalized(obs))).exp()[: len(obs)]
+        return pad_to_batch(self._log_std(self._normalize(obs))).exp()[: len(obs)]
 
     def normalized_mode(self, obs: Tensor) -> Tensor:
         """Return the most likely normalised actions [N, D]."""
-        return self.network(self._normalized(obs))
+        return self.network(self._normalize(obs))
 
-    def _normalized(self, obs: Tensor) -> Tensor:
+    def _normalize(self, obs: Tensor) -> Tensor:
         return (obs - self.obs_mean).div_(self.obs_std).clamp_(-self.clip, self.clip)
 
     def _targets(self, normalized: Tensor) -> Tensor:

@@ -60,6 +60,6 @@ def forbidden_bodies(skeleton: Skeleton, allowed: Sequence[str], key: str, devic
     return forbidden
 
 
-def touching(contact_force: Tensor) -> Tensor:
+def touching_bodies(contact_force: Tensor) -> Tensor:
     """Return which bodies touch something, [N, B, 3] N -> [N, B] bool."""
     return (contact_force.abs() > TOUCH).any(dim=-1)

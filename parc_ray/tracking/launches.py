@@ -54,7 +54,7 @@ class LaunchCounter:
         self._modes.close()
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Pause counting in this context."""
         self._paused = True
         try:
@@ -62,13 +62,13 @@ class LaunchCounter:
         finally:
             self._paused = False
 
-    def launched(self, name: str) -> None:
+    def count_kernel(self, name: str) -> None:
         """Count a kernel."""
         if not self._paused:
             self.kernels += 1
             self.operations[name] += 1
 
-    def waited(self, name: str) -> None:
+    def count_wait(self, name: str) -> None:
         """Count a synchronisation."""
         if not self._paused:
             self.synchronisations += 1
@@ -101,7 +101,7 @@ class _Uncounted:
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self._simulator, name)
-        return self._counter.paused()(member) if callable(member) else member
+        return self._counter.pause()(member) if callable(member) else member
 
 
 class _Operations(TorchDispatchMode):
@@ -120,9 +120,9 @@ class _Operations(TorchDispatchMode):
         name = func._schema.name.split("::")[1]
         result = func(*args, **kwargs)
         if name.startswith(WAITS) or _indexed_by_mask(name, args) or _between_devices(name, args, result):
-            self.counter.waited(name)
+            self.counter.count_wait(name)
         if not (name.startswith(NO_KERNEL) or _is_view(func)):
-            self.counter.launched(name)
+            self.counter.count_kernel(name)
         return result
 
 
@@ -141,7 +141,7 @@ class _Calls(TorchFunctionMode):
         # x[rows] = 0.0 copies the number to the device; x.index_fill_(0, rows, 0.0) does not.
         number = func is Tensor.__setitem__ and not isinstance(args[2], Tensor) and _has_tensor(index)
         if lists or number or (func in HOST_COPIES and not on_gpu):
-            self.counter.waited(getattr(func, "__name__", str(func)))
+            self.counter.count_wait(getattr(func, "__name__", str(func)))
         return func(*args, **(kwargs or {}))
 
 

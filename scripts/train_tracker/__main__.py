@@ -39,7 +39,7 @@ from parc_ray.motions.motion_file import read_motion
 from parc_ray.motions.scanning import load_dataset
 from train_tracker.ppo import Progress, Training
 from train_tracker.search import lessons
-from train_tracker.tracker import CONFIG_FILES, build, evaluate, recorded_whole, whole
+from train_tracker.tracker import CONFIG_FILES, build, count_recorded_whole, evaluate, is_recorded_whole
 
 
 def read_dataset(path: Path, character: Path) -> list[Motion]:
@@ -96,13 +96,12 @@ def train(options: argparse.Namespace) -> None:
             content = training.checkpoint()
             recorder = build(held_out, content, options, options.config, retry=RetryConfig(max_retries=0))
             results = evaluate(recorder)
-            recorded = recorded_whole(results)
+            recorded = count_recorded_whole(results)
             best = recorded >= training.most_recorded
             training.most_recorded = max(training.most_recorded, recorded)
             save(training, content, options, best)
-            missed = [
-                f"{result.attempt.motion} {result.attempt.seconds:.1f} s" for result in results if not whole(result)
-            ]
+            others = [result.attempt for result in results if not is_recorded_whole(result)]
+            missed = [f"{attempt.motion} {attempt.seconds:.1f} s" for attempt in others]
             few = f", not {', '.join(missed)}" if 0 < len(missed) <= 20 else ""
             print(f"  {recorded} of {len(held_out)} motions recorded whole{few}", flush=True)
             if options.minutes and last - began > 60 * options.minutes:
@@ -135,7 +134,7 @@ def report(options: argparse.Namespace) -> None:
             f"root error {result.attempt.quality['root_error']:.3f} m  {result.attempt.reason}",
             flush=True,
         )
-    print(f"{recorded_whole(results)} of {len(motions)} motions recorded whole")
+    print(f"{count_recorded_whole(results)} of {len(motions)} motions recorded whole")
 
 
 def parse_options(arguments: Sequence[str]) -> argparse.Namespace:

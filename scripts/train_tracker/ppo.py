@@ -26,8 +26,8 @@ from train_tracker.tracker import (
     checkpoint,
     half_is_faster,
     read_configs,
-    saved,
-    squared,
+    serialize,
+    squared_norm,
 )
 
 SHORTEST = 1.0
@@ -374,7 +374,7 @@ class Training:
     def _imitation_loss(self, mean: Tensor, part: Experience) -> Tensor:
         """Return the mean cost of action errors, by the regulator; without a lesson, their size."""
         errors = (mean - part.taught) * self.reach / (self.agent.model.action_std * self.reach.mean())
-        return 0.5 * squared((errors.unsqueeze(1) @ self.roots[part.moments]).squeeze(1)).mean()
+        return 0.5 * squared_norm((errors.unsqueeze(1) @ self.roots[part.moments]).squeeze(1)).mean()
 
     def _ppo_loss(self, mean: Tensor, part: Experience, advantages: Tensor) -> Tensor:
         """Return the clipped surrogate loss (Schulman et al. 2017)."""
@@ -404,7 +404,7 @@ class Training:
     def state(self) -> bytes:
         """Return the state for resuming. All attempts start anew, in this training as well."""
         self.to_start, self.motions = self.envs, torch.full_like(self.motions, -1)
-        return saved(
+        return serialize(
             {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),

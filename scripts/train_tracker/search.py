@@ -30,7 +30,7 @@ from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.action_bounds import action_bounds
 from parc_ray.tracking.environment import TrackingEnvironment
-from train_tracker.tracker import build, saved, squared
+from train_tracker.tracker import build, serialize, squared_norm
 
 LEAD_STEPS = 3
 """Control steps by which PD targets lead the reference: drives lag by damping over stiffness, 0.1 s"""
@@ -87,7 +87,7 @@ def difference(skeleton: Skeleton, state: CharacterState, other: CharacterState)
     )
 
 
-def displaced(skeleton: Skeleton, state: CharacterState, deviation: Tensor) -> CharacterState:
+def displace(skeleton: Skeleton, state: CharacterState, deviation: Tensor) -> CharacterState:
     """Return the states whose `difference` from the given ones is `deviation` [N, X]."""
     dofs = skeleton.dof_count
     moved, turn, joints, faster, spin, rates = deviation.split([3, 3, dofs, 3, 3, dofs], dim=-1)
@@ -123,19 +123,19 @@ class Search:
         self.aims = self.skeleton.rot_to_dof(frames.joint_rot)[LEAD_STEPS:]
         self.motion, farthest = motion, 0
         for self.contact_price in CONTACT_PRICES:
-            lesson, survived = self._searched()
+            lesson, survived = self._search()
             farthest = max(farthest, survived)
             if lesson is not None:
                 break
         return lesson, farthest / self.steps
 
-    def _searched(self) -> tuple[Lesson | None, int]:
+    def _search(self) -> tuple[Lesson | None, int]:
         """Return the lesson at this price of contacts, if found, and the steps that the best sequence survived."""
         offsets = torch.zeros(-(-self.steps // WINDOW), self.skeleton.dof_count, device=self.device)
         survived, cost, states = 0, math.inf, None
         for number, spread in enumerate(SPREADS):
-            tried = self._sampled(offsets, spread)
-            ages, costs, paths = self._replayed(tried)
+            tried = self._sample(offsets, spread)
+            ages, costs, paths = self._replay(tried)
             best = min(range(len(tried)), key=lambda index: (-int(ages[index]), float(costs[index])))
             if (-int(ages[best]), float(costs[best])) < (-survived, cost):
                 survived, cost, offsets = int(ages[best]), float(costs[best]), tried[best]
@@ -151,7 +151,7 @@ class Search:
         targets = self.aims[: self.steps] + offsets.repeat_interleave(WINDOW, dim=-2)[..., : self.steps, :]
         return torch.maximum(torch.minimum(targets, self.high), self.low)
 
-    def _sampled(self, mean: Tensor, spread: float) -> Tensor:
+    def _sample(self, mean: Tensor, spread: float) -> Tensor:
         """Return the best CANDIDATES sequences of offsets [C, K, D] around a mean [K, D], sampled window by window."""
         count, simulator = len(self.envs), self.environment.simulator
         self.environment.start(self.envs, [self.motion] * count, [0.0] * count)
@@ -177,7 +177,7 @@ class Search:
                 offsets, total = offsets[chosen].clone(), total[chosen].clone()
         return offsets[total.argsort()[:CANDIDATES]]
 
-    def _replayed(self, offsets: Tensor) -> tuple[Tensor, Tensor, list[CharacterState]]:
+    def _replay(self, offsets: Tensor) -> tuple[Tensor, Tensor, list[CharacterState]]:
         """Return the steps that sequences of offsets [C, K, D] survive, their costs [C], and the states on the way."""
         envs, environment = self.envs[: len(offsets)], self.environment
         environment.start(envs, [self.motion] * len(envs), [0.0] * len(envs))
@@ -196,15 +196,15 @@ class Search:
         frames, skeleton = self.frames, self.skeleton
         joint_rot = skeleton.dof_to_rot(state.dof_pos)
         bodies = skeleton.forward_kinematics(state.root_pos, state.root_rot, joint_rot)[0]
-        root = squared(state.root_pos - frames.root_pos[step])
+        root = squared_norm(state.root_pos - frames.root_pos[step])
         angle = quat_diff_angle(state.root_rot, frames.root_rot[step].expand_as(state.root_rot)).square()
         joints = quat_diff_angle(joint_rot, frames.joint_rot[step].expand_as(joint_rot)).square().sum(-1)
         offsets = bodies - state.root_pos.unsqueeze(1) - (self.bodies[step] - frames.root_pos[step])
-        faster = squared(state.root_vel - frames.root_vel[step])
-        spin = squared(state.root_ang_vel - frames.root_ang_vel[step])
+        faster = squared_norm(state.root_vel - frames.root_vel[step])
+        spin = squared_norm(state.root_ang_vel - frames.root_ang_vel[step])
         touches = norm(state.contact_force) > self.environment.config.contact_detection_eps
         contacts = (touches != (frames.contacts[step] > 0.5)).sum(-1)
-        costs = 8.0 * root + 2.0 * angle + 0.15 * joints + squared(offsets).sum(-1) + 0.05 * faster + 0.01 * spin
+        costs = 8.0 * root + 2.0 * angle + 0.15 * joints + squared_norm(offsets).sum(-1) + 0.05 * faster + 0.01 * spin
         costs = costs + self.contact_price * contacts
         return torch.nan_to_num(costs, nan=1e6)
 
@@ -216,7 +216,7 @@ class Search:
         prices = torch.tensor([20.0, 10.0, 1.0, 1.0, 0.5, 0.01]).repeat_interleave(sizes).double()
         price, gains, roots = torch.diag(prices), [], []
         for step in reversed(range(self.steps)):
-            a, b = (part.double().cpu() for part in self._linearized(path[step], path[step + 1], targets[step], nudge))
+            a, b = (part.double().cpu() for part in self._linearize(path[step], path[step + 1], targets[step], nudge))
             curvature = CAUTION * torch.eye(dofs).double() + b.T @ price @ b
             gain = torch.linalg.solve(curvature, b.T @ price @ a)
             price = torch.diag(prices) + a.T @ price @ (a - b @ gain)
@@ -226,7 +226,7 @@ class Search:
         states = {name: torch.cat([getattr(state, name) for state in path]) for name in vars(path[0])}
         return Lesson(CharacterState(**states), targets, torch.stack(gains[::-1]), torch.stack(roots[::-1]))
 
-    def _linearized(
+    def _linearize(
         self, state: CharacterState, following: CharacterState, target: Tensor, nudge: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the effect on the next state of deviations [X] from a state, and [D] of PD targets: [X, X] and [X, D].
@@ -238,7 +238,7 @@ class Search:
         drawn, results = torch.cat((half, -half)), []
         for part in (drawn * sizes).split(len(self.envs)):
             envs, first = self.envs[: len(part)], torch.zeros(len(part), dtype=torch.int64, device=self.device)
-            begun = displaced(self.skeleton, state.rows(first), part[:, : len(nudge)])
+            begun = displace(self.skeleton, state.rows(first), part[:, : len(nudge)])
             self.environment.simulator.reset(envs, [self.motion] * len(envs), begun)
             ended = self.environment.simulator.step(envs, target + part[:, len(nudge) :])
             results.append(difference(self.skeleton, ended, following.rows(first)))
@@ -271,6 +271,6 @@ def lessons(options: argparse.Namespace, motions: Sequence[Motion], content: byt
                 kept = (vars(lesson.states), lesson.targets, lesson.gains, lesson.roots)
             known[key] = kept
             options.output.mkdir(parents=True, exist_ok=True)
-            write_file_atomic(file, saved(known))
+            write_file_atomic(file, serialize(known))
         found.append(None if isinstance(kept, int) else Lesson(CharacterState(**kept[0]), *kept[1:]))
     return found

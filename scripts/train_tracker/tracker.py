@@ -141,19 +141,19 @@ class Reward:
         pose = (self.joints * angle * angle).sum(-1)
         velocity = (self.dofs * (reference.dof_vel - state.dof_vel).square()).sum(-1)
         root_angle = quat_diff_angle(state.root_rot, reference.root_rot)
-        root = squared(reference.root_pos - state.root_pos) + 0.1 * root_angle * root_angle
-        spin = squared(reference.root_ang_vel - state.root_ang_vel)
-        root_velocity = squared(reference.root_vel - state.root_vel) + 0.1 * spin
+        root = squared_norm(reference.root_pos - state.root_pos) + 0.1 * root_angle * root_angle
+        spin = squared_norm(reference.root_ang_vel - state.root_ang_vel)
+        root_velocity = squared_norm(reference.root_vel - state.root_vel) + 0.1 * spin
         offset = step.pose.body_pos[:, self.key_bodies] - state.root_pos.unsqueeze(1)
         wanted = step.reference.body_pos[:, self.key_bodies] - reference.root_pos.unsqueeze(1)
-        keys = squared(wanted - offset).sum(-1)
+        keys = squared_norm(wanted - offset).sum(-1)
         errors = torch.stack((0.25 * pose, 0.01 * velocity, 5.0 * root, root_velocity, 10.0 * keys), dim=-1)
         touch = norm(state.contact_force).clamp(max=1.0)
         contacts = (self.contacts * (2.0 * reference.contacts - 1.0) * touch).mean(-1, keepdim=True)
         return torch.cat((torch.exp(-errors), contacts), dim=-1)
 
 
-def squared(v: Tensor) -> Tensor:
+def squared_norm(v: Tensor) -> Tensor:
     """Return the squared lengths of vectors."""
     return dot(v, v)
 
@@ -273,10 +273,10 @@ def checkpoint(network: Network, normalizer: ObservationNormalizer, centre: Tens
         "_a_norm._std": reach,
     }
     state.update({f"_model.{name}": value.half() for name, value in network.state_dict().items()})
-    return saved({name: value.cpu() for name, value in state.items()})
+    return serialize({name: value.cpu() for name, value in state.items()})
 
 
-def saved(state: dict[str, Any]) -> bytes:
+def serialize(state: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
@@ -322,11 +322,11 @@ def evaluate(recorder: ShardRecorder) -> list[AttemptResult]:
     return [last[motion.name] for motion in recorder.motions]
 
 
-def whole(result: AttemptResult) -> bool:
+def is_recorded_whole(result: AttemptResult) -> bool:
     """Return True if a motion was recorded from start to end."""
     return result.attempt.outcome == Outcome.RECORDED and not result.attempt.number
 
 
-def recorded_whole(results: Sequence[AttemptResult]) -> int:
+def count_recorded_whole(results: Sequence[AttemptResult]) -> int:
     """Return the number of motions recorded from start to end."""
-    return sum(whole(result) for result in results)
+    return sum(is_recorded_whole(result) for result in results)

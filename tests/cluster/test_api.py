@@ -15,7 +15,7 @@ import pytest
 import ray
 
 import parc_ray
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.cluster import run
 from tests.cluster.command import PATIENCE, actor_processes
 from tests.cluster.runs import write_config
@@ -60,7 +60,7 @@ def test_the_python_blocks_of_the_pages_run(
         exec(compile(text, str(page), "exec"), {})
         if not index:
             with pytest.raises(SystemExit) as ended:
-                guarded(app, ["export", "output/demo", "--to", "npz", "-o", "elsewhere"])
+                run_command(app, ["export", "output/demo", "--to", "npz", "-o", "elsewhere"])
             assert not ended.value.code
 
 

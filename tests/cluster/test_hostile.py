@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from parc_ray.character.skeleton import Skeleton
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion import Motion
@@ -124,7 +124,7 @@ def test_a_run_over_a_bestiary(
     before, sums = listing(tmp_path), checksums(zoo)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        guarded(app, ["record", "--config", str(config)])
+        run_command(app, ["record", "--config", str(config)])
     console = "".join(capfd.readouterr())
     assert (end.value.code or 0) == 0, console
     assert "\x1b" not in console and "Traceback" not in console

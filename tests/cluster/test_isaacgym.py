@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ray
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.cluster import driver
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.connection import connect, ray_session
@@ -165,7 +165,7 @@ def test_check_reports_engine_devices_and_memory(motions, tmp_path, monkeypatch,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = write_config(tmp_path, [motions], None, simulator="isaacgym", device="cpu")
     with pytest.raises(SystemExit) as stop:
-        guarded(app, ["check", "--config", str(path)])
+        run_command(app, ["check", "--config", str(path)])
     printed = " ".join(capsys.readouterr().out.split())
     assert stop.value.code in (0, None), printed
     assert re.search(r"simulator isaacgym engine Isaac Gym 1\.0rc4, Python 3\.\d+\.\d+, torch 2", printed), printed

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.cluster import host
 from parc_ray.cluster.connection import _require_listener
 from parc_ray.config.loading import check_config
@@ -149,7 +149,7 @@ def test_a_check_asks_the_cluster_that_a_run_would_join(address, motions, tmp_pa
 
     def check(**settings):
         with pytest.raises(SystemExit) as ended:
-            guarded(app, ["check", "--config", str(write_config(tmp_path, [motions], **settings))])
+            run_command(app, ["check", "--config", str(write_config(tmp_path, [motions], **settings))])
         return ended.value.code, " ".join(" ".join(capsys.readouterr()).split())
 
     code, said = check(address=address, device="cuda:3")

@@ -14,9 +14,9 @@ from parc_ray.demo.footsteps import (
     NoFoothold,
     Planner,
     Stride,
+    rotate_points,
     sole_points,
     strides,
-    turned,
 )
 from parc_ray.demo.ground import blocky_ground, highest_step
 from parc_ray.motions.height_field import HeightField
@@ -196,4 +196,4 @@ def test_sole_points_span_the_sole(heading: float, x: float, margin: float):
 @given(st.floats(-3.0, 3.0), st.floats(-7.0, 7.0))
 def test_turning_is_multiplication_with_a_complex_number(x: float, angle: float):
     expected = complex(x, 1.0) * np.exp(1j * angle)
-    assert turned(np.array([x, 1.0]), angle) == pytest.approx([expected.real, expected.imag])
+    assert rotate_points(np.array([x, 1.0]), angle) == pytest.approx([expected.real, expected.imag])

@@ -15,8 +15,8 @@ from parc_ray.demo.gait import (
     pendulum,
     push_off,
     roll_over_toes,
+    smooth_signal,
     smooth_step,
-    smoothed,
     swing,
 )
 from parc_ray.motions.height_field import HeightField
@@ -53,12 +53,12 @@ def test_a_smooth_step_starts_and_ends_at_rest():
 
 def test_smoothing_keeps_straight_lines_and_the_mean_of_noise():
     line = np.linspace(2.0, 5.0, 60)
-    assert smoothed(line, 3.0)[6:-6] == pytest.approx(line[6:-6])
-    both = smoothed(np.stack([line, 0 * line + 7.0], axis=-1), 3.0)
-    assert both[:, 0] == pytest.approx(smoothed(line, 3.0)) and both[:, 1] == pytest.approx(np.full(60, 7.0))
+    assert smooth_signal(line, 3.0)[6:-6] == pytest.approx(line[6:-6])
+    both = smooth_signal(np.stack([line, 0 * line + 7.0], axis=-1), 3.0)
+    assert both[:, 0] == pytest.approx(smooth_signal(line, 3.0)) and both[:, 1] == pytest.approx(np.full(60, 7.0))
     noise = np.random.default_rng(0).normal(size=5000)
     # The standard deviation of a Gaussian window's mean.
-    assert smoothed(noise, 3.0).std() == pytest.approx((2 * np.sqrt(np.pi) * 3.0) ** -0.5, rel=0.1)
+    assert smooth_signal(noise, 3.0).std() == pytest.approx((2 * np.sqrt(np.pi) * 3.0) ** -0.5, rel=0.1)
 
 
 def test_lowest_around():
@@ -98,7 +98,7 @@ def test_pendulum_of_changing_height_obeys_newton():
     """The force along the line from the point of attack to the mass: com'' / (com - pressure) = (g + h'') / h."""
     time = np.arange(150) * STEP
     height = 0.9 + 0.05 * np.sin(3.0 * time)
-    pressure = smoothed(np.random.default_rng(2).normal(size=(150, 2)), 6.0)
+    pressure = smooth_signal(np.random.default_rng(2).normal(size=(150, 2)), 6.0)
     com = pendulum(pressure, height, STEP)
     acceleration = np.diff(com, n=2, axis=0) / STEP**2
     lift = -0.05 * 9.0 * np.sin(3.0 * time)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parc_ray.character.rotations import exp_map_to_quat, quat_mul, quat_rotate
-from parc_ray.demo.legs import BODY_MASSES, HIP_ASIDE, LEG, Legs, about, centre_of_mass
+from parc_ray.demo.legs import BODY_MASSES, HIP_ASIDE, LEG, Legs, centre_of_mass, rotation_about
 from tests.demo.measures import FEET, MODEL, SKELETON
 from tests.reference import max_rotation_error
 
@@ -54,13 +54,13 @@ feet = st.tuples(
 @given(st.floats(-3.0, 3.0), feet, feet)
 def test_feet_come_where_they_are_wanted(heading: float, right, left):
     """Both feet, wherever a leg can reach, turned against the body and with the heel up."""
-    root_rot, root_pos = about(2, torch.tensor([heading])), torch.tensor([[1.0, -2.0, 1.1]])
+    root_rot, root_pos = rotation_about(2, torch.tensor([heading])), torch.tensor([[1.0, -2.0, 1.1]])
     _, _, joint_rot = random_poses(1, 1)
     hips = root_pos[:, None] + quat_rotate(root_rot[:, None].expand(1, 2, 4), SKELETON.local_translation[THIGHS][None])
     wanted = torch.tensor([[right, left]])
     direction = torch.nn.functional.normalize(wanted[..., :3] * torch.tensor([1.0, 1.0, -1.0]), dim=-1)
     ankles = hips + direction * wanted[..., :3].norm(dim=-1, keepdim=True).clamp(max=0.99 * LEG)
-    foot_rot = quat_mul(about(2, heading + wanted[..., 3]), about(1, wanted[..., 4]))
+    foot_rot = quat_mul(rotation_about(2, heading + wanted[..., 3]), rotation_about(1, wanted[..., 4]))
     placed = Legs(SKELETON).place(root_pos, root_rot, joint_rot, ankles, foot_rot)
 
     positions, rotations = SKELETON.forward_kinematics(root_pos, root_rot, placed)
@@ -88,4 +88,4 @@ def test_a_leg_that_is_too_short_points_at_its_foot():
 def test_rotations_about_axes_are_those_of_mujoco(axis: int, angle: float):
     expected = np.zeros(4)
     mujoco.mju_axisAngle2Quat(expected, np.eye(3)[axis], angle)
-    assert about(axis, torch.tensor(angle)).numpy() == pytest.approx(expected[[1, 2, 3, 0]], abs=1e-6)
+    assert rotation_about(axis, torch.tensor(angle)).numpy() == pytest.approx(expected[[1, 2, 3, 0]], abs=1e-6)

@@ -24,7 +24,7 @@ from tests.report.made_run import MadeRun, recording_of
 
 
 def export(*arguments: Any) -> Result:
-    """Without the message that `guarded` makes of an error: the error."""
+    """Without the message that `run_command` makes of an error: the error."""
     return CliRunner().invoke(app, ["export", *map(str, arguments)])
 
 

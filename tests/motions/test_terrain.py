@@ -82,7 +82,7 @@ def test_lookup_matches_parc(case):
 def test_padding_matches_parc(case):
     prefix = f"pad{case}_"
     cells, height = int(REFERENCE[prefix + "cells"]), float(REFERENCE[prefix + "height"])
-    padded = reference_terrain(prefix, 0.4).padded(cells, height)
+    padded = reference_terrain(prefix, 0.4).pad(cells, height)
     assert_same_terrain(padded, reference_terrain(prefix + "out_", 0.4))
 
 

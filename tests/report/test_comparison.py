@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from parc_ray import cli
 from parc_ray.recording.outcome import Outcome
 from parc_ray.recording.run_attempt import RunAttempt
-from parc_ray.report.comparison import compare_runs, paired, sign_test
+from parc_ray.report.comparison import compare_runs, compare_values, sign_test
 from parc_ray.report.comparison_text import print_comparison
 from parc_ray.runs.history import Run, RunMotion, Session, read_run
 from parc_ray.runs.motion_state import MotionState
@@ -192,23 +192,23 @@ def test_the_interval_is_that_of_a_mean():
     """Of many normal differences the known one; it holds the truth in about 95 of 100 cases, skewed ones included."""
     generator = np.random.default_rng(1)
     values = generator.normal(0.3, 2.0, 900)
-    low, high = paired(BY_NAME["root_error"], [(0.0, value) for value in values]).interval
+    low, high = compare_values(BY_NAME["root_error"], [(0.0, value) for value in values]).interval
     half = 1.96 * values.std(ddof=1) / 30
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
     for draw in (lambda: generator.normal(1.0, 1.0, 60), lambda: generator.exponential(1.0, 60)):
-        held = [paired(BY_NAME["root_error"], [(0.0, value) for value in draw()]).interval for _ in range(200)]
+        held = [compare_values(BY_NAME["root_error"], [(0.0, value) for value in draw()]).interval for _ in range(200)]
         assert 0.88 <= np.mean([low <= 1.0 <= high for low, high in held]) <= 0.99
-    assert paired(BY_NAME["root_error"], [(0.0, float(k)) for k in range(9)]).interval is None
+    assert compare_values(BY_NAME["root_error"], [(0.0, float(k)) for k in range(9)]).interval is None
 
 
 @pytest.mark.parametrize("better, change, verdict", [("lower", -1.0, "better"), ("higher", -1.0, "worse")])
 def test_a_verdict_needs_an_interval_without_zero(better, change, verdict):
     metric = Metric("x", "X", "", better=better)
     pairs = [(5.0, 5.0 + change + 0.01 * k) for k in range(20)]
-    assert paired(metric, pairs).verdict == verdict
-    assert paired(metric, [(b, a) for a, b in pairs]).verdict != verdict
-    assert paired(metric, pairs[:5]).verdict == ""
-    assert paired(metric, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
+    assert compare_values(metric, pairs).verdict == verdict
+    assert compare_values(metric, [(b, a) for a, b in pairs]).verdict != verdict
+    assert compare_values(metric, pairs[:5]).verdict == ""
+    assert compare_values(metric, [(1.0, 1.0 + (-1) ** k) for k in range(20)]).verdict == ""
 
 
 def test_every_figure_is_compared(comparison):

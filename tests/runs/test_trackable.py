@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.history import read_run
@@ -42,7 +42,7 @@ def test_the_command_writes_a_dataset_of_them(tmp_path):
 
     def command(*arguments):
         with pytest.raises(SystemExit) as ended:
-            guarded(app, ["dataset", "accepted", str(run), "-o", str(file), *arguments])
+            run_command(app, ["dataset", "accepted", str(run), "-o", str(file), *arguments])
         return ended.value.code
 
     assert command() == 0

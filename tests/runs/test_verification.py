@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.runs.history import read_run
 from parc_ray.runs.verification import WrittenFile, verify, verify_run
 from tests.reference import DATA
@@ -70,7 +70,7 @@ def test_the_command_names_what_is_damaged(made, capsys):
 
     def command(*arguments):
         with pytest.raises(SystemExit) as ended:
-            guarded(app, ["verify", str(made.path), *arguments])
+            run_command(app, ["verify", str(made.path), *arguments])
         return ended.value.code, capsys.readouterr().out
 
     assert command() == (0, "2 intact, 0 damaged, 0 missing, 0 unknown\n")

@@ -16,7 +16,7 @@ from parc_ray.motions.height_field import HeightField
 from parc_ray.simulators.mujoco import ground, simulator
 from parc_ray.simulators.mujoco.character import compile_model, physical_character
 from parc_ray.simulators.mujoco.engine import MUJOCO
-from parc_ray.simulators.mujoco.ground import arrays_of_ground, can_exchange_grounds, filled_up, make_ground
+from parc_ray.simulators.mujoco.ground import arrays_of_ground, can_exchange_grounds, make_ground, pad_boxes
 from parc_ray.simulators.mujoco.simulator import STATE
 from parc_ray.simulators.simulator import SimulatorConfig
 from tests.reference import HUMANOID
@@ -108,10 +108,10 @@ def test_a_model_with_another_ground_is_what_mujoco_compiles(count):
     """All of it but the tree in which boxes are looked for, and it finds the same contacts in every step."""
     boxes = some_boxes(count, seed=count)
     ground = make_ground(boxes)
-    model = compiled(filled_up(some_boxes(1, seed=0), ground.key))
+    model = compiled(pad_boxes(some_boxes(1, seed=0), ground.key))
     for array, own in zip(arrays_of_ground(model, ground.key), ground.arrays):
         array[...] = own
-    expected = compiled(filled_up(boxes, ground.key))
+    expected = compiled(pad_boxes(boxes, ground.key))
     for name in ("geom_pos", "geom_size", "geom_rbound", "geom_aabb", "geom_quat", "geom_bodyid", "body_mass"):
         np.testing.assert_array_equal(getattr(model, name), getattr(expected, name), err_msg=name)
     touched = 0

@@ -45,7 +45,7 @@ Y, ROWS = torch.zeros(6, 4), torch.tensor([1, 2])
 def test_what_a_gpu_would_do(operation, kernels, waits, context):
     with context(), LaunchCounter() as counter:
         operation()
-        with counter.paused():
+        with counter.pause():
             operation()
     assert (counter.kernels, counter.synchronisations) == (kernels, waits), counter.operations
     assert sum(counter.operations.values()) == kernels + waits

@@ -146,7 +146,7 @@ def _align(rest: DoubleArray, bone: DoubleArray, other: DoubleArray) -> DoubleAr
         if cosine > 0:
             return rest
         axis = np.cross(start, np.eye(3)[int(np.argmin(np.abs(start)))])
-    return _about(axis / _length(axis), math.atan2(sine, cosine)) @ rest
+    return _rotation_about(axis / _length(axis), math.atan2(sine, cosine)) @ rest
 
 
 def _kabsch(bones: Sequence[tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
@@ -159,7 +159,7 @@ def _kabsch(bones: Sequence[tuple[DoubleArray, DoubleArray]]) -> DoubleArray:
     return rotation
 
 
-def _about(axis: DoubleArray, angle: float) -> DoubleArray:
+def _rotation_about(axis: DoubleArray, angle: float) -> DoubleArray:
     """Return the matrix of a rotation by an angle (Rodrigues' formula)."""
     x, y, z = axis
     skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
@@ -170,7 +170,7 @@ def _about(axis: DoubleArray, angle: float) -> DoubleArray:
 def _matrix(xyzw: DoubleArray) -> DoubleArray:
     vector, w = xyzw[:3], float(xyzw[3])
     sine = _length(vector)
-    return np.eye(3) if sine < 1e-12 else _about(vector / sine, 2.0 * math.atan2(sine, w))
+    return np.eye(3) if sine < 1e-12 else _rotation_about(vector / sine, 2.0 * math.atan2(sine, w))
 
 
 def _angle(matrix: DoubleArray) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Iterator
 
 from parc_ray.errors import InputError, one_line
-from parc_ray.simulators.cache_folder import cache_folder, locked
+from parc_ray.simulators.cache_folder import cache_folder, lock_folder
 
 WEBSITE = "https://developer.nvidia.com/isaac-gym"
 INSTEAD = "or set simulator: mujoco"
@@ -155,7 +155,7 @@ def _extension_folder() -> Iterator[None]:
     """
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     before = os.environ.get("TORCH_EXTENSIONS_DIR")
-    with locked(cache_folder("torch_extensions") / f"{python}-{_torch_version()}") as folder:
+    with lock_folder(cache_folder("torch_extensions") / f"{python}-{_torch_version()}") as folder:
         for left_behind in folder.glob("*/lock"):
             left_behind.unlink()
         os.environ["TORCH_EXTENSIONS_DIR"] = str(folder)

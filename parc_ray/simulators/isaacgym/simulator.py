@@ -130,9 +130,9 @@ class IsaacGymSimulator(SceneSimulator):
     def _acquire(self, skeleton: Skeleton) -> None:
         """Create views of the engine's state."""
         envs = self.num_envs
-        self._root_view = _wrapped(self._gym.acquire_actor_root_state_tensor(self._sim)).view(envs, 13)
-        self._dof_view = _wrapped(self._gym.acquire_dof_state_tensor(self._sim)).view(envs, skeleton.dof_count, 2)
-        force = _wrapped(self._gym.acquire_net_contact_force_tensor(self._sim))
+        self._root_view = _wrap(self._gym.acquire_actor_root_state_tensor(self._sim)).view(envs, 13)
+        self._dof_view = _wrap(self._gym.acquire_dof_state_tensor(self._sim)).view(envs, skeleton.dof_count, 2)
+        force = _wrap(self._gym.acquire_net_contact_force_tensor(self._sim))
         self._force_view = force.view(envs, skeleton.num_bodies, 3)
         device = self._root_view.device
         self._actor_index = torch.tensor(self._actors, dtype=torch.int32, device=device)
@@ -145,8 +145,8 @@ class IsaacGymSimulator(SceneSimulator):
     def _put(self, envs: list[int], root: Tensor, dof: Tensor) -> None:
         # On CUDA the engine reads these later, so attributes keep them alive after this call.
         self._in_root, self._in_dof, self._in_actors = root, dof, self._actor_index[envs]
-        roots, dofs = _unwrapped(root), _unwrapped(dof.view(-1, 2))
-        actors = _unwrapped(self._in_actors)
+        roots, dofs = _unwrap(root), _unwrap(dof.view(-1, 2))
+        actors = _unwrap(self._in_actors)
         self._gym.set_actor_root_state_tensor_indexed(self._sim, roots, actors, len(envs))
         self._gym.set_dof_state_tensor_indexed(self._sim, dofs, actors, len(envs))
 
@@ -154,13 +154,13 @@ class IsaacGymSimulator(SceneSimulator):
         """Make one control step towards targets [num_envs, D] in all envs."""
         explicit = self._config.control_mode == "pd_exp"
         if not explicit:
-            self._gym.set_dof_position_target_tensor(self._sim, _unwrapped(targets))
+            self._gym.set_dof_position_target_tensor(self._sim, _unwrap(targets))
         for number in range(self._config.steps_per_control // self._config.substeps):
             if explicit:
                 if number:
                     self._gym.refresh_dof_state_tensor(self._sim)
                 self._in_torque = self._torque(targets, self._dof_view if number else self._dof)
-                self._gym.set_dof_actuation_force_tensor(self._sim, _unwrapped(self._in_torque))
+                self._gym.set_dof_actuation_force_tensor(self._sim, _unwrap(self._in_torque))
             self._gym.simulate(self._sim)
             if not self._gpu:
                 self._gym.fetch_results(self._sim, True)
@@ -181,11 +181,11 @@ class IsaacGymSimulator(SceneSimulator):
         return self._root_view, self._dof_view, self._force_view
 
 
-def _wrapped(tensor: gymapi.Tensor) -> Tensor:
+def _wrap(tensor: gymapi.Tensor) -> Tensor:
     wrapped: Tensor = gymtorch.wrap_tensor(tensor)
     return wrapped
 
 
-def _unwrapped(tensor: Tensor) -> gymapi.Tensor:
+def _unwrap(tensor: Tensor) -> gymapi.Tensor:
     unwrapped: gymapi.Tensor = gymtorch.unwrap_tensor(tensor)
     return unwrapped

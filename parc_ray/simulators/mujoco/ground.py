@@ -35,7 +35,7 @@ def ground_geoms(boxes: Boxes) -> str:
     return "".join(geom % (*place, *size) for place, size in zip(boxes.centre.tolist(), boxes.half_size.tolist()))
 
 
-def filled_up(boxes: Boxes, room: int) -> Boxes:
+def pad_boxes(boxes: Boxes, room: int) -> Boxes:
     """Return the boxes, padded to `room` with small ones deep below."""
     spare = room - len(boxes.centre)
     centre = np.concatenate((boxes.centre, np.tile((0.0, 0.0, DEEP), (spare, 1))))
@@ -56,7 +56,7 @@ class Ground:
 def make_ground(boxes: Boxes) -> Ground:
     """Return the ground of boxes, for models with room for the next power of two."""
     room = max(LEAST_ROOM, 1 << (len(boxes.centre) - 1).bit_length())
-    boxes = filled_up(boxes, room)
+    boxes = pad_boxes(boxes, room)
     low, high, leaves = _tree(boxes)
     own_boxes = np.concatenate((np.zeros_like(boxes.centre), boxes.half_size), axis=1)
     nodes = np.concatenate(((high + low) / 2, (high - low) / 2), axis=1)
@@ -101,7 +101,7 @@ def can_exchange_grounds() -> bool:
         return np.array(data.qpos)
 
     try:
-        none = filled_up(Boxes(centre[:0], centre[:0]), LEAST_ROOM)
+        none = pad_boxes(Boxes(centre[:0], centre[:0]), LEAST_ROOM)
         exchanged, ground = model_on(none), make_ground(boxes)
         for array, own in zip(arrays_of_ground(exchanged, ground.key), ground.arrays):
             array[...] = own

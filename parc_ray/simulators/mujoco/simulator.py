@@ -27,9 +27,9 @@ from parc_ray.simulators.mujoco.ground import (
     Ground,
     arrays_of_ground,
     can_exchange_grounds,
-    filled_up,
     ground_boxes,
     make_ground,
+    pad_boxes,
 )
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
@@ -151,7 +151,7 @@ class MujocoSimulator:
         self._idle.clear()
 
     def _step_context(self, key: int) -> StepContext:
-        boxes = filled_up(NO_BOXES, key) if self._exchanges else ground_boxes(self._config.tiles[key])
+        boxes = pad_boxes(NO_BOXES, key) if self._exchanges else ground_boxes(self._config.tiles[key])
         model = compile_model(self._character, boxes, self._config)
         data, ground = mujoco.MjData(model), arrays_of_ground(model, key) if self._exchanges else ()
         lost = (data.warning[kind] for kind in LOST)

@@ -44,7 +44,7 @@ class MujocoStates:
         """Return states from qpos [n, nq], qvel [n, nv] and contact forces [n, B, 3], all float32."""
         count = len(qpos)
         qpos, qvel = batch_last(pad_to_batch(qpos)), batch_last(pad_to_batch(qvel))
-        root_rot = rotations.joined(qpos[:, 4:7], qpos[:, 3:4])
+        root_rot = rotations.concatenate(qpos[:, 4:7], qpos[:, 3:4])
         axes = rotations.quat_to_matrix(root_rot)
         ang_vel = rotations.matrix_apply(axes, qvel[:, 3:6])
         parts = {

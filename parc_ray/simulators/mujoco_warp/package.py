@@ -12,8 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Iterator
 
-from parc_ray.simulators.cache_folder import cache_folder, locked
-from parc_ray.simulators.packages import missing
+from parc_ray.simulators.cache_folder import cache_folder, lock_folder
+from parc_ray.simulators.packages import missing_reason
 from parc_ray.simulators.warp_runtime import require_warp_device, start_warp
 
 PACKAGE = "mujoco-warp"
@@ -22,7 +22,7 @@ REMEDY = 'pip install "parc-ray[warp]", or set simulator: mujoco'
 
 def unavailable_reason() -> str:
     """Return the reason why MuJoCo Warp cannot be used here; empty if it can be tried."""
-    return missing(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
+    return missing_reason(PACKAGE, "MuJoCo Warp", (3, 11), REMEDY)
 
 
 def kernel_folder() -> Path:
@@ -52,7 +52,7 @@ def kernels(device: str, character: str) -> Iterator[None]:
         require_warp_device("MuJoCo Warp", device)
         yield
         return
-    with locked(kernel_folder()) as folder:
+    with lock_folder(kernel_folder()) as folder:
         start_warp(device, folder)
         require_warp_device("MuJoCo Warp", device)
         yield

@@ -20,7 +20,7 @@ from parc_ray.character.state import CharacterState, state_shapes
 from parc_ray.errors import BrokenSimulationError, TooLargeError, one_line
 from parc_ray.simulators.cuda_graph import GraphedCall
 from parc_ray.simulators.mujoco.character import NO_BOXES, compile_character, compile_model, physical_character
-from parc_ray.simulators.mujoco.ground import filled_up, ground_boxes
+from parc_ray.simulators.mujoco.ground import ground_boxes, pad_boxes
 from parc_ray.simulators.mujoco.settings import mujoco_settings
 from parc_ray.simulators.mujoco.states import MujocoStates
 from parc_ray.simulators.mujoco_warp.package import kernels
@@ -48,8 +48,8 @@ class MujocoWarpSimulator:
         self._free = torch.cuda.mem_get_info(config.device)[0] if self._gpu else 0
         bare = compile_character(config, skeleton)
         self._centre, self._half_size = (part.to(self.device) for part in _tile_boxes(config))
-        model = compile_model(physical_character(config, skeleton), filled_up(NO_BOXES, self._centre.shape[1]), config)
-        with self._explained("building the worlds"), kernels(str(config.device), config.character):
+        model = compile_model(physical_character(config, skeleton), pad_boxes(NO_BOXES, self._centre.shape[1]), config)
+        with self._explain_errors("building the worlds"), kernels(str(config.device), config.character):
             self._states = MujocoStates(skeleton, bare, config.device)
             self._worlds = Worlds(model, config.num_envs, mujoco_settings(config).steps_per_control, config.device)
         self._rest = torch.tensor(bare.qpos0, dtype=torch.float32, device=self.device)
@@ -81,7 +81,7 @@ class MujocoWarpSimulator:
             self._stepped, self._rows = list(envs), self._index(envs)
             self._worlds.active.zero_().index_fill_(0, self._rows, True)
         self._targets.index_copy_(0, self._rows, targets.to(self.device))
-        with self._explained("a step"):
+        with self._explain_errors("a step"):
             self._write_targets()
             self._worlds.step()
             self._read_states()
@@ -138,7 +138,7 @@ class MujocoWarpSimulator:
             )
 
     @contextmanager
-    def _explained(self, call: str) -> Iterator[None]:
+    def _explain_errors(self, call: str) -> Iterator[None]:
         """Translate Warp's RuntimeError into the Simulator interface's exceptions."""
         try:
             yield
@@ -156,6 +156,6 @@ def _tile_boxes(config: SimulatorConfig) -> tuple[Tensor, Tensor]:
     """Return centres and half sizes of the boxes of all tiles, [T, K, 3] m."""
     covers = [ground_boxes(tile) for tile in config.tiles]
     room = max(len(cover.centre) for cover in covers)
-    tiles = [filled_up(cover, room) for cover in covers]
+    tiles = [pad_boxes(cover, room) for cover in covers]
     centre, half_size = ([getattr(tile, part) for tile in tiles] for part in ("centre", "half_size"))
     return torch.from_numpy(np.stack(centre)).float(), torch.from_numpy(np.stack(half_size)).float()

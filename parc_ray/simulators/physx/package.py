@@ -9,7 +9,7 @@ import importlib
 from importlib import metadata
 
 from parc_ray.errors import one_line
-from parc_ray.simulators.packages import missing
+from parc_ray.simulators.packages import missing_reason
 
 VERSION = "0.7.0.74035321"
 """Version of ovphysx, as in pyproject.toml: its API changes with every minor version, its results with any."""
@@ -24,7 +24,7 @@ REMEDY = f'pip install "parc-ray[physx]" (ovphysx {VERSION}), or set simulator: 
 
 def unavailable_reason() -> str:
     """Return the reason why PhysX cannot be used here; empty if it can."""
-    absent = missing("ovphysx", "PhysX", (3, 10), REMEDY)
+    absent = missing_reason("ovphysx", "PhysX", (3, 10), REMEDY)
     if absent:
         return absent
     found = metadata.version("ovphysx")

@@ -34,7 +34,7 @@ class PhysxSimulator(SceneSimulator):
         self._seconds = 1.0 / (config.control_freq * config.steps_per_control)
         self._px: Instance | None = None
         try:
-            with self._explained("building the scene"):
+            with self._explain_errors("building the scene"):
                 self._px = Instance(config.device)
                 self._px.build(lambda stage, paths: SceneWriter(config, skeleton, self._world, stage, paths).write())
                 self._bind(self._px, skeleton)
@@ -83,7 +83,7 @@ class PhysxSimulator(SceneSimulator):
 
     def _simulate(self, targets: Tensor) -> None:
         assert self._px is not None, "a step after close"
-        with self._explained("a step"):
+        with self._explain_errors("a step"):
             self._target.write(self._short(targets)[:, self._to_theirs])
             for _ in range(self._config.steps_per_control):
                 self._px.step(self._seconds)
@@ -100,7 +100,7 @@ class PhysxSimulator(SceneSimulator):
         return root, dof.index_select(1, self._to_ours), force
 
     @contextmanager
-    def _explained(self, call: str) -> Iterator[None]:
+    def _explain_errors(self, call: str) -> Iterator[None]:
         """Translate PhysX's RuntimeError into the Simulator interface's exceptions."""
         try:
             yield

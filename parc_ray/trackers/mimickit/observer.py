@@ -24,8 +24,8 @@ from parc_ray.trackers.character_observation import (
     CharacterObservation,
     axes_of,
     heading_of,
+    rotate_vectors,
     side_by_side,
-    turned,
 )
 from parc_ray.trackers.mimickit.config import MimickitEnvironmentConfig
 from parc_ray.trackers.tracker import ObservationInputs
@@ -82,7 +82,7 @@ class MimickitObserver:
         root = targets["root"]
         origin = state.root_pos[:, None, None] if self.config.global_obs else root[:, :1, :1]
         turn = None if self.config.global_obs else rotations.heading_matrix(targets["heading"][:, 0])
-        vectors = turned(turn, side_by_side(root[..., :1, :] - origin, root[..., 1:, :], targets["keys"]))
+        vectors = rotate_vectors(turn, side_by_side(root[..., :1, :] - origin, root[..., 1:, :], targets["keys"]))
         height = root[..., 0, 2:] if self.config.root_height_obs else root[..., 0, :0]
         position = torch.cat((vectors[..., 0, :2], height), dim=-1)
         return self._target.join((position, vectors[..., 1:3, :], targets["joints"], vectors[..., 3:, :]))

@@ -16,7 +16,7 @@ from parc_ray.trackers.termination import (
     ROOT_POSITION,
     TerminationResult,
     forbidden_bodies,
-    touching,
+    touching_bodies,
 )
 
 
@@ -56,7 +56,7 @@ class MimickitTermination:
         if not config.enable_early_termination:
             return TerminationResult(reason, body)
         if ground is not None:
-            fallen, body = self._fallen(pose.body_pos, state.contact_force, ground)
+            fallen, body = self._find_falls(pose.body_pos, state.contact_force, ground)
             reason = torch.where(fallen, FALL, reason)
         if config.pose_termination:
             offset = self._positions(pose) - self._positions(reference)
@@ -75,7 +75,7 @@ class MimickitTermination:
             return relative
         return rotations.quat_rotate(rotations.quat_conjugate(pose.body_rot[:, :1]), relative)
 
-    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    def _find_falls(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
         low = body_pos[..., 2] - ground <= self.ground_contact_height
-        touched = touching(contact_force) & low & self._forbidden
+        touched = touching_bodies(contact_force) & low & self._forbidden
         return touched.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

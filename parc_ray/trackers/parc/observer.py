@@ -22,8 +22,8 @@ from parc_ray.trackers.character_observation import (
     CharacterObservation,
     axes_of,
     heading_of,
+    rotate_vectors,
     side_by_side,
-    turned,
 )
 from parc_ray.trackers.parc.config import ParcEnvironmentConfig
 from parc_ray.trackers.tracker import ObservationInputs
@@ -118,7 +118,7 @@ class ParcObserver:
     def _targets(self, state: CharacterState, targets: dict[str, Tensor], turn: Tensor | None) -> Tensor:
         """Return targets relative to the character; with global_obs, key bodies to the target's root, as in PARC."""
         offset = targets["root"][..., :1, :] - state.root_pos[:, None, None]
-        vectors = turned(turn, side_by_side(offset, targets["root"][..., 1:, :], targets["keys"]))
+        vectors = rotate_vectors(turn, side_by_side(offset, targets["root"][..., 1:, :], targets["keys"]))
         if turn is not None:
             vectors[..., 3:, :] += vectors[..., :1, :]
         return self._target.join((vectors[..., :3, :], targets["joints"], vectors[..., 3:, :]))

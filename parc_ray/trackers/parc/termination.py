@@ -19,7 +19,7 @@ from parc_ray.trackers.termination import (
     ROOT_ROTATION,
     TerminationResult,
     forbidden_bodies,
-    touching,
+    touching_bodies,
 )
 
 
@@ -59,7 +59,7 @@ class ParcTermination:
         if not config.enable_early_termination:
             return TerminationResult(reason, body)
         if ground is not None and config.contact_bodies:
-            fallen, body = self._fallen(pose.body_pos, state.contact_force, ground)
+            fallen, body = self._find_falls(pose.body_pos, state.contact_force, ground)
             reason = reason.masked_fill(fallen, FALL)
         if config.pose_termination:
             if config.track_root:
@@ -80,8 +80,8 @@ class ParcTermination:
         most, worst = excess.max(dim=0)
         return most > 0, worst + 1
 
-    def _fallen(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    def _find_falls(self, body_pos: Tensor, contact_force: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
         """Return whether a forbidden body touches something and one (any) is near the ground, and the touching body."""
-        touched = touching(contact_force) & self._forbidden
+        touched = touching_bodies(contact_force) & self._forbidden
         low = (body_pos[..., 2] < ground + self.config.termination_height) & self._forbidden
         return touched.any(dim=-1) & low.any(dim=-1), touched.to(torch.int64).argmax(dim=-1)

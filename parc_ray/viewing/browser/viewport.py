@@ -97,11 +97,11 @@ class Viewport:
         snapshot = playback.snapshot()
         placed = {kind: parts.at(snapshot.position, snapshot.rotation) for kind, parts in self._parts.items()}
         for index, character in enumerate(self._characters):
-            shown = playback.shown(character.clip)
+            shown = playback.is_visible(character.clip)
             if shown:
                 contact = snapshot.contact[index] & self.contacts
                 character.place({kind: (where[index], turn[index]) for kind, (where, turn) in placed.items()}, contact)
-            character.appear(shown, playback.failed(character.clip))
+            character.appear(shown, playback.has_failed(character.clip))
         if self.follow:
             self._look_at(playback)
 

@@ -42,7 +42,7 @@ def direction_of(azimuth: float, elevation: float) -> DoubleArray:
     return np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
 
 
-def smoothed(path: DoubleArray, times: DoubleArray) -> DoubleArray:
+def smooth_path(path: DoubleArray, times: DoubleArray) -> DoubleArray:
     """Return a path [n, 3] at evenly spaced times [n] (s) without quick movements; its ends stay in place."""
     step = (times[-1] - times[0]) / max(len(times) - 1, 1)
     reach = min(len(times) - 1, math.ceil(2 * SMOOTHING / step)) if step > 0 else 0

@@ -17,11 +17,11 @@ from parc_ray.character.solids import hull_mesh, hulls_of
 from parc_ray.errors import InputError, printable
 from parc_ray.motions.height_field import HeightField
 from parc_ray.tensors.arrays import DoubleArray
-from parc_ray.viewing.render.camera import View, best_direction, fitting_view, smoothed
+from parc_ray.viewing.render.camera import View, best_direction, fitting_view, smooth_path
 from parc_ray.viewing.render.graphics import Canvas, Picture
 from parc_ray.viewing.render.landscape import FIRST_HULL, SUN, landscape_model
 from parc_ray.viewing.scenes.colors import BODY, TOUCH, Color, color_of
-from parc_ray.viewing.scenes.scene import Clip, Scene, around
+from parc_ray.viewing.scenes.scene import Clip, Scene, terrain_around
 from parc_ray.viewing.scenes.snapshot import Snapshot, Snapshots
 
 GHOST_OPACITY = 0.24
@@ -62,7 +62,7 @@ class DrawnClip:
     opacity: float = 1.0
     touches: bool = False
 
-    def shown_at(self, time: float) -> bool:
+    def is_visible_at(self, time: float) -> bool:
         """Return whether the clip has begun; after its end it stays in place."""
         return time >= self.clip.start - 1e-6
 
@@ -123,7 +123,7 @@ class Renderer:
         self._place_camera(scene.terrain)
         # OpenGL uses single precision: characters jitter far from the origin.
         self._origin = np.append(np.rint(self._paths[0, 0, :2]), 0.0)
-        terrain = around(scene.terrain, self._paths.reshape(-1, 3))
+        terrain = terrain_around(scene.terrain, self._paths.reshape(-1, 3))
         self._draw_with(backend, replace(terrain, min_point=terrain.min_point - self._origin[:2]))
 
     def _place_camera(self, terrain: HeightField) -> None:
@@ -139,7 +139,7 @@ class Renderer:
         spread = float(apart[apart < NEAR_ENOUGH * self._size].max(initial=0.0))
         distance = (DISTANCE * self._size + spread) * max(1.0, 0.75 / aspect)
         direction = best_direction(focus, facing, HEIGHT * self._size, distance, terrain)
-        self._targets = smoothed(focus, self._times)
+        self._targets = smooth_path(focus, self._times)
         self._view = View((0.0, 0.0, 0.0), distance, *direction)
         if self.look.camera == "fixed":
             self._view = fitting_view(self._paths.reshape(-1, 3), *direction, aspect, 1.3 * self._size)
@@ -208,9 +208,9 @@ class Renderer:
         for time in times:
             snapshot = self._snapshots.at([time - drawn.clip.start for drawn in self.drawn])
             for index, drawn in enumerate(self.drawn):
-                if not drawn.shown_at(time):
+                if not drawn.is_visible_at(time):
                     continue
-                shapes += self._geoms.placed(snapshot, index, drawn)
+                shapes += self._geoms.shapes_of(snapshot, index, drawn)
                 if drawn.clip.kind == "attempt" and time >= drawn.clip.end:
                     root = snapshot.position[index, 0] + np.array(drawn.clip.offset)
                     shapes.append(_failure(root, drawn.clip, self._size))
@@ -291,7 +291,7 @@ class _Geoms:
         self.places = np.array([geom.position for geom in solid], dtype=np.float64).reshape(-1, 3)
         self.axes = _matrices(np.array([geom.rotation for geom in solid], dtype=np.float64).reshape(-1, 4))
 
-    def placed(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> list[DrawnShape]:
+    def shapes_of(self, snapshot: Snapshot, index: int, drawn: DrawnClip) -> list[DrawnShape]:
         """Return the geoms of one of a snapshot's characters in the scene."""
         axes = _matrices(snapshot.rotation[index].astype(np.float64))[self.bodies]
         origins = snapshot.position[index].astype(np.float64)[self.bodies] + drawn.clip.offset

@@ -129,15 +129,14 @@ class Playback:
         """Displayed time, s; stays at the end during the final pause."""
         return min(self.time, self.seconds)
 
-    def shown(self, clip: Clip) -> bool:
+    def is_visible(self, clip: Clip) -> bool:
         """Return whether a clip is visible; after its end it stays at its last frame."""
         return (clip.kind, clip.number) not in self.hidden and self.shown_time >= clip.start - STARTED
 
-    def failed(self, clip: Clip) -> bool:
+    def has_failed(self, clip: Clip) -> bool:
         """Return whether a clip is visible and has reached its failure point."""
-        return (
-            bool(clip.ending) and clip.kind == "attempt" and self.shown(clip) and self.shown_time >= clip.end - STARTED
-        )
+        ends = bool(clip.ending) and clip.kind == "attempt"
+        return ends and self.is_visible(clip) and self.shown_time >= clip.end - STARTED
 
     def snapshot(self) -> Snapshot:
         """Return all clips in the scene's frame; requires a scene."""

@@ -114,11 +114,11 @@ def _aligned_clip(kind: str, motion: Motion, attempt: RunAttempt, reference: Mot
 
 def _scene(name: str, clips: list[Clip], notes: list[str]) -> Scene:
     """Return a scene in the first clip's frame, on its terrain."""
-    terrain = around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
+    terrain = terrain_around(clips[0].motion.terrain, np.concatenate([clip.path() for clip in clips]))
     return Scene(name, tuple(clips), terrain, tuple(notes))
 
 
-def around(terrain: HeightField, path: DoubleArray) -> HeightField:
+def terrain_around(terrain: HeightField, path: DoubleArray) -> HeightField:
     """Return the part of a terrain around a path [n, 3] m."""
     xy = path[:, :2]
     return crop(terrain, xy.min(axis=0) - MARGIN, xy.max(axis=0) + MARGIN)

@@ -14,7 +14,7 @@ from parc_ray.errors import InputError
 from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.motion import Motion
 from parc_ray.viewing.render import graphics, landscape
-from parc_ray.viewing.render.camera import best_direction, direction_of, fitting_view, smoothed
+from parc_ray.viewing.render.camera import best_direction, direction_of, fitting_view, smooth_path
 from parc_ray.viewing.render.graphics import Search
 from parc_ray.viewing.render.landscape import DEPTH, landscape_model
 from parc_ray.viewing.render.renderer import Look, Renderer, time_range
@@ -241,10 +241,10 @@ def test_a_fitting_view_shows_all_points_and_not_much_else():
 def test_smoothing_keeps_ends_and_steady_movement_and_takes_shaking_away():
     times = np.linspace(0, 4, 121)
     steady = np.outer(times, (1.0, -2.0, 0.5))
-    np.testing.assert_allclose(smoothed(steady, times), steady, atol=1e-9)
+    np.testing.assert_allclose(smooth_path(steady, times), steady, atol=1e-9)
     shaken = steady + 0.1 * np.sin(2 * np.pi * 4 * times)[:, None]
-    assert np.abs(smoothed(shaken, times) - steady)[20:-20].max() < 0.005
-    np.testing.assert_allclose(smoothed(shaken, times)[[0, -1]], shaken[[0, -1]], atol=1e-9)
+    assert np.abs(smooth_path(shaken, times) - steady)[20:-20].max() < 0.005
+    np.testing.assert_allclose(smooth_path(shaken, times)[[0, -1]], shaken[[0, -1]], atol=1e-9)
 
 
 # ---------------------------------------------------------------------------------------------- OpenGL

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from parc_ray.cli import app, guarded
+from parc_ray.cli import app, run_command
 from parc_ray.errors import InputError, OutputError
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.viewing.render import graphics
@@ -47,7 +47,7 @@ def render(tmp_path, capsys, monkeypatch):
     def call(*arguments: Any) -> Ended:
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            guarded(app, ["render", *(str(argument) for argument in arguments)])
+            run_command(app, ["render", *(str(argument) for argument in arguments)])
         printed = capsys.readouterr()
         return Ended(int(stop.value.code or 0), printed.out, printed.err)
 

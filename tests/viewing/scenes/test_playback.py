@@ -58,8 +58,8 @@ def test_attempts_come_stand_still_and_fail(playback, walk):
     shown = {}
     for time in (0.0, 0.79, 0.8, 1.49, 1.5, 1.8, 3.0):
         playback.seek(time)
-        shown[time] = [(playback.shown(clip), playback.failed(clip)) for clip in (first, second)]
-        assert playback.shown(reference) and not playback.failed(reference)
+        shown[time] = [(playback.is_visible(clip), playback.has_failed(clip)) for clip in (first, second)]
+        assert playback.is_visible(reference) and not playback.has_failed(reference)
     assert shown[0.0] == [(True, False), (False, False)]
     assert shown[0.79] == shown[0.0] and shown[0.8] == shown[1.49] == [(True, False), (True, False)]
     assert shown[1.5] == [(True, True), (True, False)] and shown[1.8] == shown[3.0] == [(True, True), (True, True)]
@@ -67,10 +67,10 @@ def test_attempts_come_stand_still_and_fail(playback, walk):
     np.testing.assert_allclose(snapshot.position[1, 0], walk.root_pos[45] + [0.3, 0, 0], atol=1e-4)
     np.testing.assert_allclose(snapshot.position[2, 0], walk.root_pos[54], atol=1e-4)
     playback.hidden.add(("attempt", 0))
-    assert not playback.shown(first) and not playback.failed(first)
+    assert not playback.is_visible(first) and not playback.has_failed(first)
     go_to(playback, "walk")
     go_to(playback, EVIL)
-    assert not playback.shown(playback.clips[1]), "what is switched off stays off"
+    assert not playback.is_visible(playback.clips[1]), "what is switched off stays off"
 
 
 def test_the_next_and_those_that_are_searched_for(playback):
