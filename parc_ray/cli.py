@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def _plain_help(text: str) -> str:
-    """Return a help text without what some versions of typer and click add to metavars: types, braces, backslashes."""
+    """Return a help text without the types, braces and backslashes that some versions of typer and click add."""
     text = re.sub(r"(?<=\S) <[\w\[\] ]+>(?=\s)", lambda match: " " * len(match.group()), text)
     text = re.sub(r"\{(\S+?)\}(?:\.\.\.)?", r"\1", text)
     return text.replace("\\[", "[").replace("[[", "[").replace("]]", "]")
@@ -185,14 +185,14 @@ def init(
 
 
 def _ask(option: str, question: str) -> Path:
-    """Return the answer to a question. Raises InputError where nobody can answer."""
+    """Ask a question and return the answer. Raises InputError if nobody can answer."""
     if not sys.stdin.isatty():
         raise InputError(f"{option} is missing; see parc-ray init -h")
     return Path(typer.prompt(question)).expanduser()
 
 
 def _require_free(paths: Sequence[Path], overwrite: bool) -> None:
-    """Raise InputError if any of the files exists, unless they may be overwritten."""
+    """Raise InputError if a file exists and may not be overwritten."""
     taken = [path for path in paths if path.exists()]
     if taken and not overwrite:
         others = f" and {plural(len(taken) - 1, 'other')}" if len(taken) > 1 else ""
@@ -236,7 +236,7 @@ def record(
 
 
 def _load_with_recovery(load: Callable[[Optional[str]], RecordConfig], data_dir: Optional[str]) -> RecordConfig:
-    """Return the configuration that `load` returns, with recovery. Raises InputError if it cannot be switched on."""
+    """Return the configuration of `load`, with recovery. Raises InputError if recovery cannot be enabled."""
     config = load(data_dir)
     if config.recovery:
         return config
@@ -245,7 +245,7 @@ def _load_with_recovery(load: Callable[[Optional[str]], RecordConfig], data_dir:
 
 
 def _one_config(given: Optional[Path], option: Optional[Path]) -> Optional[Path]:
-    """Return the configuration that was given as an argument or an option. Raises InputError if there are two."""
+    """Return the configuration given as an argument or an option. Raises InputError if both are given."""
     if given and option and given != option:
         raise InputError(f"two configurations: {given} and --config {option}; give one")
     return given or option
@@ -265,7 +265,7 @@ def _configuration(
 def _load_arg_file(
     arg_file: Path, model_file: Optional[Path], output: Optional[Path], config: Optional[Path], data_dir: Optional[str]
 ) -> RecordConfig:
-    """Return the run of MimicKit's argument file, once everything it names is known to exist. Raises InputError."""
+    """Return the run of MimicKit's argument file. Raises InputError if it names a missing file or engine."""
     from parc_ray.planning.names import require_names
 
     loaded = config_of_mimickit(arg_file, model_file, output, config, data_dir)
@@ -274,7 +274,7 @@ def _load_arg_file(
 
 
 def _load(given: Optional[Path], data_dir: Optional[str]) -> RecordConfig:
-    """Return the configuration of a run, once everything it names is known to exist. Raises InputError."""
+    """Return the configuration of a run. Raises InputError if it names a missing file or engine."""
     from parc_ray.planning.names import require_names
 
     file = given or find_default_config(data_dir)
@@ -314,7 +314,7 @@ def demo(
 
 
 def _run(screen: Screen, data_dir: Optional[str], overwrite: bool, load: Callable[..., RecordConfig]) -> int:
-    """Record the configuration that `load` returns for the value of $DATA_DIR; returns the exit code."""
+    """Record the configuration that `load` returns for the value of $DATA_DIR; return the exit code."""
     with screen.explain_errors():
         directory = find_data_dir(data_dir)
         config = load(directory)
@@ -362,7 +362,7 @@ def check(
 
 @contextmanager
 def _host_to_check(config: RecordConfig) -> Iterator[Host]:
-    """Yield where a run would work: this machine, or a cluster, which is left again."""
+    """Yield the host of a run: this machine, or a cluster, from which this process disconnects at the end."""
     if config.ray.cluster is None:
         from parc_ray.planning.host import ThisMachine
 
@@ -863,9 +863,9 @@ def run_tracker(
 
 
 def _import_clips(sources: List[Path], options: ImportOptions, console: Console) -> List[Motion]:
-    """Return the motions of all clips. Files of a folder that cannot be imported are left out.
+    """Return the motions of all clips, without files of a folder that cannot be imported.
 
-    Raises InputError if a file given by name cannot be imported, or nothing can.
+    Raises InputError if a file given by name cannot be imported, or no file can.
     """
     from parc_ray.motions.importers import clips_in, import_clips
 
@@ -912,7 +912,7 @@ def _write_motions(folder: Path, motions: Iterable[Motion], count: int, console:
 
 
 def _check_bounds(name: str, bounds: Tuple[float, float], ends: List[MotionSpec], skeleton: Skeleton) -> None:
-    """Raise InputError for bounds that some motion may exceed, before the first one is generated."""
+    """Raise InputError for bounds that a motion could exceed, before any motion is generated."""
     from parc_ray.demo.generator import check_spec
 
     option = f"--{name} {bounds[0]:g} {bounds[1]:g}"

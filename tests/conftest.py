@@ -35,7 +35,7 @@ LONGEST = (
     "cli",
     "generator",
 )
-"""Files of tests that take longest, the longest first"""
+"""Test files that take longest, the longest first"""
 
 
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -53,7 +53,7 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Whatever needs a Ray cluster is slow."""
+    """Mark tests that need a Ray cluster as slow."""
     for item in items:
         if {"address", "own_cluster"} & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
@@ -61,10 +61,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A file's tests share what is costly to make, so one process runs them, the longest files first.
+    """Run a file's tests in one process, because they share costly fixtures; the longest files come first.
 
-    Tests of whole runs share a Ray cluster and mostly wait: the first two processes have one each. What is left at
-    the end goes to whichever process is done first.
+    Tests of whole runs share a Ray cluster and mostly wait: the first two processes have one each. The remaining
+    files go to the process that is free first.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -124,7 +124,7 @@ def _same_random_numbers() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The tests' motions stay out of the user's cache; compiled kernels are kept beside the version of Warp."""
+    """Keep motions out of the user's cache, and compiled kernels in a folder by Warp's version."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("WARP_CACHE_PATH", str(Path(sys.prefix) / "warp_kernels"))

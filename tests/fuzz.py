@@ -48,7 +48,7 @@ MEMORY = 3 << 30
 
 
 class Case(NamedTuple):
-    """A file to be read; the ending of its name says by whom."""
+    """A file to read; its suffix selects the reader."""
 
     name: str
     content: bytes
@@ -58,7 +58,7 @@ class Case(NamedTuple):
 
 
 class Attack:
-    """Pickles to a call."""
+    """An object that pickles to a call."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -68,7 +68,7 @@ class Attack:
 
 
 class SubTerrain:
-    """Pickled under the name that it has in PARC, where nothing can import it."""
+    """PARC's terrain class, pickled under its name there, which cannot be imported here."""
 
 
 SubTerrain.__module__ = "parc.util.terrain_util"
@@ -91,7 +91,7 @@ PROGRAMS = (
 
 
 def hostile(rng: random.Random, old: Any = None) -> Any:
-    """A value that no field expects, or the old one in a form that it should not have."""
+    """Return a value that no field expects, or the old one in a wrong form."""
     if isinstance(old, np.ndarray) and old.dtype.kind == "f" and rng.random() < 0.6:
         return hostile_array(rng, old)
     return rng.choice([
@@ -136,7 +136,7 @@ def nested(depth: int) -> Any:
 
 
 def odd_but_sound(rng: random.Random, motion: dict[str, Any], terrain: dict[str, Any]) -> None:
-    """Change a motion so that its parts still fit together, towards the bounds of what is possible and beyond."""
+    """Change a motion towards and beyond the valid bounds, keeping its parts consistent."""
     frames = rng.choice([1, 2, 3, 10, 40])
     for name in ("root_pos", "root_rot", "joint_rot", "body_contacts"):
         motion[name] = motion[name][:frames]
@@ -164,7 +164,7 @@ def odd_but_sound(rng: random.Random, motion: dict[str, Any], terrain: dict[str,
 
 
 def damaged_operations(rng: random.Random, content: bytes) -> bytes:
-    """A pickle with operations removed, repeated, exchanged or put in."""
+    """Return a pickle with operations removed, repeated, exchanged or inserted."""
     try:
         starts = [position or 0 for _, _, position in pickletools.genops(content)] + [len(content)]
     except Exception:
@@ -211,7 +211,7 @@ def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
 
 
 class Samples:
-    """Sound files to begin with."""
+    """Valid files to start from."""
 
     def __init__(self) -> None:
         from parc_ray.character.skeleton import load_skeleton
@@ -422,7 +422,7 @@ TARGETS: dict[str, Callable[[random.Random, Samples], Case]] = {
 
 
 class Readers:
-    """What parc_ray does with a file, by the ending of its name. Raises InputError for a file that is refused."""
+    """parc_ray's readers, by suffix. They raise InputError for a rejected file."""
 
     def __init__(self, samples: Samples) -> None:
         from parc_ray.config.dataset import DatasetConfig
@@ -522,7 +522,7 @@ class Readers:
 
 
 class Watch:
-    """An audit hook that notes what a reader has no business doing."""
+    """An audit hook that records forbidden actions of readers."""
 
     HARMLESS = ("object.", "sys._getframe", "array.", "builtins.id", "gc.", "cpython.", "code.__new__", "marshal.")
 
@@ -557,7 +557,7 @@ class Watch:
 
 
 def work(seed: int, targets: list[str], first: int, last: int, connection: Any, folder: str) -> None:
-    """Try cases, telling of each before and after. Runs in a process of its own."""
+    """Try cases and report before and after each one. Runs in a separate process."""
     os.chdir(folder)
     torch.set_num_threads(1)
     samples = Samples()
@@ -604,7 +604,7 @@ def make_case(seed: int, index: int, target: str, samples: Samples) -> Case:
 
 
 def fuzz(seed: int, targets: list[str], first: int, count: int, keep: Path) -> dict[str, Counter]:
-    """Outcomes by target. Files of bad cases, and why they are bad, are left in `keep`."""
+    """Return outcomes by target; write files of bad cases, with reasons, to `keep`."""
     outcomes: dict[str, Counter] = {target: Counter() for target in targets}
     index, last = first, first + count
     context = multiprocessing.get_context("spawn")

@@ -40,7 +40,7 @@ def max_error(actual, expected) -> float:
 
 
 def max_rotation_error(actual, expected) -> float:
-    """Largest component difference modulo the sign of each quaternion."""
+    """Return the largest component difference modulo the sign of each quaternion."""
     actual, expected = np.asarray(actual, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     assert actual.shape == expected.shape
     errors = np.minimum(np.abs(actual - expected).max(-1), np.abs(actual + expected).max(-1))

@@ -1,4 +1,4 @@
-"""Moto's S3 server in this process, for what finds its address and credentials in the environment."""
+"""Moto's S3 server in this process; clients find its address and credentials in the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client, boto3's own, of a server that has one bucket, `bucket`."""
+    """Yield a boto3 client of a server with one bucket, `bucket`."""
     s3fs = pytest.importorskip("s3fs")
     moto, boto3 = pytest.importorskip("moto.server"), pytest.importorskip("boto3")
     server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -28,7 +28,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def s3_files(client: Any, prefix: str) -> dict[str, bytes]:
-    """Contents of all objects below a prefix, by the rest of their keys."""
+    """Return the contents of all objects below a prefix, by the rest of their keys."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
     keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
     return {key[len(prefix) :]: client.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}

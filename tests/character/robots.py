@@ -1,4 +1,4 @@
-"""A robot as people have them, small: includes, default classes, Euler angles, servos, meshes that collide."""
+"""A small robot with the features of real ones: includes, default classes, Euler angles, servos, colliding meshes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ACTUATORS = """<mujoco><actuator>
 
 
 def write_robot(folder: Path) -> Path:
-    """Write the robot; its visual mesh is missing. Returns the path of its MJCF."""
+    """Write the robot without its visual mesh; return the path of its MJCF."""
     for name in ("parts", "meshes"):
         (folder / name).mkdir(parents=True)
     (folder / "parts" / "assets.xml").write_text(ASSETS)
@@ -77,7 +77,7 @@ def write_robot(folder: Path) -> Path:
 
 
 def foot() -> npt.NDArray[np.float64]:
-    """Triangles [T, 3, 3] of an ellipsoid of more than 64 vertices, mm, off its own origin."""
+    """Return triangles [T, 3, 3] mm of an ellipsoid with more than 64 vertices, away from its origin."""
     rise, turn = np.linspace(-np.pi / 2, np.pi / 2, 13), np.linspace(0, 2 * np.pi, 25)
     grid = np.array([[(np.cos(r) * np.cos(t), np.cos(r) * np.sin(t), np.sin(r)) for t in turn] for r in rise])
     points = grid * (90, 40, 25) + (10, 0, -5)
@@ -94,7 +94,7 @@ def stl(triangles: npt.NDArray[np.float64]) -> bytes:
 
 
 def as_mujoco_reads_it(path: Path) -> mujoco.MjModel:
-    """Return MuJoCo's own model of the robot, whose visual mesh is put there and whose comment is corrected."""
+    """Return MuJoCo's model of the robot, after adding the visual mesh and correcting the comment."""
     (path.parent / "meshes" / "absent.obj").write_text(
         "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 1 4 3\n"
     )
@@ -105,7 +105,7 @@ def as_mujoco_reads_it(path: Path) -> mujoco.MjModel:
 
 
 def change(path: Path, changes: Sequence[Sequence[str]]) -> None:
-    """Replace texts in a file; each must be there."""
+    """Replace texts in a file. Each must occur."""
     text = path.read_text()
     for old, new in changes:
         assert old in text, old

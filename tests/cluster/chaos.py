@@ -1,4 +1,4 @@
-"""Kills at random times, of actors and drivers, until a run has ended all the same."""
+"""Kill actors and drivers at random times until a run ends nevertheless."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.cluster.command import Command, actor_processes
 from tests.cluster.runs import Run
 
 STARTING = 0.05
-"""How often a driver is killed before it has actors, or when it has none any longer: most of its time is this"""
+"""Probability of killing a driver without actors, before they start or after they end: its most common state"""
 
 
 IN_A_ROW = 3
-"""So many kills at most without any attempt between them: on a slow machine there would be no progress at all"""
+"""Maximum kills without an attempt between them: without it, a slow machine would make no progress"""
 
 
 @dataclass
 class Toll:
-    """How many processes were killed."""
+    """Number of killed processes."""
 
     actors: int = 0
     drivers: int = 0
@@ -43,9 +43,9 @@ def record_in_chaos(
     driver_share: float = 0.2,
     most: int = 1000,
 ) -> Run:
-    """Run the command, again and again after kills of the driver, until it ends by itself.
+    """Run the command until it ends by itself; restart it after each kill of the driver.
 
-    pause: seconds between two kills, at least and at most; most: no more kills than that in this run.
+    pause: minimum and maximum seconds between two kills; most: maximum number of kills.
     """
     kept: dict[Path, tuple[int, int]] = {}
     last = toll.total + most
@@ -79,7 +79,7 @@ def record_in_chaos(
 
 
 def journalled_files(run: Run) -> dict[Path, tuple[int, int]]:
-    """Recordings that the journal knows of, and marks that change when they are written again."""
+    """Return the recordings in the journal, with marks that change when a file is rewritten."""
     if not (run.output / "journal.jsonl").exists():
         return {}
     paths = [run.output / line["path"] for line in run.events("motion") if line["state"] == "recorded"]

@@ -1,4 +1,4 @@
-"""parc-ray record as a process of its own, which can be killed, stopped and started again."""
+"""`parc-ray record` in a separate process that can be killed, stopped and restarted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.cluster.runs import Run
 from tests.reference import ROOT
 
 SIMULATED = "from tests.cluster.simulated import install; install()"
-"""What to run before the command line: simulated recorders instead of real ones"""
+"""Statements to run before the command line: use simulated recorders"""
 PATIENCE = 180.0
-"""s for anything that happens sooner or later on a machine that is busy with something else"""
+"""Maximum wait for any event on a busy machine, s"""
 
 
 class Command:
@@ -40,7 +40,7 @@ class Command:
         wrapper: Sequence[str] = (),
         output: Path | None = None,
     ):
-        """prepare: Python statements that come first. wrapper: runs the command. output: as seen from here."""
+        """prepare: Python statements to run first. wrapper: prefix of the command. output: seen from this process."""
         self.output = output or config.parent / "out"
         self.console_file = config.parent / "console.txt"
         self._seen = self.console_file.stat().st_size if self.console_file.exists() else 0
@@ -63,7 +63,7 @@ class Command:
 
     @property
     def console(self) -> str:
-        """What the command has printed, without what others have printed before it."""
+        """Return the command's own output."""
         return self.console_file.read_bytes()[self._seen :].decode()
 
     @property
@@ -75,7 +75,7 @@ class Command:
         return [line for line in read_journal(journal) if line["event"] == kind] if journal.exists() else []
 
     def wait_for(self, kind: str, count: int = 1) -> None:
-        """Until the journal has so many events of a kind."""
+        """Wait until the journal has `count` events of a kind."""
         self.wait_until(lambda: len(self.events(kind)) >= count, f"{count} {kind} events")
 
     def wait_until(self, condition: Callable[[], bool], what: str = "what was waited for") -> None:
@@ -86,12 +86,12 @@ class Command:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL, to this process alone, as the kernel does when memory runs out."""
+        """Send SIGKILL to this process alone, as the kernel does when memory runs out."""
         self.process.kill()
         self.process.wait()
 
     def finish(self) -> Run:
-        """Wait for the end."""
+        """Wait until the command ends."""
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -100,13 +100,13 @@ class Command:
 
 
 def record_command(config: Path, prepare: str = "", *arguments: str) -> Run:
-    """Run the command to its end."""
+    """Run the command until it ends."""
     with Command(config, prepare, arguments) as command:
         return command.finish()
 
 
 def actor_processes(root: int | None = None) -> list[psutil.Process]:
-    """Processes of actors, of Ray nodes that this process has started (or the process root has)."""
+    """Return the actor processes of Ray nodes started by this process, or by `root`."""
     found = []
     for process in psutil.Process(root).children(recursive=True):
         with suppress(psutil.Error, IndexError):

@@ -1,4 +1,4 @@
-"""A small dataset in which everything happens, a local Ray cluster that stays up, and runs of the one on the other."""
+"""A small dataset with every outcome, a persistent local Ray cluster, and runs of the dataset on it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SPECS = {
     "late_idle_106": MotionSpec("idle", 15, 2.5, 0.0, "late", 0.5),
     "idle_107": MotionSpec("idle", 4, 2.3, difficulty=0.5),
 }
-"""Easy motions, impossible ones, and some that are possible only later on"""
+"""Easy motions, impossible ones, and some that can be tracked only from a later start"""
 UNREADABLE, TWICE = "broken_108", "walk_001"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Ray, the actors and torch in this process share few cores."""
+    """Use one thread: Ray, the actors and torch in this process share few cores."""
     torch.set_num_threads(1)
 
 
@@ -48,9 +48,9 @@ def skeleton() -> Skeleton:
 
 @pytest.fixture(scope="session")
 def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Iterator[Path]:
-    """A folder of ten motion files: SPECS, an unreadable one and, in a subfolder, a name for the second time.
+    """Return a folder of ten motion files: SPECS, an unreadable one and, in a subfolder, a duplicate name.
 
-    No run of any test may change one of them, or leave anything beside them.
+    Fails if a test changes a file, or adds one.
     """
     folder = tmp_path_factory.mktemp("motions")
     (folder / "more" / "deep").mkdir(parents=True)
@@ -67,7 +67,7 @@ def motions(tmp_path_factory: pytest.TempPathFactory, skeleton: Skeleton) -> Ite
 
 @pytest.fixture(scope="session")
 def many_motions(tmp_path_factory: pytest.TempPathFactory, motions: Path) -> Path:
-    """A folder of sixty motions for simulated recorders, which tell them apart by their names."""
+    """Return a folder of sixty motions for simulated recorders, which distinguish them by name."""
     folder = tmp_path_factory.mktemp("many")
     for index in range(60):
         shutil.copy(motions / "idle_000.pkl", folder / f"motion_{index:03d}.pkl")
@@ -76,7 +76,7 @@ def many_motions(tmp_path_factory: pytest.TempPathFactory, motions: Path) -> Pat
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    """A Ray cluster of two nodes, each with two CPUs and two GPUs, all of them pretended."""
+    """Start a Ray cluster of two nodes, each with two pretended CPUs and two pretended GPUs."""
     try:
         cluster = start_ray()
     except Exception:
@@ -100,7 +100,7 @@ def start_ray() -> Any:
 
 
 def retry_ray() -> Any:
-    """Start Ray once more: on a busy machine, the first start may be too slow. One test fails if it does not start."""
+    """Retry the start of Ray, which may be too slow on a busy machine. One test fails if Ray does not start."""
     try:
         return start_ray()
     except Exception as error:
@@ -109,7 +109,7 @@ def retry_ray() -> Any:
 
 
 RAY_PROBLEMS: list[str] = []
-"""Why Ray did not start; the first test that needs it fails, and the others are skipped."""
+"""Reason why Ray did not start: the first test that needs it fails, and the others are skipped."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -120,13 +120,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, motions: Path, address: str) -> Run:
-    """The dataset recorded by one actor in one shard: what every other run is compared with."""
+    """Record the dataset with one actor in one shard, as the reference for all other runs."""
     return record_run(tmp_path_factory.mktemp("undisturbed"), motions, address)
 
 
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory, many_motions: Path, address: str) -> Run:
-    """many_motions recorded by one simulated recorder: what disturbed runs of them are compared with."""
+    """Record many_motions with one simulated recorder, as the reference for disturbed runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ShardActor", simulated_actor(0.0))
         return record_run(tmp_path_factory.mktemp("calm"), many_motions, address)
@@ -134,7 +134,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, many_motions: Path, address: 
 
 @pytest.fixture
 def go_on(tmp_path: Path, many_motions: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Run]:
-    """The run of many_motions in tmp_path goes on, here: a process of its own would take seconds to start."""
+    """Resume the run of many_motions in tmp_path in this process: a new process would take seconds to start."""
 
     def go_on() -> Run:
         monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.0))

@@ -1,4 +1,4 @@
-"""Runs as a user makes them: two YAML files in, an output directory out."""
+"""Runs as a user makes them, from two YAML files to an output directory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHECKPOINT = DEMO / "model.pt"
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has left behind."""
+    """The files of a run."""
 
     code: int
     output: Path
@@ -47,13 +47,13 @@ class Run:
         return sorted((self.output / "recorded_motions").rglob("*.pkl"))
 
     def recordings(self) -> dict[str, Any]:
-        """Motion name -> the pickled bytes of its motion, terrain and misc data."""
+        """Return the pickled bytes of motion, terrain and misc data, by motion."""
         return {path.stem: pickle.loads(path.read_bytes()) for path in self.files}
 
     def final_states(self) -> dict[str, Any]:
-        """Motion name -> what has become of it. Fails if any motion has two states.
+        """Return the final state of each motion. Fails if a motion has two states.
 
-        A state ends only where the journal says so: its recording was lost, or a crashed motion is tried again.
+        A state ends only with an event in the journal: its recording was lost, or a crashed motion is attempted again.
         """
         states: dict[str, Any] = {}
         for line in read_journal(self.output / "journal.jsonl"):
@@ -68,7 +68,7 @@ class Run:
         return states
 
     def attempts(self) -> dict[str, list[tuple[int, str]]]:
-        """Motion name -> number and outcome of its attempts. Fails if any was made twice or left out."""
+        """Return number and outcome of the attempts at each motion. Fails if one is duplicated or missing."""
         made: dict[str, list[tuple[int, str]]] = {}
         for line in read_journal(self.output / "journal.jsonl"):
             if line["event"] == "lost":
@@ -81,7 +81,7 @@ class Run:
 
 
 def write_config(folder: Path, inputs: Sequence[Path], address: str | None, **settings: Any) -> Path:
-    """phys_record.yaml for a dataset of folders. Settings replace its keys; ray's are added one by one."""
+    """Write phys_record.yaml for a dataset of folders; `settings` replace its keys, those of `ray` singly."""
     folder.mkdir(exist_ok=True)
     dataset = {
         "folder_paths": [str(path) for path in inputs],
@@ -108,7 +108,7 @@ def write_config(folder: Path, inputs: Sequence[Path], address: str | None, **se
 
 
 def unprejudiced_environment(folder: Path) -> Path:
-    """The demo's dm_env.yaml without the engine of its training, which auto would take."""
+    """Write the demo's dm_env.yaml without the engine of its training, which auto would choose."""
     content = yaml.safe_load((DEMO / "dm_env.yaml").read_text())
     del content["trained_with"]
     (folder / "dm_env.yaml").write_text(yaml.safe_dump(content))
@@ -124,7 +124,7 @@ def record_run(folder: Path, motions: Path, address: str | None, overwrite: bool
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
-    """Relative path -> checksum, of every file in a folder."""
+    """Return the checksum of every file in a folder, by relative path."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -134,13 +134,13 @@ def temporary_files(folder: Path) -> list[Path]:
 
 
 def assert_nothing_beside(run: Run) -> None:
-    """All that a run has written is in its output_dir; the other files are those that write_config made."""
+    """Assert that a run wrote only to its output_dir, beside the files of write_config."""
     configs = {"phys_record.yaml", "create_dataset_config.yaml", "dataset.yaml", "console.txt"}
     assert {path.name for path in run.output.parent.iterdir() if path.is_file()} <= configs
 
 
 def assert_accounted_for(run: Run) -> None:
-    """Every motion of the dataset has exactly one final state, at most one recording, and the counts add up."""
+    """Assert that every motion has exactly one final state and at most one recording, and that counts add up."""
     summary = run.summary
     counts = {key: summary[key] for key in ("recorded", "rejected", "invalid", "crashed", "unfinished")}
     assert sum(counts.values()) == summary["motions"]
@@ -158,7 +158,7 @@ def assert_accounted_for(run: Run) -> None:
 
 
 def assert_same_recordings(run: Run, other: Run) -> None:
-    """Motion, terrain and what is said of them agree to the last bit."""
+    """Assert that motion, terrain and metadata agree to the last bit."""
     mine, theirs = run.recordings(), other.recordings()
     assert mine.keys() == theirs.keys()
     for name, parts in mine.items():

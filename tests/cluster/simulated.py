@@ -1,7 +1,7 @@
-"""A simulated recorder: an actor that obeys the protocol of the real one and simulates nothing.
+"""A simulated recorder: an actor that implements the protocol of the real one and simulates nothing.
 
-What becomes of a motion depends on its name and its file alone, as it does with MuJoCo, but costs milliseconds:
-hundreds of faults in seconds. It must not import torch, so that its processes start quickly.
+The outcome of a motion depends only on its name and its file, as with MuJoCo, but takes milliseconds: hundreds of
+faults in seconds. It must not import torch, so that its processes start quickly.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from parc_ray.recording.run_attempt import RunAttempt
 SECONDS = 2.0
 """of an attempt, simulated"""
 KILLER = "killer"
-"""A motion of such a name ends every process that works on it"""
+"""A motion of this name kills every process that works on it"""
 FREQUENCY = 30
 
 
 def install(seconds: float = 0.02, report_seconds: float = 0.2, node: str | None = None) -> None:
-    """Let drivers in this process use simulated recorders, whose attempts take so many seconds.
+    """Make drivers in this process use simulated recorders, whose attempts take `seconds`.
 
-    node: IP address of the node that they are connected to, where a machine has several.
+    node: IP address of their node, if a machine has several.
     """
     import ray
 
@@ -46,7 +46,7 @@ def install(seconds: float = 0.02, report_seconds: float = 0.2, node: str | None
 
 
 def simulated_actor(seconds: float, killer: str = KILLER) -> type[ShardActor]:
-    """The class. It is local so that Ray ships it as it is, with its settings."""
+    """Return the class. It is local so that Ray pickles it by value, with its settings."""
 
     class SimulatedActor(ShardActor):
         def setup(self, run: Any, shard: Any, *_: Any) -> WorkReport:
@@ -94,12 +94,12 @@ def simulated_actor(seconds: float, killer: str = KILLER) -> type[ShardActor]:
 
 
 def memory() -> Memory:
-    """This process's own, and a pretended device's."""
+    """Return the memory of this process and of a pretended device."""
     return replace(measure_memory("cpu"), device="cuda:0", device_used=3 << 30, device_total=8 << 30)
 
 
 def attempt(name: str, content: bytes, number: int, fractions: Any, keep_failures: bool = False) -> Any:
-    """The result of an attempt: most motions are recorded at once, some later, some never."""
+    """Return the result of an attempt: most motions are recorded at once, some from a later start, some never."""
     digest = hashlib.sha256(name.encode() + content).digest()
     succeeds_at = (0, 0, 0, 0, 1, 1, 2, len(fractions) + 1)[digest[0] % 8]
     recorded = number == succeeds_at
@@ -121,7 +121,7 @@ def attempt(name: str, content: bytes, number: int, fractions: Any, keep_failure
 
 
 def recording(name: str, digest: bytes, number: int) -> bytes:
-    """Contents of a file with the parts of a motion file."""
+    """Return the content of a file with the parts of a motion file."""
     size = 1000 + digest[2] * 50
     parts = {"motion_data": digest * (size // len(digest)), "terrain_data": digest, "misc_data": b"%d" % number}
     return pickle.dumps({**parts, "name": name}, protocol=4)

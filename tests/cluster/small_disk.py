@@ -1,4 +1,4 @@
-"""A file system of a few kilobytes that only chosen processes see, and that is gone with the process that holds it."""
+"""A file system of a few kilobytes that only chosen processes see, and that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.reference import ROOT
 
 
 class SmallDisk:
-    """A tmpfs mounted at a folder, in a mount namespace of its own: nothing else on the machine is changed.
+    """A tmpfs mounted at a folder in a separate mount namespace, invisible to the rest of the machine.
 
     with SmallDisk(folder, "200k") as disk:
         subprocess.run([*disk.wrapper, "df", str(folder)])
     """
 
     def __init__(self, folder: Path, size: str):
-        """Skips the test where the machine allows no mounts, neither to root nor in a user namespace."""
+        """Skip the test if the machine allows mounts neither to root nor in a user namespace."""
         folder.mkdir(exist_ok=True)
         self.folder = folder
         root = os.geteuid() == 0
@@ -56,7 +56,7 @@ class SmallDisk:
         self.run("mount", "-o", f"remount,size={size}", str(self.folder))
 
     def make_read_only(self, folder: Path) -> None:
-        """No more files in a folder of the disk; the disk itself cannot, as long as a file on it is being written."""
+        """Forbid new files in a folder. The disk itself cannot become read-only while a file on it is open."""
         self.run("mount", "--bind", str(folder), str(folder))
         self.run("mount", "-o", "remount,bind,ro", str(folder))
 

@@ -1,4 +1,4 @@
-"""Motions of the humanoid measured by MuJoCo: where its bodies are, what they weigh and what they touch."""
+"""Motions of the humanoid measured by MuJoCo: positions, masses and contacts of its bodies."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Measured:
     """[n, 3] centre of mass"""
 
     def lift_off(self, seconds: float) -> np.ndarray:
-        """[n, 2] whether a foot leaves the ground within so many seconds, or the motion ends."""
+        """Return whether a foot leaves the ground, or the motion ends, within `seconds`, [n, 2]."""
         ahead = round(seconds * FPS)
         windows = np.concatenate([self.planted, np.zeros((ahead, 2), dtype=bool)])
         return np.stack([~windows[k : k + len(self.planted)] for k in range(ahead + 1)]).any(axis=0)
 
 
 def measure(motion: Motion) -> Measured:
-    """What MuJoCo says about the poses of a motion."""
+    """Return MuJoCo's measurements of the poses of a motion."""
     data = mujoco.MjData(MODEL)
     frames = []
     for qpos in joint_angles(motion):
@@ -70,12 +70,12 @@ def measure(motion: Motion) -> Measured:
 
 @lru_cache(maxsize=None)
 def measured(spec: MotionSpec) -> Measured:
-    """The motion of a spec, measured once for all tests."""
+    """Return the motion of a spec, measured once for all tests."""
     return measure(generate_motion(spec, SKELETON, "m"))
 
 
 def joint_angles(motion: Motion) -> np.ndarray:
-    """MuJoCo's coordinates [n, 35]: a ball joint's three hinges turn about x, then y, then z."""
+    """Return MuJoCo's coordinates [n, 35]: the three hinges of a ball joint turn about x, then y, then z."""
     root_rot = motion.root_rot[:, [3, 0, 1, 2]]
     turn = quat_to_matrix(torch.from_numpy(motion.joint_rot).double()).numpy()
     angles = []
@@ -96,14 +96,14 @@ def joint_angles(motion: Motion) -> np.ndarray:
 
 
 def joint_limits() -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds of the degrees of freedom [28], rad."""
+    """Return lower and upper bounds of the degrees of freedom [28], rad."""
     ends = ([limit for joint in SKELETON.joints for limit in getattr(joint, end)] for end in ("lower", "upper"))
     lower, upper = (np.array(end) for end in ends)
     return lower, upper
 
 
 def collisions(motion: Motion, every: int = 1) -> dict[tuple[str, str], float]:
-    """Which bodies touch which in every so many frames ("world" is the terrain), and the least distance, m."""
+    """Return the least distance (m) of each pair of touching bodies, in every `every`-th frame; "world" is terrain."""
     boxes = box_cover(motion.terrain, border=2.0)
     geoms = "".join(
         '<geom type="box" pos="{} {} {}" size="{} {} {}"/>'.format(*centre, *half_size)
@@ -124,5 +124,5 @@ def collisions(motion: Motion, every: int = 1) -> dict[tuple[str, str], float]:
 
 
 def speeds(points: np.ndarray) -> np.ndarray:
-    """m/s between frames of points [n, ..., 3]: [n - 1, ...]."""
+    """Return speeds [n - 1, ...] m/s of points [n, ..., 3] between frames."""
     return FPS * np.linalg.norm(np.diff(points, axis=0), axis=-1)

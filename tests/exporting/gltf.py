@@ -1,4 +1,4 @@
-"""Reading glTF binary files as its specification says, without the library that wrote them."""
+"""A reader of binary glTF files after the specification, without the library that wrote them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Gltf:
-    """A file, and where its nodes are at its keyframes."""
+    """A file, and the poses of its nodes at its keyframes."""
 
     def __init__(self, content: bytes):
         magic, version, length = struct.unpack_from("<4sII", content)
@@ -24,7 +24,7 @@ class Gltf:
         self.nodes = {node["name"]: index for index, node in enumerate(self.json["nodes"])}
 
     def array(self, accessor: int) -> Any:
-        """The numbers of an accessor, within the bounds that it says."""
+        """Return the numbers of an accessor, checked against its bounds."""
         about = self.json["accessors"][accessor]
         view = self.json["bufferViews"][about["bufferView"]]
         columns = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[about["type"]]
@@ -37,13 +37,13 @@ class Gltf:
 
     @property
     def times(self) -> Any:
-        """s, of the keyframes."""
+        """Return the times of the keyframes, s."""
         (animation,) = self.json["animations"]
         inputs = {sampler["input"] for sampler in animation["samplers"]}
         return self.array(inputs.pop())[:, 0] if len(inputs) == 1 else None
 
     def placed(self, frame: int) -> dict[int, Any]:
-        """World matrices [4, 4] of all nodes at a keyframe."""
+        """Return world matrices [4, 4] of all nodes at a keyframe."""
         (animation,) = self.json["animations"]
         pose = [dict(node) for node in self.json["nodes"]]
         for channel in animation["channels"]:
@@ -62,7 +62,7 @@ class Gltf:
 
 
 def matrix(node: dict[str, Any]) -> Any:
-    """Translation * rotation * scale of a node."""
+    """Return the matrix of a node: translation * rotation * scale."""
     x, y, z, w = node.get("rotation", (0.0, 0.0, 0.0, 1.0))
     turn = np.array(
         [

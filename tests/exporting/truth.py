@@ -1,4 +1,4 @@
-"""Motions whose poses MuJoCo has computed: what every export is compared with."""
+"""Motions with poses computed by MuJoCo, the reference for every export."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Truth:
 
 
 def truth(character: str, frames: int = 12, seed: int = 0) -> Truth:
-    """A character that turns and bends at random, farther than its joints allow, at 20 frames a second."""
+    """Return a character that turns and bends at random, beyond its joint limits, at 20 frames per second."""
     text, random = CHARACTERS[character], np.random.default_rng(seed)
     model = mujoco.MjModel.from_xml_string(text)
     data, skeleton = mujoco.MjData(model), parse_skeleton(text, character)
@@ -94,7 +94,7 @@ def truth(character: str, frames: int = 12, seed: int = 0) -> Truth:
 
 
 def relative(parent: Any, child: Any) -> Any:
-    """parent^-1 child, wxyz."""
+    """Return parent^-1 * child, wxyz."""
     inverse, result = np.empty(4), np.empty(4)
     mujoco.mju_negQuat(inverse, parent)
     mujoco.mju_mulQuat(result, inverse, child)
@@ -102,6 +102,6 @@ def relative(parent: Any, child: Any) -> Any:
 
 
 def xyzw(rotations: Any) -> Any:
-    """Quaternions wxyz as a motion has them: float32, w >= 0."""
+    """Return quaternions wxyz as those of a motion: xyzw, float32, w >= 0."""
     rotations = np.where(rotations[..., :1] < 0, -rotations, rotations)
     return rotations[..., [1, 2, 3, 0]].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Motions made of random numbers: valid, but of no meaning."""
+"""Valid motions of random numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def random_motion(
     loop_mode: str = "CLAMP",
     dx: float = 0.4,
 ) -> Motion:
-    """A motion of the 15-body humanoid."""
+    """Return a motion of the 15-body humanoid."""
     random = np.random.default_rng(seed)
 
     def floats(*shape: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def random_motion(
 
 
 def legacy_terrain(hf: np.ndarray, hf_maxmin: np.ndarray, min_point: np.ndarray, dxdy: np.ndarray) -> Any:
-    """An instance of PARC's terrain class as its recorder pickles it; see `legacy_bytes`."""
+    """Return an instance of PARC's terrain class as its recorder pickles it; see `legacy_bytes`."""
     terrain = SubTerrain()
     terrain.__dict__.update(
         terrain_name="terrain",
@@ -60,7 +60,7 @@ def legacy_terrain(hf: np.ndarray, hf_maxmin: np.ndarray, min_point: np.ndarray,
 
 
 class SubTerrain:
-    """Pickled under the name it has in PARC, where nothing can import it."""
+    """PARC's terrain class, pickled under its name there, which cannot be imported here."""
 
 
 SubTerrain.__module__ = "parc.util.terrain_util"
@@ -68,7 +68,7 @@ SubTerrain.__module__ = "parc.util.terrain_util"
 
 @contextmanager
 def parc_package() -> Iterator[None]:
-    """Makes `parc.util.terrain_util` importable, as where older motion files were written."""
+    """Make `parc.util.terrain_util` importable, as where older motion files were written."""
     names = ("parc", "parc.util", "parc.util.terrain_util")
     modules = {name: ModuleType(name) for name in names}
     modules[names[-1]].SubTerrain = SubTerrain  # type: ignore[attr-defined]
@@ -81,6 +81,6 @@ def parc_package() -> Iterator[None]:
 
 
 def legacy_bytes(content: Any, protocol: int = 4) -> bytes:
-    """`content` pickled by a process in which the `parc` package exists."""
+    """Return `content` as pickled by a process in which the `parc` package exists."""
     with parc_package():
         return pickle.dumps(content, protocol=protocol)

@@ -1,4 +1,4 @@
-"""Runs prepared on machines that tests make up."""
+"""Runs prepared for made-up machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TryOut = Callable[[Engine, Placement], EngineCheck]
 
 
 class MadeUpHost:
-    """See parc_ray.planning.host.Host. Engines work where they are installed, unless `try_out` says otherwise."""
+    """A made-up parc_ray.planning.host.Host. Installed engines work, unless `try_out` reports a problem."""
 
     def __init__(self, resources: Resources, try_out: TryOut):
         self._resources, self.try_out = resources, try_out
@@ -36,7 +36,7 @@ def prepared(
     try_out: TryOut = lambda engine, placement: EngineCheck(),
     overwrite: bool = False,
 ) -> PreparedRun:
-    """The run of a configuration, or of a phys_record.yaml, up to where it would begin."""
+    """Return the prepared run of a configuration or a phys_record.yaml."""
     config = load_config(source, RecordConfig, None) if isinstance(source, Path) else source
     output = OutputDirectory(config.output_dir, config.output)
     return prepare(config, None, overwrite, output, MadeUpHost(resources, try_out), Console(quiet=True))

@@ -1,4 +1,4 @@
-"""What torch.cuda says on a machine with GPUs that are pretended. Imports nothing."""
+"""The answers of torch.cuda on a machine with pretended GPUs. Imports nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FREE, TOTAL = 8 * GIB, 24 * GIB
 
 
 def answers(count=None):
-    """Functions by their names in torch.cuda: for so many devices, or for those in CUDA_VISIBLE_DEVICES (default: one).
+    """Return functions of torch.cuda by name, for `count` devices or those in CUDA_VISIBLE_DEVICES (default: one).
 
     PRETENDED_CAPABILITY ("8.6") is theirs, PRETENDED_ARCHITECTURES ("sm_80 sm_86") is what torch was built for.
     """

@@ -1,6 +1,6 @@
-"""Motions that the bundled tracker loses alone and populations recover, and recorders of them.
+"""Motions that the bundled tracker fails to track but populations recover, and recorders of them.
 
-Which these are depends on the version of MuJoCo and on the type of CPU, so they are looked for.
+They depend on the version of MuJoCo and the type of CPU, so they are searched for.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tests.tracking.test_environment import SKELETON
 SECONDS = 2.5
 RECOVERY = {"copies": [4, 8]}
 SEEDS = (11, 3, 50, 86, 29, 18, 117, 55, 34, 111, 23, 42, 1, *range(200, 300))
-"""Of fast walks; first those that were lost on one machine or another."""
+"""Seeds of fast walks, first those that have failed on some machine."""
 Key = Tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Motions of 2.5 s by what becomes of them with RECOVERY."""
+    """Motions of 2.5 s by their outcome with RECOVERY."""
 
     easy: Motion
     """Recorded at once."""
@@ -74,7 +74,7 @@ def make_recorder(
     made: Sequence[tuple[int, int]] = (),
     **config: Any,
 ) -> ShardRecorder:
-    """made: attempts and populations made before at each motion."""
+    """Return a recorder. made: earlier attempts and populations at each motion."""
     settings = RecordConfig(
         **{
             "output_dir": "out", "device": "cpu", "model_file": DEMO / "model.pt", "env_file": DEMO / "dm_env.yaml",

@@ -1,4 +1,4 @@
-"""A real browser that opens pages as a user does."""
+"""A real browser that opens pages like a user."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ ARGUMENTS = (
 
 
 class Browser:
-    """Opens pages, and knows of each what it has said and asked for."""
+    """Opens pages and keeps their messages and requests."""
 
     def __init__(self, chromium: Any):
         self._chromium = chromium
 
     @contextmanager
     def page(self, path: Path, scheme: str = "light", width: int = 1280, height: int = 800) -> Iterator[Any]:
-        """A page that is ready, without a network. It may not ask for anything but itself."""
+        """Open a page without a network. It may request nothing but itself."""
         with self._context(scheme, width, height, offline=True) as (page, asked):
             page.goto(path.as_uri())
             page.wait_for_selector("html[data-ready]", timeout=20_000)
@@ -33,7 +33,7 @@ class Browser:
 
     @contextmanager
     def visit(self, address: str, width: int = 1280, height: int = 800) -> Iterator[Any]:
-        """A page of a server. It may not ask any other server for anything."""
+        """Open a page of a server. It may send requests to no other server."""
         with self._context("light", width, height, offline=False) as (page, asked):
             page.goto(address)
             yield page
@@ -42,7 +42,7 @@ class Browser:
 
     @contextmanager
     def _context(self, scheme: str, width: int, height: int, offline: bool) -> Iterator[tuple[Any, list[str]]]:
-        """A page, and what it asks for. Fails if there was an error, or a page of ours has said anything."""
+        """Yield a page and its requests. Fails after an error, or if a page of ours logs a message."""
         context = self._chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, offline=offline
         )
@@ -64,7 +64,7 @@ class Browser:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Skips the test where there is no Chromium, or nothing to drive it with."""
+    """Open a browser. Skips the test without Chromium or Playwright."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     if chromium is None:

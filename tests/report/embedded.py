@@ -1,4 +1,4 @@
-"""What is in a page, taken out again by other means than the page's own."""
+"""The data of a page, read independently of the page's scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def embedded(page: str, name: str = "data") -> Any:
-    """The JSON of one of the page's blocks."""
+    """Return the JSON of one of the page's blocks."""
     (found,) = re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', page, flags=re.DOTALL)
     return json.loads(found)
 
@@ -22,7 +22,7 @@ def rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def unpacked(preview: dict[str, Any], bodies: int) -> dict[str, np.ndarray]:
-    """Channels of each clip, and heights (m), of a packed preview."""
+    """Return the channels of each clip, and heights (m), of a packed preview."""
     numbers = iter(_numbers(zlib.decompress(base64.b64decode(preview["data"]))))
     found = {}
     for clip in preview["clips"]:

@@ -1,4 +1,4 @@
-"""Output directories as runs leave them, made by hand: journals in which everything happens, in milliseconds."""
+"""Hand-made output directories with journals of every event, in milliseconds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ QUALITY = {
 
 @dataclass
 class MadeRun:
-    """Writes a journal line by line, and the files that it tells of."""
+    """Writes a journal line by line, and the files in it."""
 
     path: Path
     now: float = 0.0
@@ -73,7 +73,7 @@ class MadeRun:
         )  # fmt: skip
 
     def motion_file(self, motion: Motion, name: str) -> None:
-        """A planned motion whose file is there."""
+        """Add a planned motion and its file."""
         content = motion_file_bytes(motion)
         (self.path / f"{name}.in").write_bytes(content)
         relief = float(np.ptp(motion.terrain.hf))
@@ -112,7 +112,7 @@ class MadeRun:
 
 
 def recording_of(motion: Motion, start: float = 0.0, drift: float = 0.0) -> bytes:
-    """What a recorder would write that has followed a motion from `start` s on, and strayed by `drift` m/s along x."""
+    """Return the recording of a motion tracked from `start` s on, drifting by `drift` m/s along x."""
     first = round(start * motion.fps)
     root = motion.root_pos[first:].copy()
     root[:, 0] += drift * np.arange(len(root), dtype=np.float32) / motion.fps

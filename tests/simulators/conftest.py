@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Pretends that every package is installed in a version; None: that none is."""
+    """Return a function that pretends that every package is installed in a version; None: that none is."""
 
     def pretend(version: str | None) -> None:
         def answer(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The recording of Isaac Gym as scripts/engine_fit.py reads it: control steps, and the targets that were fitted."""
+"""The recording of Isaac Gym as scripts/engine_fit.py reads it: control steps and fitted targets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from parc_ray.trackers.parc.config import ParcEnvironmentFile
 from tests.reference import DATA, DEMO, vectors
 
 CHARACTER = DATA / "humanoid_arms_down.xml"
-"""PARC's humanoid when the recording was made."""
+"""PARC's humanoid at the time of the recording."""
 SKELETON = load_skeleton(CHARACTER)
 
 
 def write_golden(path: Path, frames: slice = slice(None), observations: bool = True) -> None:
-    """Some frames of the recording as the motion file that they came in."""
+    """Write some frames of the recording as a motion file of their original format."""
     v = vectors("golden_isaacgym_recording")
     terrain = HeightField(v["terrain_hf"], v["terrain_hf_maxmin"], v["terrain_min_point"], float(v["terrain_dx"]))
     parts = [v[name][frames] for name in ("root_pos", "root_rot", "joint_rot", "body_contacts")]
@@ -31,11 +31,11 @@ def write_golden(path: Path, frames: slice = slice(None), observations: bool = T
 
 @lru_cache(maxsize=1)
 def environment() -> ParcEnvironmentFile:
-    """What its tracker observed is what the demo's does, as far as the state goes."""
+    """Return the demo's environment: both trackers observe the state in the same way."""
     return check_config(load_yaml(DEMO / "dm_env.yaml"), ParcEnvironmentFile, "dm_env.yaml")
 
 
 def golden(folder: Path) -> engine_fit.Transitions:
-    """Transitions of the whole recording."""
+    """Return the transitions of the whole recording."""
     write_golden(folder / "golden.pkl")
     return engine_fit.transitions([engine_fit.read_recording(folder / "golden.pkl", SKELETON, environment())])

@@ -1,4 +1,4 @@
-"""Simulators in processes of their own: Isaac Gym wants a process without torch, and one for every simulation.
+"""Simulators in separate processes: Isaac Gym needs a process without torch, and one per simulation.
 
 `start_server` starts a process that imports the engine and then serves simulators, each in a fork of itself. The fork
 is for speed, and only for the double: the real engine may have touched CUDA already.
@@ -30,7 +30,7 @@ DOUBLE_HERE = pytest.mark.skipif(sys.version_info >= (3, 9), reason="where Isaac
 
 
 def double_environment(**settings: object) -> dict[str, str]:
-    """Environment of a process that takes the contract double for Isaac Gym; cuda: that pretends to have GPUs."""
+    """Return the environment of a process with the contract double of Isaac Gym; cuda: with pretended GPUs."""
     folders = [str(PRETENDED_CUDA)] if settings.get("cuda") else []
     folders += [str(DOUBLE), str(ROOT), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, folders))
@@ -39,13 +39,13 @@ def double_environment(**settings: object) -> dict[str, str]:
 
 
 def real_environment() -> dict[str, str]:
-    """Environment of a process that imports the Isaac Gym that is installed here."""
+    """Return the environment of a process that imports the installed Isaac Gym."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "LD_LIBRARY_PATH": library_path()}
 
 
 class Server:
-    """A process that holds simulators for this one."""
+    """A process that serves simulators to this one."""
 
     def __init__(self, address: Path, environment: dict[str, str], device: str, fork: bool):
         self.address = str(address)
@@ -55,7 +55,7 @@ class Server:
             self.process = subprocess.Popen(command, env=environment, cwd=str(ROOT), stdout=log, stderr=log)
 
     def connect(self) -> Connection:
-        """Wait for the process to be ready. Raises RuntimeError with its output if it has ended."""
+        """Wait until the process is ready. Raises RuntimeError with its output if it has ended."""
         while True:
             try:
                 return Client(self.address, family="AF_UNIX")
@@ -70,7 +70,7 @@ class Server:
 
 
 class RemoteSimulator:
-    """A Simulator that is built and stepped by a Server."""
+    """A Simulator built and stepped by a Server."""
 
     def __init__(self, connection: Connection, name: str, config: Any, skeleton: Any):
         self._connection = connection
@@ -90,7 +90,7 @@ class RemoteSimulator:
         self._call("park", list(envs))
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a Python expression about `simulator`, where it lives."""
+        """Return the value of a Python expression about `simulator` in the server's process."""
         return self._call("evaluate", expression)
 
     def close(self) -> None:

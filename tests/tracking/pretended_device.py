@@ -62,14 +62,14 @@ class OnDevice(Tensor):
 
 
 class Stream:
-    """A stream of the device that was current when it was made."""
+    """A stream of the device that was current at its creation."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
 
 class PretendedDevice:
-    """Context in which torch has CUDA devices."""
+    """A context in which torch has CUDA devices."""
 
     def __init__(self, count: int = 1) -> None:
         self.started: Counter[str] = Counter()
@@ -202,13 +202,13 @@ class Graph:
 
 @contextmanager
 def unseen() -> Iterator[None]:
-    """Work on the host in this context, unseen by the device."""
+    """Hide work in this context from the device."""
     with _disable_current_modes(), torch._C.DisableTorchFunctionSubclass():
         yield
 
 
 class _Calls(TorchFunctionMode):
-    """Calls that a torch without CUDA refuses before it starts an operation: indexing, pinned memory and a few more."""
+    """Intercepts calls that a torch without CUDA refuses before it starts an operation, such as pinned memory."""
 
     def __init__(self, device: PretendedDevice) -> None:
         super().__init__()
@@ -290,7 +290,7 @@ def _nonzero(x: Tensor, as_tuple: bool = False) -> Any:
 
 
 class _Operations(TorchDispatchMode):
-    """Sees every operation."""
+    """Intercepts every operation."""
 
     def __init__(self, device: PretendedDevice) -> None:
         super().__init__()
@@ -370,7 +370,7 @@ def _host(part: Any) -> Any:
 
 
 def _by_mask(name: str, args: Any) -> bool:
-    """Whether an operation must count a mask's rows before it can index with them."""
+    """Return whether an operation must count a mask's rows before it can index with them."""
     if not name.startswith(("index", "_index_put")) or len(args) < 2 or not isinstance(args[1], (list, tuple)):
         return False
     return any(isinstance(part, Tensor) and part.dtype in (torch.bool, torch.uint8) for part in args[1])

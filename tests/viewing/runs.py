@@ -1,4 +1,4 @@
-"""A run to look at, made by hand: recorded, recorded at the second try, rejected, with names that are no names."""
+"""A hand-made run to view: motions recorded, recorded at the second attempt and rejected, with hostile names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ EVIL = "<img src=x onerror=alert(1)> **bold** [x](javascript:alert(1))"
 
 
 def part(motion: Motion, start: float, end: float) -> Motion:
-    """Its frames from start to end (s)."""
+    """Return the frames of a motion from start to end (s)."""
     cut = slice(round(start * motion.fps), round(end * motion.fps) + 1)
     values = {name: getattr(motion, name)[cut] for name in ("root_pos", "root_rot", "joint_rot", "contacts")}
     return replace(motion, **values)
 
 
 def look_at_me(path: Path, walk: Motion) -> MadeRun:
-    """walk: recorded whole; later: one failed attempt of which nothing was kept, then recorded from 0.8 s on; evil:
-    rejected, with two kept attempts, from 0 to 1.5 s and from 0.8 to 1.8 s; gone: nothing of it is there."""
+    """Make a run of four motions.
+
+    walk: recorded whole; later: one failed attempt without a file, then recorded from 0.8 s on; evil: rejected, with
+    two kept attempts, from 0 to 1.5 s and from 0.8 to 1.8 s; gone: without any files.
+    """
     made = MadeRun(path)
     made.begin(4)
     for name in ("walk", "later", EVIL):

@@ -1,4 +1,4 @@
-"""What the tests of pictures share: a motion to draw, where OpenGL works, and a pinhole camera of their own."""
+"""Helpers for tests of pictures: a motion to draw, a working OpenGL backend, and an independent pinhole camera."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.reference import HUMANOID
 
 
 def backend() -> str:
-    """Where OpenGL works; skips the test where it does not."""
+    """Return a working OpenGL backend. Skips the test without one."""
     pytest.importorskip("av", reason="the extra `render` is not installed")
     name, problem = _found()
     return name or pytest.skip(problem)
@@ -46,7 +46,7 @@ def walk() -> Motion:
 
 
 def pixel_of(view: View, point: Any, width: int, height: int) -> tuple[int, int]:
-    """Column and row where a pinhole camera with upright z axis sees a point, rows counted from the top."""
+    """Return column and row of a point in a pinhole camera with upright z axis; rows count from the top."""
     azimuth, elevation = math.radians(view.azimuth), math.radians(view.elevation)
     forward = np.array(
         [math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)]
@@ -62,12 +62,12 @@ def pixel_of(view: View, point: Any, width: int, height: int) -> tuple[int, int]
 
 
 def blue(picture: np.ndarray) -> np.ndarray:
-    """Where a picture shows the character (a body without contact)."""
+    """Return the pixels that show a body without contact."""
     red, blue = picture[..., 0].astype(int), picture[..., 2].astype(int)
     return blue > red + 50
 
 
 def orange(picture: np.ndarray) -> np.ndarray:
-    """Where a picture shows a body in contact."""
+    """Return the pixels that show a body in contact."""
     red, blue = picture[..., 0].astype(int), picture[..., 2].astype(int)
     return red > blue + 80
