@@ -1,4 +1,4 @@
-"""TerrainLayout: all terrains of a dataset in one world, as in PARC's terrain.pkl."""
+"""TerrainLayout: all terrains of a dataset in one world, and PARC's terrain.pkl."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Sequence
 import numpy as np
 
 from parc_ray.errors import InputError
+from parc_ray.files import plain_pickle
 from parc_ray.motions.ground_mesh import quad_mesh, voxel_mesh
 from parc_ray.motions.height_field import HeightField
 from parc_ray.tensors.arrays import FloatArray, Mesh
@@ -56,3 +57,22 @@ def square_layout(terrains: Sequence[HeightField], padding: float, dx: float) ->
     bounds = np.broadcast_to(np.array([1.0, -1.0]), (*hf.shape, 2))
     offsets = tile_min - np.stack([t.min_point for t in framed])
     return TerrainLayout(offsets[:, None, :], HeightField(hf, bounds, world_min, dx), meshes)
+
+
+def terrain_file_bytes(layout: TerrainLayout) -> bytes:
+    """Return the content of terrain.pkl."""
+    terrain = layout.terrain
+    terrain_data = {
+        "hf": terrain.hf,
+        "hf_maxmin": np.ascontiguousarray(terrain.hf_maxmin),
+        "min_point": terrain.min_point,
+        "dx": terrain.dx,
+    }
+    misc_data = {
+        "terrains_per_motion": 1,
+        "motion_offsets": layout.motion_offsets,
+        "all_terrain_verts": [[vertices] for vertices, _ in layout.meshes],
+        "all_terrain_tris": [[triangles] for _, triangles in layout.meshes],
+    }
+    parts = {"terrain_data": plain_pickle.dumps(terrain_data), "misc_data": plain_pickle.dumps(misc_data)}
+    return plain_pickle.dumps({"motion_data": None, **parts})

@@ -14,11 +14,10 @@ import numpy as np
 
 from parc_ray.config.record import OutputConfig
 from parc_ray.errors import InputError, OutputError
-from parc_ray.files import plain_pickle
 from parc_ray.files.writing import TEMPORARY_FILES, make_folder, write_file_atomic, write_files_atomic
 from parc_ray.motions.dataset import class_weights, write_dataset_file
 from parc_ray.motions.height_field import HeightField
-from parc_ray.motions.terrain_layout import square_layout
+from parc_ray.motions.terrain_layout import square_layout, terrain_file_bytes
 from parc_ray.runs.events import MotionEnded
 from parc_ray.runs.logger import LIBRARIES
 from parc_ray.runs.logs import RUN_LOG, SHARD_LOG, Logs
@@ -260,29 +259,7 @@ class OutputDirectory:
 
         Raises InputError if the terrains are incompatible, or the map would be too large.
         """
-        layout = square_layout(terrains, padding, dx)
-        terrain = layout.terrain
-        content = plain_pickle.dumps(
-            {
-                "motion_data": None,
-                "terrain_data": plain_pickle.dumps(
-                    {
-                        "hf": terrain.hf,
-                        "hf_maxmin": np.ascontiguousarray(terrain.hf_maxmin),
-                        "min_point": terrain.min_point,
-                        "dx": terrain.dx,
-                    }
-                ),
-                "misc_data": plain_pickle.dumps(
-                    {
-                        "terrains_per_motion": 1,
-                        "motion_offsets": layout.motion_offsets,
-                        "all_terrain_verts": [[vertices] for vertices, _ in layout.meshes],
-                        "all_terrain_tris": [[triangles] for _, triangles in layout.meshes],
-                    }
-                ),
-            }
-        )
+        content = terrain_file_bytes(square_layout(terrains, padding, dx))
         if self.config.terrain_file == "auto" and len(content) > MAX_MAP_BYTES:
             raise InputError(f"it would have {len(content) / 1e6:.0f} MB (limit {MAX_MAP_BYTES / 1e6:.0f}); {ANYWAY}")
         write_file_atomic(self.terrain, content)
