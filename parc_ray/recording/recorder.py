@@ -141,7 +141,7 @@ class ShardRecorder:
         """Frame that paused envs write to."""
         envs, device, kept = environment.num_envs, environment.device, config.record.observations
         self._frames = torch.zeros(envs, self._spare + 1, self._layout.size, device=device)
-        size = environment.observer.layout.size if kept else 0
+        size = environment.tracker.observer.layout.size if kept else 0
         self._observations = torch.zeros(envs, self._spare + 1, size, device=device)
         self._window = window_steps(environment.config.control_freq)
         strength = push(self._window) * np.float32(recovery.noise if recovery else 0.0)
@@ -556,7 +556,7 @@ class ShardRecorder:
 
         recovery: also stored in the recording. Raises InputError if the terrain around them is too large.
         """
-        observer = self.environment.observer
+        observer = self.environment.tracker.observer
         origin: dict[str, Any] = {
             **self.origin,
             "source_motion": motion.name,

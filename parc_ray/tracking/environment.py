@@ -87,8 +87,7 @@ class TrackingEnvironment:
         device = library.device
         self.simulator, self.library, self.terrains = simulator, library, terrains
         self.config, self.num_envs, self.device = config, simulator.num_envs, device
-        observer, skeleton = tracker.observer, library.skeleton
-        self.tracker, self.observer, self.termination = tracker, observer, tracker.termination
+        self.tracker, observer, skeleton = tracker, tracker.observer, library.skeleton
         self.skeleton = skeleton.to(device)
         self.timestep = torch.tensor(1.0 / config.control_freq, dtype=torch.float32, device=device)
         self.lookahead = lookahead(observer)
@@ -179,10 +178,10 @@ class TrackingEnvironment:
         state, pose, contacts = self._read(rows)
         places = self._place.index_select(0, rows) * self._features.shape[1]
         frames = (places + self.steps_done.index_select(0, rows)).unsqueeze(1)
-        features = self._features.flatten(0, 1).index_select(0, (frames + self.observer.target_steps).flatten())
+        features = self._features.flatten(0, 1).index_select(0, (frames + self.tracker.observer.target_steps).flatten())
         targets = batch_last(features.view(len(rows), -1, features.shape[-1]))
         heights = partial(self.terrains.height_at, self.motion.index_select(0, rows))
-        return self.observer.observe(ObservationInputs(state, pose, contacts, targets, heights))
+        return self.tracker.observer.observe(ObservationInputs(state, pose, contacts, targets, heights))
 
     def step(self, envs: Sequence[int], actions: Tensor) -> Step:
         """Hold PD targets [n, D] (rad) for one control step in the given envs."""
@@ -215,9 +214,9 @@ class TrackingEnvironment:
         frames = self._place.index_select(0, rows) * self._references.shape[1] + steps
         reference, reference_contacts = self.reference_parts(self._references.flatten(0, 1).index_select(0, frames))
         ground = None
-        if self.termination.needs_ground:
+        if self.tracker.termination.needs_ground:
             ground = self.terrains.height_at(self.motion.index_select(0, rows), body_pos[..., :2])
-        result = self.termination.compute(steps * self.timestep, state, pose, reference, ground)
+        result = self.tracker.termination.compute(steps * self.timestep, state, pose, reference, ground)
         lost = (columns - columns != 0).any(dim=0)  # infinite or NaN
         self._now.index_copy_(1, rows, self._columns(state, pose, contacts))
         return Step(
@@ -315,7 +314,7 @@ class TrackingEnvironment:
             kinematics = self.skeleton.forward_kinematics(sampled.root_pos, sampled.root_rot, sampled.joint_rot)
             pose = Pose(sampled.joint_rot, *kinematics)
             rows = (places.index_select(0, which) * self._references.shape[1] + step)[:count]
-            features = self.observer.reference_features(sampled, pose)[:count]
+            features = self.tracker.observer.reference_features(sampled, pose)[:count]
             references = self._reference_layout.stack((*vars(pose).values(), sampled.contacts)).t()[:count]
             self._features.flatten(0, 1).index_copy_(0, rows, features)
             self._references.flatten(0, 1).index_copy_(0, rows, references)

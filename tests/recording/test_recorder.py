@@ -401,7 +401,7 @@ def test_observations_are_recorded_on_request(results):
     motions = [FEASIBLE[2], LATE[0]]
     recorder = make_recorder(motions, num_envs=2, record={"observations": True})
     recorded = {result.attempt.motion: result for result in run(recorder) if result.recording}
-    layout = recorder.environment.observer.layout
+    layout = recorder.environment.tracker.observer.layout
     for index, source in enumerate(motions):
         result = recorded[source.name]
         misc, plain = read_misc(result.recording), by_attempt(results)[(source.name, result.attempt.number)]

@@ -168,7 +168,7 @@ def test_observations_are_those_of_the_recorded_frames(cases):
     misc, recorded = read_misc(result.recording), parse_motion(result.recording, "", SKELETON, "recording")
     recorder = make_recorder([cases.first_size])
     char = misc["obs"][:, : int(np.prod(misc["obs_shapes"]["char_obs"]["shape"]))]
-    layout = recorder.environment.observer._char.layout
+    layout = recorder.environment.tracker.observer._char.layout
     joints = layout.split(torch.from_numpy(char.copy()))["joints"]
     expected = rotations.quat_to_tan_norm(torch.from_numpy(recorded.joint_rot))
     assert float((joints - expected).abs().max()) < 1e-5

@@ -56,7 +56,7 @@ def make_environment(
 
 def observed(environment: TrackingEnvironment, observations: Tensor, name: str) -> Tensor:
     """One part of observations, flattened."""
-    return environment.observer.layout.split(observations)[name].flatten(1)
+    return environment.tracker.observer.layout.split(observations)[name].flatten(1)
 
 
 def follow(observer: Observer, obs: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def test_an_attempt_starts_in_the_reference_state():
 def test_what_is_observed_is_the_state_that_a_step_returned():
     """And the targets are the motion's frames at the time of the step, plus the target steps."""
     environment = make_environment(MOTIONS, num_envs=3)
-    observer, motions, fractions = environment.observer, torch.tensor([2, 3, 0]), torch.tensor([0.0, 0.3, 0.0])
+    observer, motions, fractions = environment.tracker.observer, torch.tensor([2, 3, 0]), torch.tensor([0.0, 0.3, 0.0])
     environment.start([0, 1, 2], motions.tolist(), fractions.tolist())
     start = fractions * environment.library.lengths[motions]
     frames = rollout(environment, [0, 1, 2], 8)
