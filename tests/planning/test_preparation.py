@@ -25,6 +25,7 @@ from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators import engines
 from parc_ray.simulators.engine import EngineCheck
 from parc_ray.simulators.mujoco.engine import MUJOCO
+from parc_ray.simulators.physx.engine import PHYSX
 from tests.cluster.runs import write_config
 from tests.planning.prepared import MadeUpHost, prepared
 from tests.reference import DEMO, HUMANOID
@@ -145,6 +146,15 @@ def test_recordings_depend_on_the_settings_of_their_engine_and_on_no_others(tmp_
     assert different[0] != different[1] != different[2]
     assert different[1] == depends_on("mujoco", profile="fast")
     assert depends_on("other", **faithful) == depends_on("other")
+
+
+@pytest.mark.parametrize("device, resources, envs", [(["cpu"], (2, 0), 128), ("cuda", (2, 1), 1024)])
+def test_an_actor_gets_as_many_envs_as_its_engine_can_use_on_its_device(
+    tmp_path, motions, monkeypatch, device, resources, envs
+):
+    monkeypatch.setattr(engines, "ENGINES", (replace(PHYSX, unavailable_reason=lambda: ""),))
+    path = write_config(tmp_path, [motions], None, simulator="physx", device=device)
+    assert prepared(path, Resources((resources,))).plan.max_envs == envs
 
 
 def test_motions_can_be_read_in_other_processes(motions, tmp_path, monkeypatch):
