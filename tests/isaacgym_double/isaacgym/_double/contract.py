@@ -8,7 +8,7 @@ import inspect
 import os
 import typing
 from pathlib import Path
-from typing import Any, Callable, List, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class ContractViolation(AssertionError):
     """The caller did what Isaac Gym does not allow, or what would go wrong there without a word."""
 
 
-def refuse(message: str, kind: type = ContractViolation) -> typing.NoReturn:
+def refuse(message: str, kind: type = ContractViolation) -> "typing.NoReturn":
     """Raises `kind`, and leaves a trace that no `except` can hide."""
     if SETTINGS.violations:
         with Path(SETTINGS.violations).open("a") as file:
@@ -41,7 +41,7 @@ class MissingFile(ContractViolation, FileNotFoundError):
     """An asset that is not there."""
 
 
-def not_modelled(what: str) -> typing.NoReturn:
+def not_modelled(what: str) -> "typing.NoReturn":
     """Raises NotModelled."""
     refuse(f"{what} is not modelled by the double", NotModelled)
 
@@ -101,7 +101,7 @@ def _array(value: Any, dtype: Any, what: str) -> Any:
 def checked(function: Function) -> Function:
     """Check the types of a method's arguments against its annotations, which are those of the stubs."""
     signature = inspect.signature(function)
-    hints: dict[str, Any] = {}
+    hints: Dict[str, Any] = {}
 
     @functools.wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
@@ -121,8 +121,8 @@ def checked(function: Function) -> Function:
 class Struct:
     """A C++ struct behind pybind11: the attributes of its annotations, with their types, and no others."""
 
-    _hints: dict[str, Any] | None = None
-    _order: tuple[str, ...] = ()
+    _hints: Optional[Dict[str, Any]] = None
+    _order: Tuple[str, ...] = ()
     """fields that the constructor takes"""
 
     def __init__(self, *values: Any, **named: Any) -> None:
@@ -135,7 +135,7 @@ class Struct:
             setattr(self, name, value)
 
     @classmethod
-    def fields(cls) -> dict[str, Any]:
+    def fields(cls) -> Dict[str, Any]:
         """Types of the attributes by name."""
         if "_hints" not in cls.__dict__ or cls._hints is None:
             hints = typing.get_type_hints(cls)
@@ -164,7 +164,7 @@ class AttributeViolation(ContractViolation, AttributeError):
 class Enumeration:
     """A pybind11 enumeration: not an int, though int() works; members also stand in the module."""
 
-    __members__: typing.ClassVar[dict[str, Any]] = {}
+    __members__: typing.ClassVar[Dict[str, Any]] = {}
 
     def __init_subclass__(cls, **values: int) -> None:
         cls.__members__ = {}
@@ -183,7 +183,7 @@ class Enumeration:
     def __setattr__(self, name: str, value: Any) -> None:
         refuse(f"{type(self).__name__} has no attribute {name!r}", AttributeViolation)
 
-    def __deepcopy__(self, memo: Any) -> Enumeration:
+    def __deepcopy__(self, memo: Any) -> "Enumeration":
         return self
 
     def __int__(self) -> int:

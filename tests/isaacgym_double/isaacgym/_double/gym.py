@@ -6,7 +6,7 @@ import copy
 import os
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from isaacgym._double.values import (
 )
 
 _SIM, _ENV = IndexDomain(1), IndexDomain(0)
-_created: list[Simulation] = []
+_created: List[Simulation] = []
 """One simulation per process, ever."""
 
 
@@ -69,7 +69,7 @@ class Gym:
         graphics_device: int = 0,
         type: SimType = SimType(1),
         params: SimParams = SimParams(),
-    ) -> Sim | None:
+    ) -> Optional[Sim]:
         """One per process. None, after messages on stderr, if the device cannot be used."""
         if _created:
             refuse("create_sim was called a second time in this process: Isaac Gym supports one simulation per process")
@@ -200,7 +200,7 @@ class Gym:
     # ----------------------------------------------------------------------------------------- assets
 
     @checked
-    def load_asset(self, sim: Sim, rootpath: str, filename: str, options: AssetOptions | None = None) -> Asset:
+    def load_asset(self, sim: Sim, rootpath: str, filename: str, options: Optional[AssetOptions] = None) -> Asset:
         """An MJCF file."""
         _of(sim).building("load_asset")
         character = Character(Path(rootpath) / filename, options or AssetOptions())
@@ -212,12 +212,12 @@ class Gym:
         return len(arg0._character.body_names)
 
     @checked
-    def get_asset_rigid_body_names(self, arg0: Asset, /) -> list[str]:
+    def get_asset_rigid_body_names(self, arg0: Asset, /) -> List[str]:
         """Depth first."""
         return list(arg0._character.body_names)
 
     @checked
-    def get_asset_rigid_body_dict(self, arg0: Asset, /) -> dict[str, int]:
+    def get_asset_rigid_body_dict(self, arg0: Asset, /) -> Dict[str, int]:
         """Index by name."""
         return _by_name(arg0._character.body_names)
 
@@ -237,7 +237,7 @@ class Gym:
         return len(arg0._character.dof_names)
 
     @checked
-    def get_asset_dof_names(self, arg0: Asset, /) -> list[str]:
+    def get_asset_dof_names(self, arg0: Asset, /) -> List[str]:
         """Depth first."""
         return list(arg0._character.dof_names)
 
@@ -247,7 +247,7 @@ class Gym:
         return arg0._character.dof_names[arg1]
 
     @checked
-    def get_asset_dof_dict(self, arg0: Asset, /) -> dict[str, int]:
+    def get_asset_dof_dict(self, arg0: Asset, /) -> Dict[str, int]:
         """Index by name."""
         return _by_name(arg0._character.dof_names)
 
@@ -282,7 +282,7 @@ class Gym:
         return arg0._character.actuators[arg1][1]
 
     @checked
-    def get_asset_actuator_properties(self, arg0: Asset, /) -> list[ActuatorProperties]:
+    def get_asset_actuator_properties(self, arg0: Asset, /) -> List[ActuatorProperties]:
         """In the order of the file, which need not be that of the dofs."""
         return [copy.deepcopy(actuator[2]) for actuator in arg0._character.actuators]
 
@@ -346,7 +346,7 @@ class Gym:
         env: Env,
         asset: Asset,
         pose: Transform,
-        name: str | None = None,
+        name: Optional[str] = None,
         group: int = -1,
         filter: int = -1,
         segmentationId: int = 0,
@@ -413,7 +413,7 @@ class Gym:
         return len(_actor(arg0, arg1).character.body_names)
 
     @checked
-    def get_actor_rigid_body_names(self, arg0: Env, arg1: int, /) -> list[str]:
+    def get_actor_rigid_body_names(self, arg0: Env, arg1: int, /) -> List[str]:
         """Depth first."""
         return list(_actor(arg0, arg1).character.body_names)
 
@@ -434,7 +434,7 @@ class Gym:
         return _offset(arg0, arg1, arg3, "body_names") + arg2
 
     @checked
-    def get_actor_rigid_body_properties(self, arg0: Env, arg1: int, /) -> list[RigidBodyProperties]:
+    def get_actor_rigid_body_properties(self, arg0: Env, arg1: int, /) -> List[RigidBodyProperties]:
         """Mass and centre of mass; the inertia is left at zero."""
         character = _actor(arg0, arg1).character
         properties = []
@@ -450,7 +450,7 @@ class Gym:
         return sum(_actor(arg0, arg1).character.shapes_of_body)
 
     @checked
-    def get_actor_rigid_shape_properties(self, arg0: Env, arg1: int, /) -> list[RigidShapeProperties]:
+    def get_actor_rigid_shape_properties(self, arg0: Env, arg1: int, /) -> List[RigidShapeProperties]:
         """One per shape."""
         actor = _actor(arg0, arg1)
         properties = []
@@ -463,7 +463,7 @@ class Gym:
         return properties
 
     @checked
-    def set_actor_rigid_shape_properties(self, arg0: Env, arg1: int, arg2: list[RigidShapeProperties], /) -> bool:
+    def set_actor_rigid_shape_properties(self, arg0: Env, arg1: int, arg2: List[RigidShapeProperties], /) -> bool:
         """Only one friction for all shapes can be changed."""
         _of(arg0).building("set_actor_rigid_shape_properties")
         actor = _actor(arg0, arg1)
@@ -485,12 +485,12 @@ class Gym:
         return len(_actor(arg0, arg1).character.dof_names)
 
     @checked
-    def get_actor_dof_names(self, arg0: Env, arg1: int, /) -> list[str]:
+    def get_actor_dof_names(self, arg0: Env, arg1: int, /) -> List[str]:
         """Depth first."""
         return list(_actor(arg0, arg1).character.dof_names)
 
     @checked
-    def get_actor_dof_dict(self, arg0: Env, arg1: int, /) -> dict[str, int]:
+    def get_actor_dof_dict(self, arg0: Env, arg1: int, /) -> Dict[str, int]:
         """Index by name."""
         return _by_name(_actor(arg0, arg1).character.dof_names)
 
@@ -541,7 +541,7 @@ class Gym:
         return _actor(arg0, arg1).character.actuators[arg2][1]
 
     @checked
-    def get_actor_actuator_properties(self, arg0: Env, arg1: int, /) -> list[ActuatorProperties]:
+    def get_actor_actuator_properties(self, arg0: Env, arg1: int, /) -> List[ActuatorProperties]:
         """See get_asset_actuator_properties."""
         return [copy.deepcopy(actuator[2]) for actuator in _actor(arg0, arg1).character.actuators]
 
@@ -667,7 +667,7 @@ def _of(handle: Any) -> Simulation:
     return simulation
 
 
-def _actors(env: Env) -> list[Actor]:
+def _actors(env: Env) -> List[Actor]:
     return [actor for actor in env._simulation.actors if actor.env == env._number]
 
 
@@ -678,7 +678,7 @@ def _actor(env: Env, handle: int) -> Actor:
     return actors[handle]
 
 
-def _by_name(names: list[str]) -> dict[str, int]:
+def _by_name(names: List[str]) -> Dict[str, int]:
     return {name: index for index, name in enumerate(names)}
 
 
@@ -716,7 +716,7 @@ _SETTERS = {
 """What to do, numbers per actor, numbers per dof"""
 
 
-def _set(sim: Sim, call: str, values: Tensor, indices: Tensor | None = None, count: int = 0) -> bool:
+def _set(sim: Sim, call: str, values: Tensor, indices: Optional[Tensor] = None, count: int = 0) -> bool:
     simulation = _of(sim)
     simulation.setter(call)
     apply, per_actor, per_dof = _SETTERS[call.replace("_indexed", "")]
