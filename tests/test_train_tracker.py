@@ -17,6 +17,7 @@ import yaml
 from train_tracker import __main__ as command
 from train_tracker import ppo, search, tracker
 
+from parc_ray.character.character import read_character
 from parc_ray.character.pose import Pose
 from parc_ray.character.skeleton import load_skeleton
 from parc_ray.character.state import CharacterState
@@ -24,11 +25,13 @@ from parc_ray.config.loading import load_config
 from parc_ray.demo.generator import MotionSpec, generate_motion
 from parc_ray.errors import InputError
 from parc_ray.motions.dataset import write_dataset_file
+from parc_ray.motions.height_field import HeightField
 from parc_ray.motions.library import ReferenceFrames
 from parc_ray.motions.motion import Motion
 from parc_ray.motions.motion_file import motion_file_bytes
 from parc_ray.trackers.parc.config import AgentConfig
 from parc_ray.trackers.policy import load_checkpoint
+from tests.character.robots import write_robot
 from tests.reference import DATA, DEMO, HUMANOID, max_error, tensor, vectors
 from tests.trackers.test_policy import CONFIG
 
@@ -477,3 +480,19 @@ def test_what_was_not_found_is_looked_for_again_with_more_samples(options, tmp_p
         arguments = options(tmp_path / "output", "--search", str(samples))
         assert search.lessons(arguments, motions, ppo.Training(arguments, motions).checkpoint()) == [None]
         assert ("lesson of idle_0: not found: the best come to 0.8 s" in capsys.readouterr().out) == looked
+
+
+def test_any_robot_that_can_be_recorded_can_be_trained(tmp_path):
+    """Its MJCF need not be plain: includes, default classes, meshes."""
+    robot = read_character(write_robot(tmp_path / "robot"))
+    count = robot.skeleton.num_bodies
+    still = np.tile(np.array([0, 0, 0, 1], dtype=np.float32), (60, 1))
+    motion = Motion(
+        name="stand", root_pos=np.tile(np.array([0, 0, 0.5], dtype=np.float32), (60, 1)), root_rot=still,
+        joint_rot=np.tile(still[:, None], (1, count - 1, 1)), contacts=np.zeros((60, count), dtype=np.float32),
+        fps=30.0, loop_mode="CLAMP", terrain=HeightField.level(np.zeros((1, 2)), 2.0),
+    )  # fmt: skip
+    (tmp_path / "motions").mkdir()
+    (tmp_path / "motions" / "stand.pkl").write_bytes(motion_file_bytes(motion))
+    (read,) = command.read_dataset(tmp_path / "motions", tmp_path / "robot" / "robot.xml")
+    assert read.num_frames == 60

@@ -15,7 +15,7 @@ from ray.experimental import internal_kv
 
 from parc_ray.errors import InputError, LostRayError, one_line, shorten
 from parc_ray.planning.resources import Resources
-from parc_ray.simulators.cache_folder import cache_folder, locked
+from parc_ray.simulators.cache_folder import cache_folder, lock_folder
 from parc_ray.terminal.notices import alert
 
 ALIKE = "All nodes need the same Ray, the same Python and, with RAY_AUTH_MODE=token, the same token"
@@ -97,7 +97,7 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
 
 def _say_that_ray_is_open() -> None:
     """Warn, once per machine, of a local Ray without tokens."""
-    with locked(cache_folder("notices")) as folder:
+    with lock_folder(cache_folder("notices")) as folder:
         if (folder / "open_ray").exists():
             return
         (folder / "open_ray").touch()

@@ -148,7 +148,7 @@ def _record(
     for problem in problems:
         screen.alert(f"error: {problem}. This must not happen: please report it, with logs/ and journal.jsonl")
     if code == INTERRUPTED:
-        screen.alert("interrupted; the same command goes on with this run")
+        screen.alert("interrupted; run the same command to resume")
     elif recorded and (run.output.config.layout, run.output.config.format) == ("flat", "parc"):
         screen.alert(
             f"output.layout is flat: PARC's dataset step passes over files directly in a listed folder. Give its next "
@@ -165,7 +165,7 @@ def _record(
 
 def _stopped_run(error: ParcRayError, screen: Screen) -> EndedRun:
     """Return the result of a run that could not finish."""
-    told = "The run has stopped; what it has recorded stays. The same command goes on with it."
+    told = "The run has stopped, and its recordings are kept. Run the same command to resume."
     screen.alert(f"error: {error}", told)
     screen.fail(str(error), error.exit_code)
     return EndedRun(error.exit_code, error=error)

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # runs in a clone 
 # Threads that spin while waiting would take the cores of the simulation threads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from parc_ray.character.skeleton import load_skeleton
+from parc_ray.character.character import read_character
 from parc_ray.config.record import RetryConfig
 from parc_ray.errors import InputError, ParcRayError
 from parc_ray.files.bundled import DEMO, HUMANOID
@@ -44,7 +44,7 @@ from train_tracker.tracker import CONFIG_FILES, build, count_recorded_whole, eva
 
 def read_dataset(path: Path, character: Path) -> list[Motion]:
     """Return all motions of a dataset file or folder. Raises InputError if there are none, or one is unusable."""
-    skeleton = load_skeleton(character)
+    skeleton = read_character(character).skeleton
     if path.is_dir():
         files = sorted(path.glob("*.pkl"))
         if not files:

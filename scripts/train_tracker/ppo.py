@@ -11,7 +11,7 @@ from typing import Any, Sequence
 import torch
 from torch import Tensor, nn
 
-from parc_ray.character.skeleton import load_skeleton
+from parc_ray.character.character import read_character
 from parc_ray.errors import InputError
 from parc_ray.motions.motion import Motion
 from parc_ray.trackers.action_bounds import action_bounds
@@ -116,7 +116,7 @@ class Training:
     def __init__(self, options: argparse.Namespace, motions: Sequence[Motion]):
         self.options = options
         self.agent, environment_file = read_configs(options.config)
-        skeleton = load_skeleton(options.character)
+        skeleton = read_character(options.character).skeleton
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         observer = ParcObserver(environment_file.env, skeleton, self.device)

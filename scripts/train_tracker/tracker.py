@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from typing_extensions import Literal
 
+from parc_ray.character.character import read_character
 from parc_ray.character.rotations import dot, norm, quat_diff_angle
 from parc_ray.character.skeleton import Skeleton
 from parc_ray.config.base import Parc
@@ -301,7 +302,7 @@ def build(
         config=config,
         simulator=options.simulator,
         tracker=TrackerFiles(environment, {}, agent, content),
-        character=options.character.read_text(),
+        character=read_character(options.character).text,
         character_source=str(options.character),
     )
     files = [motion_file_bytes(motion) for motion in motions]

@@ -9,7 +9,7 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from parc_ray.errors import InputError
+from parc_ray.errors import InputError, one_line
 from parc_ray.motions.height_field import HeightField
 from parc_ray.tensors.arrays import DoubleArray, FloatArray, Mesh
 
@@ -86,8 +86,7 @@ def landscape_model(
     try:
         return mujoco.MjModel.from_xml_string(document, files)
     except ValueError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the terrain around the motion cannot be drawn: {reason}") from None
+        raise InputError(f"the terrain around the motion cannot be drawn: {one_line(error)}") from None
 
 
 def _block(terrain: HeightField, bottom: float) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
