@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import socket
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, Sequence
@@ -23,6 +24,12 @@ LONGEST_REASON = 250
 """In characters."""
 STATUS_KEY = "__autoscaling_status"
 """Key of the Ray monitor's status."""
+KINDS_OF_NODES = ("active_nodes", "idle_nodes", "pending_launches")
+"""Its entries with types of nodes."""
+FIRST_REPORT_SECONDS = 12.0
+"""Time within which an autoscaler has reported, at most; the head's programs start together."""
+V2_KEY, V2_NAMESPACE = "__autoscaler_v2_enabled", "__autoscaler"
+"""Set to "1" on clusters with the second version of the autoscaler, which KubeRay may use; it writes no status."""
 AUTH_MODE = "RAY_AUTH_MODE"
 
 
@@ -92,7 +99,8 @@ def _start_ray(devices: Sequence[str], dashboard: bool) -> Resources:
         ) from None
     if os.environ.get(AUTH_MODE) != "token":
         _say_that_ray_is_open()
-    return replace(read_resources(getattr(context, "dashboard_url", None) or ""), local_gpus=len(gpus))
+    found = read_resources(getattr(context, "dashboard_url", None) or "", joined=False)
+    return replace(found, local_gpus=len(gpus))
 
 
 def _say_that_ray_is_open() -> None:
@@ -150,11 +158,12 @@ def read_nodes() -> list[Node]:
     return [Node(node["NodeID"], *(int(node["Resources"].get(key, 0)) for key in keys)) for node in alive]
 
 
-def read_resources(dashboard: str = "") -> Resources:
-    """Return the resources of the live nodes."""
+def read_resources(dashboard: str = "", joined: bool = True) -> Resources:
+    """Return the resources of the live nodes. joined: False for a Ray of this run, which no autoscaler manages."""
     nodes = read_nodes()
     memory = min((node.memory for node in nodes if node.memory), default=0)
-    return Resources(tuple((node.cpus, node.gpus) for node in nodes), memory, dashboard, autoscaler=has_autoscaler())
+    autoscaler = joined and has_autoscaler(0.0 if any(node.gpus for node in nodes) else FIRST_REPORT_SECONDS)
+    return Resources(tuple((node.cpus, node.gpus) for node in nodes), memory, dashboard, autoscaler=autoscaler)
 
 
 def devices_by_node(nodes: Sequence[Node], cpus: int, gpus: float) -> dict[str, int]:
@@ -166,18 +175,29 @@ def devices_by_node(nodes: Sequence[Node], cpus: int, gpus: float) -> dict[str, 
     return {node.id: int(node.gpus / max(gpus, 1.0)) if gpus else 1 for node in fitting}
 
 
-def has_autoscaler() -> bool:
-    """Return True if an autoscaler adds nodes to the cluster.
+def has_autoscaler(patience: float) -> bool:
+    """Return True if an autoscaler adds nodes to the cluster. patience: s, for the first report of a new cluster.
 
-    Ray's monitor reports on every cluster. Without autoscaling, it lists a node type "node_ID" for each node.
+    The second version of Ray's autoscaler says so at once. The first reports types of nodes; so does every cluster
+    without one, where each node is a type of its own, "node_ID".
     """
+    deadline = time.monotonic() + patience
     try:
-        status = internal_kv._internal_kv_get(STATUS_KEY)
-        report = json.loads(status)["autoscaler_report"] if status else {}
-        kinds = {kind for key in ("active_nodes", "idle_nodes", "pending_launches") for kind in report.get(key) or {}}
-        return any(not kind.startswith("node_") for kind in kinds)
+        while _read_store(V2_KEY, V2_NAMESPACE) != b"1":
+            report = json.loads(_read_store(STATUS_KEY) or b"{}").get("autoscaler_report") or {}
+            kinds = {kind for key in KINDS_OF_NODES for kind in report.get(key) or {}}
+            kinds.update((report.get("node_type_mapping") or {}).values())
+            if kinds or time.monotonic() > deadline:
+                return any(not kind.startswith("node_") for kind in kinds)
+            time.sleep(0.5)
+        return True
     except Exception:  # not a public interface
         return False
+
+
+def _read_store(key: str, namespace: str | None = None) -> bytes | None:
+    value: bytes | None = internal_kv._internal_kv_get(key, namespace=namespace)
+    return value
 
 
 def _require_listener(address: str) -> None:

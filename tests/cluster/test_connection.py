@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import ray
 import torch
 
 from parc_ray.cluster import connection
-from parc_ray.cluster.connection import connect, ray_session
+from parc_ray.cluster.connection import connect, has_autoscaler, ray_session
 from parc_ray.errors import InputError, LostRayError
 from parc_ray.planning.placement import place
 from tests.cluster.test_plan import config
@@ -135,3 +136,44 @@ def test_a_ray_that_was_started_here_leaves_nothing_behind(address):
         with ray_session():
             assert ray.get(ray.remote(num_cpus=0)(lambda: 7).remote()) == 7
         assert ray.is_initialized(), "the caller's Ray stays"
+
+
+# ------------------------------------------------------------------------------------------- autoscalers
+
+NOT_YET = {"load_metrics_report": {}, "monitor_pid": 38}
+"""What the monitor of every new cluster writes before its first report"""
+PLAIN = {"autoscaler_report": {"active_nodes": {"node_e520d0c3": 1}, "pending_launches": {}, "node_type_mapping": None}}
+NEW_HEAD = {
+    "autoscaler_report": {
+        "active_nodes": {}, "idle_nodes": None, "pending_nodes": [], "pending_launches": {},
+        "node_type_mapping": {"ffff0000": "ray.head.default"},
+    }
+}  # fmt: skip
+"""As Ray 2.10 reports of a head that has just begun"""
+GROWN = {"autoscaler_report": {"active_nodes": {"head": 1, "gpus": 2}}}
+
+
+@pytest.mark.parametrize(
+    "version, statuses, found",
+    [
+        (b"0", [PLAIN], False),
+        (None, [NOT_YET, NOT_YET, PLAIN], False),
+        (None, [NOT_YET, NEW_HEAD], True),
+        (None, [None, GROWN], True),
+        (b"1", [None], True),
+        (b"0", [NOT_YET], False),
+    ],
+    ids=["a plain cluster", "a new one", "a new head", "a grown one", "the second version", "no report ever"],
+)
+def test_an_autoscaler_is_known_by_the_types_of_its_nodes(monkeypatch, version, statuses, found):
+    left = list(statuses)
+
+    def read(key, namespace=None):
+        if namespace is not None:
+            return version
+        status = left.pop(0) if len(left) > 1 else left[0]
+        return status if status is None else json.dumps(status).encode()
+
+    monkeypatch.setattr(connection, "_read_store", read)
+    monkeypatch.setattr(connection.time, "sleep", lambda seconds: None)
+    assert has_autoscaler(patience=0.5) is found
