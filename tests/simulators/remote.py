@@ -32,7 +32,7 @@ DOUBLE_HERE = pytest.mark.skipif(sys.version_info >= (3, 9), reason="where Isaac
 def double_environment(**settings: object) -> dict[str, str]:
     """Return the environment of a process with the contract double of Isaac Gym; cuda: with pretended GPUs."""
     folders = [str(PRETENDED_CUDA)] if settings.get("cuda") else []
-    folders += [str(DOUBLE), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    folders += [str(DOUBLE), str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, folders))
     double = {f"ISAACGYM_DOUBLE_{name.upper()}": str(value) for name, value in settings.items()}
     return {**os.environ, "PYTHONPATH": path, **{"ISAACGYM_DOUBLE_ANY_PYTHON": "1", **double}}
@@ -40,7 +40,7 @@ def double_environment(**settings: object) -> dict[str, str]:
 
 def real_environment() -> dict[str, str]:
     """Return the environment of a process that imports the installed Isaac Gym."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "LD_LIBRARY_PATH": library_path()}
 
 
