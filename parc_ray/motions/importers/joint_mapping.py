@@ -15,7 +15,7 @@ A mapping file (YAML) has these keys; `facing`, `scale` and `rest` are rarely ne
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Dict, Sequence, Tuple, Union
 
 from pydantic import Field
 from typing_extensions import Annotated, Literal
@@ -33,9 +33,9 @@ class JointMapping(Strict):
 
     up: Literal["y", "z", "auto"] = "y"
     facing: Literal["x", "y", "z", "-x", "-y", "-z"] = "z"
-    scale: Scale | Literal["auto"] = 1.0
-    bodies: dict[str, str]
-    rest: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    scale: Union[Scale, Literal["auto"]] = 1.0
+    bodies: Dict[str, str]
+    rest: Dict[str, Tuple[float, float, float]] = Field(default_factory=dict)
 
 
 def _sides(**joints: str) -> dict[str, str]:

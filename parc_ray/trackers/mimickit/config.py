@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, ClassVar
+from typing import Callable, ClassVar, List
 
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Annotated
@@ -57,16 +57,16 @@ class MimickitEnvironmentConfig(Parc):
     char_file: Annotated[str, AfterValidator(_mjcf)]
     global_obs: bool
     root_height_obs: bool = True
-    key_bodies: list[str] = Field(default=[])
+    key_bodies: List[str] = Field(default=[])
     enable_phase_obs: bool = True
     num_phase_encoding: int = Field(default=0, ge=0, le=24)
     enable_tar_obs: bool = False
-    tar_obs_steps: list[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], min_length=1, max_length=100)
+    tar_obs_steps: List[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], min_length=1, max_length=100)
     zero_center_action: bool = False
     enable_early_termination: bool
     pose_termination: bool = False
     pose_termination_dist: Limit = 1.0
-    contact_bodies: list[str] = Field(default=[])
+    contact_bodies: List[str] = Field(default=[])
 
     @property
     def track_root(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, List
 
 from pydantic import Field
 from typing_extensions import Annotated
@@ -30,11 +30,11 @@ class AgentConfig(Parc):
 class ParcEnvironmentConfig(EnvironmentConfig):
     """Section env of dm_env.yaml, with observation settings."""
 
-    key_bodies: list[str] = Field(default=[])
+    key_bodies: List[str] = Field(default=[])
     global_obs: bool
     global_root_height_obs: bool
     enable_tar_obs: bool = True
-    tar_obs_steps: list[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], max_length=100)
+    tar_obs_steps: List[Annotated[int, Field(ge=0, le=1000)]] = Field(default=[1], max_length=100)
     use_contact_info: bool
     ray_points_behind: int = Field(ge=0, le=1000)
     ray_points_ahead: int = Field(ge=0, le=1000)
