@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from parc_ray.recording.attempt import Attempt
-from parc_ray.recording.selection import Indices, parents, ranking
-from parc_ray.tensors.arrays import DoubleArray
+from parc_ray.recording.selection import parents, ranking
+from parc_ray.tensors.arrays import DoubleArray, IndexArray
 
 WINDOWS_PER_SECOND = 3
 MEMORY = 0.9
@@ -44,7 +44,7 @@ class Population:
         self.alive = np.ones(len(envs), dtype=np.bool_)
         self.last_death = (0, 0, 0, 0)
         """Copy, reason, body and control steps of the last copy to fail; the lowest copy in a tie."""
-        self._parents: list[Indices] = []
+        self._parents: list[IndexArray] = []
 
     @property
     def living(self) -> list[int]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from parc_ray.tensors.arrays import BoolArray, DoubleArray
+from parc_ray.tensors.arrays import BoolArray, DoubleArray, IndexArray
 
 SURVIVORS = 4
 """One copy in this many survives a window."""
 
-Indices = npt.NDArray[np.int64]
 
-
-def ranking(distance: DoubleArray, alive: BoolArray) -> Indices:
+def ranking(distance: DoubleArray, alive: BoolArray) -> IndexArray:
     """Return the living copies [n], closest to the reference first.
 
     Ties go to the lower copy, and NaN to the end. distance: [N] of each copy from the reference, m.
@@ -22,7 +19,7 @@ def ranking(distance: DoubleArray, alive: BoolArray) -> Indices:
     return copies[np.argsort(distance[copies], kind="stable")]
 
 
-def parents(order: Indices, copies: int) -> Indices:
+def parents(order: IndexArray, copies: int) -> IndexArray:
     """Return the parent [copies] of each copy, given the living copies in order, at least one.
 
     Survivors take turns, so copy 0 continues the best. A parent may itself continue another copy: gather, then scatter.
