@@ -20,7 +20,7 @@ from unittest import mock
 from ray.exceptions import RayActorError
 
 from parc_ray.cluster import actor_pool, connection, driver, node_watch, scheduler
-from parc_ray.cluster.failure_policy import Device
+from parc_ray.cluster.device import Device
 from parc_ray.cluster.report import WorkReport
 from parc_ray.config.record import RecordConfig
 from parc_ray.files.bundled import DEMO

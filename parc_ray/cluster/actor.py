@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parc_ray.cluster.crash_output import own_printouts
-from parc_ray.cluster.failure_policy import Device
+from parc_ray.cluster.device import Device
 from parc_ray.cluster.report import Memory, WorkReport
 from parc_ray.cluster.warning_lines import WarningLines
 from parc_ray.errors import BrokenSimulationError, InputError, TooLargeError

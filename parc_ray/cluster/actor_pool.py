@@ -8,8 +8,9 @@ from typing import Any, Callable, Iterable
 
 import ray
 
+from parc_ray.cluster.assignment import Assignment
 from parc_ray.cluster.crash_output import Printout
-from parc_ray.cluster.failure_policy import Assignment, Device
+from parc_ray.cluster.device import Device
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.balance import Load
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import time
-from pathlib import Path
 from typing import Any, Sequence
 
 import ray
-from ray.exceptions import ObjectStoreFullError, OutOfDiskError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError, RayError
 
 from parc_ray.cluster.actor import ShardActor
 from parc_ray.cluster.actor_pool import ActorPool, Handover, RunningActor
+from parc_ray.cluster.assignment import Assignment
 from parc_ray.cluster.connection import devices_by_node, last_line
-from parc_ray.cluster.crash_output import read_crash_output
+from parc_ray.cluster.device import Device
 from parc_ray.cluster.failure_policy import (
-    Assignment,
-    Cause,
     Decision,
-    Device,
-    Loss,
     Setups,
     State,
     before_start,
@@ -28,20 +23,20 @@ from parc_ray.cluster.failure_policy import (
     store_is_full,
     waited_in_vain,
 )
+from parc_ray.cluster.loss import Cause, Loss
 from parc_ray.cluster.node_watch import NodeWatch
+from parc_ray.cluster.post_mortem import why_lost, why_silent
 from parc_ray.cluster.record_keeper import RecordKeeper
 from parc_ray.cluster.report import WorkReport
 from parc_ray.cluster.scheduler import Scheduler
-from parc_ray.errors import InputError, LostRayError
-from parc_ray.files.reading import read_bytes
+from parc_ray.errors import LostRayError
 from parc_ray.planning.plan import RunPlan
 from parc_ray.recording.shard import Shard
-from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.runs.activity import Activity
 from parc_ray.runs.events import ActorDied, ActorIdle, ActorReady, DeviceSetAside, ShardStarted
 from parc_ray.runs.ledger import Ledger
 from parc_ray.runs.listener import RunListener
-from parc_ray.runs.output import LOG, OutputDirectory
+from parc_ray.runs.output import OutputDirectory
 from parc_ray.simulators.engine import Engine
 from parc_ray.terminal.notices import alert, notice
 
@@ -50,8 +45,6 @@ REPORT_SECONDS = 1.0
 POLL_SECONDS = 0.5
 NODES_SECONDS = 1.0
 """Period at which the run checks for nodes that have joined or left."""
-NODE_DIED = "node has died"
-"""Ray's message for an actor whose node is gone."""
 PATIENCE_SECONDS = 60.0
 """Time without a started actor after which the run reports that it waits."""
 
@@ -91,7 +84,7 @@ class Driver:
                 for actor, reference in self.pool.answers(POLL_SECONDS):
                     self._receive(actor, reference)
                 for actor in self.pool.silent(self.files.config.ray.timeout_seconds):
-                    self._lose_silent(actor)
+                    self._lose(actor, *why_silent(actor, self.files.config.ray.timeout_seconds, self.keeper.output))
                 self._wait_for_ray()
                 self.keeper.show(self._activity())
             return not self._stopping
@@ -126,7 +119,7 @@ class Driver:
         try:
             report: WorkReport = ray.get(reference, timeout=self.files.config.ray.timeout_seconds)
         except RayError as error:
-            self._lose(actor, *self._why_lost(actor, error))
+            self._lose(actor, *why_lost(actor, error, self.keeper.output))
             return
         if actor.requested:
             self._welcome(actor, report)
@@ -188,7 +181,7 @@ class Driver:
 
     def _assign(self, actor: RunningActor, assignment: Assignment) -> bool:
         """Send an assignment to an actor; return whether it was sent. Motion files are read only now."""
-        motions = self._read(assignment)
+        motions = self.keeper.read(assignment)
         if not motions:
             return False
         shard = Shard(assignment.shard, tuple(motions), self._state.max_envs)
@@ -210,23 +203,6 @@ class Driver:
         setup = actor.handle.setup.remote(self._run_files, reference, actor.cpus, self.plan.placement.device)
         self.pool.ask(actor, setup)
         return True
-
-    def _read(self, assignment: Assignment) -> list[ShardMotion]:
-        """Return the motions of an assignment with their contents. Motions with changed files are given up."""
-        motions: list[ShardMotion] = []
-        for entry in assignment.motions:
-            try:
-                content = read_bytes(Path(entry.path))
-            except InputError as error:
-                self.keeper.crash(entry.name, f"its file has gone since the run began: {error}")
-                continue
-            if hashlib.sha256(content).hexdigest() != entry.sha256:
-                self.keeper.crash(entry.name, f"its file has changed since the run began: {entry.path}")
-                continue
-            ledger = self.keeper.ledger
-            made = (numbers.get(entry.name, 0) for numbers in (ledger.next_attempt, ledger.next_population))
-            motions.append(ShardMotion(entry.name, entry.path, content, *made))
-        return motions
 
     def _continue(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
         """Let an actor continue its shard, or assign new work once the shard is done."""
@@ -267,32 +243,6 @@ class Driver:
             self._employ(handover.receiver)
 
     # ------------------------------------------------------------------------------------------- losses
-
-    def _why_lost(self, actor: RunningActor, error: RayError) -> tuple[Cause, str]:
-        """Return the cause and reason of an actor's loss from Ray's error."""
-        if isinstance(error, OutOfMemoryError):
-            return Cause.TOO_LARGE, "Ray has killed the actor because its node ran out of memory"
-        if isinstance(error, RayActorError):
-            reason = f"actor died ({type(error).__name__})"
-            if NODE_DIED in str(error):
-                return Cause.NODE_DIED, f"{reason}: its node has died"
-            return Cause.DIED, f"{reason}{self._keep_last_words(actor)}"
-        self._log_lines(actor, str(error).splitlines())
-        return Cause.RAISED, f"actor raised: {last_line(error)}"
-
-    def _lose_silent(self, actor: RunningActor) -> None:
-        reason = f"actor was silent for {self.files.config.ray.timeout_seconds:g} s (ray.timeout_seconds)"
-        self._lose(actor, Cause.SILENT, f"{reason}{self._keep_last_words(actor)}")
-
-    def _keep_last_words(self, actor: RunningActor) -> str:
-        """Write the last output of a lost actor to the logs, and return where it is."""
-        lines = read_crash_output(actor.printouts, actor.device.node_id) if actor.device else []
-        self._log_lines(actor, [f"printed: {line}" for line in lines])
-        return f"; its last words are in {LOG}" if lines else ""
-
-    def _log_lines(self, actor: RunningActor, lines: Sequence[str]) -> None:
-        shard = actor.assignment.shard if actor.assignment else None
-        self.keeper.output.logs.write([(0.0, line) for line in lines], shard)
 
     def _lose(self, actor: RunningActor, cause: Cause, reason: str, envs: int = 0) -> None:
         """Handle the loss of an actor, and kill it if it is alive. envs: the number that was too large, if not all."""

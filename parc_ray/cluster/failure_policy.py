@@ -9,8 +9,11 @@ also fail because of its device: see _handle_failed_setup.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from typing import TYPE_CHECKING, Mapping
+
+from parc_ray.cluster.assignment import Assignment
+from parc_ray.cluster.device import Device
+from parc_ray.cluster.loss import Cause, Loss
 
 if TYPE_CHECKING:
     from parc_ray.motions.dataset import MotionEntry
@@ -29,31 +32,6 @@ UNLUCKY_DEVICES = 4
 """Bad devices that may be met before any successful setup, besides one per actor. Beyond that, the devices are not the
 cause.
 """
-PROGRESS = 1 / 8
-"""Share of its motions that an actor must have finished to have made progress."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """The device of one actor: GPUs of a node, or CPUs of a node."""
-
-    node: str
-    """Host name."""
-    node_id: str
-    """Ray's ID of the node; host names may repeat."""
-    gpu: str = ""
-    """Number of the GPU on its node, or several separated by commas; empty for an actor on CPUs."""
-
-    cpu: str = field(default="", compare=False)
-    """Type of the node's CPU; empty if the system does not report it."""
-
-    @property
-    def name(self) -> str:
-        """cuda:1, or cpu."""
-        return f"cuda:{self.gpu}" if self.gpu else "cpu"
-
-    def __str__(self) -> str:
-        return f"node {self.node} {self.name}" if self.gpu else f"node {self.node}"
 
 
 @dataclass(frozen=True)
@@ -77,62 +55,6 @@ class Setups:
         if self.aside or not self.failed:
             return not self.aside
         return self.worked and self.failed < FAILED_SETUPS
-
-
-class Cause(Enum):
-    """Cause of an actor's loss."""
-
-    DIED = "its process ended"
-    NODE_DIED = "its node is gone"
-    RAISED = "it raised an error that nobody foresaw"
-    REPORTED = "it said why it cannot go on"
-    SILENT = "it did not answer in time"
-    TOO_LARGE = "its envs did not fit the memory of its device or node"
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """Motions for one actor."""
-
-    shard: int
-    motions: tuple[MotionEntry, ...]
-    deaths: int = 0
-    """Actors lost on them since the last one that made progress."""
-    failed_on: frozenset[Device] = frozenset()
-    """Devices on which their setup has failed."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A lost actor."""
-
-    cause: Cause
-    reason: str
-    assignment: Assignment
-    unfinished: tuple[MotionEntry, ...]
-    """Motions of the assignment without a final state."""
-    ready: bool
-    """True if its setup had succeeded."""
-    attempts: int = 0
-    """Attempts that it had reported."""
-    envs: int = 1
-    device: Device | None = None
-    """Device of the actor; None if it died before reporting it."""
-    nodes: Mapping[str, int] = field(default_factory=dict)
-    """Number of devices per node that could have an actor now, by Ray's node ID."""
-
-    @property
-    def failed_setup(self) -> bool:
-        """True if its setup failed on a known device that is still there."""
-        return self.device is not None and not self.ready and self.cause is not Cause.NODE_DIED
-
-    @property
-    def made_progress(self) -> bool:
-        """True if the actor finished enough of its motions, so that none of them killed it at once."""
-        total = len(self.assignment.motions)
-        if total == 1:
-            return self.attempts > 0
-        return total - len(self.unfinished) >= PROGRESS * total
 
 
 @dataclass(frozen=True)

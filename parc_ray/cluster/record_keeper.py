@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Sequence
 
 from parc_ray.cluster.actor_pool import RunningActor
-from parc_ray.cluster.failure_policy import Assignment
+from parc_ray.cluster.assignment import Assignment
 from parc_ray.cluster.report import WorkReport
+from parc_ray.errors import InputError
+from parc_ray.files.reading import read_bytes
 from parc_ray.motions.dataset import MotionEntry
+from parc_ray.recording.shard_motion import ShardMotion
 from parc_ray.runs.activity import Activity, ActorWork
 from parc_ray.runs.events import Event, MotionEnded, attempt_event
 from parc_ray.runs.ledger import Ledger
@@ -51,6 +55,22 @@ class RecordKeeper:
     def unfinished(self, assignment: Assignment) -> list[MotionEntry]:
         """Return the unfinished motions of an assignment."""
         return [entry for entry in assignment.motions if self.ledger.is_open(entry.name)]
+
+    def read(self, assignment: Assignment) -> list[ShardMotion]:
+        """Return the motions of an assignment with their contents. Those whose file has changed are given up."""
+        motions: list[ShardMotion] = []
+        for entry in assignment.motions:
+            try:
+                content = read_bytes(Path(entry.path))
+            except InputError as error:
+                self.crash(entry.name, f"its file has gone since the run began: {error}")
+                continue
+            if hashlib.sha256(content).hexdigest() != entry.sha256:
+                self.crash(entry.name, f"its file has changed since the run began: {entry.path}")
+                continue
+            made = (numbers.get(entry.name, 0) for numbers in (self.ledger.next_attempt, self.ledger.next_population))
+            motions.append(ShardMotion(entry.name, entry.path, content, *made))
+        return motions
 
     def attempts(self, assignment: Assignment) -> int:
         """Return the number of attempts made so far at the motions of an assignment."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from parc_ray.cluster.crash_output import Printout
-from parc_ray.cluster.failure_policy import Device
+from parc_ray.cluster.device import Device
 
 if TYPE_CHECKING:
     from parc_ray.recording.attempt_result import AttemptResult

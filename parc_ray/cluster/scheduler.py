@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Sequence
 
 from parc_ray.cluster.actor_pool import ActorPool, Gift, Handover, RunningActor
+from parc_ray.cluster.assignment import Assignment
 from parc_ray.cluster.connection import Node
-from parc_ray.cluster.failure_policy import Assignment, Device
+from parc_ray.cluster.device import Device
 from parc_ray.cluster.record_keeper import RecordKeeper
 from parc_ray.motions.dataset import MotionEntry
 from parc_ray.planning.balance import Load, fair_share, useful_helpers

@@ -11,17 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parc_ray.cluster.assignment import Assignment
+from parc_ray.cluster.device import Device
 from parc_ray.cluster.failure_policy import (
     DEATHS_ALONE,
     DEATHS_IN_TROUBLE,
     FAILED_SETUPS,
     HOPELESS_MOTIONS,
     UNLUCKY_DEVICES,
-    Assignment,
-    Cause,
     Decision,
-    Device,
-    Loss,
     Setups,
     State,
     before_start,
@@ -29,6 +27,7 @@ from parc_ray.cluster.failure_policy import (
     store_is_full,
     waited_in_vain,
 )
+from parc_ray.cluster.loss import Cause, Loss
 
 
 @dataclass(frozen=True)

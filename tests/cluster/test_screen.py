@@ -11,7 +11,7 @@ import threading
 
 from rich.console import Console
 
-from parc_ray.cluster import driver
+from parc_ray.cluster import driver, record_keeper
 from parc_ray.config.loading import load_config
 from parc_ray.config.record import RecordConfig
 from parc_ray.session import record_and_report
@@ -129,8 +129,10 @@ def test_quiet_says_only_what_must_be_known(motions, address, tmp_path, monkeypa
     """Motions that are invalid or crash, each once."""
     monkeypatch.setattr(driver, "ShardActor", simulated_actor(0.0))
     config = load_config(write_config(tmp_path, [motions], address), RecordConfig, None)
-    read_bytes = driver.read_bytes
-    monkeypatch.setattr(driver, "read_bytes", lambda path: read_bytes(path) + b"changed" * ("tumble" in path.name))
+    read_bytes = record_keeper.read_bytes
+    monkeypatch.setattr(
+        record_keeper, "read_bytes", lambda path: read_bytes(path) + b"changed" * ("tumble" in path.name)
+    )
     alerts = Console(file=io.StringIO(), width=200)
     assert record_and_report(config, None, False, Screen(Console(quiet=True), alerts)).exit_code == 3
     lines = alerts.file.getvalue().splitlines()
