@@ -5,6 +5,7 @@
 # Tests have an environment of their own, .venv-test: it has packages, such as PhysX, that change what `auto` chooses.
 # Tests of Isaac Gym's double run on Python 3.8 only:
 #   VENV=.venv38 PYTHON=python3.8 scripts/test.sh
+# With --versions, pytest leaves out slow tests that no version of Python or of a library changes.
 # PYTHON, VENV and TORCH as in scripts/environment.sh.
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then

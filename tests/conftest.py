@@ -36,6 +36,23 @@ LONGEST = (
     "generator",
 )
 """Test files that take longest, the longest first"""
+ONCE = (
+    "tests/cluster/test_chaos.py",
+    "tests/cluster/test_disk.py",
+    "tests/cluster/test_failures.py",
+    "tests/cluster/test_hostile.py",
+    "tests/cluster/test_report.py",
+    "tests/cluster/test_virtual.py",
+    "tests/demo/test_generator.py",
+    "tests/doctor/test_doctor.py",
+    "tests/recording/test_recorder.py",
+    "tests/recording/test_recovery.py",
+    "tests/report/test_browser.py",
+    "tests/test_fuzz.py",
+    "tests/test_train_tracker.py",
+    "tests/viewing/browser/test_viewer.py",
+)
+"""Test files whose slow tests are about our own algorithms and pages, which no version of a library changes"""
 
 
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -48,15 +65,22 @@ def pytest_addoption(parser):
         "--reference-errors", action="store_true", help="print the largest error of every block (--numprocesses 0)"
     )
     parser.addoption("--device", default="cpu", help="where test_conformance.py's engines work: cpu, cuda:0")
+    parser.addoption(
+        "--versions", action="store_true", help="leave out slow tests that no version of a library changes (ONCE)"
+    )
     parser.addoption("--kills", type=int, default=4, help="how many processes test_chaos.py kills")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark tests that need a Ray cluster as slow."""
+def pytest_collection_modifyitems(config, items):
+    """Mark tests that need a Ray cluster as slow, and apply --versions."""
     for item in items:
         if {"address", "own_cluster"} & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)
+    if config.getoption("--versions"):
+        once = [item for item in items if item.get_closest_marker("slow") and item.nodeid.split("::")[0] in ONCE]
+        config.hook.pytest_deselected(items=once)
+        items[:] = [item for item in items if item not in once]
 
 
 @pytest.hookimpl(optionalhook=True)

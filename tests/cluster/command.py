@@ -51,7 +51,7 @@ class Command:
             self.process = subprocess.Popen(
                 [*wrapper, sys.executable, "-c", program, "record", "--config", str(config), *arguments],
                 stdout=console, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
+                preexec_fn=default_signals,
             )  # fmt: skip
 
     def __enter__(self) -> Command:
@@ -97,6 +97,12 @@ class Command:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the command does not end:\n{self.console}") from None
         return Run(self.process.returncode, self.output, self.console)
+
+
+def default_signals() -> None:
+    """Undo what a process inherits: a shell ignores SIGINT in the background, and nohup SIGHUP."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def record_command(config: Path, prepare: str = "", *arguments: str) -> Run:

@@ -9,11 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cluster.command import PATIENCE
 from tests.cluster.runs import Run, assert_accounted_for, write_config
 from tests.reference import ROOT
 
@@ -218,8 +220,9 @@ def test_the_recipe_for_a_cluster_works_word_for_word(motions, tmp_path):
     try:
         for place, text in enumerate((head, node, node, job)):
             done = bash(text, place)
-            while text == job and "No available agent" in done.stderr:  # Ray is not that quick on a busy machine
-                done = bash(text, place)
+            deadline = time.monotonic() + PATIENCE
+            while text == job and "No available agent" in done.stderr and time.monotonic() < deadline:
+                done = bash(text, place)  # Ray is not that quick on a busy machine
             assert done.returncode == 0, done.stdout + done.stderr
         run = Run(0, tmp_path / "run" / "out", done.stdout)
         assert_accounted_for(run)

@@ -96,7 +96,10 @@ def wait_until(condition, what):
 
 
 def partly_broken(folder):
-    """Simulated recorders that cannot be set up on the first device used; others wait for its failures."""
+    """Simulated recorders that cannot be set up on the first device used; others wait for its failures.
+
+    They must not use functions of this file: Ray would import it, and torch with it, in every process.
+    """
 
     class PartlyBrokenActor(simulated_actor(0.1)):
         def setup(self, *arguments):
@@ -107,7 +110,10 @@ def partly_broken(folder):
                 with failures.open("a") as file:
                     file.write(".")
                 return WorkReport(error="its driver is too old")
-            wait_until(lambda: failures.stat().st_size >= FAILED_SETUPS, "the broken device's last setup")
+            deadline = time.monotonic() + PATIENCE
+            while failures.stat().st_size < FAILED_SETUPS:
+                assert time.monotonic() < deadline, "the broken device's last setup did not come"
+                time.sleep(0.1)
             return super().setup(*arguments)
 
     return PartlyBrokenActor

@@ -17,6 +17,7 @@ import yaml
 
 from parc_ray.motions.motion_file import read_misc, read_motion
 from parc_ray.runs.journal_reader import read_journal
+from tests.cluster.command import default_signals
 from tests.cluster.conftest import SPECS, TWICE, UNREADABLE
 from tests.cluster.runs import (
     CHECKPOINT,
@@ -239,7 +240,7 @@ def test_a_run_that_is_interrupted_as_it_starts_ends_cleanly(motions, tmp_path):
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "scripts" / "parc_4_phys_record.py"), "--config", str(config)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in background jobs
+        preexec_fn=default_signals,
     )  # fmt: skip
     try:
         wait_for_event(tmp_path / "out" / "journal.jsonl", "shard", process)
