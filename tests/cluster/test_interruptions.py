@@ -104,8 +104,10 @@ def test_ray_job_stop(undisturbed, motions, tmp_path):
         client = JobSubmissionClient(f"http://{cluster.webui_url}")
         config = write_config(tmp_path, [motions], None, max_envs_per_actor=1)
         program = f"{FREQUENT_REPORTS}; from parc_ray.cli import main; main()"
+        # A job is given the address of any Ray on this machine, and other tests have theirs.
+        command = f"RAY_ADDRESS={cluster.address} exec '{sys.executable}' -c '{program}'"
         job = {
-            "entrypoint": f"cd '{ROOT}' && exec '{sys.executable}' -c '{program}' record --config '{config}'",
+            "entrypoint": f"cd '{ROOT}' && {command} record --config '{config}'",
             "runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}},
         }
         journal = tmp_path / "out" / "journal.jsonl"
