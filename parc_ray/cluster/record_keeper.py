@@ -68,14 +68,16 @@ class RecordKeeper:
             if hashlib.sha256(content).hexdigest() != entry.sha256:
                 self.crash(entry.name, f"its file has changed since the run began: {entry.path}")
                 continue
-            made = (numbers.get(entry.name, 0) for numbers in (self.ledger.next_attempt, self.ledger.next_population))
-            motions.append(ShardMotion(entry.name, entry.path, content, *made))
+            motions.append(ShardMotion(entry.name, entry.path, content, *self._tries(entry.name)))
         return motions
 
     def attempts(self, assignment: Assignment) -> int:
         """Return the number of attempts made so far at the motions of an assignment."""
-        made = (self.ledger.next_attempt, self.ledger.next_population)
-        return sum(numbers.get(entry.name, 0) for entry in assignment.motions for numbers in made)
+        return sum(sum(self._tries(entry.name)) for entry in assignment.motions)
+
+    def _tries(self, motion: str) -> tuple[int, int]:
+        """Return the number of attempts, and of populations, made so far at a motion."""
+        return self.ledger.next_attempt.get(motion, 0), self.ledger.next_population.get(motion, 0)
 
     def take(self, actor: RunningActor, report: WorkReport, seconds: float) -> None:
         """Write the results of a report: recordings first, then the journal, so that every journal line is true."""
