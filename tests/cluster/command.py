@@ -16,12 +16,11 @@ import psutil
 
 from parc_ray.runs.journal_reader import read_journal
 from tests.cluster.runs import Run
+from tests.cluster.waiting import PATIENCE
 from tests.reference import ROOT
 
 SIMULATED = "from tests.cluster.simulated import install; install()"
 """Statements to run before the command line: use simulated recorders"""
-PATIENCE = 180.0
-"""Maximum wait for any event on a busy machine, s"""
 
 
 class Command:

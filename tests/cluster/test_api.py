@@ -17,8 +17,9 @@ import ray
 import parc_ray
 from parc_ray.cli import app, run_command
 from parc_ray.cluster import run
-from tests.cluster.command import PATIENCE, actor_processes
+from tests.cluster.command import actor_processes
 from tests.cluster.runs import write_config
+from tests.cluster.waiting import PATIENCE
 from tests.test_docs import pages
 from tests.test_pages import blocks
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.command import PATIENCE
 from tests.cluster.runs import Run, assert_accounted_for, write_config
+from tests.cluster.waiting import PATIENCE
 from tests.reference import ROOT
 
 CLUSTER = ROOT / "configs" / "cluster"

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from contextlib import suppress
 
 import pytest
@@ -22,10 +21,11 @@ from parc_ray.cluster.report import WorkReport
 from parc_ray.errors import LostRayError
 from parc_ray.runs.journal import Journal
 from parc_ray.runs.lines import line_of
-from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes
+from tests.cluster.command import SIMULATED, Command, actor_processes
 from tests.cluster.conftest import SPECS
 from tests.cluster.runs import assert_accounted_for, assert_same_recordings, record_run, write_config
 from tests.cluster.simulated import simulated_actor
+from tests.cluster.waiting import wait_until
 
 STORE_BYTES = 80 << 20
 """of a node of the cluster that tests harm: the least that Ray accepts, and a little more"""
@@ -85,13 +85,6 @@ def test_an_actor_that_stops_and_wakes_up_later_is_replaced(simulated_run, on_ev
     wait_until(lambda: not any(process.is_running() for process in stopped), "the end of the stopped actor")
 
 
-def wait_until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.1)
-
-
 # ------------------------------------------------------------------------------------------- devices
 
 
@@ -110,10 +103,7 @@ def partly_broken(folder):
                 with failures.open("a") as file:
                     file.write(".")
                 return WorkReport(error="its driver is too old")
-            deadline = time.monotonic() + PATIENCE
-            while failures.stat().st_size < FAILED_SETUPS:
-                assert time.monotonic() < deadline, "the broken device's last setup did not come"
-                time.sleep(0.1)
+            wait_until(lambda: failures.stat().st_size >= FAILED_SETUPS, "the broken device's last setup")
             return super().setup(*arguments)
 
     return PartlyBrokenActor

@@ -6,13 +6,12 @@ import os
 import signal
 import socket
 import sys
-import time
 
 import psutil
 import pytest
 
 from parc_ray.runs.journal_reader import read_journal
-from tests.cluster.command import PATIENCE, SIMULATED, Command, actor_processes, record_command
+from tests.cluster.command import SIMULATED, Command, actor_processes, record_command
 from tests.cluster.runs import (
     Run,
     assert_accounted_for,
@@ -20,6 +19,7 @@ from tests.cluster.runs import (
     assert_same_recordings,
     write_config,
 )
+from tests.cluster.waiting import PATIENCE, wait_until
 from tests.reference import ROOT
 
 SLOWLY = "from tests.cluster.simulated import install; install(seconds=0.1)"
@@ -111,11 +111,15 @@ def test_ray_job_stop(undisturbed, motions, tmp_path):
             "runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}},
         }
         journal = tmp_path / "out" / "journal.jsonl"
+
+        def has_event(kind):
+            return journal.exists() and any(line["event"] == kind for line in read_journal(journal))
+
         first = client.submit_job(**job)
-        wait_until(lambda: journal.exists() and any(line["event"] == "attempt" for line in read_journal(journal)))
+        wait_until(lambda: has_event("attempt"), "an attempt")
         assert client.stop_job(first)
-        wait_until(lambda: client.get_job_status(first).is_terminal())
-        wait_until(lambda: any(line["event"] == "end" for line in read_journal(journal)))
+        wait_until(lambda: client.get_job_status(first).is_terminal(), "the end of the first job")
+        wait_until(lambda: has_event("end"), "the end of its run")
         run = Run(INTERRUPTED, tmp_path / "out", client.get_job_logs(first))
         assert run.summary["exit_code"] == INTERRUPTED
         assert "interrupted" in run.console and "Traceback" not in run.console
@@ -123,7 +127,7 @@ def test_ray_job_stop(undisturbed, motions, tmp_path):
         assert run.summary["unfinished"] > 0
 
         second = client.submit_job(**job)
-        wait_until(lambda: client.get_job_status(second).is_terminal())
+        wait_until(lambda: client.get_job_status(second).is_terminal(), "the end of the second job")
         run = Run(0, tmp_path / "out", client.get_job_logs(second))
         assert client.get_job_status(second) == JobStatus.SUCCEEDED, run.console
         assert_accounted_for(run)
@@ -136,10 +140,3 @@ def free_port():
     with socket.socket() as one:
         one.bind(("", 0))
         return one.getsockname()[1]
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
